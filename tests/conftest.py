@@ -1,0 +1,5 @@
+"""Fixtures that every test folder may use."""
+
+from tests.support.processes import cluster
+
+__all__ = ["cluster"]
