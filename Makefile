@@ -1,0 +1,64 @@
+# What you can do here; `make` lists it. Needs Python 3.11 or newer, nothing else.
+
+PYTHON ?= python3
+WORKERS ?= 2
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# What is installed, as files: a second run finds them and starts at once. The installation is
+# editable, so only a change of pyproject.toml asks for a new one.
+PIP_READY := $(VENV)/.pip-ready
+INSTALLED := $(VENV)/.installed
+DEV_INSTALLED := $(VENV)/.dev-installed
+
+.DEFAULT_GOAL := help
+.PHONY: help up setup check test bench clean
+.NOTPARALLEL:
+
+help: ## list what you can do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  ARGS="..." goes to the program that runs (make up ARGS="--nodes 3", make test ARGS=tests/apps);'
+	@echo '  PYTHON=python3.12 makes the virtual environment with that Python.'
+
+up: $(INSTALLED) ## run a cluster here: nsqlookupd, two nsqd and nsqadmin; Ctrl-C ends it
+	@exec $(BIN)/nsqx up $(ARGS)
+
+setup: $(DEV_INSTALLED) ## install everything for working on nsqx into .venv
+
+check: $(DEV_INSTALLED) ## formatting, lint, types, and which layer may import which
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check ## check, then every test
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+bench: $(DEV_INSTALLED) ## measure this machine
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## forget the virtual environment and the caches; ./data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A half-made environment would look finished to the next run, so it goes when a step fails.
+$(PIP_READY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nsqx needs Python 3.11 or newer; choose one by: make PYTHON=python3.11")'
+	@echo "Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@$(PIP) install "pip>=25.1" # the first that installs dependency groups
+	@touch $@
+
+$(INSTALLED): $(PIP_READY) pyproject.toml
+	@echo "Installing nsqx and what it needs"
+	@$(PIP) install --editable .
+	@touch $@
+
+$(DEV_INSTALLED): $(INSTALLED) pyproject.toml
+	@echo "Installing what its tests need"
+	@$(PIP) install --group dev
+	@touch $@
