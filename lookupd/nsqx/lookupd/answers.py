@@ -1,0 +1,221 @@
+"""
+The bodies of nsqlookupd's HTTP answers (lookupd section 3), kept while they are right. No I/O.
+
+An answer is made when it is asked for and kept at the topic, the producer or the registry it is
+about; the registry drops it on change, and time makes it expire. /nodes is joined from one piece
+per producer, so that a change at one of a thousand nodes costs making one piece again.
+"""
+
+import msgspec
+
+from nsqx.lookupd.registry import NEVER_NS, Answer, Producer, Registry, Topic
+
+__all__ = ["Answers"]
+
+WILDCARD = "*"
+NEVER_TOMBSTONED_NS = -6795364578871345152  # what Go prints for a time that was never set
+
+# Go's encoder writes these three for the sake of HTML. In JSON they are only in strings.
+_HTML_ESCAPES = ((b"<", rb"\u003c"), (b">", rb"\u003e"), (b"&", rb"\u0026"))
+
+
+class _ProducerAnswer(msgspec.Struct, frozen=True):
+    """A producer as /lookup shows it. Fields in the order sent."""
+
+    remote_address: str
+    hostname: str
+    broadcast_address: str
+    tcp_port: int
+    http_port: int
+    version: str
+    topology_zone: str
+    topology_region: str
+
+
+class _NodeAnswer(_ProducerAnswer, frozen=True):
+    """A producer as /nodes shows it: two parallel lists more."""
+
+    tombstones: list[bool]
+    topics: list[str]
+
+
+class _LookupAnswer(msgspec.Struct, frozen=True):
+    channels: list[str]
+    producers: list[_ProducerAnswer]
+
+
+class _DebugAnswer(msgspec.Struct, frozen=True):
+    """A producer as one entry of /debug shows it."""
+
+    broadcast_address: str
+    hostname: str
+    http_port: int
+    id: str
+    last_update: int
+    tcp_port: int
+    tombstoned: bool
+    tombstoned_at: int
+    topology_region: str
+    topology_zone: str
+    version: str
+
+
+class Answers:
+    """Asks a registry and encodes what it knows. All bodies are compact JSON."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def topics(self) -> bytes:
+        """Return the names of all topics, with or without producers."""
+        answer = self._registry.topics_answer
+        if answer is None:
+            names = [topic.name for topic in self._registry.known_topics()]
+            answer = Answer(encode({"topics": names}), NEVER_NS)
+            self._registry.topics_answer = answer
+        return answer.body
+
+    def channels(self, topic_name: str) -> bytes:
+        """Return the channels of a topic; none if it is unknown."""
+        if topic_name == WILDCARD:
+            return encode({"channels": self._all_channels()})
+        topic = self._registry.topics.get(topic_name)
+        if topic is None:
+            return encode({"channels": []})
+        if topic.channels_answer is None:
+            body = encode({"channels": list(topic.channels)})
+            topic.channels_answer = Answer(body, NEVER_NS)
+        return topic.channels_answer.body
+
+    def lookup(self, topic_name: str, now_ns: int) -> bytes | None:
+        """Return where to find a topic, or None if it is unknown."""
+        if topic_name == WILDCARD:
+            return self._lookup_all(now_ns)
+        topic = self._registry.topics.get(topic_name)
+        if topic is None or not topic.known:
+            return None
+        answer = topic.lookup_answer
+        if answer is None or now_ns >= answer.expires_ns:
+            answer = topic.lookup_answer = self._make_lookup(topic, now_ns)
+        return answer.body
+
+    def nodes(self, now_ns: int) -> bytes:
+        """Return all active producers, tombstoned or not."""
+        answer = self._registry.nodes_answer
+        if answer is None or now_ns >= answer.expires_ns:
+            answer = self._registry.nodes_answer = self._make_nodes(now_ns)
+        return answer.body
+
+    def debug(self) -> bytes:
+        """Return all entries that have producers. Not kept: costs all that there is."""
+        entries: dict[str, list[_DebugAnswer]] = {}
+        if self._registry.producers:
+            entries["client::"] = [_debug_answer(p) for p in self._registry.producers]
+        for topic in self._registry.topics.values():
+            for channel, holders in topic.channels.items():
+                if holders:
+                    entries[f"channel:{topic.name}:{channel}"] = [_debug_answer(p) for p in holders]
+            if topic.producers:
+                entries[f"topic:{topic.name}:"] = [
+                    _debug_answer(p, since_ns) for p, since_ns in topic.producers.items()
+                ]
+        return encode(dict(sorted(entries.items())))
+
+    def _make_lookup(self, topic: Topic, now_ns: int) -> Answer:
+        registry = self._registry
+        listed: list[_ProducerAnswer] = []
+        expires_ns = NEVER_NS
+        for producer in topic.producers:
+            if not registry.is_active(producer, now_ns):
+                continue  # its next ping drops this answer
+            expires_ns = min(expires_ns, registry.inactive_at_ns(producer))
+            if registry.is_tombstoned(producer, topic, now_ns):
+                expires_ns = min(expires_ns, registry.tombstone_ends_ns(producer, topic))
+            else:
+                listed.append(_producer_answer(producer))
+        return Answer(encode(_LookupAnswer(list(topic.channels), listed)), expires_ns)
+
+    def _lookup_all(self, now_ns: int) -> bytes | None:
+        """Answer ``topic=*``: a quirk that no client uses, so it is made each time."""
+        registry = self._registry
+        found: dict[Producer, None] = {}
+        any_known = False
+        for topic in registry.known_topics():
+            any_known = True
+            for producer in topic.producers:
+                hidden = registry.is_tombstoned(producer, topic, now_ns)
+                if registry.is_active(producer, now_ns) and not hidden:
+                    found[producer] = None
+        if not any_known:
+            return None
+        return encode(_LookupAnswer(self._all_channels(), [_producer_answer(p) for p in found]))
+
+    def _all_channels(self) -> list[str]:
+        return [name for topic in self._registry.topics.values() for name in topic.channels]
+
+    def _make_nodes(self, now_ns: int) -> Answer:
+        pieces: list[bytes] = []
+        expires_ns = NEVER_NS
+        for producer in self._registry.producers:
+            if not self._registry.is_active(producer, now_ns):
+                continue  # its next ping drops this answer
+            piece = producer.node_answer
+            if piece is None or now_ns >= piece.expires_ns:
+                piece = producer.node_answer = self._make_node(producer, now_ns)
+            pieces.append(piece.body)
+            inactive_at_ns = self._registry.inactive_at_ns(producer)
+            expires_ns = min(expires_ns, inactive_at_ns, piece.expires_ns)
+        return Answer(b'{"producers":[%b]}' % b",".join(pieces), expires_ns)
+
+    def _make_node(self, producer: Producer, now_ns: int) -> Answer:
+        registry = self._registry
+        tombstones: list[bool] = []
+        expires_ns = NEVER_NS
+        for name in producer.topics:
+            topic = registry.topics[name]
+            hidden = registry.is_tombstoned(producer, topic, now_ns)
+            tombstones.append(hidden)
+            if hidden:
+                expires_ns = min(expires_ns, registry.tombstone_ends_ns(producer, topic))
+        fields = msgspec.structs.astuple(_producer_answer(producer))
+        body = encode(_NodeAnswer(*fields, tombstones, list(producer.topics)))
+        return Answer(body, expires_ns)
+
+
+def encode(value: object) -> bytes:
+    """Return compact JSON with Go's escapes, keys in the order given."""
+    body = msgspec.json.encode(value)
+    for raw, escaped in _HTML_ESCAPES:
+        body = body.replace(raw, escaped)
+    return body
+
+
+def _producer_answer(producer: Producer) -> _ProducerAnswer:
+    peer = producer.peer
+    return _ProducerAnswer(
+        remote_address=producer.id,
+        hostname=peer.hostname,
+        broadcast_address=peer.broadcast_address,
+        tcp_port=peer.tcp_port,
+        http_port=peer.http_port,
+        version=peer.version,
+        topology_zone=peer.topology_zone,
+        topology_region=peer.topology_region,
+    )
+
+
+def _debug_answer(producer: Producer, tombstoned_at_ns: int | None = None) -> _DebugAnswer:
+    peer = producer.peer
+    return _DebugAnswer(
+        broadcast_address=peer.broadcast_address,
+        hostname=peer.hostname,
+        http_port=peer.http_port,
+        id=producer.id,
+        last_update=producer.last_seen_ns,
+        tcp_port=peer.tcp_port,
+        tombstoned=tombstoned_at_ns is not None,
+        tombstoned_at=NEVER_TOMBSTONED_NS if tombstoned_at_ns is None else tombstoned_at_ns,
+        topology_region=peer.topology_region,
+        topology_zone=peer.topology_zone,
+        version=peer.version,
+    )

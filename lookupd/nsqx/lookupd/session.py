@@ -1,0 +1,109 @@
+"""
+What nsqlookupd does for one connection: requests in, registry changed, answers out. No I/O.
+
+The connection calls :meth:`Session.receive_data` and writes what it returns; once ``is_over`` is
+set it closes. :meth:`Session.close` takes the producer out, however the connection ended.
+"""
+
+from collections.abc import Callable
+
+from nsqx.lookupd.registry import Producer, Registry, RegistryFullError
+from nsqx.protocol.errors import FatalProtocolError
+from nsqx.protocol.lookup import (
+    OK_ANSWER,
+    Identify,
+    Limits,
+    PeerInfo,
+    Ping,
+    Register,
+    Request,
+    RequestParser,
+    Unregister,
+    Violation,
+    encode_answer,
+)
+
+__all__ = ["Session"]
+
+
+class Session:
+    """One connection of an nsqd, or of whoever connected."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        remote_address: str,
+        identity: Callable[[], bytes],
+        limits: Limits,
+    ) -> None:
+        """``identity`` returns the answer to IDENTIFY: who this nsqlookupd is, as JSON."""
+        self.is_over = False  # an error was answered: close once it is sent
+        self.error: FatalProtocolError | None = None
+        self.producer: Producer | None = None
+        self.remote_address = remote_address
+        self._registry = registry
+        self._identity = identity
+        self._parser = RequestParser(limits)
+
+    def receive_data(self, data: bytes, now_ns: int) -> bytes:
+        """Execute the requests that ``data`` completes and return their answers."""
+        if self.is_over:
+            return b""
+        return self._execute_all(self._parser.receive_data(data), now_ns)
+
+    def receive_eof(self, now_ns: int) -> bytes:
+        """Return the last answer: the peer sends nothing more."""
+        if self.is_over:
+            return b""
+        output = self._execute_all(self._parser.receive_eof(), now_ns)
+        self.is_over = True
+        return output
+
+    def close(self) -> None:
+        """Take the producer out of everything. Called once, when the connection is lost."""
+        self.is_over = True
+        if self.producer is not None:
+            self._registry.remove_producer(self.producer)
+            self.producer = None
+
+    def _execute_all(self, requests: list[Request], now_ns: int) -> bytes:
+        output: list[bytes] = []
+        try:
+            # A comprehension would lose the answers given before the error.
+            for request in requests:
+                output.append(self._execute(request, now_ns))  # noqa: PERF401
+        except FatalProtocolError as exc:
+            self.is_over = True
+            self.error = exc
+            output.append(encode_answer(exc.line))
+        return b"".join(output)
+
+    def _execute(self, request: Request, now_ns: int) -> bytes:
+        match request:
+            case Ping():
+                if self.producer is not None:
+                    self._registry.ping(self.producer, now_ns)
+            case Register(topic, channel):
+                self._register(topic, channel)
+            case Unregister(topic, channel):
+                self._registry.unregister(self._identified(), topic, channel)
+            case Identify(peer):
+                return self._identify(peer, now_ns)
+            case Violation(error):
+                raise error
+        return OK_ANSWER
+
+    def _identify(self, peer: PeerInfo, now_ns: int) -> bytes:
+        self.producer = self._registry.add_producer(self.remote_address, peer, now_ns)
+        return encode_answer(self._identity())
+
+    def _register(self, topic: str, channel: str | None) -> None:
+        try:
+            self._registry.register(self._identified(), topic, channel)
+        except RegistryFullError as exc:
+            raise FatalProtocolError("E_INVALID", f"REGISTER {exc}") from exc
+
+    def _identified(self) -> Producer:
+        assert self.producer is not None  # the parser lets nothing else through
+        return self.producer
