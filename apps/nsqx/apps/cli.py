@@ -1,0 +1,95 @@
+"""
+The ``nsqx`` command line: one table of sub-commands, each imported when it is asked for.
+
+``nsqx tail`` must not wait for the broker's modules to load, nor ``nsqx --help`` for any.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import click
+
+from nsqx.runtime.version import VERSION
+
+__all__ = ["main"]
+
+
+class Entry(NamedTuple):
+    """Where a sub-command is, and its line in the help."""
+
+    target: str
+    summary: str
+
+
+COMMANDS = {
+    "up": Entry("nsqx.apps.up:up", "Run a whole cluster on this machine until Ctrl-C."),
+    "pub": Entry("nsqx.apps.pub:pub", "Publish lines of a file or of stdin to a topic."),
+    "tail": Entry("nsqx.apps.tail:tail", "Print the messages of topics as they come."),
+}
+
+# Their command lines are NSQ's own, which click could not parse: they get all that follows.
+DAEMONS = {
+    "nsqd": Entry("nsqx.nsqd.__main__:main", "Run a broker (options as NSQ's nsqd)."),
+    "lookupd": Entry("nsqx.lookupd.__main__:main", "Run a directory (as nsqlookupd)."),
+    "admin": Entry("nsqx.admin.__main__:main", "Run a dashboard (as nsqadmin)."),
+}
+
+
+class DaemonCommand(click.Command):
+    """Hands the words after its name to a daemon's ``main(argv)``, unread."""
+
+    def __init__(self, name: str, daemon: Entry) -> None:
+        super().__init__(name, short_help=daemon.summary, add_help_option=False)
+        self._target = daemon.target
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.args = list(args)
+        return ctx.args
+
+    def invoke(self, ctx: click.Context) -> None:
+        run: Callable[[list[str]], int] = load(self._target)
+        ctx.exit(run(ctx.args))
+
+
+class LazyGroup(click.Group):
+    """Finds its sub-commands in the tables above."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS, *DAEMONS]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in DAEMONS:
+            return DaemonCommand(name, DAEMONS[name])
+        if name in COMMANDS:
+            command: click.Command = load(COMMANDS[name].target)
+            return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # click's own would import every command for its summary.
+        for title, table in (("Commands", COMMANDS), ("Daemons", DAEMONS)):
+            with formatter.section(title):
+                formatter.write_dl([(name, entry.summary) for name, entry in table.items()])
+
+
+EPILOG = """\b
+Examples:
+  nsqx up                                  a cluster to try things on
+  echo hello | nsqx pub greetings          one message
+  nsqx tail greetings                      all messages from now on
+  nsqx nsqd --data-path=/var/lib/nsqd      a single broker
+  nsqx COMMAND --help                      more about a command
+"""
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="nsqx", message="%(prog)s %(version)s")
+def main() -> None:
+    """NSQ in Python: brokers that keep what they acknowledged, and the tools around them."""
+
+
+def load(target: str) -> Any:
+    """Import ``module:name``."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
