@@ -1,0 +1,188 @@
+"""
+Addresses to listen on and to connect to, and plain words for what goes wrong with them.
+
+    host:port   127.0.0.1:4150, localhost:4150, [::1]:4150
+    :port       all interfaces
+    path        a Unix socket: anything without a port, or with a slash
+"""
+
+import errno
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from .startup import StartupError
+
+__all__ = [
+    "Address",
+    "AddressError",
+    "StartupError",
+    "TcpAddress",
+    "UnixAddress",
+    "bind",
+    "explain",
+    "format_host_port",
+    "parse_address",
+    "parse_tcp_address",
+    "socket_text",
+]
+
+# Go's default is the system's (4096 on Linux); asyncio's is 100, too few for a burst of consumers.
+LISTEN_BACKLOG = 4096
+
+
+class AddressError(ValueError):
+    """The text is no address; says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    host: str  # "" is all interfaces
+    port: int  # 0 is any free one
+
+    def __str__(self) -> str:
+        return format_host_port(self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    path: str
+
+    def __str__(self) -> str:
+        return self.path
+
+
+Address = TcpAddress | UnixAddress
+
+
+def parse_address(text: str) -> Address:
+    """
+    Return the address to listen on; a text without a port is the path of a Unix socket.
+
+    Raises:
+        AddressError: if it is empty or its port is no port.
+    """
+    if not text:
+        raise AddressError("the address is empty")
+    if "/" in text or (":" not in text and not text.startswith("[")):
+        return UnixAddress(text)
+    return parse_tcp_address(text)
+
+
+def parse_tcp_address(text: str) -> TcpAddress:
+    """
+    Return the host and port of ``host:port``, ``[v6]:port`` or ``:port``.
+
+    Raises:
+        AddressError: with Go's text where it has one: ``address x: missing port in address``.
+    """
+    if text.startswith("["):
+        host, closed, rest = text[1:].partition("]")
+        if not closed:
+            raise AddressError(f"address {text}: missing ']' in address")
+        before, colon, port = rest.partition(":")
+        if before or not colon:
+            raise AddressError(f"address {text}: missing port in address")
+    else:
+        host, colon, port = text.rpartition(":")
+        if not colon:
+            raise AddressError(f"address {text}: missing port in address")
+        if ":" in host:
+            raise AddressError(f"address {text}: too many colons in address")
+    return TcpAddress(host, _parse_port(port, text))
+
+
+def _parse_port(port: str, text: str) -> int:
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise AddressError(f"address {text}: invalid port '{port}' (0 to 65535)")
+    return int(port)
+
+
+def format_host_port(host: str, port: int) -> str:
+    """Join host and port; IPv6 hosts get brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def socket_text(name: object) -> str:
+    """
+    Return ``127.0.0.1:4150`` or a path for what getsockname() or getpeername() gave.
+
+    Peers of a Unix socket have no name: ``@``, as Go shows them.
+    """
+    if isinstance(name, tuple):
+        return format_host_port(str(name[0]), int(name[1]))
+    if isinstance(name, bytes):
+        name = name.decode(errors="replace")
+    return str(name or "@")
+
+
+def bind(address: Address, purpose: str) -> socket.socket:
+    """
+    Return a listening, non-blocking socket.
+
+    ``purpose`` is the flag, such as ``--tcp-address``, for the message. ``0.0.0.0`` and ``:4150``
+    take IPv4 only where the host has no IPv6, as Go. A dead Unix socket's file is replaced.
+
+    Raises:
+        StartupError: one sentence with the next step.
+    """
+    try:
+        listener = _bind_unix(address) if isinstance(address, UnixAddress) else _bind_tcp(address)
+    except OSError as exc:
+        raise StartupError(explain(exc, address, purpose)) from exc
+    listener.setblocking(False)
+    return listener
+
+
+def _bind_tcp(address: TcpAddress) -> socket.socket:
+    if address.host == "" and socket.has_dualstack_ipv6():
+        return socket.create_server(
+            ("", address.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=LISTEN_BACKLOG
+        )
+    host = address.host or "0.0.0.0"
+    family, _, _, _, name = socket.getaddrinfo(
+        host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    return socket.create_server((str(name[0]), address.port), family=family, backlog=LISTEN_BACKLOG)
+
+
+def _bind_unix(address: UnixAddress) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_dead_socket(address.path)
+        listener.bind(address.path)
+        listener.listen(LISTEN_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove_dead_socket(path: str) -> None:
+    """Remove the file of a socket nobody listens on, as a killed daemon leaves it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink(missing_ok=True)
+        except OSError:
+            return
+
+
+def explain(error: OSError, address: Address, purpose: str) -> str:
+    """Return one sentence: what failed, why, and what to do next."""
+    reason = _REASONS.get(error.errno or 0)
+    if isinstance(error, socket.gaierror):
+        reason = "the host name is not known; check its spelling or give an IP address"
+    if reason is None:
+        reason = error.strerror or str(error)
+    return f"listen ({address}) failed - {reason} ({purpose})"
+
+
+_REASONS = {
+    errno.EADDRINUSE: "address already in use; stop the program that has it or choose another",
+    errno.EACCES: "permission denied; choose a port above 1023 or a folder you may write",
+    errno.EADDRNOTAVAIL: "no interface of this machine has that address; use 0.0.0.0 for all",
+    errno.ENOENT: "the folder of the socket does not exist; create it first",
+    errno.ENOTSOCK: "the file exists and is not a socket; choose another path",
+}
