@@ -1,1 +1,1 @@
-"""nsqd"""
+"""The broker: topics on a crash-safe log, channels over it, NSQ's protocol at the edge."""

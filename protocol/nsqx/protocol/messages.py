@@ -69,7 +69,7 @@ def ids_to_hex(first_id: int, count: int) -> bytes:
 
 def encode_messages(
     bodies: Sequence[bytes], first_id: int, timestamp_ns: int
-) -> tuple[bytes, array[int]]:
+) -> "tuple[bytes, array[int]]":
     """
     Build the frames of a batch, as they are delivered the first time.
 
@@ -96,7 +96,7 @@ def _next_offset(offset: int, size: int) -> int:
     return offset + size + 4
 
 
-def frame_offsets(data: bytes | bytearray | memoryview, start: int = 0) -> array[int]:
+def frame_offsets(data: bytes | bytearray | memoryview, start: int = 0) -> "array[int]":
     """
     Walk frames by their sizes.
 

@@ -1,0 +1,131 @@
+"""
+A run of messages in memory: frames in one piece and where each begins.
+
+What was appended last stays in memory as blocks, and what is read back from a segment comes as
+one. All blocks of a broker share one budget, so memory does not follow the backlog.
+"""
+
+from array import array
+from bisect import bisect_right
+
+__all__ = ["Block", "BlockCache", "BlockMemory"]
+
+
+class Block:
+    """Messages ``first`` to ``end - 1``. Grows at its end only."""
+
+    __slots__ = ("data", "end", "first", "in_memory", "offsets", "owner", "timestamp_ns")
+
+    def __init__(
+        self, first: int, data: bytearray, offsets: "array[int]", timestamp_ns: int = 0
+    ) -> None:
+        self.first = first
+        self.end = first + len(offsets) - 1
+        self.data = data
+        self.offsets = offsets  # of each message's frame in data, and the end of the last
+        self.timestamp_ns = timestamp_ns
+        self.owner: BlockCache | None = None
+        self.in_memory = 0  # bytes charged to the budget
+
+    def extend(self, data: bytes, offsets: "array[int]") -> None:
+        """Append frames; ``offsets`` as if they began at ``len(self.data)``."""
+        self.data += data
+        self.offsets.extend(offsets[1:])
+        self.end += len(offsets) - 1
+
+    def slice(self, first: int, count: int, bytes_max: int) -> tuple[bytearray, int]:
+        """
+        Return the frames of up to ``count`` messages from ``first``, and their number.
+
+        At least one, at most as many as are here and fit into ``bytes_max``.
+        """
+        offsets = self.offsets
+        low = first - self.first
+        high = min(low + count, len(offsets) - 1)
+        start = offsets[low]
+        if offsets[high] - start > bytes_max:
+            high = max(low + 1, bisect_right(offsets, start + bytes_max, low, high) - 1)
+        return self.data[start : offsets[high]], high - low
+
+    def frame(self, sequence: int) -> bytes:
+        """Return one message's frame."""
+        index = sequence - self.first
+        return bytes(self.data[self.offsets[index] : self.offsets[index + 1]])
+
+
+class BlockMemory:
+    """The budget that all blocks of a broker share; the oldest block goes first."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self.bytes_used = 0
+        self._oldest_first: dict[Block, None] = {}
+
+    def charge(self, block: Block) -> None:
+        """Account for a block that is new or has grown, and make room for it."""
+        size = len(block.data) + 8 * len(block.offsets)
+        self._oldest_first[block] = None  # a key that is there keeps its place
+        self.bytes_used += size - block.in_memory
+        block.in_memory = size
+        while self.bytes_used > self.bytes_max:
+            oldest = next(iter(self._oldest_first))
+            if oldest is block:
+                break
+            if oldest.owner is not None:
+                oldest.owner.forget(oldest)
+
+    def release(self, block: Block) -> None:
+        """Give back what a block was charged."""
+        self._oldest_first.pop(block, None)
+        self.bytes_used -= block.in_memory
+        block.in_memory = 0
+
+
+class BlockCache:
+    """The blocks of one log that are in memory, by sequence number; they do not overlap."""
+
+    def __init__(self, memory: BlockMemory) -> None:
+        self._memory = memory
+        self._firsts: list[int] = []
+        self._blocks: list[Block] = []
+
+    def find(self, sequence: int) -> Block | None:
+        """Return the block that holds a message, if it is in memory. Costs a bisection."""
+        index = bisect_right(self._firsts, sequence) - 1
+        if index < 0:
+            return None
+        block = self._blocks[index]
+        return block if sequence < block.end else None
+
+    def add(self, block: Block) -> None:
+        """Keep a block. It is cut where a kept one begins: that one may still grow."""
+        index = bisect_right(self._firsts, block.first)
+        if index < len(self._firsts) and self._firsts[index] < block.end:
+            del block.offsets[self._firsts[index] - block.first + 1 :]
+            block.end = self._firsts[index]
+        self._firsts.insert(index, block.first)
+        self._blocks.insert(index, block)
+        block.owner = self
+        self._memory.charge(block)
+
+    def grown(self, block: Block) -> None:
+        """Tell the budget that a kept block was extended."""
+        self._memory.charge(block)
+
+    def forget(self, block: Block) -> None:
+        """Drop a block from memory."""
+        index = bisect_right(self._firsts, block.first) - 1
+        if index >= 0 and self._blocks[index] is block:
+            del self._firsts[index], self._blocks[index]
+        block.owner = None
+        self._memory.release(block)
+
+    def forget_below(self, sequence: int) -> None:
+        """Drop the blocks that end at or before ``sequence``."""
+        while self._blocks and self._blocks[0].end <= sequence:
+            self.forget(self._blocks[0])
+
+    def clear(self) -> None:
+        """Drop everything."""
+        for block in list(self._blocks):
+            self.forget(block)

@@ -1,0 +1,79 @@
+"""Sets of sequence numbers, kept as sorted ranges that do not touch."""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+
+__all__ = ["Ranges"]
+
+
+class Ranges:
+    """
+    A set of whole numbers. Costs 16 bytes a range, whatever its length.
+
+    Adding at the end, which is the usual case, costs nothing to speak of; adding elsewhere
+    moves what comes after.
+    """
+
+    __slots__ = ("_ends", "_starts")
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        self._starts = array("Q")
+        self._ends = array("Q")
+        for start, end in ranges:
+            self.add(start, end)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(self._starts, self._ends, strict=True)
+
+    def __len__(self) -> int:
+        """Return the number of ranges."""
+        return len(self._starts)
+
+    def __contains__(self, number: int) -> bool:
+        index = bisect_right(self._starts, number) - 1
+        return index >= 0 and number < self._ends[index]
+
+    def add(self, start: int, end: int) -> None:
+        """Put ``start`` to ``end - 1`` into the set. An empty range changes nothing."""
+        if start >= end:
+            return
+        low = bisect_left(self._ends, start)
+        high = bisect_right(self._starts, end)
+        if low < high:
+            start = min(start, self._starts[low])
+            end = max(end, self._ends[high - 1])
+        self._starts[low:high] = array("Q", (start,))
+        self._ends[low:high] = array("Q", (end,))
+
+    def range_at_or_after(self, number: int) -> tuple[int, int] | None:
+        """Return the first range that ends beyond ``number``: the one it is in, or the next."""
+        index = bisect_right(self._ends, number)
+        return (self._starts[index], self._ends[index]) if index < len(self._ends) else None
+
+    def count(self, start: int, end: int) -> int:
+        """Return how many numbers from ``start`` to ``end - 1`` are in the set."""
+        total = 0
+        index = bisect_right(self._ends, start)
+        while index < len(self._starts) and self._starts[index] < end:
+            total += min(end, self._ends[index]) - max(start, self._starts[index])
+            index += 1
+        return total
+
+    def remove_below(self, number: int) -> None:
+        """Forget everything below ``number``."""
+        index = bisect_right(self._ends, number)
+        del self._starts[:index], self._ends[:index]
+        if self._starts and self._starts[0] < number:
+            self._starts[0] = number
+
+    def gaps(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield what is not in the set between ``start`` and ``end - 1``, as ranges."""
+        index = bisect_right(self._ends, start)
+        while start < end and index < len(self._starts) and self._starts[index] < end:
+            if start < self._starts[index]:
+                yield start, self._starts[index]
+            start = self._ends[index]
+            index += 1
+        if start < end:
+            yield start, end

@@ -1,0 +1,343 @@
+"""
+One segment: a file of frames and the index that says which of its bytes count (`records`).
+
+The index record of a batch is written after its frames and carries their checksum. So whatever
+a crash leaves behind, a batch is there whole or it is not there: recovery cuts what has no
+record. Damage inside is found by the checksum when the bytes are read, and costs that batch.
+"""
+
+import contextlib
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nsqx.nsqd.log.block import Block
+from nsqx.nsqd.log.records import (
+    RECORD_BYTES,
+    SEAL_CRASHED,
+    SEAL_DEFERRED,
+    Commit,
+    Header,
+    crc32c,
+    decode_commit,
+    encode_commit,
+    stored_data_crc,
+)
+from nsqx.nsqd.log.storage import File, Storage
+from nsqx.protocol.messages import frame_offsets, id_of
+
+__all__ = ["Damage", "DamagedError", "Segment", "data_path", "index_path"]
+
+_INDEX_CHUNK_RECORDS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Messages ``first`` to ``end - 1`` that can not be delivered any more, and why."""
+
+    first: int
+    end: int
+    path: str
+    reason: str
+
+
+class DamagedError(Exception):
+    """What was to be read is damaged; `damage` says which messages that costs."""
+
+    def __init__(self, damage: Damage) -> None:
+        super().__init__(damage.reason)
+        self.damage = damage
+
+
+def data_path(folder: str, first: int) -> str:
+    """Return the path of the frames of the segment that begins with message ``first``."""
+    return f"{folder}/{first:020d}.log"
+
+
+def index_path(folder: str, first: int) -> str:
+    """Return the path of its index."""
+    return f"{folder}/{first:020d}.idx"
+
+
+class Segment:
+    """
+    Messages ``first`` to ``end - 1`` on disk.
+
+    The last segment of a log is open and grows; the others are sealed and open their files only
+    while something is read.
+    """
+
+    __slots__ = (
+        "_data",
+        "_index",
+        "_storage",
+        "created_ns",
+        "end",
+        "first",
+        "folder",
+        "has_deferred",
+        "id_base",
+        "index_size",
+        "last_ns",
+        "sealed",
+        "size",
+    )
+
+    def __init__(self, storage: Storage, folder: str, header: Header) -> None:
+        self._storage = storage
+        self._data: File | None = None
+        self._index: File | None = None
+        self.folder = folder
+        self.first = header.first
+        self.end = header.first
+        self.id_base = header.id_base
+        self.created_ns = header.created_ns
+        self.last_ns = header.created_ns  # when the newest message was accepted
+        self.size = 0  # bytes of frames that count
+        self.index_size = RECORD_BYTES
+        self.sealed = False
+        self.has_deferred = False
+
+    @classmethod
+    def create(cls, storage: Storage, folder: str, header: Header) -> "Segment":
+        """
+        Begin a segment.
+
+        Raises:
+            OSError: the disk refused; nothing stays behind that counts.
+        """
+        segment = cls(storage, folder, header)
+        segment._data = storage.open(data_path(folder, header.first), create=True)
+        segment._index = storage.open(index_path(folder, header.first), create=True)
+        segment._index.truncate(0)
+        segment._data.truncate(0)
+        segment._index.write_at(header.encode(), 0)
+        return segment
+
+    # Writing
+
+    def append(
+        self, frames: bytes, count: int, timestamp_ns: int, due_ns: int, checksum: int
+    ) -> None:
+        """
+        Write a batch.
+
+        Raises:
+            OSError: the disk refused. The segment is as it was: what was written in part lies
+                beyond its end and is overwritten by the next batch.
+        """
+        assert self._data is not None
+        assert self._index is not None
+        assert not self.sealed
+        commit = Commit(self.end, self.size, len(frames), count, timestamp_ns, due_ns, checksum)
+        self._data.write_at(frames, self.size)
+        self._index.write_at(encode_commit(commit), self.index_size)
+        self.size += len(frames)
+        self.index_size += RECORD_BYTES
+        self.end += count
+        self.last_ns = timestamp_ns
+        if due_ns:
+            self.has_deferred = True
+
+    def seal(self, *, crashed: bool = False) -> None:
+        """Write the seal and close the files. Raises OSError if the disk refused."""
+        assert not self.sealed
+        flags = SEAL_DEFERRED * self.has_deferred | SEAL_CRASHED * crashed
+        commit = Commit(self.end, self.size, 0, 0, self.last_ns, flags, 0)
+        self._open_index().write_at(encode_commit(commit), self.index_size)
+        self.index_size += RECORD_BYTES
+        self.sealed = True
+        self.close()
+
+    def files(self) -> tuple[File, File]:
+        """Return the open files, frames first, for a sync."""
+        assert self._data is not None
+        assert self._index is not None
+        return self._data, self._index
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in (self._data, self._index):
+            if file is not None:
+                file.close()
+        self._data = self._index = None
+
+    def remove(self) -> None:
+        """Delete the files. The index goes last: frames without it would be salvaged."""
+        self.close()
+        self._storage.remove(data_path(self.folder, self.first))
+        self._storage.remove(index_path(self.folder, self.first))
+
+    # Reading
+
+    def commits(self, *, start: int = RECORD_BYTES) -> Iterator[tuple[int, Commit | None]]:
+        """Yield each record's position in the index and the record; None if it is damaged."""
+        with self._reading(index_path(self.folder, self.first), self._index) as index:
+            position = start
+            while position < self.index_size:
+                size = min(_INDEX_CHUNK_RECORDS * RECORD_BYTES, self.index_size - position)
+                chunk = index.read_at(size, position)
+                for at in range(0, len(chunk) - RECORD_BYTES + 1, RECORD_BYTES):
+                    yield position + at, decode_commit(chunk[at : at + RECORD_BYTES])
+                if len(chunk) < size:
+                    return
+                position += size
+
+    def read(self, sequence: int, bytes_wanted: int, *, may_block: bool) -> Block:
+        """
+        Read the batch that holds a message, and what follows up to about ``bytes_wanted``.
+
+        Raises:
+            DamagedError: that batch is damaged.
+            WouldBlockError: see `File.read_at`.
+            OSError: the disk failed.
+        """
+        with (
+            self._reading(index_path(self.folder, self.first), self._index) as index,
+            self._reading(data_path(self.folder, self.first), self._data) as data,
+        ):
+            position = self._find(index, sequence, may_block)
+            commits = self._batches(index, position, sequence, bytes_wanted, may_block)
+            start, end = commits[0].offset, commits[-1].offset + commits[-1].length
+            frames = data.read_at(end - start, start, may_block=may_block)
+        return self._block(commits, frames, sequence)
+
+    def time_of(self, sequence: int) -> int:
+        """Return when a message was accepted, in nanoseconds, or 0 if its record is damaged."""
+        with self._reading(index_path(self.folder, self.first), self._index) as index:
+            commit = self._record(index, self._find(index, sequence, True), True)
+        return commit.timestamp_ns if commit is not None else 0
+
+    def first_at_or_after(self, timestamp_ns: int) -> int:
+        """Return the first message accepted at or after a time, or ``end``."""
+        for _, commit in self.commits():
+            if commit is not None and commit.messages and commit.timestamp_ns >= timestamp_ns:
+                return commit.first
+        return self.end
+
+    @contextlib.contextmanager
+    def _reading(self, path: str, file: File | None) -> Iterator[File]:
+        if file is not None:
+            yield file
+            return
+        opened = self._storage.open(path)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    def _open_index(self) -> File:
+        if self._index is None:
+            self._index = self._storage.open(index_path(self.folder, self.first))
+        return self._index
+
+    def _record(self, index: File, position: int, may_block: bool) -> Commit | None:
+        return decode_commit(index.read_at(RECORD_BYTES, position, may_block=may_block))
+
+    def _find(self, index: File, sequence: int, may_block: bool) -> int:
+        """Return the position of the last record that begins at or before ``sequence``."""
+        low, high = 1, self.index_size // RECORD_BYTES - 1
+        while low < high:
+            middle = probe = (low + high + 1) // 2
+            commit = self._record(index, probe * RECORD_BYTES, may_block)
+            while commit is None and probe < high:  # a damaged record: its neighbour will do
+                probe += 1
+                commit = self._record(index, probe * RECORD_BYTES, may_block)
+            if commit is not None and commit.first <= sequence and commit.messages:
+                low = probe
+            else:
+                high = middle - 1
+        return low * RECORD_BYTES
+
+    def _batches(
+        self, index: File, position: int, sequence: int, bytes_wanted: int, may_block: bool
+    ) -> list[Commit]:
+        """Return consecutive records from ``position``; damaged ones are replaced or end it."""
+        size = min(_INDEX_CHUNK_RECORDS * RECORD_BYTES, self.index_size - position)
+        chunk = index.read_at(size, position, may_block=may_block)
+        commits: list[Commit] = []
+        total = 0
+        expected = (
+            (self.first, 0)
+            if position == RECORD_BYTES
+            else None  # known from the first good record
+        )
+        for at in range(0, len(chunk) - RECORD_BYTES + 1, RECORD_BYTES):
+            raw = chunk[at : at + RECORD_BYTES]
+            commit = decode_commit(raw)
+            if commit is None or (
+                expected is not None and (commit.first, commit.offset) != expected
+            ):
+                break
+            if commit.messages == 0:
+                break
+            commits.append(commit)
+            expected = (commit.first + commit.messages, commit.offset + commit.length)
+            total += commit.length
+            if total >= bytes_wanted:
+                break
+        if commits and commits[-1].first + commits[-1].messages > sequence:
+            while commits[0].first + commits[0].messages <= sequence:
+                del commits[0]
+            return commits
+        return [self._without_record(index, position, sequence, commits, may_block)]
+
+    def _without_record(
+        self, index: File, position: int, sequence: int, before: list[Commit], may_block: bool
+    ) -> Commit:
+        """Stand in for a damaged record by what its neighbours say of the bytes between them."""
+        if before:
+            first = before[-1].first + before[-1].messages
+            offset = before[-1].offset + before[-1].length
+        else:
+            first, offset = self.first, 0
+        position += RECORD_BYTES * len(before)
+        crc = stored_data_crc(index.read_at(RECORD_BYTES, position, may_block=may_block))
+        while (position := position + RECORD_BYTES) < self.index_size:
+            after = self._record(index, position, may_block)
+            if after is not None and after.first > sequence:
+                count = after.first - first
+                return Commit(first, offset, after.offset - offset, count, 0, 0, crc)
+        return Commit(first, offset, self.size - offset, self.end - first, 0, 0, crc)
+
+    def _block(self, commits: list[Commit], frames: bytes, sequence: int) -> Block:
+        """Check each batch; the block ends before the first damaged one."""
+        start = commits[0].offset
+        good = 0
+        for commit in commits:
+            batch = frames[commit.offset - start : commit.offset - start + commit.length]
+            if not self._is_sound(commit, batch):
+                if commit.first <= sequence:
+                    raise DamagedError(
+                        Damage(
+                            commit.first,
+                            commit.first + commit.messages,
+                            data_path(self.folder, self.first),
+                            "checksum mismatch" if len(batch) == commit.length else "truncated",
+                        )
+                    )
+                break
+            good += commit.length
+        offsets = frame_offsets(frames[:good])
+        return Block(commits[0].first, bytearray(frames[:good]), offsets, commits[0].timestamp_ns)
+
+    def _is_sound(self, commit: Commit, batch: bytes) -> bool:
+        if len(batch) != commit.length:
+            return False
+        if crc32c(batch) == commit.data_crc:
+            return True
+        # The record was damaged, not its batch: well-formed frames with just the ids that
+        # belong here, and nothing over, can not come about by chance.
+        return commit.timestamp_ns == 0 and self._is_well_formed(commit, batch)
+
+    def _is_well_formed(self, commit: Commit, batch: bytes) -> bool:
+        offsets: array[int] = frame_offsets(batch)
+        if len(offsets) != commit.messages + 1 or offsets[-1] != len(batch):
+            return False
+        try:
+            return all(
+                id_of(batch, offset) == self.id_base + commit.first + number
+                for number, offset in enumerate(offsets[:-1])
+            )
+        except ValueError:
+            return False

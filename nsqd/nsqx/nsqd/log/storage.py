@@ -1,0 +1,93 @@
+"""
+What the log needs of a disk. The only way from the core to files.
+
+`nsqx.nsqd.files` implements it on the operating system, the tests on a simulated disk that
+forgets what was not synced, tears writes and flips bits. Paths are relative to the data
+folder, with ``/`` between parts, and are built from validated names only.
+"""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+__all__ = ["File", "Storage", "WouldBlockError"]
+
+T = TypeVar("T")
+
+
+class WouldBlockError(Exception):
+    """A read that may not block would have to wait for the disk."""
+
+
+class File(Protocol):
+    """One open file. Reads and writes are positioned, so no position is shared."""
+
+    def write_at(self, data: bytes, offset: int) -> None:
+        """
+        Write all of ``data``.
+
+        Raises:
+            OSError: nothing, part or all may have been written.
+        """
+
+    def read_at(self, size: int, offset: int, *, may_block: bool = True) -> bytes:
+        """
+        Read up to ``size`` bytes; fewer only at the end of the file.
+
+        Raises:
+            WouldBlockError: ``may_block`` is false and the bytes are not in memory.
+            OSError: the disk failed.
+        """
+
+    def size(self) -> int:
+        """Return the length in bytes."""
+
+    def truncate(self, size: int) -> None:
+        """Cut the file."""
+
+    def sync(self) -> None:
+        """Return when all that was written is on stable storage. Blocks; OSError if it failed."""
+
+    def close(self) -> None:
+        """Release the file. It may not be used again."""
+
+
+class Storage(Protocol):
+    """A folder of files."""
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        """
+        Open for reading and writing; with ``create`` a new, empty file if there is none.
+
+        Raises:
+            FileNotFoundError: it does not exist and ``create`` is false.
+        """
+
+    def read_file(self, path: str) -> bytes:
+        """Return the whole content; FileNotFoundError if there is none."""
+
+    def replace_file(self, path: str, data: bytes, *, sync: bool = True) -> None:
+        """Put ``data`` there atomically: after a crash the file has the old or the new content."""
+
+    def list(self, path: str) -> list[str]:
+        """Return the sorted names in a folder; empty if there is no such folder."""
+
+    def make_folder(self, path: str) -> None:
+        """Create a folder and its parents, if missing."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a file, replacing what is there."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file; none there is fine."""
+
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder with all it holds; none there is fine."""
+
+    def submit(
+        self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
+    ) -> None:
+        """
+        Run ``work`` where it may block, then ``done(result, None)`` or ``done(None, error)``.
+
+        ``done`` runs like any other event of the core, never while another one runs.
+        """

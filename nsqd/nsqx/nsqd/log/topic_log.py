@@ -1,0 +1,369 @@
+"""
+The log of a topic: segments on disk, the recent tail in memory.
+
+Theory of operation. A batch is appended with one write of its frames and one of its commit
+record; when both returned it survives the crash of the broker, when `sync` did it survives the
+loss of power. Sequence numbers count the messages of the log from 0 and are never reused. An id
+is the sequence number plus a base drawn at random. After an unclean end the next segment draws a
+new base: a batch may have been delivered that the crash then took, and its numbers are given
+out again, but never its ids.
+
+Readers ask `block` for a message. What was appended last is in memory; older messages are read
+in large pieces, without blocking when the operating system has them in memory, otherwise off the
+event loop: then `block` returns None and `on_readable` is called later. Damage found on the way
+is added to `lost` and reported; readers step over it.
+"""
+
+import errno
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from nsqx.nsqd.log.block import Block, BlockCache, BlockMemory
+from nsqx.nsqd.log.ranges import Ranges
+from nsqx.nsqd.log.records import Header, crc32c
+from nsqx.nsqd.log.recovery import recover_segments
+from nsqx.nsqd.log.segment import Damage, DamagedError, Segment
+from nsqx.nsqd.log.storage import File, Storage, WouldBlockError
+from nsqx.protocol.messages import encode_messages
+
+__all__ = ["Log", "LogEvents", "Retention", "TopicLog"]
+
+BLOCK_BYTES = 256 * 1024
+IDLE_ROLL_BYTES = 16 * 1024 * 1024
+_READ_TRIES = 3
+
+
+@dataclass(slots=True)
+class Retention:
+    """How long finished messages stay for replay. Zero is not at all."""
+
+    time_ns: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(slots=True)
+class LogEvents:
+    """What a log tells its owner. The defaults ignore it."""
+
+    on_readable: Callable[[], None] = field(default=lambda: None)
+    on_damage: Callable[[Damage], None] = field(default=lambda damage: None)
+    on_error: Callable[[str, OSError], None] = field(default=lambda what, error: None)
+
+
+class Log(Protocol):
+    """What topics and channels need of a log."""
+
+    first: int
+    end: int
+    lost: Ranges
+
+    def append(self, bodies: Sequence[bytes], now_ns: int, due_ns: int = 0) -> None: ...
+
+    def block(self, sequence: int) -> Block | None: ...
+
+    def sequence_of(self, message_id: int) -> int | None: ...
+
+    def id_of(self, sequence: int) -> int: ...
+
+    def release(self, below: int, now_ns: int) -> None: ...
+
+
+class TopicLog:
+    """Messages ``first`` to ``end - 1`` of a topic, on disk."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        folder: str,
+        memory: BlockMemory,
+        new_id_base: Callable[[], int],
+        *,
+        segment_bytes_max: int,
+        events: LogEvents | None = None,
+    ) -> None:
+        """
+        Open the log, or begin one, and recover what a crash left behind.
+
+        Raises:
+            OSError: the folder can not be read or written.
+        """
+        self._storage = storage
+        self._folder = folder
+        self._new_id_base = new_id_base
+        self.segment_bytes_max = segment_bytes_max
+        self.events = events if events is not None else LogEvents()
+        self.retention = Retention()
+        self.lost = Ranges()
+        self.damages: list[Damage] = []
+        self.recovered_cut_bytes = 0
+
+        self._cache = BlockCache(memory)
+        self._tail: Block | None = None
+        self._loading: set[int] = set()
+        self._failed_reads: dict[int, int] = {}
+        self._must_roll = False
+        self._removing = 0
+
+        storage.make_folder(folder)
+        recovered = recover_segments(storage, folder)
+        self._segments: list[Segment] = recovered.segments
+        self._active: Segment | None = None
+        self.end = self._segments[-1].end if self._segments else 0
+        self.recovered_cut_bytes = recovered.cut_bytes
+        clean = recovered.clean and bool(self._segments)
+        self._id_base = self._segments[-1].id_base if clean else new_id_base()
+        if self._segments and self._segments[-1].first == self.end:
+            self._segments.pop()  # empty: begun again by the next append
+        for damage in recovered.damages:
+            self._add_damage(damage)
+
+    # What is there
+
+    @property
+    def first(self) -> int:
+        """Return the oldest message that is still kept."""
+        return self._segments[0].first if self._segments else self.end
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the bytes of all segments' frames on disk."""
+        return sum(segment.size for segment in self._segments)
+
+    @property
+    def segment_count(self) -> int:
+        """Return the number of segments on disk."""
+        return len(self._segments)
+
+    def id_of(self, sequence: int) -> int:
+        """Return the id of a message."""
+        index = bisect_right(self._segments, sequence, key=_first_of) - 1
+        base = self._segments[index].id_base if index >= 0 else self._id_base
+        return base + sequence
+
+    def sequence_of(self, message_id: int) -> int | None:
+        """Return the message that has this id, or None. Costs a look at each segment."""
+        for segment in reversed(self._segments):
+            if segment.first <= message_id - segment.id_base < segment.end:
+                return message_id - segment.id_base
+        return None
+
+    def id_base_at(self, sequence: int) -> int:
+        """Return what to add to the number of a message in the same segment to get its id."""
+        return self.id_of(sequence) - sequence
+
+    # Appending
+
+    def append(self, bodies: Sequence[bytes], now_ns: int, due_ns: int = 0) -> None:
+        """
+        Append a batch; it is there whole or not at all.
+
+        Raises:
+            OSError: the disk refused. Nothing was appended.
+        """
+        active = self._segment_for(sum(map(len, bodies)), now_ns)
+        tail = self._tail
+        if tail is None or tail.owner is None or len(tail.data) >= BLOCK_BYTES:
+            tail = None
+        frames, offsets = encode_messages(bodies, self._id_base + self.end, now_ns)
+        active.append(frames, len(bodies), now_ns, due_ns, crc32c(frames))
+        if tail is None:
+            self._tail = Block(self.end, bytearray(frames), offsets, now_ns)
+            self._cache.add(self._tail)
+        else:
+            start = len(tail.data)
+            tail.extend(frames, array("Q", [start + offset for offset in offsets]))
+            self._cache.grown(tail)
+        self.end += len(bodies)
+
+    def sync_files(self) -> tuple[File, File] | None:
+        """Return the files to sync so that all that was appended survives a loss of power."""
+        return self._active.files() if self._active is not None else None
+
+    def abandon_segment(self) -> None:
+        """Begin a new segment with the next append: a sync failed, so this one can't be trusted."""
+        self._must_roll = True
+
+    def close(self) -> None:
+        """Seal the log: the next start trusts it without reading it. OSError if that failed."""
+        if self._active is not None:
+            self._active.seal()
+            self._active = None
+        self._cache.clear()
+        self._tail = None
+
+    def delete(self) -> None:
+        """Remove everything, for good. OSError if that failed."""
+        for segment in self._segments:
+            segment.close()
+        self._segments = []
+        self._active = None
+        self._cache.clear()
+        self._storage.remove_folder(self._folder)
+
+    def _segment_for(self, body_bytes: int, now_ns: int) -> Segment:
+        active = self._active
+        full = active is not None and 0 < active.size > self.segment_bytes_max - body_bytes
+        if active is not None and not full and not self._must_roll:
+            return active
+        return self._roll(now_ns)
+
+    def _roll(self, now_ns: int) -> Segment:
+        """Begin the next segment, then seal the last: a crash between the two loses nothing."""
+        old = self._active
+        if old is not None and old.first == self.end and not self._must_roll:
+            return old
+        new = Segment.create(self._storage, self._folder, Header(self.end, self._id_base, now_ns))
+        if old is not None:
+            try:
+                old.seal()
+            except OSError:
+                new.remove()
+                raise
+        self._segments.append(new)
+        self._active = new
+        self._must_roll = False
+        return new
+
+    # Reading
+
+    def block(self, sequence: int) -> Block | None:
+        """
+        Return a block that holds a message of the log.
+
+        Returns:
+            None if it has to be waited for, or if it is in `lost`: look there first, then wait
+            for `LogEvents.on_readable`.
+        """
+        block = self._cache.find(sequence)
+        if block is None and sequence not in self._loading and sequence not in self.lost:
+            block = self._load(sequence)
+        return block
+
+    def _load(self, sequence: int) -> Block | None:
+        segment = self._segments[bisect_right(self._segments, sequence, key=_first_of) - 1]
+        try:
+            block = segment.read(sequence, BLOCK_BYTES, may_block=False)
+        except WouldBlockError:
+            self._load_later(segment, sequence)
+            return None
+        except (DamagedError, OSError) as error:
+            self._read_failed(sequence, segment, error)
+            return None
+        self._cache.add(block)
+        return block
+
+    def _load_later(self, segment: Segment, sequence: int) -> None:
+        self._loading.add(sequence)
+
+        def read() -> Block:
+            return segment.read(sequence, BLOCK_BYTES, may_block=True)
+
+        def loaded(block: Block | None, error: BaseException | None) -> None:
+            self._loading.discard(sequence)
+            if block is not None:
+                if self._cache.find(block.first) is None and self.first <= block.first < self.end:
+                    self._cache.add(block)
+            elif isinstance(error, DamagedError | OSError):
+                self._read_failed(sequence, segment, error)
+            elif error is not None:
+                raise error
+            self.events.on_readable()
+
+        self._storage.submit(read, loaded)
+
+    def _read_failed(self, sequence: int, segment: Segment, error: DamagedError | OSError) -> None:
+        """Step over what is damaged. What the disk refuses is tried again, then given up."""
+        if isinstance(error, DamagedError):
+            self._add_damage(error.damage)
+            return
+        self.events.on_error(f"read message {sequence} from {segment.folder}", error)
+        tries = self._failed_reads[sequence] = self._failed_reads.get(sequence, 0) + 1
+        if isinstance(error, FileNotFoundError):
+            self._add_damage(Damage(sequence, segment.end, segment.folder, "missing segment"))
+        elif error.errno == errno.EIO and tries >= _READ_TRIES:
+            del self._failed_reads[sequence]
+            self._add_damage(Damage(sequence, sequence + 1, segment.folder, "input/output error"))
+
+    def _add_damage(self, damage: Damage) -> None:
+        self.lost.add(damage.first, damage.end)
+        self.damages.append(damage)
+        self.events.on_damage(damage)
+
+    # Time
+
+    def time_of(self, sequence: int) -> int:
+        """Return when a message was accepted (ns since 1970), or 0 if unknown. May block."""
+        segment = self._segments[bisect_right(self._segments, sequence, key=_first_of) - 1]
+        return segment.time_of(sequence)
+
+    def first_at_or_after(self, timestamp_ns: int) -> int:
+        """Return the first message accepted at or after a time, or ``end``. May block."""
+        for segment in self._segments:
+            if segment.last_ns >= timestamp_ns and segment.first < segment.end:
+                return segment.first_at_or_after(timestamp_ns)
+        return self.end
+
+    def deferred_batches(self, start: int) -> Iterator[tuple[int, int, int]]:
+        """Yield ``(first, end, due_ns)`` of what was published deferred from ``start`` on."""
+        for segment in self._segments:
+            if segment.end <= start or not segment.has_deferred:
+                continue
+            for _, commit in segment.commits():
+                if commit is not None and commit.due_ns and commit.messages:
+                    first, end = commit.first, commit.first + commit.messages
+                    if end > start:
+                        yield max(first, start), end, commit.due_ns
+
+    # Retention
+
+    def oldest_sealed(self) -> tuple[int, int] | None:
+        """Return ``(first, end)`` of the oldest segment that is complete, or None."""
+        if len(self._segments) < 2:
+            return None
+        return self._segments[0].first, self._segments[0].end
+
+    def release(self, below: int, now_ns: int) -> None:
+        """Let go of the segments that hold only messages below ``below`` and are not retained."""
+        active = self._active
+        if (
+            active is not None
+            and active.end <= below
+            and active.size >= min(IDLE_ROLL_BYTES, self.segment_bytes_max)
+        ):
+            try:
+                self._roll(now_ns)
+            except OSError as error:
+                self.events.on_error(f"begin a segment in {self._folder}", error)
+        while len(self._segments) > 1 and self._segments[0].end <= below:
+            if self._is_retained(self._segments[0], now_ns):
+                break
+            self._remove_later(self._segments.pop(0))
+        self._cache.forget_below(self.first)
+        self.lost.remove_below(self.first)
+
+    def _is_retained(self, segment: Segment, now_ns: int) -> bool:
+        retention = self.retention
+        if retention.time_ns and now_ns - segment.last_ns < retention.time_ns:
+            return True
+        return bool(retention.size_bytes) and (
+            self.size_bytes - segment.size < retention.size_bytes
+        )
+
+    def _remove_later(self, segment: Segment) -> None:
+        self._removing += 1
+
+        def removed(_: None, error: BaseException | None) -> None:
+            self._removing -= 1
+            if isinstance(error, OSError):
+                self.events.on_error(f"remove a finished segment of {self._folder}", error)
+            elif error is not None:
+                raise error
+
+        self._storage.submit(segment.remove, removed)
+
+
+def _first_of(segment: Segment) -> int:
+    return segment.first
