@@ -123,7 +123,9 @@ class Placeholders:
     def _compare_unordered(self, expected: list[Any], actual: list[Any], at: str) -> str | None:
         left = list(actual)
         for item in expected:
-            index = next((i for i, other in enumerate(left) if not self.difference(item, other)), -1)
+            index = next(
+                (i for i, other in enumerate(left) if not self.difference(item, other)), -1
+            )
             if index < 0:
                 return f"{at or 'top'}: nothing like {item!r} in {left!r}"
             del left[index]

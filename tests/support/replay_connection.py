@@ -130,8 +130,9 @@ class Connection:
             self._socket.settimeout(10)
             self._socket = self._tls.wrap_socket(self._socket)
             return
-        self._codec = {"snappy": _Snappy, "deflate": _Deflate}[layer]()
-        self._buffer = self._codec.decode(self._buffer)
+        codec: _Codec = _Snappy() if layer == "snappy" else _Deflate()
+        self._codec = codec
+        self._buffer = codec.decode(self._buffer)
 
     def half_close(self) -> None:
         """End the sending side."""

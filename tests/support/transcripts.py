@@ -53,7 +53,7 @@ import ssl
 import time
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -88,7 +88,14 @@ MESSAGE_HEADER_BYTES = 26  # timestamp, attempts, id
 
 # The only headers that the recording kept: if one is not in an event, it was not in the answer.
 # Content-Length is there only where the body has always the same length.
-HEADERS_KEPT = ("content-type", "x-nsq-content-type", "allow", "location", "content-encoding", "vary")
+HEADERS_KEPT = (
+    "content-type",
+    "x-nsq-content-type",
+    "allow",
+    "location",
+    "content-encoding",
+    "vary",
+)
 
 Event: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[["Replay", Event], None]
@@ -130,7 +137,9 @@ def load_cases(suite: str) -> list[Case]:
     ]
 
 
-def case_params(suite: str, *, marks: Mapping[str, pytest.MarkDecorator] | None = None) -> list[Any]:
+def case_params(
+    suite: str, *, marks: Mapping[str, pytest.MarkDecorator] | None = None
+) -> list[Any]:
     """Return the cases as parameters with readable ids. ``marks`` are by case name."""
     together = pytest.mark.xdist_group(suite)  # one daemon sees them all, in order
     return [
@@ -247,7 +256,12 @@ class Replay:
     """One case under way: its connections and the values bound so far. For handlers."""
 
     def __init__(
-        self, case: Case, target: Target, *, handlers: Mapping[str, Handler], ignored: Collection[str]
+        self,
+        case: Case,
+        target: Target,
+        *,
+        handlers: Mapping[str, Handler],
+        ignored: Collection[str],
     ) -> None:
         self.case = case
         self.target = target
@@ -376,7 +390,7 @@ def _expect_closed(run: Replay, event: Event) -> None:
 
 
 def _expect_silence(run: Replay, event: Event) -> None:
-    milliseconds = event.get("silence_ms", event.get("open_after_ms", 0))
+    milliseconds = event["silence_ms"] if "silence_ms" in event else event["open_after_ms"]
     try:
         frame = run.next_frame(event, milliseconds / 1000)
     except TimeoutError:
@@ -474,10 +488,9 @@ def _send_request(
     elif body or spec["method"] in ("POST", "PUT"):
         connection.putheader("Content-Length", str(len(body)))
     connection.endheaders()
-    try:
+    # Refused by its size: the answer is there all the same.
+    with suppress(BrokenPipeError, ConnectionResetError):
         connection.send(body)
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # refused by its size: the answer is there all the same
 
 
 def _request_body(run: Replay, spec: Mapping[str, Any]) -> bytes:

@@ -6,6 +6,8 @@ about; the registry drops it on change, and time makes it expire. /nodes is join
 per producer, so that a change at one of a thousand nodes costs making one piece again.
 """
 
+from typing import Any
+
 import msgspec
 
 from nsqx.lookupd.registry import NEVER_NS, Answer, Producer, Registry, Topic
@@ -177,9 +179,9 @@ class Answers:
             tombstones.append(hidden)
             if hidden:
                 expires_ns = min(expires_ns, registry.tombstone_ends_ns(producer, topic))
-        fields = msgspec.structs.astuple(_producer_answer(producer))
-        body = encode(_NodeAnswer(*fields, tombstones, list(producer.topics)))
-        return Answer(body, expires_ns)
+        fields = _producer_fields(producer)
+        node = _NodeAnswer(**fields, tombstones=tombstones, topics=list(producer.topics))
+        return Answer(encode(node), expires_ns)
 
 
 def encode(value: object) -> bytes:
@@ -191,17 +193,11 @@ def encode(value: object) -> bytes:
 
 
 def _producer_answer(producer: Producer) -> _ProducerAnswer:
-    peer = producer.peer
-    return _ProducerAnswer(
-        remote_address=producer.id,
-        hostname=peer.hostname,
-        broadcast_address=peer.broadcast_address,
-        tcp_port=peer.tcp_port,
-        http_port=peer.http_port,
-        version=peer.version,
-        topology_zone=peer.topology_zone,
-        topology_region=peer.topology_region,
-    )
+    return _ProducerAnswer(**_producer_fields(producer))
+
+
+def _producer_fields(producer: Producer) -> dict[str, Any]:
+    return {"remote_address": producer.id, **msgspec.structs.asdict(producer.peer)}
 
 
 def _debug_answer(producer: Producer, tombstoned_at_ns: int | None = None) -> _DebugAnswer:

@@ -36,6 +36,10 @@ INACTIVE_PRODUCER_TIMEOUT_NS = 300 * SECOND_NS
 TOMBSTONE_LIFETIME_NS = 45 * SECOND_NS
 NEVER_NS = 2**63 - 1
 
+# NSQ has neither limit. Entries stay when their producers go, so the first alone bounds nothing.
+REGISTRATIONS_PER_PRODUCER_MAX = 100_000
+ENTRIES_MAX = 1_000_000
+
 
 class RegistryFullError(NsqError):
     """A limit was reached; nothing was changed."""
@@ -43,11 +47,10 @@ class RegistryFullError(NsqError):
 
 @dataclass(slots=True, frozen=True)
 class Limits:
-    """What clients may make the registry hold. NSQ has no such limits."""
+    """What clients may make the registry hold."""
 
-    registrations_per_producer: int = 100_000
-    # Entries stay when their producers go, so a limit per producer alone would bound nothing.
-    entries: int = 1_000_000
+    registrations_per_producer: int = REGISTRATIONS_PER_PRODUCER_MAX
+    entries: int = ENTRIES_MAX
 
 
 @dataclass(slots=True, frozen=True)

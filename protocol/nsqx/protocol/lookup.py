@@ -227,7 +227,8 @@ class RequestParser:
                 return Unregister(*_names(word, params)), line_end + 1
             case b"IDENTIFY":
                 return self._parse_identify(line_end + 1)
-        raise FatalProtocolError("E_INVALID", b"invalid command " + word)
+            case _:
+                raise FatalProtocolError("E_INVALID", b"invalid command " + word)
 
     def _parse_magic(self, start: int) -> tuple[None, int] | None:
         if len(self._buffer) < start + len(MAGIC):
@@ -279,13 +280,21 @@ def _name(code: bytes, command: bytes, kind: bytes, raw: bytes) -> str:
 
 def _decode_peer(body: bytes) -> PeerInfo:
     try:
-        # JSON's null is a struct without fields to Go.
-        peer = msgspec.json.decode(body, type=PeerInfo | None) or PeerInfo()
+        peer = msgspec.convert(_fields(msgspec.json.decode(body)), PeerInfo)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise _bad_body("failed to decode JSON body") from None
     if not peer.is_complete():
         raise _bad_body("missing fields")
     return peer
+
+
+def _fields(document: object) -> object:
+    """Read an object as Go does: the case of keys does not matter, and null sets nothing."""
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        return document  # refused as no object
+    return {key.lower(): value for key, value in document.items() if value is not None}
 
 
 def _bad_body(reason: str) -> FatalProtocolError:

@@ -1,0 +1,57 @@
+"""Command line, environment and TOML file of nsqlookupd (options section 3)."""
+
+import socket
+from dataclasses import dataclass
+
+from nsqx.lookupd import registry
+from nsqx.protocol import lookup
+from nsqx.runtime.flags import DURATION, DaemonOptions, flag
+
+__all__ = ["LookupdOptions"]
+
+
+@dataclass
+class LookupdOptions(DaemonOptions):
+    """What nsqlookupd can be told. Durations are nanoseconds."""
+
+    log_prefix: str = flag(
+        "[nsqlookupd] ", group="logging", help="text before every line of the nsq log format"
+    )
+    tcp_address: str = flag(
+        "0.0.0.0:4160", group="network", help="`address` to listen on for nsqd, host:port"
+    )
+    http_address: str = flag(
+        "0.0.0.0:4161", group="network", help="`address` to listen on for HTTP, host:port"
+    )
+    broadcast_address: str = flag(
+        factory=socket.gethostname,
+        default_text="the host's name",
+        group="network",
+        help="`address` of this nsqlookupd, told to every nsqd for its queries over HTTP",
+    )
+    inactive_producer_timeout: int = flag(
+        "5m",
+        kind=DURATION,
+        group="producers",
+        help="how long an nsqd is listed without a ping",
+    )
+    tombstone_lifetime: int = flag(
+        "45s",
+        kind=DURATION,
+        group="producers",
+        help="how long a tombstoned nsqd is hidden from lookups of the topic",
+    )
+    max_registrations: int = flag(
+        registry.REGISTRATIONS_PER_PRODUCER_MAX,
+        group="limits",
+        help="most topics and channels that one nsqd may register",
+    )
+    max_entries: int = flag(
+        registry.ENTRIES_MAX, group="limits", help="most topics and channels in all"
+    )
+    max_line_size: int = flag(
+        lookup.LINE_BYTES_MAX, group="limits", help="most bytes of a command line"
+    )
+    max_identify_size: int = flag(
+        lookup.IDENTIFY_BYTES_MAX, group="limits", help="most bytes of an IDENTIFY body"
+    )

@@ -1,0 +1,110 @@
+"""
+The TCP side of nsqlookupd: carries bytes between sockets and sessions, decides nothing.
+
+There are no deadlines: an idle nsqd stays connected for ever, as in NSQ. TCP keep-alive finds the
+ones whose machine is gone.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from nsqx.lookupd.session import Session
+from nsqx.runtime import logs
+from nsqx.runtime.addresses import socket_text
+
+__all__ = ["Connection", "TcpServer"]
+
+LISTEN_BACKLOG = 4096
+KEEPALIVE_SECONDS = 15  # Go's default, for the first probe and between probes
+
+_log = logs.get_logger("TCP")
+
+
+class Connection(asyncio.Protocol):
+    """One connection of an nsqd."""
+
+    transport: asyncio.Transport
+    session: Session
+
+    def __init__(self, server: "TcpServer") -> None:
+        self._server = server
+
+    # Connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        _keep_alive(transport.get_extra_info("socket"))
+        remote_address = socket_text(transport.get_extra_info("peername"))
+        self.session = self._server.make_session(remote_address)
+        self._server.connections.add(self)
+        _log.info("new client(%s)", remote_address)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # Called exactly once, however the connection ends: the only place that cleans up.
+        self._server.connections.discard(self)
+        self.session.close()
+        _log.info("client(%s) closed", self.session.remote_address)
+
+    # Data
+
+    def data_received(self, data: bytes) -> None:
+        """Execute every request in this read as one batch, and answer with one write."""
+        self._write(self.session.receive_data(data, self._server.clock()))
+
+    def eof_received(self) -> bool:
+        self._write(self.session.receive_eof(self._server.clock()))
+        return False  # asyncio sends what is left and closes
+
+    def _write(self, output: bytes) -> None:
+        if output:
+            self.transport.write(output)
+        if self.session.is_over:
+            if self.session.error is not None:
+                _log.error("[%s] %s", self.session.remote_address, self.session.error)
+            self.transport.close()
+
+    # Flow control
+
+    def pause_writing(self) -> None:
+        self.transport.pause_reading()  # no requests whose answers would pile up
+
+    def resume_writing(self) -> None:
+        self.transport.resume_reading()
+
+
+class TcpServer:
+    """Accepts connections until it is closed."""
+
+    def __init__(self, make_session: Callable[[str], Session], clock: Callable[[], int]) -> None:
+        """``make_session`` gets the peer's ip:port; ``clock`` returns nanoseconds."""
+        self.make_session = make_session
+        self.clock = clock
+        self.connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Accept from a bound socket. Owns it from now on."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self), sock=listener, backlog=LISTEN_BACKLOG
+        )
+
+    async def close(self) -> None:
+        """Stop accepting and drop all connections; an nsqd notices and tries another lookupd."""
+        assert self._server is not None
+        self._server.close()
+        for connection in list(self.connections):
+            connection.transport.abort()
+        await self._server.wait_closed()
+        self._server = None
+
+
+def _keep_alive(connected: socket.socket | None) -> None:
+    if connected is None or connected.family == socket.AF_UNIX:
+        return
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):  # not on every system
+        if hasattr(socket, option):
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), KEEPALIVE_SECONDS)
