@@ -1,0 +1,131 @@
+"""Options of ``nsqadmin`` (options section 4), one field each, and what makes them wrong."""
+
+import ipaddress
+import posixpath
+import socket
+from dataclasses import dataclass
+
+from nsqx.runtime import addresses, flags
+from nsqx.runtime.flags import DURATION, flag
+from nsqx.runtime.startup import StartupError
+
+__all__ = ["AdminOptions"]
+
+
+@dataclass
+class AdminOptions(flags.DaemonOptions):
+    """Durations are nanoseconds."""
+
+    log_prefix: str = flag("[nsqadmin] ", group="logging", help="text before every log line")
+    http_address: str = flag("0.0.0.0:4171", help="<addr>:<port> to listen on for HTTP clients")
+    base_path: str = flag("/", help="URL path under which everything is")
+    dev_static_dir: str = flag("", help="folder to read the page's files from, for development")
+
+    lookupd_http_address: list[str] = flag(
+        [],
+        config_key="nsqlookupd_http_addresses",
+        group="sources",
+        help="lookupd HTTP address (may be given several times)",
+    )
+    nsqd_http_address: list[str] = flag(
+        [],
+        config_key="nsqd_http_addresses",
+        group="sources",
+        help="nsqd HTTP address, instead of lookupds (may be given several times)",
+    )
+    http_client_connect_timeout: int = flag(
+        "2s", kind=DURATION, group="sources", help="time to connect to a lookupd or nsqd"
+    )
+    http_client_request_timeout: int = flag(
+        "5s", kind=DURATION, group="sources", help="time for a whole request to a lookupd or nsqd"
+    )
+    http_client_tls_insecure_skip_verify: bool = flag(
+        False, group="sources", help="accept any certificate of an HTTPS nsqd"
+    )
+    http_client_tls_root_ca_file: str = flag(
+        "", group="sources", help="path of the certificates that an HTTPS nsqd's must come from"
+    )
+    http_client_tls_cert: str = flag(
+        "", group="sources", help="path of the certificate to show an HTTPS nsqd"
+    )
+    http_client_tls_key: str = flag("", group="sources", help="path of that certificate's key")
+
+    notification_http_endpoint: str = flag(
+        "", group="changes", help="URL that gets a POST for every change made here"
+    )
+    allow_config_from_cidr: str = flag(
+        "127.0.0.1/8", group="changes", help="network from which /config is open (empty: all)"
+    )
+    acl_http_header: str = flag(
+        "X-Forwarded-User", group="changes", help="request header that names the user"
+    )
+    admin_user: list[str] = flag(
+        [],
+        config_key="admin_users",
+        group="changes",
+        help="user that may change things; without any, all may (may be given several times)",
+    )
+
+    graphite_url: str = flag("", group="graphs", help="URL of Graphite")
+    proxy_graphite: bool = flag(False, group="graphs", help="fetch Graphite's images from here")
+    statsd_counter_format: str = flag(
+        "stats.counters.%s.count", group="graphs", help="what statsd makes of a counter's key"
+    )
+    statsd_gauge_format: str = flag(
+        "stats.gauges.%s", group="graphs", help="what statsd makes of a gauge's key"
+    )
+    statsd_prefix: str = flag("nsq.%s", group="graphs", help="--statsd-prefix of the nsqds")
+    statsd_interval: int = flag(
+        "1m", kind=DURATION, group="graphs", help="--statsd-interval of the nsqds"
+    )
+
+    def check(self) -> None:
+        """
+        Refuse what cannot work, and bring ``base_path`` into its one form.
+
+        Raises:
+            StartupError: with NSQ's text.
+        """
+        try:
+            self._check_sources()
+            self._check_client_tls()
+            self._check_cidr()
+        except ValueError as exc:
+            raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
+        self.base_path = posixpath.normpath("/" + self.base_path.lstrip("/"))
+
+    def _check_sources(self) -> None:
+        sources = [(each, "--lookupd-http-address") for each in self.lookupd_http_address]
+        sources += [(each, "--nsqd-http-address") for each in self.nsqd_http_address]
+        if not sources:
+            raise ValueError("--nsqd-http-address or --lookupd-http-address required")
+        if self.lookupd_http_address and self.nsqd_http_address:
+            raise ValueError("use --nsqd-http-address or --lookupd-http-address not both")
+        for address, name in sources:
+            _check_resolves(address, name)
+
+    def _check_client_tls(self) -> None:
+        cert, key = "--http-client-tls-cert", "--http-client-tls-key"
+        if self.http_client_tls_cert and not self.http_client_tls_key:
+            raise ValueError(f"{key} must be specified with {cert}")
+        if self.http_client_tls_key and not self.http_client_tls_cert:
+            raise ValueError(f"{cert} must be specified with {key}")
+
+    def _check_cidr(self) -> None:
+        if not self.allow_config_from_cidr:
+            return
+        try:
+            ipaddress.ip_network(self.allow_config_from_cidr, strict=False)
+        except ValueError as exc:
+            raise ValueError(
+                f"failed to parse --allow-config-from-cidr ({self.allow_config_from_cidr}) - {exc}"
+            ) from exc
+
+
+def _check_resolves(address: str, name: str) -> None:
+    try:
+        target = addresses.parse_tcp_address(address)
+        socket.getaddrinfo(target.host or "localhost", target.port, type=socket.SOCK_STREAM)
+    except (addresses.AddressError, socket.gaierror) as exc:
+        reason = exc.strerror if isinstance(exc, socket.gaierror) else exc
+        raise ValueError(f"failed to resolve {name} ({address}) - {reason}") from exc
