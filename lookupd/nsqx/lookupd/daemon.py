@@ -1,0 +1,132 @@
+"""nsqlookupd as one object: starts and stops its listeners. For its process, ``nsqx up`` and tests."""
+
+import socket
+from contextlib import AsyncExitStack
+from types import TracebackType
+
+from nsqx.lookupd.answers import Answers
+from nsqx.lookupd.clock import Clock
+from nsqx.lookupd.http_api import HttpApi
+from nsqx.lookupd.options import LookupdOptions
+from nsqx.lookupd.registry import Limits, Registry
+from nsqx.lookupd.session import Session
+from nsqx.lookupd.tcp import TcpServer
+from nsqx.protocol import lookup
+from nsqx.runtime import logs
+from nsqx.runtime.addresses import (
+    AddressError,
+    StartupError,
+    bind,
+    parse_tcp_address,
+    socket_text,
+)
+from nsqx.runtime.version import RUNTIME, VERSION
+
+__all__ = ["Lookupd"]
+
+_log = logs.get_logger()
+
+
+class Lookupd:
+    """
+    A directory that runs from ``start`` to ``stop``, or for the length of an ``async with``.
+
+        async with Lookupd(LookupdOptions(tcp_address="127.0.0.1:0", ...)) as lookupd:
+            lookupd.tcp_port, lookupd.http_port
+
+    Attributes:
+        registry: what is registered; of use to tests.
+        tcp_address, http_address: where it listens, as ``host:port``. Port 0 in the options lets
+            the system choose.
+    """
+
+    def __init__(self, options: LookupdOptions) -> None:
+        self.options = options
+        self.clock = Clock()
+        self.registry = Registry(
+            inactive_timeout_ns=options.inactive_producer_timeout,
+            tombstone_lifetime_ns=options.tombstone_lifetime,
+            limits=Limits(options.max_registrations, options.max_entries),
+        )
+        self.tcp_address = ""
+        self.http_address = ""
+        self._tcp = TcpServer(self._make_session, self.clock)
+        self._http = HttpApi(self.registry, Answers(self.registry), self.clock)
+        self._limits = lookup.Limits(options.max_line_size, options.max_identify_size)
+        self._running = AsyncExitStack()
+
+    @property
+    def tcp_port(self) -> int:
+        return _port(self.tcp_address)
+
+    @property
+    def http_port(self) -> int:
+        return _port(self.http_address)
+
+    async def start(self) -> None:
+        """
+        Open both listeners.
+
+        Raises:
+            StartupError: one sentence that says what is wrong. Nothing is left open.
+        """
+        async with AsyncExitStack() as stack:
+            tcp_listener = stack.enter_context(_listen(self.options.tcp_address, "--tcp-address"))
+            http_listener = stack.enter_context(
+                _listen(self.options.http_address, "--http-address")
+            )
+            # Both are known before the first nsqd is told of them in IDENTIFY's answer.
+            self.tcp_address = socket_text(tcp_listener.getsockname())
+            self.http_address = socket_text(http_listener.getsockname())
+            _log.info("nsqlookupd v%s (built w/%s)", VERSION, RUNTIME)
+            await self._tcp.start(tcp_listener)
+            stack.push_async_callback(self._tcp.close)
+            await self._http.start(http_listener)
+            stack.push_async_callback(self._http.close)
+            self._running = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Close both listeners and every connection. Fine when it is not running."""
+        await self._running.aclose()
+
+    async def __aenter__(self) -> "Lookupd":
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def _make_session(self, remote_address: str) -> Session:
+        return Session(
+            self.registry,
+            remote_address=remote_address,
+            identity=self._identity,
+            limits=self._limits,
+        )
+
+    def _identity(self) -> bytes:
+        info = lookup.DirectoryInfo(
+            broadcast_address=self.options.broadcast_address,
+            hostname=socket.gethostname(),
+            http_port=self.http_port,
+            tcp_port=self.tcp_port,
+            version=VERSION,
+        )
+        return info.encode()
+
+
+def _listen(text: str, purpose: str) -> socket.socket:
+    try:
+        address = parse_tcp_address(text)
+    except AddressError as exc:
+        raise StartupError(f"listen ({text}) failed - {exc} ({purpose})") from exc
+    return bind(address, purpose)
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
