@@ -6,10 +6,13 @@ Addresses to listen on and to connect to, and plain words for what goes wrong wi
     path        a Unix socket: anything without a port, or with a slash
 """
 
+import asyncio
 import errno
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from ssl import SSLContext
 
 from .startup import StartupError
 
@@ -24,6 +27,8 @@ __all__ = [
     "format_host_port",
     "parse_address",
     "parse_tcp_address",
+    "remove_socket_file",
+    "serve",
     "socket_text",
 ]
 
@@ -169,6 +174,12 @@ def _remove_dead_socket(path: str) -> None:
             return
 
 
+def remove_socket_file(listener: socket.socket) -> None:
+    """Remove the file of a Unix socket before it is closed; nothing to do for others."""
+    if listener.family == socket.AF_UNIX and listener.fileno() >= 0:
+        Path(listener.getsockname()).unlink(missing_ok=True)
+
+
 def explain(error: OSError, address: Address, purpose: str) -> str:
     """Return one sentence: what failed, why, and what to do next."""
     reason = _REASONS.get(error.errno or 0)
@@ -186,3 +197,17 @@ _REASONS = {
     errno.ENOENT: "the folder of the socket does not exist; create it first",
     errno.ENOTSOCK: "the file exists and is not a socket; choose another path",
 }
+
+
+async def serve(
+    factory: Callable[[], asyncio.BaseProtocol],
+    listener: socket.socket,
+    ssl_context: SSLContext | None = None,
+) -> asyncio.AbstractServer:
+    """Accept connections on a socket that ``bind`` returned; close the server to stop."""
+    loop = asyncio.get_running_loop()
+    if listener.family == socket.AF_UNIX:
+        return await loop.create_unix_server(
+            factory, sock=listener, ssl=ssl_context, backlog=LISTEN_BACKLOG
+        )
+    return await loop.create_server(factory, sock=listener, ssl=ssl_context, backlog=LISTEN_BACKLOG)
