@@ -11,6 +11,9 @@ from nsqx.runtime.startup import StartupError
 
 __all__ = ["AdminOptions"]
 
+NO_CHANGES = "this version of the dashboard shows things and changes nothing"
+NO_GRAPHS = "this version of the dashboard has no graphs"
+
 
 @dataclass
 class AdminOptions(flags.DaemonOptions):
@@ -19,7 +22,11 @@ class AdminOptions(flags.DaemonOptions):
     log_prefix: str = flag("[nsqadmin] ", group="logging", help="text before every log line")
     http_address: str = flag("0.0.0.0:4171", help="<addr>:<port> to listen on for HTTP clients")
     base_path: str = flag("/", help="URL path under which everything is")
-    dev_static_dir: str = flag("", help="folder to read the page's files from, for development")
+    dev_static_dir: str = flag(
+        "",
+        help="folder to read the page's files from, for development",
+        no_effect="the page has no files yet",
+    )
 
     lookupd_http_address: list[str] = flag(
         [],
@@ -51,7 +58,10 @@ class AdminOptions(flags.DaemonOptions):
     http_client_tls_key: str = flag("", group="sources", help="path of that certificate's key")
 
     notification_http_endpoint: str = flag(
-        "", group="changes", help="URL that gets a POST for every change made here"
+        "",
+        group="changes",
+        help="URL that gets a POST for every change made here",
+        no_effect=NO_CHANGES,
     )
     allow_config_from_cidr: str = flag(
         "127.0.0.1/8", group="changes", help="network from which /config is open (empty: all)"
@@ -64,10 +74,13 @@ class AdminOptions(flags.DaemonOptions):
         config_key="admin_users",
         group="changes",
         help="user that may change things; without any, all may (may be given several times)",
+        no_effect=NO_CHANGES,
     )
 
-    graphite_url: str = flag("", group="graphs", help="URL of Graphite")
-    proxy_graphite: bool = flag(False, group="graphs", help="fetch Graphite's images from here")
+    graphite_url: str = flag("", group="graphs", help="URL of Graphite", no_effect=NO_GRAPHS)
+    proxy_graphite: bool = flag(
+        False, group="graphs", help="fetch Graphite's images from here", no_effect=NO_GRAPHS
+    )
     statsd_counter_format: str = flag(
         "stats.counters.%s.count", group="graphs", help="what statsd makes of a counter's key"
     )

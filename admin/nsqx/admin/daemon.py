@@ -1,0 +1,80 @@
+"""nsqadmin as one object: starts and stops its listener. For its process, ``nsqx up`` and tests."""
+
+from contextlib import AsyncExitStack
+from types import TracebackType
+
+from nsqx.runtime import logs
+from nsqx.runtime.addresses import Address, AddressError, StartupError, bind, parse_address
+from nsqx.runtime.http import HttpServer
+from nsqx.runtime.version import RUNTIME, VERSION
+
+from .cluster import Cluster
+from .http_api import HttpApi
+from .options import AdminOptions
+from .upstream import Upstream
+
+__all__ = ["Admin"]
+
+_log = logs.get_logger()
+
+
+class Admin:
+    """
+    A dashboard that runs from ``start`` to ``stop``, or for the length of an ``async with``.
+
+    Attributes:
+        http_address: where it listens, as ``host:port``. Port 0 in the options lets the system
+            choose.
+    """
+
+    def __init__(self, options: AdminOptions) -> None:
+        self.options = options
+        self.http_address = ""
+        self._running = AsyncExitStack()
+
+    async def start(self) -> None:
+        """
+        Check the options and open the listener.
+
+        Raises:
+            StartupError: one sentence that says what is wrong. Nothing is left open.
+        """
+        options = self.options
+        options.check()
+        async with AsyncExitStack() as stack:
+            try:
+                upstream = await stack.enter_async_context(Upstream(options))
+            except OSError as exc:
+                raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
+            cluster = Cluster(upstream, options.lookupd_http_address, options.nsqd_http_address)
+            server = HttpServer(HttpApi(cluster, options.base_path).router)
+            listener = _listener_address(options.http_address)
+            _log.info("nsqadmin v%s (built w/%s)", VERSION, RUNTIME)
+            await server.start(bind(listener, "--http-address"))
+            stack.push_async_callback(server.stop)
+            self.http_address = server.address
+            _log.info("HTTP: listening on %s", server.address)
+            self._running = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Let running requests end, and close. Fine when it is not running."""
+        await self._running.aclose()
+
+    async def __aenter__(self) -> "Admin":
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+
+def _listener_address(text: str) -> Address:
+    try:
+        return parse_address(text)
+    except AddressError as exc:
+        raise StartupError(f"listen ({text}) failed - {exc} (--http-address)") from exc
