@@ -5,6 +5,7 @@ Both ends are tested apart from each other and, at the end, against each other.
 """
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, strategies as st
@@ -84,7 +85,9 @@ def test_identify() -> None:
 
 
 def test_identify_ignores_unknown_keys_nulls_and_the_case_of_keys() -> None:
-    body = b'{"Broadcast_Address":"a","TCP_PORT":1,"http_port":2,"version":"v","hostname":null,"x":[]}'
+    body = (
+        b'{"Broadcast_Address":"a","TCP_PORT":1,"http_port":2,"version":"v","hostname":null,"x":[]}'
+    )
     peer = PeerInfo(broadcast_address="a", tcp_port=1, http_port=2, version="v")
     assert parse(identify(body)) == [Identify(peer)]
 
@@ -208,7 +211,7 @@ def test_identify_over_the_limit_is_refused_before_its_body_arrives() -> None:
 
 def in_pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 def shape(requests: list[Request]) -> list[object]:

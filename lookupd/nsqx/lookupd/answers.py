@@ -11,14 +11,12 @@ from typing import Any
 import msgspec
 
 from nsqx.lookupd.registry import NEVER_NS, Answer, Producer, Registry, Topic
+from nsqx.runtime.go_json import encode
 
 __all__ = ["Answers"]
 
 WILDCARD = "*"
 NEVER_TOMBSTONED_NS = -6795364578871345152  # what Go prints for a time that was never set
-
-# Go's encoder writes these three for the sake of HTML. In JSON they are only in strings.
-_HTML_ESCAPES = ((b"<", rb"\u003c"), (b">", rb"\u003e"), (b"&", rb"\u0026"))
 
 
 class _ProducerAnswer(msgspec.Struct, frozen=True):
@@ -182,14 +180,6 @@ class Answers:
         fields = _producer_fields(producer)
         node = _NodeAnswer(**fields, tombstones=tombstones, topics=list(producer.topics))
         return Answer(encode(node), expires_ns)
-
-
-def encode(value: object) -> bytes:
-    """Return compact JSON with Go's escapes, keys in the order given."""
-    body = msgspec.json.encode(value)
-    for raw, escaped in _HTML_ESCAPES:
-        body = body.replace(raw, escaped)
-    return body
 
 
 def _producer_answer(producer: Producer) -> _ProducerAnswer:

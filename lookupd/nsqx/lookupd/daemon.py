@@ -1,4 +1,4 @@
-"""nsqlookupd as one object: starts and stops its listeners. For its process, ``nsqx up`` and tests."""
+"""nsqlookupd as one object that starts and stops: for its own process, and within another's."""
 
 import socket
 from contextlib import AsyncExitStack
@@ -17,10 +17,11 @@ from nsqx.runtime.addresses import (
     AddressError,
     StartupError,
     bind,
-    parse_tcp_address,
+    parse_address,
     socket_text,
 )
-from nsqx.runtime.version import RUNTIME, VERSION
+from nsqx.runtime.http import HttpServer
+from nsqx.runtime.version import VERSION
 
 __all__ = ["Lookupd"]
 
@@ -38,6 +39,7 @@ class Lookupd:
         registry: what is registered; of use to tests.
         tcp_address, http_address: where it listens, as ``host:port``. Port 0 in the options lets
             the system choose.
+        tcp_port, http_port: the same as numbers.
     """
 
     def __init__(self, options: LookupdOptions) -> None:
@@ -48,20 +50,13 @@ class Lookupd:
             tombstone_lifetime_ns=options.tombstone_lifetime,
             limits=Limits(options.max_registrations, options.max_entries),
         )
-        self.tcp_address = ""
-        self.http_address = ""
+        self.tcp_address, self.tcp_port = "", 0
+        self.http_address, self.http_port = "", 0
         self._tcp = TcpServer(self._make_session, self.clock)
-        self._http = HttpApi(self.registry, Answers(self.registry), self.clock)
+        api = HttpApi(self.registry, Answers(self.registry), self.clock)
+        self._http = HttpServer(api.router(), log=logs.get_logger("HTTP"))
         self._limits = lookup.Limits(options.max_line_size, options.max_identify_size)
         self._running = AsyncExitStack()
-
-    @property
-    def tcp_port(self) -> int:
-        return _port(self.tcp_address)
-
-    @property
-    def http_port(self) -> int:
-        return _port(self.http_address)
 
     async def start(self) -> None:
         """
@@ -71,18 +66,17 @@ class Lookupd:
             StartupError: one sentence that says what is wrong. Nothing is left open.
         """
         async with AsyncExitStack() as stack:
-            tcp_listener = stack.enter_context(_listen(self.options.tcp_address, "--tcp-address"))
-            http_listener = stack.enter_context(
-                _listen(self.options.http_address, "--http-address")
-            )
-            # Both are known before the first nsqd is told of them in IDENTIFY's answer.
-            self.tcp_address = socket_text(tcp_listener.getsockname())
-            self.http_address = socket_text(http_listener.getsockname())
-            _log.info("nsqlookupd v%s (built w/%s)", VERSION, RUNTIME)
+            tcp_listener = _listen(self.options.tcp_address, "--tcp-address", stack)
+            http_listener = _listen(self.options.http_address, "--http-address", stack)
+            # Both are known before the first nsqd is told of them in the answer to IDENTIFY.
+            self.tcp_address, self.tcp_port = _name(tcp_listener)
+            self.http_address, self.http_port = _name(http_listener)
             await self._tcp.start(tcp_listener)
-            stack.push_async_callback(self._tcp.close)
+            stack.push_async_callback(self._tcp.stop)
+            _log.info("TCP: listening on %s", self.tcp_address)
             await self._http.start(http_listener)
-            stack.push_async_callback(self._http.close)
+            stack.push_async_callback(self._http.stop)
+            _log.info("HTTP: listening on %s", self.http_address)
             self._running = stack.pop_all()
 
     async def stop(self) -> None:
@@ -120,13 +114,17 @@ class Lookupd:
         return info.encode()
 
 
-def _listen(text: str, purpose: str) -> socket.socket:
+def _listen(text: str, purpose: str, stack: AsyncExitStack) -> socket.socket:
     try:
-        address = parse_tcp_address(text)
+        address = parse_address(text)
     except AddressError as exc:
         raise StartupError(f"listen ({text}) failed - {exc} ({purpose})") from exc
-    return bind(address, purpose)
+    listener = bind(address, purpose)
+    stack.callback(listener.close)
+    return listener
 
 
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2])
+def _name(listener: socket.socket) -> tuple[str, int]:
+    """Return the address as text, and the port; 0 for a Unix socket."""
+    name = listener.getsockname()
+    return socket_text(name), name[1] if isinstance(name, tuple) else 0

@@ -11,11 +11,10 @@ from collections.abc import Callable
 
 from nsqx.lookupd.session import Session
 from nsqx.runtime import logs
-from nsqx.runtime.addresses import socket_text
+from nsqx.runtime.addresses import remove_socket_file, serve, socket_text
 
 __all__ = ["Connection", "TcpServer"]
 
-LISTEN_BACKLOG = 4096
 KEEPALIVE_SECONDS = 15  # Go's default, for the first probe and between probes
 
 _log = logs.get_logger("TCP")
@@ -82,23 +81,23 @@ class TcpServer:
         self.make_session = make_session
         self.clock = clock
         self.connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
+        self._acceptor: asyncio.AbstractServer | None = None
+        self._listener: socket.socket | None = None
 
     async def start(self, listener: socket.socket) -> None:
-        """Accept from a bound socket. Owns it from now on."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Connection(self), sock=listener, backlog=LISTEN_BACKLOG
-        )
+        """Accept from a bound socket until ``stop`` closes it."""
+        self._listener = listener
+        self._acceptor = await serve(lambda: Connection(self), listener)
 
-    async def close(self) -> None:
-        """Stop accepting and drop all connections; an nsqd notices and tries another lookupd."""
-        assert self._server is not None
-        self._server.close()
+    async def stop(self) -> None:
+        """Stop accepting and drop all connections; an nsqd notices and comes back."""
+        assert self._acceptor is not None
+        assert self._listener is not None
+        remove_socket_file(self._listener)
+        self._acceptor.close()
         for connection in list(self.connections):
             connection.transport.abort()
-        await self._server.wait_closed()
-        self._server = None
+        await self._acceptor.wait_closed()
 
 
 def _keep_alive(connected: socket.socket | None) -> None:

@@ -1,0 +1,208 @@
+"""
+The HTTP API of nsqlookupd (lookupd section 3). The routing rules are those of ``runtime.http``.
+
+Handlers check arguments in NSQ's order, ask the registry or change it, and wait for nothing.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+
+from aiohttp import web
+
+from nsqx.lookupd.answers import Answers
+from nsqx.lookupd.registry import Registry, RegistryFullError
+from nsqx.protocol.names import is_valid_name
+from nsqx.runtime import metrics
+from nsqx.runtime.http import (
+    JSON_TYPE,
+    NSQ_HEADERS,
+    ApiError,
+    Handler,
+    Request,
+    Router,
+    empty,
+    json_answer,
+    plain_text,
+)
+from nsqx.runtime.metrics import Sample, counter, gauge
+from nsqx.runtime.version import VERSION
+
+__all__ = ["HttpApi"]
+
+PROFILES = ("symbol", "profile", "heap", "goroutine", "block", "threadcreate")
+
+
+class HttpApi:
+    """The handlers, and how often they were asked."""
+
+    def __init__(self, registry: Registry, answers: Answers, clock: Callable[[], int]) -> None:
+        self._registry = registry
+        self._answers = answers
+        self._clock = clock
+        self._lookups = {"found": 0, "not_found": 0}
+
+    def router(self) -> Router[Handler]:
+        """Return all routes."""
+        router: Router[Handler] = Router()
+        for method, path, handler in [
+            ("GET", "/ping", self._ping),
+            ("GET", "/info", self._info),
+            ("GET", "/topics", self._topics),
+            ("GET", "/channels", self._channels),
+            ("GET", "/lookup", self._lookup),
+            ("GET", "/nodes", self._nodes),
+            ("POST", "/topic/create", self._create_topic),
+            ("POST", "/topic/delete", self._delete_topic),
+            ("POST", "/topic/tombstone", self._tombstone),
+            ("POST", "/channel/create", self._create_channel),
+            ("POST", "/channel/delete", self._delete_channel),
+            ("GET", "/debug", self._debug),
+            ("GET", "/metrics", self._metrics),
+            ("GET", "/debug/pprof", _no_profile),
+            ("GET", "/debug/pprof/cmdline", _command_line),
+            *[("GET", f"/debug/pprof/{name}", _no_profile) for name in PROFILES],
+        ]:
+            router.add(method, path, handler)
+        return router
+
+    # About this nsqlookupd
+
+    async def _ping(self, request: Request) -> web.Response:
+        return plain_text("OK")
+
+    async def _info(self, request: Request) -> web.Response:
+        return json_answer({"version": VERSION})
+
+    # Questions
+
+    async def _topics(self, request: Request) -> web.Response:
+        return _json(self._answers.topics())
+
+    async def _channels(self, request: Request) -> web.Response:
+        return _json(self._answers.channels(_topic(request)))
+
+    async def _lookup(self, request: Request) -> web.Response:
+        body = self._answers.lookup(_topic(request), self._clock())
+        self._lookups["not_found" if body is None else "found"] += 1
+        if body is None:
+            raise ApiError(404, "TOPIC_NOT_FOUND")
+        return _json(body)
+
+    async def _nodes(self, request: Request) -> web.Response:
+        return _json(self._answers.nodes(self._clock()))
+
+    async def _debug(self, request: Request) -> web.Response:
+        return _json(self._answers.debug())
+
+    # Changes
+
+    async def _create_topic(self, request: Request) -> web.Response:
+        topic = _topic(request)
+        if not is_valid_name(topic):
+            raise ApiError(400, "INVALID_ARG_TOPIC")
+        try:
+            self._registry.create_topic(topic)
+        except RegistryFullError as exc:
+            raise ApiError(503, "TOO_MANY_ENTRIES") from exc
+        return empty()
+
+    async def _delete_topic(self, request: Request) -> web.Response:
+        self._registry.delete_topic(_topic(request))
+        return empty()
+
+    async def _tombstone(self, request: Request) -> web.Response:
+        topic = _topic(request)
+        node = _argument(request, "node")
+        self._registry.tombstone(topic, node, self._clock())
+        return empty()
+
+    async def _create_channel(self, request: Request) -> web.Response:
+        topic, channel = _topic_and_channel(request)
+        try:
+            self._registry.create_channel(topic, channel)
+        except RegistryFullError as exc:
+            raise ApiError(503, "TOO_MANY_ENTRIES") from exc
+        return empty()
+
+    async def _delete_channel(self, request: Request) -> web.Response:
+        topic, channel = _topic_and_channel(request)
+        if not self._registry.delete_channel(topic, channel):
+            raise ApiError(404, "CHANNEL_NOT_FOUND")
+        return empty()
+
+    # Metrics
+
+    async def _metrics(self, request: Request) -> web.Response:
+        headers = {"Content-Type": metrics.CONTENT_TYPE}
+        return web.Response(body=metrics.render(self._families()), headers=headers)
+
+    def _families(self) -> Iterator[metrics.Family]:
+        registry = self._registry
+        topics = sum(1 for _ in registry.known_topics())
+        now_ns = self._clock()
+        active = sum(registry.is_active(producer, now_ns) for producer in registry.producers)
+        tombstoned = sum(
+            registry.is_tombstoned(producer, topic, now_ns)
+            for topic in registry.topics.values()
+            for producer in topic.producers
+        )
+        yield gauge("nsqlookupd_info", "Which nsqlookupd this is.", [Sample(1, _VERSION_LABELS)])
+        yield gauge("nsqlookupd_topics", "Topics known.", topics)
+        yield gauge("nsqlookupd_channels", "Channels known.", registry.entries - topics)
+        yield gauge(
+            "nsqlookupd_registrations",
+            "Pairs of an nsqd and a topic or channel that it registered.",
+            registry.registrations,
+        )
+        yield gauge(
+            "nsqlookupd_producers",
+            "Connected nsqd, by whether they gave a sign of life in time.",
+            [
+                Sample(active, {"state": "active"}),
+                Sample(len(registry.producers) - active, {"state": "inactive"}),
+            ],
+        )
+        yield gauge(
+            "nsqlookupd_tombstones", "Pairs of an nsqd and a topic it is hidden from.", tombstoned
+        )
+        yield counter(
+            "nsqlookupd_lookups_total",
+            "Questions where a topic is, by whether it was known.",
+            [Sample(count, {"result": result}) for result, count in self._lookups.items()],
+        )
+
+
+_VERSION_LABELS = {"version": VERSION}
+
+
+async def _no_profile(request: Request) -> web.Response:
+    return plain_text("nsqlookupd of nsqx is not a Go program and has no such profile\n")
+
+
+async def _command_line(request: Request) -> web.Response:
+    return plain_text("\0".join(sys.argv))
+
+
+def _argument(request: Request, name: str) -> str:
+    value = request.query().get(name, "")
+    if not value:
+        raise ApiError(400, f"MISSING_ARG_{name.upper()}")
+    return value
+
+
+def _topic(request: Request) -> str:
+    return _argument(request, "topic")
+
+
+def _topic_and_channel(request: Request) -> tuple[str, str]:
+    topic = _topic(request)
+    if not is_valid_name(topic):
+        raise ApiError(400, "INVALID_ARG_TOPIC")
+    channel = _argument(request, "channel")
+    if not is_valid_name(channel):
+        raise ApiError(400, "INVALID_ARG_CHANNEL")
+    return topic, channel
+
+
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, headers={"Content-Type": JSON_TYPE, **NSQ_HEADERS})
