@@ -1,0 +1,99 @@
+"""Lines out of a byte stream: split without I/O, and read without blocking the event loop."""
+
+import asyncio
+import contextlib
+import os
+import threading
+
+__all__ = ["LINE_BYTES_MAX", "LineSplitter", "LineTooLong", "read_chunk"]
+
+# More than any nsqd takes as a message; a file without line ends must not fill the memory.
+LINE_BYTES_MAX = 64 << 20
+CHUNK_BYTES = 1 << 20
+
+
+class LineTooLong(Exception):
+    """No line end came within ``LINE_BYTES_MAX`` bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(f"a line is longer than {LINE_BYTES_MAX} bytes")
+
+
+class LineSplitter:
+    """
+    Cuts a stream at line feeds. Empty lines are dropped, since a message cannot be empty.
+
+    A carriage return is a part of its line, as in nsqd's ``/mpub``.
+
+    Attributes:
+        empty: how many lines were dropped.
+    """
+
+    def __init__(self) -> None:
+        self.empty = 0
+        self._begun: list[bytes] = []  # of a line whose end has not come
+        self._begun_bytes = 0
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """
+        Return the lines that ``data`` completes.
+
+        Raises:
+            LineTooLong: the stream cannot go on.
+        """
+        *complete, rest = data.split(b"\n")
+        if complete:
+            complete[0] = b"".join([*self._begun, complete[0]])
+            self._begun.clear()
+            self._begun_bytes = 0
+        if rest:
+            self._begun.append(rest)
+            self._begun_bytes += len(rest)
+        if self._begun_bytes > LINE_BYTES_MAX:
+            raise LineTooLong
+        return self._without_empty(complete)
+
+    def receive_end(self) -> list[bytes]:
+        """Return the last line if it has no line feed."""
+        last = b"".join(self._begun)
+        self._begun.clear()
+        return [last] if last else []
+
+    def _without_empty(self, lines: list[bytes]) -> list[bytes]:
+        full = [line for line in lines if line]
+        self.empty += len(lines) - len(full)
+        return full
+
+
+async def read_chunk(descriptor: int) -> bytes:
+    """
+    Read what there is, up to a megabyte; nothing at the end. Waits for the first byte.
+
+    A thread of its own does it: files cannot be polled, and one of the event loop's threads that
+    waits for a terminal would keep the program from ending.
+
+    Raises:
+        OSError: the read failed.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[bytes] = loop.create_future()
+
+    def settle(data: bytes, error: OSError | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(data)
+        else:
+            future.set_exception(error)
+
+    def read() -> None:
+        data, error = b"", None
+        try:
+            data = os.read(descriptor, CHUNK_BYTES)
+        except OSError as exc:
+            error = exc
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, data, error)
+
+    threading.Thread(target=read, name="nsqx read", daemon=True).start()
+    return await future
