@@ -52,6 +52,7 @@ __all__ = ["LEGAL", "LINE_BYTES_MAX", "CommandParser", "Limits", "State"]
 LINE_BYTES_MAX = 16384  # with its newline
 
 _SIZE = struct.Struct(">i")  # signed, as nsqd reads it
+_MPUB_HEAD = struct.Struct(">ii")  # size of the body, count of messages
 _ID_BYTES = 16
 _FIN_BYTES = 21  # b"FIN ", id, b"\n"
 _FIN_RUN = re.compile(rb"(?:FIN [0-9a-f]{16}+\n)++")
@@ -112,6 +113,8 @@ class CommandParser:
         "_limits",
         "_max_msg_size",
         "_missing",
+        "_mpub_line",
+        "_mpub_topic",
         "_publish_body_at",
         "_publish_line",
         "_publish_topic",
@@ -147,6 +150,8 @@ class CommandParser:
         self._publish_line: bytes | tuple[bytes, ...] = ()
         self._publish_body_at = 0
         self._publish_topic = ""
+        self._mpub_line: bytes | tuple[bytes, ...] = ()  # likewise
+        self._mpub_topic = ""
 
     # Data
 
@@ -245,6 +250,8 @@ class CommandParser:
             position = self._parse_fin_run(data, start)
         elif data.startswith(self._publish_line, start):
             position = self._parse_publish_run(data, start)
+        elif data.startswith(self._mpub_line, start):
+            position = self._parse_known_mpub(data, start)
         else:
             return self._parse_line(data, start)
         return position if position > start else self._parse_line(data, start)
@@ -389,6 +396,9 @@ class CommandParser:
             raise _invalid("MPUB insufficient number of parameters")
         batch = _Batch(_topic(words, "E_BAD_TOPIC "), self._limits.max_body_size)
         self._batch = batch
+        if len(words) == 2:
+            self._mpub_line = b"MPUB %b\n" % words[1]
+            self._mpub_topic = batch.topic
         return self._parse_batch(batch, data, after)
 
     # Bodies
@@ -455,23 +465,9 @@ class CommandParser:
 
     def _parse_messages(self, batch: "_Batch", data: bytes, start: int) -> int:
         """Cut out the messages that are complete, in one pass; the batch if all are."""
-        size_at = _SIZE.unpack_from
-        add = batch.bodies.append
-        max_msg_size = self._max_msg_size
         stop = min(len(data), start + batch.room)
-        last_size = stop - 4
-        position = start
-        # 130 ns a message.
-        for _ in range(batch.count - len(batch.bodies)):
-            if position > last_size:
-                break
-            size = size_at(data, position)[0]
-            body_at = position + 4
-            end = body_at + size
-            if not 0 < size <= max_msg_size or end > stop:
-                break
-            add(data[body_at:end])
-            position = end
+        count = batch.count - len(batch.bodies)
+        position = _cut_messages(data, start, stop, count, self._max_msg_size, batch.bodies)
         batch.room -= position - start
         if len(batch.bodies) < batch.count:
             self._wait_for_message(batch, data, position)
@@ -516,6 +512,24 @@ class CommandParser:
                 break
             position = body_at + size
             add(Publish(topic, data[body_at:position], None))
+        return position
+
+    def _parse_known_mpub(self, data: bytes, start: int) -> int:
+        """Parse an MPUB that has the line seen last, if it is complete and right."""
+        # 1.5 us an MPUB, where going by the words of its line and a _Batch costs 3.5.
+        after = start + len(self._mpub_line)
+        first_message = after + 8
+        if first_message > len(data):
+            return start
+        size, count = _MPUB_HEAD.unpack_from(data, after)
+        stop = after + 4 + size
+        if not 0 < size <= self._limits.max_body_size or count <= 0 or stop > len(data):
+            return start
+        bodies: list[bytes] = []
+        position = _cut_messages(data, first_message, stop, count, self._max_msg_size, bodies)
+        if len(bodies) < count:
+            return start
+        self._events.append(MultiPublish(self._mpub_topic, bodies))
         return position
 
     def _parse_fin_run(self, data: bytes, position: int) -> int:
@@ -606,6 +620,32 @@ def _message_id(words: list[bytes], words_min: int) -> bytes:
     if len(words[1]) != _ID_BYTES:
         raise _invalid("invalid message ID")
     return words[1]
+
+
+def _cut_messages(
+    data: bytes, position: int, stop: int, count: int, max_msg_size: int, bodies: list[bytes]
+) -> int:
+    """
+    Append up to ``count`` messages of an MPUB to ``bodies``, in one pass.
+
+    Returns:
+        Where the first begins that is wrong or goes beyond ``stop``, or where the last one ends.
+    """
+    size_at = _SIZE.unpack_from
+    add = bodies.append
+    last_size = stop - 4
+    # 130 ns a message.
+    for _ in range(count):
+        if position > last_size:
+            break
+        size = size_at(data, position)[0]
+        body_at = position + 4
+        end = body_at + size
+        if not 0 < size <= max_msg_size or end > stop:
+            break
+        add(data[body_at:end])
+        position = end
+    return position
 
 
 def _number(word: bytes) -> int | None:
