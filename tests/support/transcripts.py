@@ -3,18 +3,22 @@ Replays golden transcripts, recorded from NSQ 1.3.0, against a running daemon.
 
 ``tests/golden/<suite>.json`` holds cases, each a story of events told in order. A test module of a
 suite starts its daemon once, with the flags that the suite's ``about`` tells, and replays each
-case as a test of its own, in the given order::
+case as a test of its own, in the given order (``tests/lookupd/test_golden.py`` is an example)::
 
-    @pytest.fixture(scope="module")
-    def target() -> Iterator[Target]:
-        with started(Lookupd(...)) as daemon:
-            yield Target({"LOOKUPD_TCP": daemon.tcp_address, "LOOKUPD_HTTP": daemon.http_address})
+    pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-    @pytest.mark.parametrize("case", case_params("lookupd_tcp"))
-    def test_answers_as_recorded(case: Case, target: Target) -> None:
-        replay(case, target)
+    @pytest_asyncio.fixture(scope="module", loop_scope="module")
+    async def target(tmp_path_factory) -> AsyncIterator[Target]:
+        async with running_cluster(tmp_path_factory.mktemp("golden")) as cluster:
+            nsqd = await cluster.nsqd("--max-msg-size=1024")
+            yield Target({"NSQD_TCP": nsqd.tcp_address, "NSQD_HTTP": nsqd.http_address})
 
-The engine blocks: a daemon in the same process needs ``asyncio.to_thread(replay, case, target)``.
+    @pytest.mark.parametrize("case", case_params("nsqd_http"))
+    async def test_http(case: Case, target: Target) -> None:
+        await asyncio.to_thread(replay, case, target)
+
+The engine blocks, with sockets of its own: hence the thread, so that the loop can go on reading
+what the daemon logs, or run the daemon itself.
 
 Events
     http           sent as recorded, and the answer compared: status, the headers that were
@@ -27,6 +31,9 @@ Events
     upgrade, half_close, disconnect, wait_ms    done.
     conn           names the connection that the event is about; opened when first used.
     note, why      for the reader.
+
+A connection is opened by its first event, and its magic is a ``send`` like any other. Below an
+``upgrade`` the plain bytes are recorded, and the engine encodes them.
 
 Any other key is specific to a suite. Give ``replay`` a handler for it::
 
@@ -221,7 +228,7 @@ def replay(
     Raises:
         AssertionError: an answer differs from what was recorded and no difference was listed.
     """
-    run = Replay(case, target, handlers=handlers or {}, ignored=ignored)
+    run = Replay(case, target, handlers=handlers, ignored=ignored)
     differences = {
         difference.event: difference
         for difference in load_differences()
@@ -260,13 +267,13 @@ class Replay:
         case: Case,
         target: Target,
         *,
-        handlers: Mapping[str, Handler],
-        ignored: Collection[str],
+        handlers: Mapping[str, Handler] | None = None,
+        ignored: Collection[str] = (),
     ) -> None:
         self.case = case
         self.target = target
         self.values = Placeholders(target.known(), _unordered_keys(case.suite))
-        self._handlers: dict[str, Handler] = {**_HANDLERS, **handlers}
+        self._handlers: dict[str, Handler] = {**_HANDLERS, **(handlers or {})}
         self._ignored = _COMMENTS | set(ignored)
         self._framing = Framing.LOOKUPD if case.suite.startswith("lookupd") else Framing.NSQD
         self._connections: dict[str, Connection] = {}

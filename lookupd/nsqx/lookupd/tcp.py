@@ -8,6 +8,7 @@ ones whose machine is gone.
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from nsqx.lookupd.session import Session
 from nsqx.runtime import logs
@@ -32,8 +33,7 @@ class Connection(asyncio.Protocol):
     # Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's have another base
         _keep_alive(transport.get_extra_info("socket"))
         remote_address = socket_text(transport.get_extra_info("peername"))
         self.session = self._server.make_session(remote_address)
