@@ -1,0 +1,51 @@
+"""The dashboard as a process, over real lookupds and nsqds."""
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.support.processes import Admin, Cluster
+
+
+async def test_it_shows_what_a_real_lookupd_knows(cluster: Cluster) -> None:
+    lookupd = await cluster.lookupd()
+    admin = await cluster.admin(lookupds=[lookupd])
+    await lookupd.post("/channel/create?topic=t&channel=c")
+    assert await admin.get_json("/api/topics") == {"topics": ["t"], "message": ""}
+    assert await admin.get_json("/api/topics?inactive=true") == {
+        "topics": {"t": ["c"]},
+        "message": "",
+    }
+    status, body = await admin.get("/")
+    assert status == 200
+    assert b"<td>t</td>" in body
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_with_exit_code_0(cluster: Cluster, signum: int) -> None:
+    lookupd = await cluster.lookupd()
+    admin = await cluster.admin(lookupds=[lookupd])
+    assert await admin.stop(signum) == 0
+
+
+async def test_a_port_in_use_gives_one_line_and_exit_code_1(cluster: Cluster) -> None:
+    lookupd = await cluster.lookupd()
+    admin = Admin("second", [f"--lookupd-http-address={lookupd.http_address}"])
+    admin.addresses["HTTP"] = lookupd.http_address
+    with pytest.raises(AssertionError, match="already in use"):
+        await admin.start()
+    assert await admin.wait() == 1
+    assert len([line for line in admin.log if "FATAL" in line]) == 1
+
+
+async def test_a_lookupd_that_hangs_does_not_hang_the_page(cluster: Cluster) -> None:
+    lookupd = await cluster.lookupd()
+    hanging = await cluster.lookupd()
+    admin = await cluster.admin("--http-client-request-timeout=300ms", lookupds=[lookupd, hanging])
+    hanging.send_signal(signal.SIGSTOP)
+    async with asyncio.timeout(5):
+        answer = await admin.get_json("/api/topics")
+    assert answer["message"] == (
+        f'WARNING: Get "http://{hanging.http_address}/topics": no answer in time'
+    )
