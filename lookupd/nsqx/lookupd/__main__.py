@@ -39,6 +39,7 @@ def _set_up_logs(options: LookupdOptions) -> None:
     try:
         logs.setup(options.log_format, options.log_level, options.log_prefix)
     except ValueError as exc:
+        logs.setup("nsq", options.log_level, options.log_prefix)
         raise StartupError(str(exc)) from exc
     for notice in options.notices():
         _log.warning(notice)

@@ -1,0 +1,111 @@
+"""The HTTP API beyond what the golden transcripts ask: limits, metrics, kept answers."""
+
+import json
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from yarl import URL
+
+from nsqx.lookupd.daemon import Lookupd
+from nsqx.lookupd.options import LookupdOptions
+from nsqx.protocol.lookup import PeerInfo
+
+ANY_PORT = "127.0.0.1:0"
+NODE = PeerInfo(broadcast_address="10.1.1.1", http_port=4151, tcp_port=4150, version="1.3.0")
+
+
+class Api:
+    """A directory in this process, and how to ask it."""
+
+    def __init__(self, lookupd: Lookupd, http: aiohttp.ClientSession) -> None:
+        self.lookupd = lookupd
+        self._http = http
+
+    async def ask(self, method: str, path: str) -> tuple[int, str]:
+        url = f"http://{self.lookupd.http_address}{path}"
+        async with self._http.request(method, url) as response:
+            return response.status, await response.text()
+
+    async def get(self, path: str) -> str:
+        status, body = await self.ask("GET", path)
+        assert status == 200, body
+        return body
+
+
+@pytest_asyncio.fixture
+async def api() -> AsyncIterator[Api]:
+    options = LookupdOptions(tcp_address=ANY_PORT, http_address=ANY_PORT, max_entries=3)
+    async with Lookupd(options) as lookupd, aiohttp.ClientSession() as http:
+        yield Api(lookupd, http)
+
+
+async def test_full_registry_refuses_topics_and_channels(api: Api) -> None:
+    for path in ("/topic/create?topic=a", "/channel/create?topic=b&channel=c"):
+        assert await api.ask("POST", path) == (200, "")
+    refused = (503, '{"message":"TOO_MANY_ENTRIES"}')
+    assert await api.ask("POST", "/topic/create?topic=d") == refused
+    assert await api.ask("POST", "/channel/create?topic=a&channel=c") == refused
+    assert json.loads(await api.get("/topics")) == {"topics": ["a", "b"]}
+
+
+async def test_metrics_count_what_there_is_and_what_was_asked(api: Api) -> None:
+    registry, now_ns = api.lookupd.registry, api.lookupd.clock()
+    producer = registry.add_producer("127.0.0.1:1", NODE, now_ns)
+    registry.add_producer("127.0.0.1:2", NODE, now_ns - registry.inactive_timeout_ns - 1)
+    registry.register(producer, "t", "c")
+    registry.tombstone("t", producer.node, now_ns)
+    await api.get("/lookup?topic=t")
+    assert (await api.ask("GET", "/lookup?topic=nosuch"))[0] == 404
+    lines = (await api.get("/metrics")).splitlines()
+    assert {line for line in lines if not line.startswith(("#", "nsqlookupd_info"))} == {
+        "nsqlookupd_topics 1",
+        "nsqlookupd_channels 1",
+        "nsqlookupd_registrations 2",
+        'nsqlookupd_producers{state="active"} 1',
+        'nsqlookupd_producers{state="inactive"} 1',
+        "nsqlookupd_tombstones 1",
+        'nsqlookupd_lookups_total{result="found"} 1',
+        'nsqlookupd_lookups_total{result="not_found"} 1',
+    }
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/cmdline", "/symbol", "/profile", "/heap", "/goroutine", "/block", "/threadcreate"],
+)
+async def test_profiling_paths_are_there(api: Api, path: str) -> None:
+    await api.get("/debug/pprof" + path)
+
+
+@pytest.mark.parametrize("query", ["topic=%zz", "topic=a;b", "topic=t&x=%"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/channels"),
+        ("GET", "/lookup"),
+        ("POST", "/topic/create"),
+        ("POST", "/topic/delete"),
+        ("POST", "/topic/tombstone"),
+        ("POST", "/channel/create"),
+        ("POST", "/channel/delete"),
+    ],
+)
+async def test_bad_query_is_an_invalid_request_everywhere(
+    api: Api, method: str, path: str, query: str
+) -> None:
+    url = URL(f"http://{api.lookupd.http_address}{path}?{query}", encoded=True)
+    async with aiohttp.request(method, url) as response:
+        assert (response.status, await response.text()) == (400, '{"message":"INVALID_REQUEST"}')
+
+
+async def test_ports_are_known_and_free_again_after_the_end() -> None:
+    options = LookupdOptions(tcp_address=ANY_PORT, http_address=ANY_PORT)
+    async with Lookupd(options) as lookupd:
+        assert lookupd.tcp_address == f"127.0.0.1:{lookupd.tcp_port}"
+        tcp_address, http_address = lookupd.tcp_address, lookupd.http_address
+    again = LookupdOptions(tcp_address=tcp_address, http_address=http_address)
+    async with Lookupd(again) as lookupd:
+        assert lookupd.http_address == http_address
+    await lookupd.stop()

@@ -1,0 +1,128 @@
+"""Real sockets: what only the connection does."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest_asyncio
+
+from nsqx.lookupd.daemon import Lookupd
+from nsqx.lookupd.options import LookupdOptions
+from nsqx.protocol.lookup import (
+    MAGIC,
+    PING,
+    PeerInfo,
+    decode_directory_info,
+    encode_identify,
+    encode_register,
+)
+from tests.support.processes import eventually
+
+NODE = PeerInfo(broadcast_address="10.1.1.1", http_port=4151, tcp_port=4150, version="1.3.0")
+
+
+@pytest_asyncio.fixture
+async def lookupd() -> AsyncIterator[Lookupd]:
+    options = LookupdOptions(
+        tcp_address="127.0.0.1:0", http_address="127.0.0.1:0", broadcast_address="here"
+    )
+    async with Lookupd(options) as lookupd:
+        yield lookupd
+
+
+class Node:
+    """An nsqd as far as a directory is concerned."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def connect(cls, lookupd: Lookupd) -> "Node":
+        return cls(*await asyncio.open_connection("127.0.0.1", lookupd.tcp_port))
+
+    async def ask(self, command: bytes) -> bytes:
+        self.writer.write(command)
+        return await self.answer()
+
+    async def answer(self) -> bytes:
+        size = int.from_bytes(await self.reader.readexactly(4), "big")
+        return await self.reader.readexactly(size)
+
+    async def close(self) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+async def test_identify_tells_the_real_ports(lookupd: Lookupd) -> None:
+    node = await Node.connect(lookupd)
+    info = decode_directory_info(await node.ask(MAGIC + encode_identify(NODE)))
+    assert (info.tcp_port, info.http_port) == (lookupd.tcp_port, lookupd.http_port)
+    assert (info.broadcast_address, info.hostname) == ("here", socket.gethostname())
+    await node.close()
+
+
+async def test_producer_has_the_address_of_its_connection(lookupd: Lookupd) -> None:
+    node = await Node.connect(lookupd)
+    await node.ask(MAGIC + encode_identify(NODE))
+    (producer,) = lookupd.registry.producers
+    host, port = node.writer.get_extra_info("sockname")
+    assert producer.id == f"{host}:{port}"
+    await node.close()
+
+
+async def test_lost_connection_takes_its_producer_out(lookupd: Lookupd) -> None:
+    node = await Node.connect(lookupd)
+    await node.ask(MAGIC + encode_identify(NODE))
+    node.writer.transport.abort()
+
+    async def is_gone() -> bool:
+        return not lookupd.registry.producers
+
+    await eventually(is_gone, "the producer is forgotten")
+
+
+async def test_error_is_sent_before_the_connection_closes(lookupd: Lookupd) -> None:
+    node = await Node.connect(lookupd)
+    assert await node.ask(MAGIC + b"FOO\n") == b"E_INVALID invalid command FOO"
+    assert await node.reader.read() == b""
+    await node.close()
+
+
+async def test_end_of_the_daemon_closes_its_connections(lookupd: Lookupd) -> None:
+    node = await Node.connect(lookupd)
+    await node.ask(MAGIC + PING)
+    await lookupd.stop()
+    with suppress(ConnectionResetError):
+        assert await node.reader.read() == b""
+    await node.close()
+
+
+async def test_node_that_reads_no_answers_is_not_read_either(lookupd: Lookupd) -> None:
+    """Its answers would pile up here: reading stops until it reads again."""
+    node = await Node.connect(lookupd)
+    await node.ask(MAGIC + encode_identify(NODE))
+    node.writer.transport.set_write_buffer_limits(0)
+    (connection,) = lookupd._tcp.connections
+    asked = 0
+
+    async def is_paused() -> bool:
+        nonlocal asked
+        node.writer.write(PING * 10_000)
+        asked += 10_000
+        return not connection.transport.is_reading()
+
+    await eventually(is_paused, "the directory stops reading")
+    for _ in range(asked):
+        assert await node.answer() == b"OK"
+    await node.close()
+
+
+async def test_many_registrations_in_one_write(lookupd: Lookupd) -> None:
+    node = await Node.connect(lookupd)
+    await node.ask(MAGIC + encode_identify(NODE))
+    node.writer.write(b"".join(encode_register(f"t{number}", "c") for number in range(2000)))
+    for _ in range(2000):
+        assert await node.answer() == b"OK"
+    assert lookupd.registry.registrations == 4000
+    await node.close()
