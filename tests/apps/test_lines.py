@@ -73,7 +73,7 @@ def test_a_read_that_waits_does_not_keep_the_program() -> None:
                 await read_chunk(reader)
 
     asyncio.run(give_up())
-    waiting = [thread for thread in threading.enumerate() if thread.name == "nsqx read"]
+    waiting = [thread for thread in threading.enumerate() if thread.name == "nsqx blocking"]
     assert all(thread.daemon for thread in waiting)
     os.close(writer)  # ends the thread's read, after its loop is closed
     for thread in waiting:

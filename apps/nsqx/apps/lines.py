@@ -1,9 +1,8 @@
 """Lines out of a byte stream: split without I/O, and read without blocking the event loop."""
 
-import asyncio
-import contextlib
 import os
-import threading
+
+from nsqx.apps.blocking import in_thread
 
 __all__ = ["LINE_BYTES_MAX", "LineSplitter", "LineTooLong", "read_chunk"]
 
@@ -69,31 +68,7 @@ async def read_chunk(descriptor: int) -> bytes:
     """
     Read what there is, up to a megabyte; nothing at the end. Waits for the first byte.
 
-    A thread of its own does it: files cannot be polled, and one of the event loop's threads that
-    waits for a terminal would keep the program from ending.
-
     Raises:
         OSError: the read failed.
     """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[bytes] = loop.create_future()
-
-    def settle(data: bytes, error: OSError | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(data)
-        else:
-            future.set_exception(error)
-
-    def read() -> None:
-        data, error = b"", None
-        try:
-            data = os.read(descriptor, CHUNK_BYTES)
-        except OSError as exc:
-            error = exc
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, data, error)
-
-    threading.Thread(target=read, name="nsqx read", daemon=True).start()
-    return await future
+    return await in_thread(lambda: os.read(descriptor, CHUNK_BYTES))
