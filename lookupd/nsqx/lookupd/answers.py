@@ -108,18 +108,21 @@ class Answers:
 
     def debug(self) -> bytes:
         """Return all entries that have producers. Not kept: costs all that there is."""
-        entries: dict[str, list[_DebugAnswer]] = {}
-        if self._registry.producers:
-            entries["client::"] = [_debug_answer(p) for p in self._registry.producers]
+        # A producer reads the same in all of its entries, except where it is tombstoned.
+        pieces = {
+            producer: encode(_debug_answer(producer)) for producer in self._registry.producers
+        }
+        entries = {"client::": list(pieces.values())}
         for topic in self._registry.topics.values():
             for channel, holders in topic.channels.items():
-                if holders:
-                    entries[f"channel:{topic.name}:{channel}"] = [_debug_answer(p) for p in holders]
-            if topic.producers:
-                entries[f"topic:{topic.name}:"] = [
-                    _debug_answer(p, since_ns) for p, since_ns in topic.producers.items()
-                ]
-        return encode(dict(sorted(entries.items())))
+                key = f"channel:{topic.name}:{channel}"
+                entries[key] = [pieces[producer] for producer in holders]
+            entries[f"topic:{topic.name}:"] = [
+                pieces[producer] if since_ns is None else encode(_debug_answer(producer, since_ns))
+                for producer, since_ns in topic.producers.items()
+            ]
+        shown = [(encode(key), b",".join(held)) for key, held in sorted(entries.items()) if held]
+        return b"{%b}" % b",".join([b"%b:[%b]" % each for each in shown])
 
     def _make_lookup(self, topic: Topic, now_ns: int) -> Answer:
         registry = self._registry
