@@ -128,7 +128,7 @@ class OwnBroker(Broker):
                 ports[match[1]] = int(match[3])
             if len(ports) == 2:
                 return ports
-        raise RuntimeError("nsqd ended before it listened:\n" + "".join(lines[-20:]))
+        raise RuntimeError("the broker ended before it listened:\n" + "".join(lines[-20:]))
 
 
 def write_certificate(directory: Path) -> tuple[Path, Path]:

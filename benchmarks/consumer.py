@@ -10,6 +10,7 @@ import time
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from benchmarks.link import Link, Target, readiness
 from benchmarks.wire import (
@@ -36,8 +37,7 @@ STAMPS = struct.Struct(">qq")  # in the body: when it was due, when it was sent;
 @dataclass(frozen=True, slots=True)
 class ConsumeJob:
     """
-    ``connections`` is per channel. With ``stamped`` the latency of every message is kept. A pause
-    after each read makes a slow consumer.
+    ``connections`` is per channel. A pause after each round of reads makes a slow consumer.
     """
 
     target: Target
@@ -47,13 +47,15 @@ class ConsumeJob:
     body_bytes: int
     connections: int
     ready_count: int = READY_COUNT
-    stamped: bool = False
     pause_seconds: float = 0.0
+
+
+SomeConsumer = TypeVar("SomeConsumer", bound="Consumer")
 
 
 def consume(job: ConsumeJob, pipe: Pipe) -> Outcome:
     """Run in a process of its own. Subscribes, and asks for messages when told to go."""
-    consumers = {consumer.fileno: consumer for consumer in _subscribe(job)}
+    consumers = {consumer.fileno: consumer for consumer in subscribe(Consumer, job)}
     ready = readiness(list(consumers))
     pipe.wait_for_go()
     for consumer in consumers.values():
@@ -75,28 +77,25 @@ def consume(job: ConsumeJob, pipe: Pipe) -> Outcome:
         started_ns=started_ns,
         ended_ns=time.monotonic_ns(),
         cpu_ns=time.process_time_ns() - cpu_started_ns,
-        latencies_ns=_merge(consumer.latencies_ns for consumer in consumers.values()),
-        lateness_ns=_merge(consumer.lateness_ns for consumer in consumers.values()),
     )
 
 
-def _subscribe(job: ConsumeJob) -> "Iterator[_Consumer]":
+def subscribe(kind: type[SomeConsumer], job: ConsumeJob) -> Iterator[SomeConsumer]:
+    """Open the job's connections, subscribed, with RDY still 0."""
     for channel in job.channels:
         for _ in range(job.connections):
             link = Link(job.target)
             link.call(sub(job.topic, channel))
-            yield (_StampedConsumer if job.stamped else _Consumer)(link, channel, job)
+            yield kind(link, channel, job)
 
 
-class _Consumer:
+class Consumer:
     """One subscribed connection."""
 
     def __init__(self, link: Link, channel: str, job: ConsumeJob) -> None:
         self.channel = channel
         self.fileno = link.fileno
         self.finished = 0
-        self.latencies_ns = array("q")
-        self.lateness_ns = array("q")
         self._link = link
         self._ready_count = job.ready_count
         self._header = message_header(job.body_bytes)
@@ -173,8 +172,13 @@ class _Consumer:
         self._filled = rest
 
 
-class _StampedConsumer(_Consumer):
-    """Reads the two times in each body."""
+class StampedConsumer(Consumer):
+    """Reads the two times in each body: latency is now - due, lateness sent - due."""
+
+    def __init__(self, link: Link, channel: str, job: ConsumeJob) -> None:
+        super().__init__(link, channel, job)
+        self.latencies_ns = array("q")
+        self.lateness_ns = array("q")
 
     def _note(self, count: int) -> None:
         now_ns = time.monotonic_ns()
@@ -184,7 +188,8 @@ class _StampedConsumer(_Consumer):
             self.lateness_ns.append(sent_ns - due_ns)
 
 
-def _merge(parts: "Iterator[array[int]]") -> "array[int]":
+def merge(parts: "Iterator[array[int]]") -> "array[int]":
+    """One array of all."""
     merged = array("q")
     for part in parts:
         merged.extend(part)

@@ -24,7 +24,7 @@ from benchmarks.wire import (
 )
 from benchmarks.worker import Outcome, Pipe
 
-_REPLY_BYTES = 1 << 16
+_REPLY_BYTES = 4096
 _OK_BYTES = len(OK_FRAME)
 
 Bursts = list[memoryview]

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from benchmarks.broker import Broker, OwnBroker
 from benchmarks.consumer import ConsumeJob, consume
-from benchmarks.pacer import PaceJob, pace
+from benchmarks.latency import LatencyJob, measure_latency
 from benchmarks.publisher import PublishJob, publish
 from benchmarks.result import Result, percentile
 from benchmarks.scenarios import Kind, Scenario
@@ -72,25 +72,13 @@ class Runner:
             return meter.result(publisher.outcome(), consumer.outcome())
 
     def _latency(self, scenario: Scenario, topic: str) -> Result:
-        job = PaceJob(
-            self._broker.target(scenario),
-            topic,
-            scenario.messages,
-            scenario.rate,
-            scenario.body_bytes,
-            scenario.publishers,
-        )
-        subscriber = replace(self._consume_job(scenario, topic), stamped=True)
-        with _ready(self._worker(consume, subscriber), self._worker(pace, job)) as (
-            consumer,
-            publisher,
-        ):
-            consumer.go()
+        job = LatencyJob(self._consume_job(scenario, topic), scenario.rate, scenario.publishers)
+        with _ready(self._worker(measure_latency, job)) as (both,):
             meter = _Meter(self._broker)
-            publisher.go()
-            published, consumed = publisher.outcome(), consumer.outcome()
-            result = meter.result(published, consumed)
-        _add_latencies(result, consumed)
+            both.go()
+            outcome = both.outcome()
+            result = meter.result(outcome)
+        _add_latencies(result, outcome)
         return result
 
     def _backlog(self, scenario: Scenario, topic: str) -> Result:

@@ -9,6 +9,11 @@ BODIES_BYTES = (100, 1_000, 10_000)
 CONNECTIONS = (1, 8, 64)
 CHANNELS = (1, 4)
 
+# How far a producer that pipelines runs ahead of the broker's OKs, per connection. More makes
+# the broker look better (larger reads), less makes it wait for the network.
+PIPELINED_COMMANDS = 4
+PIPELINED_BYTES = 4_000_000
+
 
 class Kind(Enum):
     """What is measured; README.md says how."""
@@ -63,8 +68,10 @@ class Scenario:
 
     @property
     def commands_in_flight(self) -> int:
-        """One by one means one at a time; batches are pipelined."""
-        return self.window or (1 if self.batch == 1 else 8)
+        """One by one means one at a time; batches are pipelined, but not by the megabyte."""
+        if self.window or self.batch == 1:
+            return self.window or 1
+        return max(1, min(PIPELINED_COMMANDS, PIPELINED_BYTES // (self.batch * self.body_bytes)))
 
     def scaled(self, factor: float) -> "Scenario":
         return replace(self, messages=max(self.batch, int(self.messages * factor)))
