@@ -8,6 +8,7 @@ Addresses to listen on and to connect to, and plain words for what goes wrong wi
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ __all__ = [
     "bind",
     "explain",
     "format_host_port",
+    "listen_on",
     "parse_address",
     "parse_tcp_address",
     "remove_socket_file",
@@ -121,6 +123,19 @@ def socket_text(name: object) -> str:
     return str(name or "@")
 
 
+def listen_on(text: str, purpose: str) -> socket.socket:
+    """
+    Parse an address and return a listening socket; ``bind`` says more.
+
+    Raises:
+        StartupError: one sentence with the next step.
+    """
+    try:
+        return bind(parse_address(text), purpose)
+    except AddressError as exc:
+        raise StartupError(f"listen ({text}) failed - {exc} ({purpose})") from exc
+
+
 def bind(address: Address, purpose: str) -> socket.socket:
     """
     Return a listening, non-blocking socket.
@@ -165,13 +180,18 @@ def _bind_unix(address: UnixAddress) -> socket.socket:
 
 def _remove_dead_socket(path: str) -> None:
     """Remove the file of a socket nobody listens on, as a killed daemon leaves it."""
+    file = Path(path)
+    if not file.exists():
+        return
+    if not file.is_socket():
+        raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            Path(path).unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
         except OSError:
-            return
+            return  # not ours to judge: bind() will say what is wrong
 
 
 def remove_socket_file(listener: socket.socket) -> None:

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-__all__ = ["Level", "parse_level"]
+__all__ = ["WORDS", "Level", "parse_level"]
 
 
 class Level(IntEnum):
@@ -14,7 +14,7 @@ class Level(IntEnum):
 
 
 # The words of the flag and of PUT /config/log_level. "warning" is not among them, as in NSQ.
-_WORDS = {
+WORDS = {
     "debug": Level.DEBUG,
     "info": Level.INFO,
     "warn": Level.WARNING,
@@ -30,7 +30,7 @@ def parse_level(word: str) -> Level:
     Raises:
         ValueError: with NSQ's text, if it is none of debug, info, warn, error, fatal.
     """
-    level = _WORDS.get(word.lower())
+    level = WORDS.get(word.lower())
     if level is None:
         raise ValueError(f"invalid log level '{word}' (debug, info, warn, error, fatal)")
     return level

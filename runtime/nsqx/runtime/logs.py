@@ -18,6 +18,7 @@ The level may change while running (``set_level``); loggers made before follow i
 the rendering; our own thin ``Logger`` exists so that its calls are typed and cheap when off.
 """
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
@@ -149,8 +150,10 @@ class _Writer:
     def msg(self, line: str) -> None:
         # Looked up per line: stderr may be replaced, by a test or by a supervisor's redirection.
         stream = self._stream or sys.stderr
-        stream.write(line + "\n")
-        stream.flush()
+        # A reader of our stderr that went away must not stop the daemon.
+        with contextlib.suppress(OSError):
+            stream.write(line + "\n")
+            stream.flush()
 
 
 class _NsqRenderer:

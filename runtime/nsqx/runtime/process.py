@@ -1,0 +1,86 @@
+"""
+A daemon's process: logs, event loop, signals, exit code (options section 1).
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        options = flags.parse(LookupdOptions, sys.argv[1:] if argv is None else argv, "nsqlookupd")
+        return run_daemon(lambda: Lookupd(options), options)
+
+The daemon is an async context manager: entering starts it, leaving stops it. SIGINT and SIGTERM
+leave it once; the same signal again ends the process at once, for when stopping takes too long.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from . import logs
+from .flags import DaemonOptions
+from .startup import StartupError, exit_with_failure
+
+__all__ = ["Daemon", "new_event_loop", "run_daemon", "set_up_logs"]
+
+Daemon = AbstractAsyncContextManager[object]
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_log = logs.get_logger()
+
+
+def run_daemon(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> int:
+    """
+    Run a daemon until a signal ends it, and return the exit code: 0.
+
+    ``make_daemon`` is called inside the event loop, after the logs are set up.
+
+    Raises:
+        SystemExit: 1 if it cannot start; the one line with the reason is on stderr.
+    """
+    try:
+        set_up_logs(options)
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_run(make_daemon))
+    except StartupError as exc:
+        raise exit_with_failure(exc, options.log_prefix) from exc
+    return 0
+
+
+def set_up_logs(options: DaemonOptions) -> None:
+    """
+    Set up the logs as the options say, and log which options have no effect.
+
+    Raises:
+        StartupError: for an unknown ``--log-format``.
+    """
+    try:
+        logs.setup(options.log_format, options.log_level, options.log_prefix)
+    except ValueError as exc:
+        raise StartupError(str(exc)) from exc
+    for notice in options.notices():
+        _log.warning("%s", notice)
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's event loop where it can be imported, else asyncio's."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+async def _run(make_daemon: Callable[[], Daemon]) -> None:
+    ended = asyncio.Event()
+    # Before the daemon starts: a long recovery can be interrupted too, once it is over.
+    for signum in _STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(signum, _end, signum, ended)
+    async with make_daemon():
+        await ended.wait()
+
+
+def _end(signum: signal.Signals, ended: asyncio.Event) -> None:
+    _log.info("received %s, stopping", signum.name)
+    ended.set()
+    asyncio.get_running_loop().remove_signal_handler(signum)
+    signal.signal(signum, signal.SIG_DFL)

@@ -1,0 +1,82 @@
+"""Daemons as real processes: signals, exit codes and the one line of a failed start."""
+
+import asyncio
+import signal
+import sys
+
+import pytest
+
+PROGRAM = """
+import asyncio, sys
+from contextlib import asynccontextmanager
+from nsqx.runtime import flags
+from nsqx.runtime.process import run_daemon
+from nsqx.runtime.startup import StartupError
+
+@asynccontextmanager
+async def daemon():
+    if "fail" in options.leftovers:
+        raise StartupError("failed to instantiate nsqd - it is broken")
+    print("ready", type(asyncio.get_running_loop()).__module__, flush=True)
+    try:
+        yield
+    finally:
+        if "hang" in options.leftovers:
+            print("stopping", flush=True)
+            await asyncio.Event().wait()
+        print("stopped", flush=True)
+
+options = flags.parse(flags.DaemonOptions, sys.argv[1:], "nsqd", environ={})
+sys.exit(run_daemon(daemon, options))
+"""
+
+
+async def start(*argv: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM,
+        *argv,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_stops_the_daemon_in_order(signum: signal.Signals) -> None:
+    process = await start("--verbose")
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready uvloop\n"
+    process.send_signal(signum)
+    output, errors = await process.communicate()
+    assert output == b"stopped\n"
+    assert process.returncode == 0
+    assert b"WARNING: --verbose is accepted but has no effect" in errors
+    assert f"INFO: received {signum.name}, stopping".encode() in errors
+
+
+async def test_a_second_signal_ends_it_at_once() -> None:
+    process = await start("hang")
+    assert process.stdout is not None
+    await process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    assert await process.stdout.readline() == b"stopping\n"
+    process.send_signal(signal.SIGTERM)
+    await process.communicate()
+    assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["fail"], b"FATAL: failed to instantiate nsqd - it is broken\n"),
+        (["--log-format=xml"], b"FATAL: invalid log format 'xml' (nsq, console, json)\n"),
+    ],
+)
+async def test_a_failed_start_is_one_line_and_exit_code_1(argv: list[str], line: bytes) -> None:
+    process = await start("--log-prefix=[me] ", *argv)
+    output, errors = await process.communicate()
+    assert (process.returncode, output) == (1, b"")
+    assert errors.startswith(b"[me] ")
+    assert errors.endswith(line)
+    assert errors.count(b"\n") == 1
