@@ -47,8 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--broker", metavar="HOST:PORT", help="aim at this broker instead of starting our nsqd")
     add("--http", metavar="HOST:PORT", help="its HTTP API, to delete topics after each run")
     add("--broker-pid", type=int, help="its pid; otherwise found by its port, if it is local")
-    add("--short", action="store_true", help="only the scenarios that have a budget")
-    add("--only", metavar="PATTERN", help="only scenarios whose name matches, e.g. 'publish-1-*'")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--short", action="store_true", help="scenarios with a budget (default)")
+    which.add_argument("--full", action="store_true", help="all scenarios")
+    add("--only", metavar="PATTERN", help="of all, those whose name matches, e.g. 'publish-1-*'")
     add("--list", action="store_true", help="list the scenarios and end")
     add("--runs", type=int, default=3, help="runs per scenario; medians are shown (default 3)")
     add("--scale", type=float, default=1.0, help="multiply the number of messages")
@@ -76,7 +78,7 @@ def _chosen(options: argparse.Namespace) -> list[Scenario]:
     if options.kind:
         return [_custom(options)]
     scenarios = list(BUDGETED)
-    if not options.short:
+    if options.full or options.only:
         scenarios += [*EXTRA, *matrix()]
     if options.only:
         scenarios = [item for item in scenarios if fnmatch(item.name, options.only)]
