@@ -1,0 +1,216 @@
+"""``nsqx tail``: prints the messages of topics, each on a line."""
+
+import asyncio
+import base64
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+import click
+
+from nsqx.apps.blocking import in_thread
+from nsqx.client.consumer import Consumer
+from nsqx.client.errors import NsqError
+from nsqx.client.message import Message
+from nsqx.client.settings import Settings
+from nsqx.runtime.version import VERSION
+
+__all__ = ["tail"]
+
+LOOKUPD = "127.0.0.1:4161"
+MAX_IN_FLIGHT = 200
+DRAIN_SECONDS = 1.0  # what is not printed by then will be delivered again
+
+Format = Callable[[str, Message], bytes]
+
+EPILOG = f"""\b
+Examples:
+  nsqx tail greetings                          of the cluster of nsqx up
+  nsqx tail orders refunds --print-topic       two topics
+  nsqx tail orders -n 10 --json | jq .         ten messages, with all there is to know
+  nsqx tail orders --nsqd 10.0.0.5:4150        of one nsqd only
+
+Without --lookupd and --nsqd, the lookupd at {LOOKUPD} is asked. Without --channel, a channel of our
+own gets a copy of every message from now on, and goes when we do; with the name of a channel that
+others consume, we take messages away from them.
+
+\b
+Exit codes: 0 after -n messages or a signal, 1 if an nsqd cannot be reached or nobody reads
+what we print, 2 wrong usage.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("topics", nargs=-1, required=True, metavar="TOPIC...")
+@click.option("--channel", help="Channel to consume.  [default: tailNNNNNN#ephemeral]")
+@click.option(
+    "--lookupd",
+    "lookupds",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="HTTP address of a lookupd; may be given several times.",
+)
+@click.option(
+    "--nsqd",
+    "nsqds",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="TCP address of an nsqd; may be given several times.",
+)
+@click.option("-n", "--n", "count", type=click.IntRange(min=1), help="End after N messages in all.")
+@click.option("--print-topic", is_flag=True, help="Begin each line with its topic.")
+@click.option("--json", "as_json", is_flag=True, help="Print each message as a JSON object.")
+@click.option(
+    "--max-in-flight",
+    default=MAX_IN_FLIGHT,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Messages to hold at a time, for each topic.",
+)
+def tail(
+    topics: tuple[str, ...],
+    channel: str | None,
+    lookupds: tuple[str, ...],
+    nsqds: tuple[str, ...],
+    count: int | None,
+    print_topic: bool,
+    as_json: bool,
+    max_in_flight: int,
+) -> None:
+    """Print the messages of each TOPIC as they come, and finish them."""
+    if not lookupds and not nsqds:
+        lookupds = (LOOKUPD,)
+    try:
+        consumers = [
+            Consumer(
+                topic,
+                channel or f"tail{random.randrange(1_000_000):06}#ephemeral",
+                lookupd=lookupds,
+                nsqd=nsqds,
+                max_in_flight=min(max_in_flight, count or max_in_flight),
+                settings=Settings(user_agent=f"nsqx-tail/{VERSION}"),
+                drain_timeout=DRAIN_SECONDS,
+            )
+            for topic in dict.fromkeys(topics)
+        ]
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from None
+    printer = Printer(_choose_format(as_json, print_topic), count)
+    sys.exit(_run(consumers, printer))
+
+
+def _choose_format(as_json: bool, print_topic: bool) -> Format:
+    if as_json:
+        return format_json
+    return format_with_topic if print_topic else format_body
+
+
+def format_body(_topic: str, message: Message) -> bytes:
+    return message.body + b"\n"
+
+
+def format_with_topic(topic: str, message: Message) -> bytes:
+    return b"%s | %s\n" % (topic.encode(), message.body)
+
+
+def format_json(topic: str, message: Message) -> bytes:
+    """One line of JSON; a body that is not UTF-8 comes as ``body_base64``."""
+    fields: dict[str, Any] = {
+        "topic": topic,
+        "id": message.id.decode(errors="replace"),
+        "timestamp_ns": message.timestamp_ns,
+        "attempts": message.attempts,
+    }
+    try:
+        fields["body"] = message.body.decode()
+    except UnicodeDecodeError:
+        fields["body_base64"] = base64.b64encode(message.body).decode()
+    return json.dumps(fields).encode() + b"\n"
+
+
+class Enough(Exception):
+    """As many messages were printed as were asked for."""
+
+
+class Printer:
+    """Writes messages to stdout. A message is finished when it is written."""
+
+    def __init__(self, format_message: Format, count: int | None) -> None:
+        self._format = format_message
+        self._left = count  # None: no limit
+        self._descriptor = sys.stdout.fileno()
+        self._writing = asyncio.Lock()  # batches of several topics must not mix
+
+    async def print(self, topic: str, messages: list[Message]) -> None:
+        """
+        Write a batch and finish it; give back what is too much.
+
+        Raises:
+            Enough: that was the last.
+            OSError: nobody reads what we write.
+        """
+        try:
+            async with self._writing:
+                await self._print(topic, messages)
+        finally:
+            # All that is not finished; for the others this does nothing.
+            for message in messages:
+                message.requeue(0, backoff=False)
+
+    async def _print(self, topic: str, messages: list[Message]) -> None:
+        wanted = messages if self._left is None else messages[: self._left]
+        data = b"".join(self._format(topic, message) for message in wanted)
+        await in_thread(partial(_write_all, self._descriptor, data))
+        for message in wanted:
+            message.finish()
+        if self._left is not None:
+            self._left -= len(wanted)
+            if self._left == 0:
+                raise Enough
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    # Not through sys.stdout, whose lock a thread that is blocked here would hold at the exit.
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _run(consumers: Iterable[Consumer], printer: Printer) -> int:
+    """Print until enough, a signal or a failure; return the exit code."""
+    code = 0
+    try:
+        asyncio.run(_print_all(consumers, printer))
+    except* (Enough, asyncio.CancelledError):
+        pass
+    except* BrokenPipeError:
+        code = 1
+    except* (NsqError, OSError) as group:
+        code = 1
+        for error in group.exceptions:
+            click.echo(f"nsqx tail: {error}", err=True)
+    return code
+
+
+async def _print_all(consumers: Iterable[Consumer], printer: Printer) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, task.cancel)
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+        for consumer in consumers:
+            await stack.enter_async_context(consumer)
+            group.create_task(_print_topic(consumer, printer))
+
+
+async def _print_topic(consumer: Consumer, printer: Printer) -> None:
+    await consumer.ready()
+    async for batch in consumer.batches(MAX_IN_FLIGHT, wait=0):
+        await printer.print(consumer.topic, batch)
