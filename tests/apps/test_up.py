@@ -183,6 +183,16 @@ async def test_a_data_path_that_cannot_be_made_gives_one_line(tmp_path: Path) ->
         assert "Not a directory" in up.log.rstrip().splitlines()[-1]
 
 
+async def test_data_that_no_node_serves_is_pointed_out(tmp_path: Path) -> None:
+    unused = tmp_path / "nsqd-2"
+    unused.mkdir()
+    (unused / "log").write_text("")
+    async with nsqx_up(tmp_path, "--nodes=1", "--quiet") as up:
+        await up.wait_until_ready()
+        assert await up.end() == 0
+        assert f"WARNING: {unused} has data and no nsqd" in up.log
+
+
 async def test_quiet_passes_on_only_what_is_wrong(tmp_path: Path) -> None:
     async with nsqx_up(tmp_path, "--nodes=1", "--quiet") as up:
         await up.wait_until_ready()

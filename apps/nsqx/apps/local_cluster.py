@@ -109,6 +109,7 @@ class LocalCluster:
         source = f"--lookupd-http-address={self.address(self.lookupd, 'HTTP')}"
         self.admin = self._make("nsqadmin", "nsqx.admin", ADMIN_PORTS, [source])
         await self._start([self.admin])
+        self._warn_of_unused_data()
         on_ready(self)
         await asyncio.gather(*(child.keep_running() for child in self._children()))
 
@@ -124,6 +125,13 @@ class LocalCluster:
             results = await asyncio.gather(*(child.stop(STOP_SECONDS_MAX) for child in group))
             in_order = in_order and all(results)
         return in_order
+
+    def _warn_of_unused_data(self) -> None:
+        """Messages of an earlier run with more nodes are not lost, but nobody serves them now."""
+        used = {child.name for child in self.nsqds}
+        for folder in sorted(self._data_path.glob("nsqd-*")):
+            if folder.name not in used and any(folder.iterdir()):
+                self._tell("nsqx", f"WARNING: {folder} has data and no nsqd; more --nodes serve it")
 
     def _make_nsqd(self, number: int) -> Child:
         name = f"nsqd-{number}"
