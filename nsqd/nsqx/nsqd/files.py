@@ -81,6 +81,10 @@ class FileStorage:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.root / path)
 
+    def sync_folder(self, path: str) -> None:
+        """See `Storage.sync_folder`."""
+        _sync_folder(self.root / path)
+
     def submit(
         self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
     ) -> None:

@@ -14,16 +14,14 @@ __all__ = ["Block", "BlockCache", "BlockMemory"]
 class Block:
     """Messages ``first`` to ``end - 1``. Grows at its end only."""
 
-    __slots__ = ("data", "end", "first", "in_memory", "offsets", "owner", "timestamp_ns")
+    __slots__ = ("data", "end", "first", "id_base", "in_memory", "offsets", "owner")
 
-    def __init__(
-        self, first: int, data: bytearray, offsets: "array[int]", timestamp_ns: int = 0
-    ) -> None:
+    def __init__(self, first: int, data: bytearray, offsets: "array[int]", id_base: int) -> None:
         self.first = first
         self.end = first + len(offsets) - 1
         self.data = data
         self.offsets = offsets  # of each message's frame in data, and the end of the last
-        self.timestamp_ns = timestamp_ns
+        self.id_base = id_base  # the id of a message is this plus its number
         self.owner: BlockCache | None = None
         self.in_memory = 0  # bytes charged to the budget
 

@@ -68,9 +68,11 @@ class Segment:
     """
 
     __slots__ = (
+        "_closes_after_sync",
         "_data",
         "_index",
         "_storage",
+        "_syncs",
         "created_ns",
         "end",
         "first",
@@ -87,6 +89,8 @@ class Segment:
         self._storage = storage
         self._data: File | None = None
         self._index: File | None = None
+        self._closes_after_sync = False
+        self._syncs = 0  # syncs under way; the files stay open for them
         self.folder = folder
         self.first = header.first
         self.end = header.first
@@ -149,14 +153,25 @@ class Segment:
         self.sealed = True
         self.close()
 
-    def files(self) -> tuple[File, File]:
-        """Return the open files, frames first, for a sync."""
-        assert self._data is not None
-        assert self._index is not None
-        return self._data, self._index
+    def begin_sync(self) -> tuple[File, File]:
+        """Return the files, frames first, for a sync in another thread; `end_sync` follows."""
+        self._syncs += 1
+        if self._data is None:
+            self._closes_after_sync = True
+            self._data = self._storage.open(data_path(self.folder, self.first))
+        return self._data, self._open_index()
+
+    def end_sync(self) -> None:
+        """The sync is over."""
+        self._syncs -= 1
+        if self._closes_after_sync:
+            self.close()
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, or leave that to the end of the sync under way."""
+        self._closes_after_sync = self._syncs > 0
+        if self._closes_after_sync:
+            return
         for file in (self._data, self._index):
             if file is not None:
                 file.close()
@@ -319,7 +334,7 @@ class Segment:
                 break
             good += commit.length
         offsets = frame_offsets(frames[:good])
-        return Block(commits[0].first, bytearray(frames[:good]), offsets, commits[0].timestamp_ns)
+        return Block(commits[0].first, bytearray(frames[:good]), offsets, self.id_base)
 
     def _is_sound(self, commit: Commit, batch: bytes) -> bool:
         if len(batch) != commit.length:

@@ -83,6 +83,9 @@ class Storage(Protocol):
     def remove_folder(self, path: str) -> None:
         """Remove a folder with all it holds; none there is fine."""
 
+    def sync_folder(self, path: str) -> None:
+        """Return when the names in a folder survive a loss of power. Blocks."""
+
     def submit(
         self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
     ) -> None:

@@ -15,7 +15,6 @@ is added to `lost` and reported; readers step over it.
 """
 
 import errno
-from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.records import Header, crc32c
 from nsqx.nsqd.log.recovery import recover_segments
 from nsqx.nsqd.log.segment import Damage, DamagedError, Segment
-from nsqx.nsqd.log.storage import File, Storage, WouldBlockError
+from nsqx.nsqd.log.storage import Storage, WouldBlockError
 from nsqx.protocol.messages import encode_messages
 
 __all__ = ["Log", "LogEvents", "Retention", "TopicLog"]
@@ -60,7 +59,7 @@ class Log(Protocol):
     end: int
     lost: Ranges
 
-    def append(self, bodies: Sequence[bytes], now_ns: int, due_ns: int = 0) -> None: ...
+    def append(self, bodies: Sequence[bytes], now_ns: int, due_ns: int = 0) -> int: ...
 
     def block(self, sequence: int) -> Block | None: ...
 
@@ -106,6 +105,9 @@ class TopicLog:
         self._failed_reads: dict[int, int] = {}
         self._must_roll = False
         self._removing = 0
+        self._unsynced: list[Segment] = []  # sealed since the last sync began
+        self._syncing: list[Segment] = []
+        self._has_new_names = True
 
         storage.make_folder(folder)
         recovered = recover_segments(storage, folder)
@@ -156,31 +158,65 @@ class TopicLog:
 
     # Appending
 
-    def append(self, bodies: Sequence[bytes], now_ns: int, due_ns: int = 0) -> None:
+    def append(self, bodies: Sequence[bytes], now_ns: int, due_ns: int = 0) -> int:
         """
         Append a batch; it is there whole or not at all.
+
+        Returns:
+            The bytes of its frames.
 
         Raises:
             OSError: the disk refused. Nothing was appended.
         """
         active = self._segment_for(sum(map(len, bodies)), now_ns)
         tail = self._tail
-        if tail is None or tail.owner is None or len(tail.data) >= BLOCK_BYTES:
+        if (
+            tail is None
+            or tail.owner is None
+            or len(tail.data) >= BLOCK_BYTES
+            or tail.id_base != self._id_base
+        ):
             tail = None
-        frames, offsets = encode_messages(bodies, self._id_base + self.end, now_ns)
+        start = len(tail.data) if tail is not None else 0
+        frames, offsets = encode_messages(bodies, self._id_base + self.end, now_ns, start)
         active.append(frames, len(bodies), now_ns, due_ns, crc32c(frames))
         if tail is None:
-            self._tail = Block(self.end, bytearray(frames), offsets, now_ns)
+            self._tail = Block(self.end, bytearray(frames), offsets, self._id_base)
             self._cache.add(self._tail)
         else:
-            start = len(tail.data)
-            tail.extend(frames, array("Q", [start + offset for offset in offsets]))
+            tail.extend(frames, offsets)
             self._cache.grown(tail)
         self.end += len(bodies)
+        return len(frames)
 
-    def sync_files(self) -> tuple[File, File] | None:
-        """Return the files to sync so that all that was appended survives a loss of power."""
-        return self._active.files() if self._active is not None else None
+    def begin_sync(self) -> Callable[[], None]:
+        """
+        Return what to run, in another thread, so that all appended so far survives power loss.
+
+        `end_sync` is to be called when it is over, also when it failed.
+        """
+        segments = [*self._unsynced]
+        if self._active is not None:
+            segments.append(self._active)
+        self._syncing = segments
+        self._unsynced = []
+        files = [file for segment in segments for file in segment.begin_sync()]
+        folders = [self._folder] if self._has_new_names else []
+        self._has_new_names = False
+
+        def sync() -> None:
+            for file in files:
+                file.sync()
+            for folder in folders:
+                self._storage.sync_folder(folder)
+
+        return sync
+
+    def end_sync(self) -> None:
+        """The sync is over."""
+        for segment in self._syncing:
+            segment.end_sync()
+        self._syncing = []
 
     def abandon_segment(self) -> None:
         """Begin a new segment with the next append: a sync failed, so this one can't be trusted."""
@@ -194,14 +230,13 @@ class TopicLog:
         self._cache.clear()
         self._tail = None
 
-    def delete(self) -> None:
-        """Remove everything, for good. OSError if that failed."""
+    def abandon(self) -> None:
+        """Close the files as they are: the topic is being deleted."""
         for segment in self._segments:
             segment.close()
         self._segments = []
         self._active = None
         self._cache.clear()
-        self._storage.remove_folder(self._folder)
 
     def _segment_for(self, body_bytes: int, now_ns: int) -> Segment:
         active = self._active
@@ -222,7 +257,9 @@ class TopicLog:
             except OSError:
                 new.remove()
                 raise
+            self._unsynced.append(old)
         self._segments.append(new)
+        self._has_new_names = True
         self._active = new
         self._must_roll = False
         return new
@@ -340,7 +377,9 @@ class TopicLog:
         while len(self._segments) > 1 and self._segments[0].end <= below:
             if self._is_retained(self._segments[0], now_ns):
                 break
-            self._remove_later(self._segments.pop(0))
+            removed = self._segments.pop(0)
+            self._unsynced = [other for other in self._unsynced if other is not removed]
+            self._remove_later(removed)
         self._cache.forget_below(self.first)
         self.lost.remove_below(self.first)
 

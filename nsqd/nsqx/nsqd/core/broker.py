@@ -1,0 +1,532 @@
+"""
+The broker: all topics of a node, their files, and what happens when.
+
+The edge calls `flush` at the end of a turn of the event loop in which something was published,
+`tick` some twenty times a second and `upkeep` once a second. Everything else comes from sessions
+and the HTTP API. Nothing here waits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from nsqx.nsqd.core.channel import Channel, ChannelSettings
+from nsqx.nsqd.core.consumer import Consumer
+from nsqx.nsqd.core.metadata import (
+    ChannelEntry,
+    TopicEntry,
+    decode_metadata,
+    encode_metadata,
+)
+from nsqx.nsqd.core.topic import Durability, Topic
+from nsqx.nsqd.log.block import BlockMemory
+from nsqx.nsqd.log.channel_store import ChannelStore, Snapshot
+from nsqx.nsqd.log.journal import decode_checkpoint, encode_checkpoint
+from nsqx.nsqd.log.memory_log import MemoryLog
+from nsqx.nsqd.log.segment import Damage
+from nsqx.nsqd.log.storage import Storage
+from nsqx.nsqd.log.topic_log import LogEvents, TopicLog
+from nsqx.protocol.names import is_ephemeral, is_valid_name
+
+__all__ = ["Broker", "BrokerEvents", "BrokerSettings", "ChannelNotFoundError", "TopicNotFoundError"]
+
+METADATA_PATH = "nsqd.dat"
+TOPICS_FOLDER = "topics"
+_TOPIC_SUFFIX = ".topic"
+_CHANNEL_SUFFIX = ".channel"
+_DELETED_SUFFIX = ".deleted"
+_STATE_NAME = "state"
+
+
+class TopicNotFoundError(LookupError):
+    """There is no such topic."""
+
+
+class ChannelNotFoundError(LookupError):
+    """The topic has no such channel."""
+
+
+@dataclass(slots=True)
+class BrokerSettings:
+    """Options of nsqd that the core needs, in its units."""
+
+    version: str
+    mem_queue_size: int = 10_000
+    segment_bytes_max: int = 100 * 1024 * 1024
+    memory_bytes_max: int = 16 * 1024 * 1024  # of messages kept in memory, all topics together
+    sync_every: int = 2500
+    max_msg_timeout_ns: int = 900 * 10**9
+    max_channel_consumers: int = 0
+    durability: Durability = Durability.OS
+
+
+class BrokerEvents(Protocol):
+    """What the broker tells the edge."""
+
+    def wake(self) -> None:
+        """Have `Broker.flush` called soon."""
+
+    def topic_created(self, topic: Topic) -> None: ...
+
+    def topic_deleted(self, topic: Topic) -> None: ...
+
+    def channel_created(self, topic: Topic, channel: Channel) -> None: ...
+
+    def channel_deleted(self, topic: Topic, channel: Channel) -> None: ...
+
+    def warn(self, text: str) -> None:
+        """Something that an operator should know."""
+
+
+@dataclass(slots=True)
+class _Files:
+    """What belongs to a topic besides its log."""
+
+    stores: dict[str, ChannelStore] = field(default_factory=dict)
+
+
+class Broker:
+    """Topics by name, and everything that is done to them."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        settings: BrokerSettings,
+        events: BrokerEvents,
+        *,
+        clock: Callable[[], int],
+        random_bits: Callable[[int], int],
+    ) -> None:
+        self.settings = settings
+        self.topics: dict[str, Topic] = {}
+        self.write_error: OSError | None = None  # of the last write; None when it succeeded
+        self.damages: list[Damage] = []
+        self.is_closing = False
+
+        self._storage = storage
+        self._events = events
+        self.clock = clock
+        self._random_bits = random_bits
+        self._memory = BlockMemory(settings.memory_bytes_max)
+        self._channel_settings = ChannelSettings(
+            settings.max_msg_timeout_ns, settings.mem_queue_size, self._random_percent
+        )
+        self._files: dict[str, _Files] = {}
+        self._dirty: list[Topic] = []
+        self._is_loading = False
+        self._metadata_is_stale = False
+
+    @property
+    def health(self) -> str:
+        """Return ``OK``, or ``NOK - reason`` after a write that failed."""
+        if self.write_error is None:
+            return "OK"
+        return f"NOK - {self.write_error.strerror or self.write_error}"
+
+    # Start and end
+
+    def load(self) -> None:
+        """
+        Take up what the data folder holds.
+
+        Raises:
+            MetadataError: ``nsqd.dat`` is damaged. It is left as it is.
+            OSError: the folder can not be read or written.
+        """
+        self._is_loading = True
+        try:
+            entries = decode_metadata(self._storage.read_file(METADATA_PATH))
+        except FileNotFoundError:
+            entries = []
+        for entry in self._with_found(entries):
+            if not is_valid_name(entry.name):
+                self._events.warn(f"skipping creation of invalid topic {entry.name}")
+                continue
+            topic = self.get_topic(entry.name)
+            topic.is_paused = entry.is_paused
+            self._load_topic_state(topic, has_channels=bool(entry.channels))
+            for channel_entry in entry.channels:
+                if not is_valid_name(channel_entry.name):
+                    self._events.warn(f"skipping creation of invalid channel {channel_entry.name}")
+                    continue
+                channel = self._load_channel(topic, channel_entry.name)
+                channel.is_paused = channel_entry.is_paused
+            topic.settle()
+        self._is_loading = False
+        self.save_metadata()
+
+    def _with_found(self, entries: list[TopicEntry]) -> list[TopicEntry]:
+        """Add what is on disk and not in ``nsqd.dat``: a crash can come between the two."""
+        known = {entry.name: entry for entry in entries}
+        for name in self._storage.list(TOPICS_FOLDER):
+            if name.endswith(_DELETED_SUFFIX):
+                self._storage.remove_folder(f"{TOPICS_FOLDER}/{name}")
+            elif name.endswith(_TOPIC_SUFFIX):
+                topic_name = name.removesuffix(_TOPIC_SUFFIX)
+                entry = known.setdefault(topic_name, TopicEntry(topic_name))
+                channels = {channel.name for channel in entry.channels}
+                entry.channels += [
+                    ChannelEntry(found.removesuffix(_CHANNEL_SUFFIX))
+                    for found in self._storage.list(f"{TOPICS_FOLDER}/{name}")
+                    if found.endswith(_CHANNEL_SUFFIX)
+                    and found.removesuffix(_CHANNEL_SUFFIX) not in channels
+                ]
+        return list(known.values())
+
+    def _load_channel(self, topic: Topic, name: str) -> Channel:
+        store = self._store(topic, name)
+        position = store.load(topic.log.first, topic.skips)
+        for problem in position.problems:
+            self._events.warn(f"channel {topic.name}/{name}: {problem}")
+        channel = Channel(name, topic, self._channel_settings, store.journal)
+        cursor = min(max(position.cursor, topic.log.first), topic.log.end)
+        held = {sequence for sequence, _ in position.waiting}
+        held.update(sequence for sequence, _, _ in position.deferred)
+        deferred = [
+            (sequence, due_ns, 0)
+            for start, end, due_ns in topic.log.deferred_batches(position.passed)
+            for sequence in range(start, min(end, topic.passed))
+            if sequence not in position.finished and sequence not in held
+        ]
+        first = topic.log.first
+        waiting = [
+            (sequence, attempts)
+            for sequence, attempts in position.waiting
+            if sequence >= first and sequence not in topic.skips
+        ]
+        channel.restore(cursor, waiting, [m for m in position.deferred if m[0] >= first])
+        channel.defer(deferred)
+        topic.channels[name] = channel
+        return channel
+
+    def _load_topic_state(self, topic: Topic, *, has_channels: bool) -> None:
+        """Take up what was emptied, and up to where messages had been passed on."""
+        for start, end, _ in topic.log.deferred_batches(topic.log.first):
+            topic.skips.add(start, end)
+        try:
+            state = decode_checkpoint(
+                self._storage.read_file(f"{self._folder(topic.name)}/{_STATE_NAME}")
+            )
+        except FileNotFoundError:
+            state = {"passed": 0, "emptied": []}
+        if state is None:
+            self._events.warn(f"topic {topic.name}: its state file is damaged and was not used")
+            state = {"passed": 0, "emptied": []}
+        for start, end in state["emptied"]:
+            topic.emptied.add(start, end)
+            topic.skips.add(start, end)
+        if topic.is_paused or not has_channels:
+            topic.passed = min(max(state["passed"], topic.log.first), topic.log.end)
+
+    def save_topic_state(self, topic: Topic) -> None:
+        """Keep what can't be told from the log. OSError if the disk refuses."""
+        if not topic.is_ephemeral:
+            content = encode_checkpoint({"passed": topic.passed, "emptied": list(topic.emptied)})
+            self._storage.replace_file(f"{self._folder(topic.name)}/{_STATE_NAME}", content)
+
+    def save_metadata(self) -> None:
+        """Write ``nsqd.dat``. OSError if the disk refuses."""
+        self._metadata_is_stale = False
+        entries = [
+            TopicEntry(
+                topic.name,
+                topic.is_paused,
+                [
+                    ChannelEntry(channel.name, channel.is_paused)
+                    for channel in sorted(topic.channels.values(), key=_name_of)
+                    if not channel.is_ephemeral
+                ],
+            )
+            for topic in sorted(self.topics.values(), key=_name_of)
+            if not topic.is_ephemeral
+        ]
+        content = encode_metadata(entries, self.settings.version)
+        self._storage.replace_file(METADATA_PATH, content)
+
+    def close(self) -> None:
+        """Write down where everything stands. Nothing is published or delivered any more."""
+        self.flush()
+        self.is_closing = True
+        self.save_metadata()
+        for topic in self.topics.values():
+            topic.is_closing = True
+            if isinstance(topic.log, TopicLog):
+                self.save_topic_state(topic)
+                for name, store in self._files[topic.name].stores.items():
+                    store.close(_snapshot(topic, topic.channels[name]))
+                topic.log.close()
+
+    # Topics and channels
+
+    def get_topic(self, name: str) -> Topic:
+        """
+        Return a topic; a new one if there is none.
+
+        Raises:
+            OSError: the disk refused to begin one.
+        """
+        topic = self.topics.get(name)
+        return topic if topic is not None else self._create_topic(name)
+
+    def topic(self, name: str) -> Topic:
+        """Return a topic that exists; TopicNotFoundError otherwise."""
+        try:
+            return self.topics[name]
+        except KeyError:
+            raise TopicNotFoundError(name) from None
+
+    def _create_topic(self, name: str) -> Topic:
+        assert is_valid_name(name)
+        log: TopicLog | MemoryLog
+        if is_ephemeral(name):
+            log = MemoryLog(self._new_id_base)
+        else:
+            log = TopicLog(
+                self._storage,
+                self._folder(name),
+                self._memory,
+                self._new_id_base,
+                segment_bytes_max=self.settings.segment_bytes_max,
+            )
+        topic = Topic(
+            name,
+            log,
+            self._storage,
+            durability=self.settings.durability,
+            mem_queue_size=self.settings.mem_queue_size,
+            clock=self.clock,
+        )
+        topic.sync_every = self.settings.sync_every
+        topic.on_error = self._wrote
+        if isinstance(log, TopicLog):
+            self._watch(topic, log)
+        self.topics[name] = topic
+        self._files[name] = _Files()
+        if not self._is_loading:
+            self._metadata_changed(topic.is_ephemeral)
+            self._events.topic_created(topic)
+        return topic
+
+    def _watch(self, topic: Topic, log: TopicLog) -> None:
+        for damage in log.damages:
+            self._damaged(topic, damage)
+        if log.recovered_cut_bytes:
+            self._events.warn(
+                f"topic {topic.name}: cut {log.recovered_cut_bytes} bytes that a crash left "
+                f"unfinished after message {log.end}"
+            )
+        log.events = LogEvents(
+            topic.readable,
+            lambda damage: self._damaged(topic, damage),
+            lambda what, error: self._events.warn(f"failed to {what} - {error}"),
+        )
+
+    def get_channel(self, topic: Topic, name: str) -> Channel:
+        """
+        Return a channel of a topic; a new one if there is none.
+
+        Raises:
+            OSError: the disk refused to begin one.
+        """
+        channel = topic.channels.get(name)
+        return channel if channel is not None else self._create_channel(topic, name)
+
+    def channel(self, topic: Topic, name: str) -> Channel:
+        """Return a channel that exists; ChannelNotFoundError otherwise."""
+        try:
+            return topic.channels[name]
+        except KeyError:
+            raise ChannelNotFoundError(name) from None
+
+    def _create_channel(self, topic: Topic, name: str) -> Channel:
+        assert is_valid_name(name)
+        journal = None
+        if not topic.is_ephemeral and not is_ephemeral(name):
+            store = self._store(topic, name)
+            store.begin(Snapshot(topic.passed, topic.passed, [], []))
+            journal = store.journal
+        channel = Channel(name, topic, self._channel_settings, journal)
+        topic.add_channel(channel, self.clock())
+        self._metadata_changed(topic.is_ephemeral or channel.is_ephemeral)
+        self._events.channel_created(topic, channel)
+        return channel
+
+    def delete_topic(self, topic: Topic) -> None:
+        """Remove a topic with its channels and messages; their clients are cut off."""
+        topic.is_closing = True
+        topic.commit(self.clock())
+        for channel in list(topic.channels.values()):
+            self.delete_channel(topic, channel, with_topic=True)
+        del self.topics[topic.name]
+        del self._files[topic.name]
+        if isinstance(topic.log, TopicLog):
+            topic.log.abandon()
+            folder = self._folder(topic.name)
+            deleted = f"{folder}.{self._random_bits(32):08x}{_DELETED_SUFFIX}"
+            self._storage.rename(folder, deleted)
+            self._storage.submit(lambda: self._storage.remove_folder(deleted), self._removed)
+        self._metadata_changed(topic.is_ephemeral)
+        self._events.topic_deleted(topic)
+
+    def delete_channel(self, topic: Topic, channel: Channel, *, with_topic: bool = False) -> None:
+        """Remove a channel; its clients are cut off."""
+        del topic.channels[channel.name]
+        for consumer in list(channel.consumers):
+            consumer.sink.close()
+        store = self._files[topic.name].stores.pop(channel.name, None)
+        if store is not None:
+            store.remove()
+        self._metadata_changed(topic.is_ephemeral or channel.is_ephemeral)
+        self._events.channel_deleted(topic, channel)
+        if with_topic:
+            return
+        if not topic.channels:
+            self.save_topic_state(topic)
+            if topic.is_ephemeral:
+                self.delete_topic(topic)
+
+    def leave(self, topic: Topic, channel: Channel, consumer: Consumer) -> None:
+        """A client is gone; an ephemeral channel goes with its last one."""
+        channel.leave(consumer)
+        is_current = topic.channels.get(channel.name) is channel
+        if is_current and channel.is_ephemeral and not channel.consumers and not self.is_closing:
+            self.delete_channel(topic, channel)
+
+    def pause_topic(self, topic: Topic, is_paused: bool) -> None:
+        """Keep messages at the topic, or pass them on again."""
+        topic.pause(is_paused, self.clock())
+        self.save_topic_state(topic)
+        self.save_metadata()
+
+    def pause_channel(self, channel: Channel, is_paused: bool) -> None:
+        """Stop or resume the delivery of a channel."""
+        channel.pause(is_paused)
+        channel.dispatch(self.clock())
+        self.save_metadata()
+
+    def empty_topic(self, topic: Topic) -> None:
+        """Drop what waits at a topic."""
+        self.flush()
+        topic.empty()
+        self.save_topic_state(topic)
+
+    def empty_channel(self, topic: Topic, channel: Channel) -> None:
+        """Drop what waits in a channel, is in flight or deferred."""
+        channel.empty()
+        self._flush_journal(topic, channel.name)
+
+    def seek(self, topic: Topic, channel: Channel, sequence: int) -> None:
+        """Go on at a message of the log: deliver it and what follows, again or at last."""
+        sequence = min(max(sequence, topic.log.first), topic.passed)
+        channel.move_to(sequence)
+        channel.defer(topic.deferred_in(sequence))
+        self._flush_journal(topic, channel.name)
+        channel.dispatch(self.clock())
+
+    # Time
+
+    def mark(self, topic: Topic) -> None:
+        """Something was gathered at a topic: have it committed at the end of this turn."""
+        self._dirty.append(topic)
+        if len(self._dirty) == 1:
+            self._events.wake()
+
+    def flush(self) -> None:
+        """Commit what was published in this turn of the event loop."""
+        dirty, self._dirty = self._dirty, []
+        now_ns = self.clock()
+        for topic in dirty:
+            topic.commit(now_ns)
+        if self._metadata_is_stale:
+            self._try_write(self.save_metadata)
+
+    def tick(self) -> None:
+        """Time out, take up what is due, write journals. To be called some 20 times a second."""
+        now_ns = self.clock()
+        for topic in list(self.topics.values()):
+            topic.tick(now_ns)
+            for name, store in self._files[topic.name].stores.items():
+                if store.journal.is_dirty:
+                    self._flush_journal(topic, name)
+        if self._metadata_is_stale:
+            self._try_write(self.save_metadata)
+
+    def sync(self) -> None:
+        """Bound what a loss of power takes. To be called each ``sync_timeout``."""
+        for topic in self.topics.values():
+            topic.sync_in_background()
+
+    def upkeep(self) -> None:
+        """Let go of finished segments, write checkpoints. To be called once a second."""
+        now_ns = self.clock()
+        for topic in list(self.topics.values()):
+            topic.release(now_ns)
+            for name, store in self._files[topic.name].stores.items():
+                if store.wants_checkpoint:
+                    snapshot = _snapshot(topic, topic.channels[name])
+                    self._try_write(partial(store.checkpoint, snapshot, self._wrote))
+
+    # Files
+
+    def _folder(self, topic_name: str) -> str:
+        return f"{TOPICS_FOLDER}/{topic_name}{_TOPIC_SUFFIX}"
+
+    def _store(self, topic: Topic, channel_name: str) -> ChannelStore:
+        path = f"{self._folder(topic.name)}/{channel_name}{_CHANNEL_SUFFIX}"
+        store = self._files[topic.name].stores[channel_name] = ChannelStore(self._storage, path)
+        return store
+
+    def _flush_journal(self, topic: Topic, channel_name: str) -> None:
+        store = self._files[topic.name].stores.get(channel_name)
+        if store is not None:
+            self._try_write(store.flush)
+
+    def _try_write(self, write: Callable[[], None]) -> None:
+        """Write what will be tried again if the disk refuses now."""
+        try:
+            write()
+        except OSError as error:
+            self._wrote(error)
+
+    def _metadata_changed(self, is_ephemeral: bool) -> None:
+        if not is_ephemeral:
+            self._metadata_is_stale = True
+            if not self._dirty:
+                self._events.wake()
+
+    def _wrote(self, error: OSError | None) -> None:
+        if error is not None and self.write_error is None:
+            self._events.warn(f"the disk refused a write - {error}")
+        self.write_error = error
+
+    def _removed(self, _: None, error: BaseException | None) -> None:
+        if isinstance(error, OSError):
+            self._events.warn(f"failed to remove the files of a deleted topic - {error}")
+        elif error is not None:
+            raise error
+
+    def _damaged(self, topic: Topic, damage: Damage) -> None:
+        self.damages.append(damage)
+        topic.damaged(damage.first, damage.end)
+        self._events.warn(
+            f"topic {topic.name}: lost messages {damage.first} to {damage.end - 1} "
+            f"({damage.end - damage.first} in all), {damage.reason} in {damage.path}"
+        )
+
+    def _new_id_base(self) -> int:
+        # 62 bits: a log that gave out 2^60 messages still has ids of 16 digits.
+        return self._random_bits(62)
+
+    def _random_percent(self) -> int:
+        while (number := self._random_bits(7)) >= 100:
+            pass
+        return number
+
+
+def _snapshot(topic: Topic, channel: Channel) -> Snapshot:
+    return Snapshot(channel.cursor, topic.passed, channel.waiting(), channel.deferred_messages())
+
+
+def _name_of(item: Topic | Channel) -> str:
+    return item.name

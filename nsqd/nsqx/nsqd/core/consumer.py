@@ -1,0 +1,85 @@
+"""A client that is subscribed to a channel, as the channel sees it."""
+
+from collections import deque
+from typing import Protocol
+
+__all__ = ["Consumer", "Sink", "Slice"]
+
+
+class Sink(Protocol):
+    """Where frames for a client go."""
+
+    def send(self, data: bytes | bytearray) -> None:
+        """Send frames. Never blocks; tells by `Consumer.writable` when it has had enough."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
+class Slice:
+    """Messages ``first`` to ``end - 1``, delivered at once to one consumer."""
+
+    __slots__ = ("deadline_ns", "end", "first")
+
+    def __init__(self, first: int, end: int, deadline_ns: int) -> None:
+        self.first = first
+        self.end = end
+        self.deadline_ns = deadline_ns
+
+
+class Consumer:
+    """
+    Takes up to ``ready_count`` unanswered messages at a time (RDY, protocol section 9).
+
+    It outlives its connection while messages are in flight to it: they wait for their time-out.
+    """
+
+    __slots__ = (
+        "closing",
+        "finish_count",
+        "in_flight",
+        "is_waiting",
+        "message_count",
+        "msg_timeout_ns",
+        "ready_count",
+        "requeue_count",
+        "sample_rate",
+        "sink",
+        "slices",
+        "slot",
+        "topology_region",
+        "topology_zone",
+        "writable",
+    )
+
+    def __init__(
+        self,
+        sink: Sink,
+        msg_timeout_ns: int,
+        *,
+        sample_rate: int = 0,
+        topology_region: str = "",
+        topology_zone: str = "",
+    ) -> None:
+        self.sink = sink
+        self.msg_timeout_ns = msg_timeout_ns
+        self.sample_rate = sample_rate  # percent of messages to deliver; 0 delivers all
+        self.topology_region = topology_region
+        self.topology_zone = topology_zone
+        self.slot = 0  # stands for this consumer in the channel's window; given by the channel
+        self.ready_count = 0
+        self.in_flight = 0
+        self.writable = True
+        self.closing = False  # after CLS: answers count, nothing is delivered
+        self.is_waiting = False  # in the channel's queue of those that can take messages
+        self.slices: deque[Slice] = deque()  # first deliveries, oldest first
+        self.message_count = 0
+        self.finish_count = 0
+        self.requeue_count = 0
+
+    @property
+    def room(self) -> int:
+        """Return how many messages may be delivered now."""
+        if not self.writable or self.closing:
+            return 0
+        return self.ready_count - self.in_flight

@@ -1,0 +1,338 @@
+"""
+A topic: a log, and the channels that read it.
+
+Theory of operation. What producers publish in one turn of the event loop is gathered and appended
+together by `commit`: one write, whatever the number of connections it came from. Only then the
+producers are answered and the messages passed on. `passed` is the point up to where the log
+belongs to the channels; it stands still while the topic is paused or has no channel, and then what
+lies beyond it waits at the topic.
+
+Under the durability class ``fsync`` a batch is answered and passed on when a sync that began after
+its append has returned; one sync serves all that wait, and appending goes on meanwhile.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.log.block import Block
+from nsqx.nsqd.log.memory_log import MemoryLog
+from nsqx.nsqd.log.ranges import Ranges
+from nsqx.nsqd.log.storage import Storage
+from nsqx.nsqd.log.topic_log import TopicLog
+from nsqx.protocol.messages import HEADER_BYTES
+from nsqx.protocol.names import is_ephemeral
+
+__all__ = ["Acknowledge", "Durability", "PublishError", "Topic"]
+
+# Publishes are gathered for a turn of the event loop, but not beyond this.
+GATHERED_BYTES_MAX = 1024 * 1024
+
+
+class Durability(Enum):
+    """What ``OK`` means."""
+
+    MEMORY = "memory"  # in memory
+    OS = "os"  # written to a file: survives the broker's crash
+    FSYNC = "fsync"  # on stable storage: survives a loss of power
+
+
+class PublishError(Exception):
+    """The topic can't take messages: it is being deleted, or the disk refused."""
+
+
+# Called once, with None when the messages are as safe as the topic promises.
+Acknowledge = Callable[[PublishError | None], None]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What was appended and waits for a sync."""
+
+    end: int
+    first: int
+    due_ns: int
+    acknowledges: list[Acknowledge]
+
+
+class Topic:
+    """Passes every message on to every channel."""
+
+    def __init__(
+        self,
+        name: str,
+        log: TopicLog | MemoryLog,
+        storage: Storage,
+        *,
+        durability: Durability,
+        mem_queue_size: int,
+        clock: Callable[[], int],
+    ) -> None:
+        self.name = name
+        self.log = log
+        self.is_ephemeral = is_ephemeral(name)
+        self.durability = Durability.MEMORY if self.is_ephemeral else durability
+        self.is_paused = False
+        self.is_closing = False  # being deleted, or the broker ends
+        self.channels: dict[str, Channel] = {}
+        self.passed = log.end
+        self._durable_end = log.end  # up to here producers were answered
+        self.skips = Ranges(log.lost)  # emptied, deferred and damaged: channels step over these
+        self.emptied = Ranges()
+        self.message_count = 0
+        self.message_bytes = 0
+        self.sync_every = 0  # messages; 0: no syncs but those of the class fsync
+        self.on_error: Callable[[OSError | None], None] = _ignore  # of the last write
+
+        self._storage = storage
+        self._clock = clock
+        self._mem_queue_size = mem_queue_size
+        self._bodies: list[bytes] = []  # gathered for the next commit
+        self._acknowledges: list[Acknowledge] = []
+        self._gathered_bytes = 0
+        self._due_ns = 0
+        self._unsynced: list[_Batch] = []
+        self._is_syncing = False
+        self._unsynced_messages = 0
+        self._has_deferred_behind = False  # beyond passed
+
+    # Numbers
+
+    @property
+    def depth(self) -> int:
+        """Return how many messages wait at the topic, for a channel or for the end of a pause."""
+        end = self.log.end
+        return end - self.passed - self.skips.count(self.passed, end)
+
+    # Publishing
+
+    def publish(
+        self, bodies: list[bytes], due_ns: int, acknowledge: Acknowledge, now_ns: int
+    ) -> bool:
+        """
+        Gather messages for the next commit.
+
+        Returns:
+            Whether nothing was gathered before: then the caller has `commit` called soon.
+        """
+        if self.is_closing:
+            acknowledge(PublishError("exiting"))
+            return False
+        if due_ns != self._due_ns and self._bodies:
+            self.commit(now_ns)
+        self._due_ns = due_ns
+        is_first = not self._acknowledges
+        self._bodies += bodies
+        self._acknowledges.append(acknowledge)
+        self._gathered_bytes += sum(map(len, bodies))
+        if self._gathered_bytes > GATHERED_BYTES_MAX:
+            self.commit(now_ns)
+        return is_first
+
+    def publish_one(self, body: bytes, acknowledge: Acknowledge) -> bool:
+        """Gather one message that is not deferred, as `publish` does; the fast way for PUB."""
+        if self._due_ns or self.is_closing or self._gathered_bytes > GATHERED_BYTES_MAX:
+            return self.publish([body], 0, acknowledge, self._clock())
+        is_first = not self._acknowledges
+        self._bodies.append(body)
+        self._acknowledges.append(acknowledge)
+        self._gathered_bytes += len(body)
+        return is_first
+
+    def commit(self, now_ns: int) -> None:
+        """Append what was gathered, answer the producers, and deliver."""
+        bodies, acknowledges, due_ns = self._bodies, self._acknowledges, self._due_ns
+        if not acknowledges:
+            return
+        self._bodies, self._acknowledges = [], []
+        self._due_ns = self._gathered_bytes = 0
+        first = self.log.end
+        if bodies:
+            try:
+                written = self.log.append(bodies, now_ns, due_ns)
+            except OSError as error:
+                self._refuse(acknowledges, error)
+                return
+            self.on_error(None)
+            self.message_count += len(bodies)
+            self.message_bytes += written - HEADER_BYTES * len(bodies)
+        batch = _Batch(self.log.end, first, due_ns, acknowledges)
+        if self.durability is Durability.FSYNC:
+            self._unsynced.append(batch)
+            self._sync()
+            return
+        for acknowledge in acknowledges:
+            acknowledge(None)
+        self._pass_on(batch, now_ns)
+        self._unsynced_messages += len(bodies)
+        if self.sync_every and self._unsynced_messages >= self.sync_every:
+            self.sync_in_background()
+
+    def _refuse(self, acknowledges: list[Acknowledge], error: OSError) -> None:
+        self.on_error(error)
+        refusal = PublishError(error.strerror or str(error))
+        for acknowledge in acknowledges:
+            acknowledge(refusal)
+
+    # Syncing
+
+    def sync_in_background(self) -> None:
+        """Bound what a loss of power may take; nobody waits for it."""
+        if self._unsynced_messages and not self._is_syncing:
+            self._sync()
+
+    def _sync(self) -> None:
+        if self._is_syncing or not isinstance(self.log, TopicLog):
+            return
+        self._is_syncing = True
+        self._unsynced_messages = 0
+        batches, self._unsynced = self._unsynced, []
+
+        def synced(_: None, error: BaseException | None) -> None:
+            self._is_syncing = False
+            assert isinstance(self.log, TopicLog)
+            self.log.end_sync()
+            if isinstance(error, OSError):
+                self._sync_failed(batches, error)
+            elif error is not None:
+                raise error
+            else:
+                now_ns = self._clock()
+                for batch in batches:
+                    for acknowledge in batch.acknowledges:
+                        acknowledge(None)
+                    self._pass_on(batch, now_ns)
+            if self._unsynced:
+                self._sync()
+
+        self._storage.submit(self.log.begin_sync(), synced)
+
+    def _sync_failed(self, batches: list[_Batch], error: OSError) -> None:
+        """
+        Refuse what was to be synced, and go on in a new segment.
+
+        After a failed sync the operating system may have dropped what it could not write, and the
+        next sync would not tell: that segment can not be trusted with more.
+        """
+        assert isinstance(self.log, TopicLog)
+        self.log.abandon_segment()
+        for batch in batches:
+            self.skips.add(batch.first, batch.end)
+            self._refuse(batch.acknowledges, error)
+        self.on_error(error)
+        if batches:
+            self._pass_on(_Batch(batches[-1].end, batches[-1].end, 0, []), self._clock())
+
+    # Passing on
+
+    def _pass_on(self, batch: _Batch, now_ns: int) -> None:
+        self._durable_end = batch.end
+        if batch.due_ns:
+            self.skips.add(batch.first, batch.end)
+        if self.is_paused or not self.channels:
+            self._wait_here(batch)
+        elif self.passed == batch.first:
+            self.passed = batch.end
+            for channel in self.channels.values():
+                channel.passed(batch.first, batch.end, batch.due_ns)
+                channel.dispatch(now_ns)
+        else:
+            self._has_deferred_behind = self._has_deferred_behind or bool(batch.due_ns)
+            self.resume(now_ns)
+        if self.is_ephemeral and self.log.end - self.log.first > 2 * self._mem_queue_size:
+            self.release(now_ns)
+
+    def _wait_here(self, batch: _Batch) -> None:
+        if batch.due_ns:
+            self._has_deferred_behind = True
+        if self.is_ephemeral:
+            self.passed = max(self.passed, self.log.end - self._mem_queue_size)
+
+    def resume(self, now_ns: int) -> None:
+        """Pass on what waited at the topic, now that it has a channel and is not paused."""
+        first, end = self.passed, self._durable_end
+        if self.is_paused or not self.channels or first >= end:
+            return
+        self.passed = end
+        deferred = []
+        if self._has_deferred_behind:
+            deferred = [batch for batch in self.log.deferred_batches(first) if batch[0] < end]
+            self._has_deferred_behind = False
+        for channel in self.channels.values():
+            channel.passed(first, end, 0)
+            for start, beyond, due_ns in deferred:
+                channel.defer((sequence, due_ns, 0) for sequence in range(start, beyond))
+            channel.dispatch(now_ns)
+
+    def pause(self, is_paused: bool, now_ns: int) -> None:
+        """Keep messages at the topic, or pass them on again."""
+        self.is_paused = is_paused
+        self.resume(now_ns)
+
+    def empty(self) -> None:
+        """Drop what waits at the topic, not what its channels have."""
+        self.emptied.add(self.passed, self.log.end)
+        self.skips.add(self.passed, self.log.end)
+        self._has_deferred_behind = False
+
+    def settle(self) -> None:
+        """All channels of before the start are there again."""
+        self._has_deferred_behind = True
+        self.resume(self._clock())
+
+    def add_channel(self, channel: Channel, now_ns: int) -> None:
+        """A new channel; the first one gets all that waits at the topic."""
+        self.channels[channel.name] = channel
+        self.resume(now_ns)
+
+    # For channels (see `channel.Source`)
+
+    def block(self, sequence: int) -> Block | None:
+        """Return a block that holds a message, or None, see `TopicLog.block`."""
+        return self.log.block(sequence)
+
+    def id_base_at(self, sequence: int) -> int:
+        """Return what to add to the number of a message to get its id."""
+        return self.log.id_base_at(sequence)
+
+    def sequence_of(self, message_id: int) -> int | None:
+        """Return the message that has this id, or None."""
+        return self.log.sequence_of(message_id)
+
+    # Upkeep
+
+    def tick(self, now_ns: int) -> None:
+        """Take up what timed out or is due in the channels."""
+        for channel in self.channels.values():
+            if channel.expire(now_ns) or channel.depth:
+                channel.dispatch(now_ns)
+
+    def release(self, now_ns: int) -> None:
+        """Let go of the part of the log that no channel needs any more."""
+        lowest = self.passed
+        for channel in self.channels.values():
+            lowest = min(lowest, channel.unfinished)
+        self.log.release(lowest, now_ns)
+        self.skips.remove_below(self.log.first)
+        self.emptied.remove_below(self.log.first)
+
+    def readable(self) -> None:
+        """A block that was waited for is there."""
+        now_ns = self._clock()
+        for channel in self.channels.values():
+            channel.dispatch(now_ns)
+
+    def damaged(self, first: int, end: int) -> None:
+        """Messages can't be delivered any more."""
+        self.skips.add(first, end)
+
+    def deferred_in(self, first: int) -> Iterator[tuple[int, int, int]]:
+        """Yield ``(sequence, due_ns, 0)`` of what was published deferred from ``first`` on."""
+        for start, end, due_ns in self.log.deferred_batches(first):
+            for sequence in range(start, min(end, self.passed)):
+                yield sequence, due_ns, 0
+
+
+def _ignore(error: OSError | None) -> None:
+    """Nobody asked to be told."""

@@ -1,0 +1,276 @@
+"""nsqd as one object that starts and stops: for its own process, and within another's."""
+
+import asyncio
+import os
+import random
+import resource
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+
+from nsqx.nsqd.core.broker import Broker, BrokerSettings
+from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.core.metadata import MetadataError
+from nsqx.nsqd.core.session import SessionSettings
+from nsqx.nsqd.core.topic import Durability, Topic
+from nsqx.nsqd.data_folder import DataFolder
+from nsqx.nsqd.files import FileStorage
+from nsqx.nsqd.http_api import HttpApi
+from nsqx.nsqd.lookup_peers import LookupPeers
+from nsqx.nsqd.options import NsqdOptions
+from nsqx.nsqd.tcp import TcpServer
+from nsqx.protocol.command_parser import Limits
+from nsqx.protocol.identify import NegotiationOptions
+from nsqx.runtime import logs
+from nsqx.runtime.addresses import AddressError, bind, parse_address, serve, socket_text
+from nsqx.runtime.http import HttpServer
+from nsqx.runtime.startup import StartupError
+from nsqx.runtime.version import VERSION
+
+__all__ = ["Nsqd"]
+
+MILLISECOND_NS = 1_000_000
+TICK_S = 0.05
+UPKEEP_S = 1.0
+
+_log = logs.get_logger()
+
+
+class Nsqd:
+    """
+    A broker that runs from ``start`` to ``stop``, or for the length of an ``async with``.
+
+    Attributes:
+        broker: the topics; of use to tests.
+        tcp_address, http_address: where it listens, as ``host:port`` or a socket's path.
+        tcp_port, http_port: the ports; -1 for a socket's path, 0 without a listener.
+    """
+
+    def __init__(self, options: NsqdOptions) -> None:
+        self.options = options
+        self.broker: Broker
+        self.peers: LookupPeers
+        self.tcp_server: TcpServer
+        self.start_time_s = int(time.time())
+        self.tcp_address = self.http_address = self.https_address = ""
+        self.tcp_port = self.http_port = self.https_port = 0
+        self._loop: asyncio.AbstractEventLoop
+        self._is_woken = False
+        self._running = AsyncExitStack()
+
+    # Start and stop
+
+    async def start(self) -> None:
+        """
+        Take up the data folder and open the listeners.
+
+        Raises:
+            StartupError: one sentence that says what is wrong. Nothing is left open.
+        """
+        self.options.check()
+        self._loop = asyncio.get_running_loop()
+        _raise_file_limit()
+        async with AsyncExitStack() as stack:
+            listeners = self._bind(stack)
+            folder = DataFolder(Path(self.options.data_path or os.getcwd()))
+            stack.callback(folder.release)
+            storage = FileStorage(folder.path, self._loop)
+            stack.callback(storage.close)
+            self.broker = Broker(
+                storage,
+                self._broker_settings(),
+                self,
+                clock=time.time_ns,
+                random_bits=random.SystemRandom().getrandbits,
+            )
+            self.peers = LookupPeers(self)
+            self._load()
+            stack.callback(self._close_broker)
+            await self._serve(listeners, stack)
+            self._running = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Close the listeners and all connections, then write down where everything stands."""
+        await self._running.aclose()
+
+    async def __aenter__(self) -> "Nsqd":
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def _bind(self, stack: AsyncExitStack) -> dict[str, socket.socket]:
+        """Open all sockets before anything else, so that a taken port changes nothing."""
+        addresses = {"TCP": self.options.tcp_address, "HTTP": self.options.http_address}
+        listeners: dict[str, socket.socket] = {}
+        for kind, text in addresses.items():
+            if not text:
+                continue
+            purpose = f"--{kind.lower()}-address"
+            try:
+                listener = bind(parse_address(text), purpose)
+            except AddressError as error:
+                raise StartupError(f"invalid {purpose} - {error}") from error
+            stack.callback(listener.close)
+            listeners[kind] = listener
+        self.tcp_address, self.tcp_port = _name(listeners["TCP"])
+        if "HTTP" in listeners:
+            self.http_address, self.http_port = _name(listeners["HTTP"])
+        return listeners
+
+    def _load(self) -> None:
+        try:
+            self.broker.load()
+        except MetadataError as error:
+            raise StartupError(
+                f"failed to load metadata - {self.options.data_path}/nsqd.dat is damaged "
+                f"({error}); it was left as it is: repair it, or move it away to start with "
+                "the topics found on disk"
+            ) from error
+        except OSError as error:
+            raise StartupError(f"failed to load data - {error}") from error
+
+    async def _serve(self, listeners: dict[str, socket.socket], stack: AsyncExitStack) -> None:
+        self.tcp_server = TcpServer(
+            self.broker,
+            self._session_settings(),
+            ssl_context=None,
+            busy_poll_ns=self.options.busy_poll,
+        )
+        http_server = HttpServer(HttpApi(self).router(), log=logs.get_logger("HTTP"))
+        stack.push_async_callback(self.peers.stop)
+        server = await serve(self.tcp_server.make_connection, listeners["TCP"])
+        stack.callback(self.tcp_server.close_all)
+        stack.callback(server.close)
+        _log.info("TCP: listening on %s", self.tcp_address)
+        if "HTTP" in listeners:
+            await http_server.start(listeners["HTTP"])
+            stack.push_async_callback(http_server.stop)
+            _log.info("HTTP: listening on %s", self.http_address)
+        self.peers.start(self.options.lookupd_tcp_address)
+        self._repeat(TICK_S, self._tick, stack)
+        self._repeat(UPKEEP_S, self.broker.upkeep, stack)
+        self._repeat(self.options.sync_timeout / 1e9, self.broker.sync, stack)
+
+    def _close_broker(self) -> None:
+        _log.info("NSQ: closing topics")
+        try:
+            self.broker.close()
+        except OSError as error:
+            _log.error("failed to write down where everything stands - %s", error)
+        _log.info("NSQ: bye")
+
+    def _repeat(self, interval_s: float, call: Callable[[], None], stack: AsyncExitStack) -> None:
+        """Call a function again and again until the stack unwinds."""
+        handle: asyncio.TimerHandle
+
+        def run() -> None:
+            nonlocal handle
+            handle = self._loop.call_later(interval_s, run)
+            call()
+
+        handle = self._loop.call_later(interval_s, run)
+        stack.callback(lambda: handle.cancel())
+
+    def _tick(self) -> None:
+        self.broker.tick()
+        self.tcp_server.tick()
+
+    # Options, in the core's units
+
+    def _broker_settings(self) -> BrokerSettings:
+        options = self.options
+        return BrokerSettings(
+            version=VERSION,
+            mem_queue_size=options.mem_queue_size,
+            segment_bytes_max=options.max_bytes_per_file,
+            memory_bytes_max=options.memory_limit,
+            sync_every=options.sync_every,
+            max_msg_timeout_ns=options.max_msg_timeout,
+            max_channel_consumers=options.max_channel_consumers,
+            durability=Durability(options.durability),
+        )
+
+    def _session_settings(self) -> SessionSettings:
+        options = self.options
+        limits = Limits(
+            max_msg_size=options.max_msg_size,
+            max_body_size=options.max_body_size,
+            max_rdy_count=options.max_rdy_count,
+            max_req_timeout_ms=options.max_req_timeout // MILLISECOND_NS,
+        )
+        negotiation = NegotiationOptions(
+            version=VERSION,
+            max_rdy_count=options.max_rdy_count,
+            max_heartbeat_interval_ms=options.max_heartbeat_interval // MILLISECOND_NS,
+            msg_timeout_ms=options.msg_timeout // MILLISECOND_NS,
+            max_msg_timeout_ms=options.max_msg_timeout // MILLISECOND_NS,
+            max_output_buffer_size=options.max_output_buffer_size,
+            output_buffer_timeout_ms=options.output_buffer_timeout // MILLISECOND_NS,
+            min_output_buffer_timeout_ms=options.min_output_buffer_timeout // MILLISECOND_NS,
+            max_output_buffer_timeout_ms=options.max_output_buffer_timeout // MILLISECOND_NS,
+            max_deflate_level=options.max_deflate_level,
+            snappy=options.snappy,
+            deflate=options.deflate,
+            topology_region=options.topology_region,
+            topology_zone=options.topology_zone,
+        )
+        return SessionSettings(limits, negotiation)
+
+    # As the broker's `BrokerEvents`
+
+    def wake(self) -> None:
+        """See `BrokerEvents.wake`."""
+        if not self._is_woken:
+            self._is_woken = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_woken = False
+        self.broker.flush()
+
+    def topic_created(self, topic: Topic) -> None:
+        """See `BrokerEvents.topic_created`."""
+        _log.info("TOPIC(%s): created", topic.name)
+        self.peers.topic_created(topic)
+
+    def topic_deleted(self, topic: Topic) -> None:
+        """See `BrokerEvents.topic_deleted`."""
+        _log.info("TOPIC(%s): deleted", topic.name)
+        self.peers.topic_deleted(topic)
+
+    def channel_created(self, topic: Topic, channel: Channel) -> None:
+        """See `BrokerEvents.channel_created`."""
+        _log.info("TOPIC(%s): new channel(%s)", topic.name, channel.name)
+        self.peers.channel_created(topic, channel)
+
+    def channel_deleted(self, topic: Topic, channel: Channel) -> None:
+        """See `BrokerEvents.channel_deleted`."""
+        _log.info("TOPIC(%s): deleted channel(%s)", topic.name, channel.name)
+        self.peers.channel_deleted(topic, channel)
+
+    def warn(self, text: str) -> None:
+        """See `BrokerEvents.warn`."""
+        _log.warning("%s", text)
+
+
+def _name(listener: socket.socket) -> tuple[str, int]:
+    """Return where a socket listens, and its port, -1 for a path."""
+    name = listener.getsockname()
+    return socket_text(name), name[1] if isinstance(name, tuple) else -1
+
+
+def _raise_file_limit() -> None:
+    """Each client and each topic takes open files: use all that the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

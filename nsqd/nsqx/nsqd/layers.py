@@ -1,0 +1,101 @@
+"""
+What lies between a socket and a session after an upgrade: TLS and compression (section 6).
+
+Each layer turns bytes into bytes. TLS runs over memory, so the upgrade happens in the middle of a
+connection, with whatever was received behind it.
+"""
+
+import ssl
+from typing import Protocol
+
+from nsqx.protocol.compression import Compressor, Decompressor
+
+__all__ = ["CompressionLayer", "Layer", "TlsLayer"]
+
+_READ_BYTES = 256 * 1024
+
+
+class Layer(Protocol):
+    """One transformation of both directions."""
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """
+        Return what the peer sent, in pieces.
+
+        Raises:
+            ValueError, OSError: the peer broke the layer's rules; the connection is of no use.
+        """
+
+    def send(self, data: bytes | bytearray) -> bytes:
+        """Return the bytes that carry ``data``."""
+
+
+class TlsLayer:
+    """The server's end of TLS."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.is_established = False
+
+    def handshake(self, data: bytes) -> bytes:
+        """
+        Take up bytes of the handshake; return what to send.
+
+        `is_established` tells whether it is over. Raises ssl.SSLError (an OSError) if it failed.
+        """
+        self._incoming.write(data)
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        else:
+            self.is_established = True
+        return self._outgoing.read()
+
+    def failure(self) -> bytes:
+        """Return the alert to send after a handshake that failed, if there is one."""
+        return self._outgoing.read()
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """See `Layer.receive`."""
+        self._incoming.write(data)
+        pieces: list[bytes] = []
+        try:
+            while piece := self._tls.read(_READ_BYTES):
+                pieces.append(piece)
+        except ssl.SSLWantReadError:
+            pass
+        return pieces
+
+    def send(self, data: bytes | bytearray) -> bytes:
+        """See `Layer.send`."""
+        self._tls.write(data)
+        return self._outgoing.read()
+
+    def describe(self) -> tuple[str, str, str]:
+        """Return version, cipher and the common name of the client's certificate, or ``""``."""
+        cipher = self._tls.cipher()
+        subject = (self._tls.getpeercert() or {}).get("subject", ())
+        names = [value for part in subject for key, value in part if key == "commonName"]  # type: ignore[str-unpack]  # typeshed leaves the shape of a name open
+        return self._tls.version() or "", cipher[0] if cipher else "", names[0] if names else ""
+
+
+class CompressionLayer:
+    """Snappy or deflate, both ways."""
+
+    def __init__(self, compressor: Compressor, decompressor: Decompressor) -> None:
+        self._compressor = compressor
+        self._decompressor = decompressor
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """See `Layer.receive`."""
+        pieces = [self._decompressor.decompress(data)]
+        while self._decompressor.pending:
+            pieces.append(self._decompressor.decompress(b""))
+        return pieces
+
+    def send(self, data: bytes | bytearray) -> bytes:
+        """See `Layer.send`."""
+        return self._compressor.compress(bytes(data))

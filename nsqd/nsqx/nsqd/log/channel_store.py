@@ -1,0 +1,229 @@
+"""
+The files of a channel: its checkpoint and journal, and what they say after a restart.
+
+    <name>.channel               the checkpoint
+    <name>.channel.<n>.journal   what changed since, see `journal`
+"""
+
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from nsqx.nsqd.log.journal import (
+    FINISHED,
+    FINISHED_RANGES,
+    POSITION,
+    REQUEUED,
+    Journal,
+    decode_checkpoint,
+    encode_checkpoint,
+    position_of,
+    ranges_of,
+    requeues_of,
+    sequences_of,
+)
+from nsqx.nsqd.log.ranges import Ranges
+from nsqx.nsqd.log.storage import Storage
+
+__all__ = ["ChannelStore", "Position", "Snapshot"]
+
+CHECKPOINT_AFTER_BYTES = 4 * 1024 * 1024
+
+_WAITING = struct.Struct(">QH")
+_DEFERRED = struct.Struct(">QqH")
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """A channel at one moment. ``deferred`` yields ``(sequence, due_ns, attempts)``."""
+
+    cursor: int
+    passed: int  # what the topic had handed over
+    waiting: list[tuple[int, int]]
+    deferred: Iterable[tuple[int, int, int]]
+
+    def encode(self, journal_number: int) -> bytes:
+        """Return the content of the checkpoint. Costs 0.3 us a message."""
+        return encode_checkpoint(
+            {
+                "cursor": self.cursor,
+                "passed": self.passed,
+                "journal": journal_number,
+                "waiting": b"".join(_WAITING.pack(*message) for message in self.waiting),
+                "deferred": b"".join(_DEFERRED.pack(*message) for message in self.deferred),
+            }
+        )
+
+
+@dataclass(slots=True)
+class Position:
+    """What is known of a channel after a restart."""
+
+    cursor: int = 0
+    passed: int = 0  # messages published deferred from here on are not in ``deferred`` yet
+    waiting: list[tuple[int, int]] = field(default_factory=list)
+    deferred: list[tuple[int, int, int]] = field(default_factory=list)
+    finished: Ranges = field(default_factory=Ranges)  # beyond what the checkpoint knew
+    problems: list[str] = field(default_factory=list)
+
+
+class ChannelStore:
+    """Keeps what must survive of one channel."""
+
+    def __init__(self, storage: Storage, path: str) -> None:
+        self._storage = storage
+        self._path = path
+        self.journal = Journal(storage, path)
+        self._is_checkpointing = False
+
+    def begin(self, snapshot: Snapshot) -> None:
+        """Write the first checkpoint of a new channel. OSError if the disk refuses."""
+        self._storage.replace_file(self._path, snapshot.encode(self.journal.number), sync=False)
+
+    def load(self, first: int, skips: Ranges) -> Position:
+        """
+        Read where the channel stood.
+
+        Args:
+            first: the oldest message of the log, where a channel begins whose checkpoint is lost.
+            skips: what is not to be delivered anyway.
+        """
+        position = Position()
+        journal_number = self._load_checkpoint(position, first)
+        records, cut_bytes = self.journal.read(journal_number)
+        if cut_bytes:
+            position.problems.append(f"cut {cut_bytes} bytes of a torn or damaged journal")
+        self._apply(position, records, skips)
+        return position
+
+    def _load_checkpoint(self, position: Position, first: int) -> int:
+        try:
+            fields = decode_checkpoint(self._storage.read_file(self._path))
+        except FileNotFoundError:
+            fields = None
+            position.problems.append("no checkpoint")
+        else:
+            if fields is None:
+                position.problems.append("damaged checkpoint")
+                self._storage.rename(self._path, f"{self._path}.bad")
+        if fields is None:
+            position.cursor = position.passed = first
+            return self._oldest_journal()
+        position.cursor, position.passed = fields["cursor"], fields["passed"]
+        position.waiting = list(_WAITING.iter_unpack(fields["waiting"]))
+        position.deferred = list(_DEFERRED.iter_unpack(fields["deferred"]))
+        journal_number: int = fields["journal"]
+        return journal_number
+
+    def _oldest_journal(self) -> int:
+        folder, _, prefix = self._path.rpartition("/")
+        numbers = [
+            int(name.removeprefix(f"{prefix}.").removesuffix(".journal"))
+            for name in self._storage.list(folder)
+            if name.startswith(f"{prefix}.") and name.endswith(".journal")
+        ]
+        return min(numbers, default=0)
+
+    def _apply(self, position: Position, records: list[tuple[int, bytes]], skips: Ranges) -> None:
+        again: dict[int, tuple[int, int]] = {}
+        for kind, payload in records:
+            if kind == POSITION:
+                cursor = position_of(payload)
+                position.cursor = position.passed = cursor
+                position.waiting, position.deferred = [], []
+                position.finished = Ranges()
+                again.clear()
+            elif kind == REQUEUED:
+                again.update(
+                    (sequence, (due, tries)) for sequence, due, tries in requeues_of(payload)
+                )
+            elif kind == FINISHED_RANGES:
+                for start, count in ranges_of(payload):
+                    position.finished.add(start, start + count)
+            elif kind == FINISHED:
+                for sequence in sorted(sequences_of(payload)):
+                    position.finished.add(sequence, sequence + 1)
+        finished = position.finished
+        position.waiting = [
+            message
+            for message in position.waiting
+            if message[0] not in finished and message[0] not in again
+        ]
+        position.deferred = [
+            message
+            for message in position.deferred
+            if message[0] not in finished and message[0] not in again
+        ]
+        self._advance(position, again, skips)
+
+    def _advance(
+        self, position: Position, again: dict[int, tuple[int, int]], skips: Ranges
+    ) -> None:
+        """Move the cursor behind all that the journal mentions; the rest was in flight."""
+        finished = position.finished
+        known = Ranges(finished)
+        for sequence, (due_ns, attempts) in again.items():
+            known.add(sequence, sequence + 1)
+            if sequence in finished:
+                continue
+            if due_ns:
+                position.deferred.append((sequence, due_ns, attempts))
+            else:
+                position.waiting.append((sequence, attempts))
+        cursor = max([position.cursor, *(end for _, end in known)])
+        for start, end in known.gaps(position.cursor, cursor):
+            position.waiting += [
+                (sequence, 1)
+                for first, beyond in skips.gaps(start, end)
+                for sequence in range(first, beyond)
+            ]
+        position.cursor = cursor
+
+    # Going on
+
+    def flush(self) -> None:
+        """Write what changed. OSError if the disk refuses; it is tried again the next time."""
+        if self.journal.is_dirty:
+            self.journal.flush()
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Return whether the journal has grown so long that a restart would feel it."""
+        return self.journal.size > CHECKPOINT_AFTER_BYTES and not self._is_checkpointing
+
+    def checkpoint(self, snapshot: Snapshot, failed: Callable[[OSError], None]) -> None:
+        """
+        Write a checkpoint, off the event loop, and drop the journals before it.
+
+        Raises:
+            OSError: the disk refused a new journal. The old one goes on.
+        """
+        number = self.journal.begin_next()
+        self._is_checkpointing = True
+
+        def write() -> None:
+            self._storage.replace_file(self._path, snapshot.encode(number))
+            self.journal.remove_before(number)
+
+        def written(_: None, error: BaseException | None) -> None:
+            self._is_checkpointing = False
+            if isinstance(error, OSError):
+                failed(error)
+            elif error is not None:
+                raise error
+
+        self._storage.submit(write, written)
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Write a last checkpoint, so that the next start reads no journal. OSError possible."""
+        number = self.journal.begin_next()
+        self._storage.replace_file(self._path, snapshot.encode(number))
+        self.journal.remove_before(number)
+        self.journal.close()
+
+    def remove(self) -> None:
+        """Remove the files of a deleted channel."""
+        self.journal.close()
+        self._storage.remove(self._path)
+        self._storage.remove(f"{self._path}.{self.journal.number}.journal")
+        self.journal.remove_before(self.journal.number)

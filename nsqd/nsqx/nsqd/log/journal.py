@@ -1,0 +1,274 @@
+"""
+What must survive a crash about a channel: a checkpoint, and the changes since.
+
+The only module that knows these bytes. A checkpoint is one file, replaced atomically:
+
+    0     4
+    +-----+-------------------- - - -
+    | crc | msgpack of a map
+    +-----+-------------------- - - -
+
+A journal is a run of records; a crash may tear the last one:
+
+    0     4        8      9
+    +-----+--------+------+-------------- - - -
+    | crc | length | kind | payload (length bytes)
+    +-----+--------+------+-------------- - - -
+
+    crc     CRC-32C of what follows it
+    kind 1  finished ranges: (first uint64, count uint64) *
+    kind 2  finished messages: uint64 *
+    kind 3  to be delivered again: (sequence uint64, due int64, attempts uint16) *
+    kind 4  position: cursor uint64; all below it is finished, nothing else is
+
+Integers are big-endian. Each checkpoint names the number of the journal that continues it. A new
+journal is begun before its checkpoint is written, so recovery reads that one and all later ones;
+reading a change twice does no harm.
+"""
+
+import struct
+from array import array
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+
+from nsqx.nsqd.log.records import crc32c
+from nsqx.nsqd.log.storage import File, Storage
+
+__all__ = [
+    "FINISHED",
+    "FINISHED_RANGES",
+    "POSITION",
+    "REQUEUED",
+    "Journal",
+    "decode_checkpoint",
+    "encode_checkpoint",
+    "read_records",
+]
+
+FINISHED_RANGES = 1
+FINISHED = 2
+REQUEUED = 3
+POSITION = 4
+
+_HEAD = struct.Struct(">IIB")
+_CRC = struct.Struct(">I")
+_RANGE = struct.Struct(">QQ")
+_REQUEUE = struct.Struct(">QqH")
+_POSITION = struct.Struct(">Q")
+_PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
+
+
+def encode_record(kind: int, payload: bytes) -> bytes:
+    """Return a whole record."""
+    tail = _HEAD.pack(0, len(payload), kind)[_CRC.size :] + payload
+    return _CRC.pack(crc32c(tail)) + tail
+
+
+def read_records(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
+    """Return the sound records that ``data`` begins with, and how many bytes they take."""
+    records: list[tuple[int, bytes]] = []
+    position = 0
+    while position + _HEAD.size <= len(data):
+        crc, length, kind = _HEAD.unpack_from(data, position)
+        end = position + _HEAD.size + length
+        if length > _PAYLOAD_BYTES_MAX or end > len(data):
+            break
+        if crc32c(data[position + _CRC.size : end]) != crc:
+            break
+        records.append((kind, data[position + _HEAD.size : end]))
+        position = end
+    return records, position
+
+
+def encode_checkpoint(fields: dict[str, Any]) -> bytes:
+    """Return the content of a checkpoint file."""
+    packed: bytes = msgpack.packb(fields)
+    return _CRC.pack(crc32c(packed)) + packed
+
+
+def decode_checkpoint(data: bytes) -> dict[str, Any] | None:
+    """Return the fields, or None if the file is damaged."""
+    if len(data) < _CRC.size or crc32c(data[_CRC.size :]) != _CRC.unpack_from(data)[0]:
+        return None
+    fields = msgpack.unpackb(data[_CRC.size :])
+    return fields if isinstance(fields, dict) else None
+
+
+def ranges_of(payload: bytes) -> Iterator[tuple[int, int]]:
+    """Yield ``(first, count)`` of a record of kind 1."""
+    return _RANGE.iter_unpack(payload)
+
+
+def sequences_of(payload: bytes) -> "array[int]":
+    """Return the messages of a record of kind 2."""
+    return _swapped(array("Q", payload))
+
+
+def requeues_of(payload: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield ``(sequence, due_ns, attempts)`` of a record of kind 3."""
+    return _REQUEUE.iter_unpack(payload)
+
+
+def position_of(payload: bytes) -> int:
+    """Return the cursor of a record of kind 4."""
+    cursor: int = _POSITION.unpack(payload)[0]
+    return cursor
+
+
+def _swapped(numbers: "array[int]") -> "array[int]":
+    numbers.byteswap()
+    return numbers
+
+
+class Journal:
+    """
+    Gathers the changes of a channel and writes them in batches.
+
+    What is gathered is written by `flush`; a crash before loses it, which costs a delivery of
+    messages that were finished already, never a message.
+    """
+
+    def __init__(self, storage: Storage, path: str) -> None:
+        """``path`` is completed by the number of the journal."""
+        self._storage = storage
+        self._path = path
+        self._file: File | None = None
+        self.number = 0
+        self.size = 0
+        self._ranges: list[int] = []  # first and count, in turn
+        self._singles = array("Q")
+        self._requeues: list[bytes] = []
+        self._others: list[bytes] = []
+
+    @property
+    def is_dirty(self) -> bool:
+        """Return whether something waits to be written."""
+        return bool(self._ranges or self._singles or self._requeues or self._others)
+
+    # Changes
+
+    def finished_range(self, first: int, count: int) -> None:
+        """Consecutive messages were finished."""
+        ranges = self._ranges
+        if ranges and ranges[-2] + ranges[-1] == first:
+            ranges[-1] += count
+        else:
+            ranges.append(first)
+            ranges.append(count)
+
+    def finished(self, sequence: int) -> None:
+        """A message was finished."""
+        self._singles.append(sequence)
+
+    def requeued(self, sequence: int, due_ns: int, attempts: int) -> None:
+        """A message is to be delivered again, after ``attempts`` deliveries so far."""
+        self._requeues.append(_REQUEUE.pack(sequence, due_ns, attempts))
+
+    def positioned(self, cursor: int) -> None:
+        """All below the cursor is finished, and nothing else."""
+        self._discard()
+        self._others.append(encode_record(POSITION, _POSITION.pack(cursor)))
+
+    def _discard(self) -> None:
+        self._ranges.clear()
+        self._requeues.clear()
+        self._singles = array("Q")
+        self._others.clear()
+
+    # Files
+
+    def read(self, first_number: int) -> tuple[list[tuple[int, bytes]], int]:
+        """
+        Read this journal and the later ones, and continue with the last.
+
+        Returns:
+            The records, and how many bytes at ends were cut because they were torn or damaged.
+        """
+        records: list[tuple[int, bytes]] = []
+        cut = 0
+        self.number = first_number
+        while True:
+            try:
+                content = self._storage.read_file(self._numbered(self.number))
+            except FileNotFoundError:
+                break
+            found, self.size = read_records(content)
+            records += found
+            cut += len(content) - self.size
+            self.number += 1
+        if self.number > first_number:
+            self.number -= 1
+            self._open().truncate(self.size)
+        return records, cut
+
+    def flush(self) -> None:
+        """
+        Write what was gathered.
+
+        Raises:
+            OSError: the disk refused. What was gathered is kept for the next time.
+        """
+        # A requeue after a finish can not be, so the order of the kinds does not matter; a
+        # position comes first, since it discarded what was before it.
+        parts = list(self._others)
+        if self._requeues:
+            parts.append(encode_record(REQUEUED, b"".join(self._requeues)))
+        if self._ranges:
+            packed = struct.pack(f">{len(self._ranges)}Q", *self._ranges)
+            parts.append(encode_record(FINISHED_RANGES, packed))
+        if self._singles:
+            singles = array("Q", self._singles)
+            singles.byteswap()
+            parts.append(encode_record(FINISHED, singles.tobytes()))
+        data = b"".join(parts)
+        self._open().write_at(data, self.size)
+        self.size += len(data)
+        self._discard()
+
+    def begin_next(self) -> int:
+        """
+        Flush, and go on in a new file; a checkpoint of what holds now continues with it.
+
+        Returns:
+            The number of the new journal. Raises OSError as `flush` does.
+        """
+        if self.is_dirty:
+            self.flush()
+        new = self._storage.open(self._numbered(self.number + 1), create=True)
+        new.truncate(0)
+        self.close()
+        self.number += 1
+        self._file, self.size = new, 0
+        return self.number
+
+    def remove_before(self, number: int) -> None:
+        """Remove the journals that a checkpoint made superfluous. May block."""
+        while number > 0:
+            number -= 1
+            path = self._numbered(number)
+            try:
+                self._storage.open(path).close()
+            except FileNotFoundError:
+                return
+            self._storage.remove(path)
+
+    def sync(self) -> None:
+        """Return when what was written survives a loss of power. May block."""
+        if self._file is not None:
+            self._file.sync()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> File:
+        if self._file is None:
+            self._file = self._storage.open(self._numbered(self.number), create=True)
+        return self._file
+
+    def _numbered(self, number: int) -> str:
+        return f"{self._path}.{number}.journal"

@@ -1,0 +1,261 @@
+"""Command line, environment and TOML file of nsqd (options section 2, and what is ours)."""
+
+import hashlib
+import socket
+import zlib
+from dataclasses import dataclass
+
+from nsqx.nsqd.core.topic import Durability
+from nsqx.runtime.flags import (
+    DURATION,
+    FLOATS,
+    TLS_MIN_VERSION,
+    TLS_REQUIRED,
+    DaemonOptions,
+    TlsRequired,
+    flag,
+)
+from nsqx.runtime.startup import StartupError
+
+__all__ = ["NsqdOptions"]
+
+_NODE_IDS = 1024
+
+
+def default_node_id() -> int:
+    """Return what Go's nsqd takes as its node id on this host."""
+    return zlib.crc32(hashlib.md5(socket.gethostname().encode()).digest()) % _NODE_IDS
+
+
+@dataclass
+class NsqdOptions(DaemonOptions):
+    """What nsqd can be told. Durations are nanoseconds, sizes bytes unless the name says it."""
+
+    log_prefix: str = flag("[nsqd] ", group="logging", help="text before every log line")
+    node_id: int = flag(
+        factory=default_node_id,
+        default_text="from the host's name",
+        config_key="id",
+        help="number of this node, 0 to 1023",
+    )
+    worker_id: bool = flag(
+        False,
+        config_key=None,
+        help="does nothing, kept for old command lines",
+        no_effect="use --node-id",
+    )
+
+    tcp_address: str = flag(
+        "0.0.0.0:4150", group="network", help="`address` for clients, host:port or a socket's path"
+    )
+    http_address: str = flag(
+        "0.0.0.0:4151",
+        group="network",
+        help="`address` for HTTP, host:port or a socket's path; empty for none",
+    )
+    https_address: str = flag(
+        "0.0.0.0:4152", group="network", help="`address` for HTTPS, used with a certificate only"
+    )
+    broadcast_address: str = flag(
+        factory=socket.gethostname,
+        default_text="the host's name",
+        group="network",
+        help="`address` under which others reach this node, told to every nsqlookupd",
+    )
+    broadcast_tcp_port: int = flag(
+        0, group="network", help="TCP port told to every nsqlookupd; 0 for the real one"
+    )
+    broadcast_http_port: int = flag(
+        0, group="network", help="HTTP port told to every nsqlookupd; 0 for the real one"
+    )
+    lookupd_tcp_address: list[str] = flag(
+        [],
+        config_key="nsqlookupd_tcp_addresses",
+        group="network",
+        help="`address` of an nsqlookupd (may be given several times)",
+    )
+    auth_http_address: list[str] = flag(
+        [],
+        config_key="auth_http_addresses",
+        group="auth",
+        help="`address` or URL of an auth server (may be given several times)",
+    )
+    auth_http_request_method: str = flag(
+        "get", group="auth", help="how the auth server is asked: get or post"
+    )
+    http_client_connect_timeout: int = flag(
+        "2s", kind=DURATION, group="network", help="time to connect to auth servers and nsqlookupds"
+    )
+    http_client_request_timeout: int = flag(
+        "5s", kind=DURATION, group="network", help="time for a whole request to them"
+    )
+    topology_region: str = flag("", group="topology", help="region of this node")
+    topology_zone: str = flag("", group="topology", help="zone of this node")
+
+    data_path: str = flag("", group="disk", help="`folder` of all data; the current one if empty")
+    mem_queue_size: int = flag(
+        10000,
+        group="disk",
+        help="messages that an ephemeral topic or channel keeps; all others are on disk",
+    )
+    max_bytes_per_file: int = flag(
+        104857600, group="disk", help="bytes of a log segment before the next one begins"
+    )
+    sync_every: int = flag(2500, group="disk", help="messages after which a topic is synced")
+    sync_timeout: int = flag(
+        "2s", kind=DURATION, group="disk", help="time after which a topic is synced"
+    )
+    durability: str = flag(
+        "os",
+        group="disk",
+        help="what OK means: os (survives a crash of nsqd) or fsync (survives a loss of power)",
+    )
+    memory_limit: int = flag(
+        16777216, group="disk", help="bytes of recent messages kept in memory, all topics together"
+    )
+    retain_time: int = flag(
+        "0s", kind=DURATION, group="disk", help="how long finished messages stay for replay"
+    )
+    retain_bytes: int = flag(
+        0, group="disk", help="bytes of finished messages that each topic keeps for replay"
+    )
+    queue_scan_worker_pool_max: int = flag(
+        4,
+        group="disk",
+        help="workers that look for time-outs",
+        no_effect="all channels are looked at in one pass",
+    )
+    queue_scan_selection_count: int = flag(
+        20,
+        group="disk",
+        help="channels that one scan looks at",
+        no_effect="every scan looks at all channels",
+    )
+
+    msg_timeout: int = flag(
+        "1m", kind=DURATION, group="messages", help="time a client has for a message by default"
+    )
+    max_msg_timeout: int = flag(
+        "15m", kind=DURATION, group="messages", help="most time a client may ask for"
+    )
+    max_msg_size: int = flag(1048576, group="messages", help="bytes of the largest message")
+    max_req_timeout: int = flag(
+        "1h", kind=DURATION, group="messages", help="longest delay of a message"
+    )
+    max_body_size: int = flag(5242880, group="messages", help="bytes of the largest command body")
+
+    max_heartbeat_interval: int = flag(
+        "1m", kind=DURATION, group="clients", help="longest heartbeat interval of a client"
+    )
+    max_rdy_count: int = flag(2500, group="clients", help="most messages a client may ask for")
+    max_output_buffer_size: int = flag(
+        65536, group="clients", help="largest output buffer a client may ask for, bytes"
+    )
+    max_output_buffer_timeout: int = flag(
+        "30s", kind=DURATION, group="clients", help="longest output buffer timeout of a client"
+    )
+    min_output_buffer_timeout: int = flag(
+        "25ms", kind=DURATION, group="clients", help="shortest output buffer timeout of a client"
+    )
+    output_buffer_timeout: int = flag(
+        "250ms",
+        kind=DURATION,
+        group="clients",
+        help="output buffer timeout told to clients; messages go out at once whatever it is",
+    )
+    max_channel_consumers: int = flag(
+        0, group="clients", help="most consumers of a channel on this node; 0 for no limit"
+    )
+    busy_poll: int = flag(
+        "60us",
+        kind=DURATION,
+        group="clients",
+        help="time to look for more traffic before sleeping; 0 saves CPU, costs latency",
+    )
+
+    statsd_address: str = flag("", group="metrics", help="UDP `address` of a statsd daemon")
+    statsd_interval: int = flag(
+        "1m", kind=DURATION, group="metrics", help="time between two pushes to statsd"
+    )
+    statsd_mem_stats: bool = flag(True, group="metrics", help="push memory statistics too")
+    statsd_prefix: str = flag(
+        "nsq.%s", group="metrics", help="prefix of statsd keys; %s becomes this node"
+    )
+    statsd_udp_packet_size: int = flag(508, group="metrics", help="bytes of a statsd packet")
+    statsd_exclude_ephemeral: bool = flag(
+        False, group="metrics", help="leave ephemeral topics and channels out of statsd"
+    )
+    e2e_processing_latency_percentile: list[float] = flag(
+        [],
+        kind=FLOATS,
+        config_key="e2e_processing_latency_percentiles",
+        group="metrics",
+        help="percentiles of the time from publish to finish, e.g. 0.99 (several, or commas)",
+    )
+    e2e_processing_latency_window_time: int = flag(
+        "10m", kind=DURATION, group="metrics", help="time that these percentiles cover"
+    )
+
+    tls_cert: str = flag("", group="tls", help="path of the certificate")
+    tls_key: str = flag("", group="tls", help="path of its key")
+    tls_client_auth_policy: str = flag(
+        "", group="tls", help="client certificates: require or require-verify"
+    )
+    tls_root_ca_file: str = flag(
+        "", group="tls", help="path of the certificates that clients' must come from"
+    )
+    tls_required: TlsRequired = flag(
+        "false", kind=TLS_REQUIRED, group="tls", help="require TLS: true, false or tcp-https"
+    )
+    tls_min_version: int = flag(
+        "tls1.0",
+        kind=TLS_MIN_VERSION,
+        group="tls",
+        help="least version: tls1.0, tls1.1, tls1.2 or tls1.3",
+    )
+    deflate: bool = flag(True, group="compression", help="let clients ask for deflate")
+    max_deflate_level: int = flag(
+        6, group="compression", help="highest deflate level that a client may ask for, 1 to 9"
+    )
+    snappy: bool = flag(True, group="compression", help="let clients ask for snappy")
+    enable_experiment: list[str] = flag(
+        [], help="`name` of an experiment: topology-aware-consumption (several)"
+    )
+
+    def check(self) -> None:
+        """
+        Judge what can be judged without the machine.
+
+        Raises:
+            StartupError: the first thing that is wrong, and what would be right.
+        """
+        checks = [
+            (0 <= self.node_id < _NODE_IDS, f"--node-id must be [0,{_NODE_IDS})"),
+            (
+                1 <= self.max_deflate_level <= 9,
+                "--max-deflate-level must be [1,9]",
+            ),
+            (
+                self.auth_http_request_method in ("get", "post"),
+                "--auth-http-request-method must be get or post",
+            ),
+            (
+                all(0 < value <= 1 for value in self.e2e_processing_latency_percentile),
+                "invalid E2E processing latency percentile: each must be in (0, 1]",
+            ),
+            (
+                self.durability in (Durability.OS.value, Durability.FSYNC.value),
+                f"--durability must be os or fsync, not {self.durability}",
+            ),
+            (
+                bool(self.tls_cert) == bool(self.tls_key),
+                "--tls-cert and --tls-key must be given together",
+            ),
+            (self.max_bytes_per_file > 0, "--max-bytes-per-file must be above 0"),
+            (self.max_msg_size > 0, "--max-msg-size must be above 0"),
+            (self.max_body_size > 0, "--max-body-size must be above 0"),
+            (self.mem_queue_size >= 0, "--mem-queue-size must not be below 0"),
+        ]
+        for is_right, message in checks:
+            if not is_right:
+                raise StartupError(message)

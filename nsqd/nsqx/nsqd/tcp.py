@@ -1,0 +1,228 @@
+"""The TCP side: connections carry bytes between sockets and sessions, and decide nothing."""
+
+import asyncio
+import ssl
+import time
+from typing import cast
+
+from nsqx.nsqd.core.broker import Broker
+from nsqx.nsqd.core.session import Session, SessionSettings
+from nsqx.nsqd.layers import CompressionLayer, Layer, TlsLayer
+from nsqx.protocol.compression import (
+    DeflateCompressor,
+    DeflateDecompressor,
+    SnappyCompressor,
+    SnappyDecompressor,
+)
+from nsqx.runtime import logs
+from nsqx.runtime.addresses import socket_text
+
+__all__ = ["Connection", "TcpServer"]
+
+# Beyond this a consumer that does not read gets no more messages.
+OUTPUT_BYTES_MAX = 1024 * 1024
+TLS_HANDSHAKE_NS = 5 * 10**9
+CLOSE_NS = 5 * 10**9  # how long a closing connection may take to accept what is left
+
+_log = logs.get_logger("TCP")
+
+
+class TcpServer:
+    """Accepts clients, and keeps their connections."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        settings: SessionSettings,
+        *,
+        ssl_context: ssl.SSLContext | None,
+        busy_poll_ns: int,
+    ) -> None:
+        self.broker = broker
+        self.settings = settings
+        self.ssl_context = ssl_context
+        self.connections: set[Connection] = set()
+        self._loop = asyncio.get_running_loop()
+        self._busy_poll_ns = busy_poll_ns
+        self._traffic_ns = 0
+        self._is_polling = False
+
+    def make_connection(self) -> "Connection":
+        """Return the protocol of a new connection."""
+        return Connection(self)
+
+    def tick(self) -> None:
+        """Heartbeats and deadlines. To be called some ten times a second."""
+        now_ns = self.broker.clock()
+        for connection in list(self.connections):
+            connection.tick(now_ns)
+
+    def close_all(self) -> None:
+        """End all connections, sending what was handed over."""
+        for connection in list(self.connections):
+            connection.close()
+
+    def saw_traffic(self) -> None:
+        """
+        Go on polling for a moment before the loop sleeps.
+
+        A producer that waits for each answer sends again within microseconds; going to sleep in
+        the kernel and being woken takes longer than serving it. Costs CPU only while there is
+        traffic.
+        """
+        self._traffic_ns = time.perf_counter_ns()
+        if not self._is_polling and self._busy_poll_ns:
+            self._is_polling = True
+            self._loop.call_soon(self._poll)
+
+    def _poll(self) -> None:
+        if time.perf_counter_ns() - self._traffic_ns < self._busy_poll_ns:
+            self._loop.call_soon(self._poll)
+        else:
+            self._is_polling = False
+
+
+class Connection(asyncio.Protocol):
+    """A client's socket. Is its session's `SessionSink`."""
+
+    def __init__(self, server: TcpServer) -> None:
+        self._server = server
+        self._layers: list[Layer] = []  # nearest to the socket first
+        self._handshake: TlsLayer | None = None
+        self._deadline_ns = 0  # of a handshake or of closing; 0: none
+        self._transport: asyncio.Transport
+        self.session: Session
+
+    # Connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=OUTPUT_BYTES_MAX)
+        remote_address = socket_text(transport.get_extra_info("peername"))
+        server = self._server
+        self.session = Session(server.broker, server.settings, self, remote_address)
+        server.connections.add(self)
+        _log.info("new client(%s)", remote_address)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called exactly once, however the connection ends: the only place that cleans up."""
+        self._server.connections.discard(self)
+        self.session.closed()
+        _log.info("client(%s) closed", self.session.remote_address)
+
+    def tick(self, now_ns: int) -> None:
+        """Look after deadlines."""
+        if not self._deadline_ns:
+            self.session.tick(now_ns)
+        elif now_ns >= self._deadline_ns:
+            self._transport.abort()
+
+    # Data
+
+    def data_received(self, data: bytes) -> None:
+        """Execute all that is in this read as one batch."""
+        self._server.saw_traffic()
+        if not self._layers and self._handshake is None:
+            self.session.receive(data, time.time_ns())
+        else:
+            self._receive_layered(data)
+
+    def eof_received(self) -> bool:
+        """The client ended its direction; the transport closes after this."""
+        self.session.receive_eof()
+        return False
+
+    def _receive_layered(self, data: bytes) -> None:
+        try:
+            if self._handshake is not None:
+                self._shake_hands(data)
+                return
+            self._through_layers(data, 0)
+        except (ValueError, OSError) as error:
+            _log.info("client(%s) broke off - %s", self.session.remote_address, error)
+            self._transport.abort()
+
+    def _through_layers(self, data: bytes, depth: int) -> None:
+        """Hand data up, layer by layer, piece by piece; a piece may add a layer above."""
+        if self._transport.is_closing():
+            return
+        if depth == len(self._layers):
+            self.session.receive(data, time.time_ns())
+            return
+        for piece in self._layers[depth].receive(data):
+            self._through_layers(piece, depth + 1)
+
+    # As a sink
+
+    def send(self, data: bytes | bytearray) -> None:
+        """See `Sink.send`."""
+        for layer in reversed(self._layers):
+            data = layer.send(data)
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """See `Sink.close`."""
+        if not self._transport.is_closing():
+            self._deadline_ns = self._server.broker.clock() + CLOSE_NS
+            self._transport.close()
+
+    def start_tls(self, received: bytes) -> None:
+        """See `SessionSink.start_tls`."""
+        assert self._server.ssl_context is not None
+        self._handshake = TlsLayer(self._server.ssl_context)
+        self._deadline_ns = self._server.broker.clock() + TLS_HANDSHAKE_NS
+        if received:
+            self._receive_layered(received)
+
+    def _shake_hands(self, data: bytes) -> None:
+        layer = self._handshake
+        assert layer is not None
+        try:
+            answer = layer.handshake(data)
+        except OSError:
+            self._transport.write(layer.failure())
+            raise
+        self._transport.write(answer)
+        if not layer.is_established:
+            return
+        self._handshake = None
+        self._deadline_ns = 0
+        self._layers.append(layer)
+        self.session.tls_established(*layer.describe())
+        self._through_layers(b"", 0)  # what came along with the end of the handshake
+
+    def start_snappy(self, received: bytes) -> None:
+        """See `SessionSink.start_snappy`."""
+        self._compress(CompressionLayer(SnappyCompressor(), SnappyDecompressor()), received)
+
+    def start_deflate(self, received: bytes, level: int) -> None:
+        """See `SessionSink.start_deflate`."""
+        self._compress(CompressionLayer(DeflateCompressor(level), DeflateDecompressor()), received)
+
+    def _compress(self, layer: CompressionLayer, received: bytes) -> None:
+        self._layers.append(layer)
+        if received:  # after the session has answered
+            depth = len(self._layers) - 1
+            asyncio.get_running_loop().call_soon(self._through_layers, received, depth)
+
+    def pause_reading(self, is_paused: bool) -> None:
+        """See `SessionSink.pause_reading`."""
+        if self._transport.is_closing():
+            return
+        if is_paused:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    # Flow control
+
+    def pause_writing(self) -> None:
+        """The socket takes no more: no deliveries, and no commands whose answers would pile up."""
+        self.session.set_writable(False)
+        self.pause_reading(True)
+
+    def resume_writing(self) -> None:
+        """The socket takes data again."""
+        self.pause_reading(False)
+        self.session.set_writable(True)
