@@ -21,9 +21,11 @@ from nsqx.runtime.addresses import (
     socket_text,
 )
 from nsqx.runtime.http import HttpServer
-from nsqx.runtime.version import VERSION
+from nsqx.runtime.version import RUNTIME, VERSION
 
-__all__ = ["Lookupd"]
+__all__ = ["PROGRAM", "Lookupd"]
+
+PROGRAM = "nsqlookupd"
 
 _log = logs.get_logger()
 
@@ -68,6 +70,7 @@ class Lookupd:
         async with AsyncExitStack() as stack:
             tcp_listener = _listen(self.options.tcp_address, "--tcp-address", stack)
             http_listener = _listen(self.options.http_address, "--http-address", stack)
+            _log.info("%s v%s (built w/%s)", PROGRAM, VERSION, RUNTIME)
             # Both are known before the first nsqd is told of them in the answer to IDENTIFY.
             self.tcp_address, self.tcp_port = _name(tcp_listener)
             self.http_address, self.http_port = _name(http_listener)
@@ -116,10 +119,12 @@ class Lookupd:
 
 def _listen(text: str, purpose: str, stack: AsyncExitStack) -> socket.socket:
     try:
-        address = parse_address(text)
+        listener = bind(parse_address(text), purpose)
     except AddressError as exc:
-        raise StartupError(f"listen ({text}) failed - {exc} ({purpose})") from exc
-    listener = bind(address, purpose)
+        reason = f"listen ({text}) failed - {exc} ({purpose})"
+        raise StartupError(f"failed to instantiate {PROGRAM} - {reason}") from exc
+    except StartupError as exc:
+        raise StartupError(f"failed to instantiate {PROGRAM} - {exc.message}") from exc
     stack.callback(listener.close)
     return listener
 
