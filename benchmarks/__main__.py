@@ -2,43 +2,57 @@
 
 import argparse
 import json
-import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import report
 from benchmarks.broker import Broker, OwnBroker, write_certificate
+from benchmarks.machine import Machine
 from benchmarks.result import Result, median_of
 from benchmarks.runner import Runner
-from benchmarks.scenarios import BUDGETED, EXTRA, Kind, Scenario, matrix
+from benchmarks.scenarios import BUDGETED, DURABILITY, EXTRA, Kind, Scenario, matrix
 from benchmarks.usage import BrokerProcess, find_listener
+from benchmarks.worker import LoadError
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and report. Returns 1 when a scenario could not be run, whatever the figures are."""
     options = _parser().parse_args(arguments)
     scenarios = [scenario.scaled(options.scale) for scenario in _chosen(options)]
     if options.list:
         print(report.scenario_table(scenarios))
         return 0
+    machine = Machine.read()
+    print(f"{machine}\n\n{report.HEADING}", flush=True)
     measured: list[tuple[Scenario, Result]] = []
-    print(report.HEADING, flush=True)
+    failed = False
     for scenario in scenarios:
-        with _broker(options, scenario) as broker:
-            runner = Runner(broker, (1,) if options.pin else ())
-            runs = 1 if scenario.kind is Kind.BACKLOG else options.runs
-            result = median_of([runner.run(scenario) for _ in range(runs)])
-        measured.append((scenario, result))
-        print(report.line(scenario, result), flush=True)
+        try:
+            result = _measure(options, scenario)
+        except LoadError as exc:
+            failed = True
+            print(f"{scenario.name}: {str(exc).strip().splitlines()[-1]}", flush=True)
+        else:
+            measured.append((scenario, result))
+            print(report.line(scenario, result), flush=True)
     print(report.budget_table(measured))
-    _write(options, measured)
-    return 0
+    _write(options, machine, measured)
+    return int(failed)
+
+
+def _measure(options: argparse.Namespace, scenario: Scenario) -> Result:
+    with _broker(options, scenario) as broker:
+        runner = Runner(broker, (1,) if options.pin else ())
+        runs = 1 if scenario.kind is Kind.BACKLOG else options.runs
+        return median_of([runner.run(scenario) for _ in range(runs)])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--scale", type=float, default=1.0, help="multiply the number of messages")
     add("--pin", action="store_true", help="broker on CPU 0, load on CPU 1")
     add("--json", metavar="FILE", help="write the results there too")
+    add(
+        "--directory",
+        default="/var/tmp",
+        help="where our nsqd keeps its data: a disk, not memory (default /var/tmp)",
+    )
     add("--nsqd-option", action="append", default=[], help="pass on to our nsqd; may be repeated")
     custom = parser.add_argument_group("a scenario of your own (instead of the table's)")
     add = custom.add_argument
@@ -70,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rate", type=int, default=1_000, help="messages/s, for latency")
     add("--tls", action="store_true")
     add("--snappy", action="store_true")
-    add("--durability", default="os", choices=("os", "fsync"))
+    add("--durability", default=DURABILITY, choices=("os", "fsync"))
     return parser
 
 
@@ -83,8 +102,12 @@ def _chosen(options: argparse.Namespace) -> list[Scenario]:
     if options.only:
         scenarios = [item for item in scenarios if fnmatch(item.name, options.only)]
     if options.broker:
-        # These kill their broker or need it started in a certain way.
-        scenarios = [item for item in scenarios if item.kind is not Kind.BACKLOG]
+        # The others kill their broker, or need it started in a certain way.
+        scenarios = [
+            item
+            for item in scenarios
+            if item.kind is not Kind.BACKLOG and item.durability == DURABILITY
+        ]
     return scenarios
 
 
@@ -112,12 +135,12 @@ def _broker(options: argparse.Namespace, scenario: Scenario) -> Iterator[Broker]
     if options.broker:
         yield _running_broker(options)
         return
-    with TemporaryDirectory() as directory:
-        flags = [*options.nsqd_option, f"--durability={scenario.durability}"]
+    with TemporaryDirectory(prefix="nsqx-benchmark-", dir=options.directory) as directory:
+        flags = [f"--durability={scenario.durability}", *options.nsqd_option]
         if scenario.tls:
             certificate, key = write_certificate(Path(directory))
             flags += [f"--tls-cert={certificate}", f"--tls-key={key}"]
-        broker = OwnBroker(flags, (0,) if options.pin else ())
+        broker = OwnBroker(Path(directory), flags, (0,) if options.pin else ())
         try:
             yield broker
         finally:
@@ -136,20 +159,21 @@ def _running_broker(options: argparse.Namespace) -> Broker:
     return Broker(host, int(port), options.http, process)
 
 
-def _write(options: argparse.Namespace, measured: list[tuple[Scenario, Result]]) -> None:
+def _write(
+    options: argparse.Namespace, machine: Machine, measured: list[tuple[Scenario, Result]]
+) -> None:
     document = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "python": platform.python_version(),
-        "machine": platform.platform(),
+        "machine": asdict(machine),
         "arguments": sys.argv[1:],
         "results": [{"scenario": item.name, **result.as_dict()} for item, result in measured],
     }
     text = json.dumps(document, indent=1) + "\n"
+    table = [str(machine), "", report.HEADING, *(report.line(*item) for item in measured)]
     RESULTS.mkdir(exist_ok=True)
-    stem = time.strftime("%Y%m%d-%H%M%S")
-    (RESULTS / f"{stem}.json").write_text(text)
-    table = "\n".join([report.HEADING, *(report.line(*item) for item in measured)])
-    (RESULTS / f"{stem}.txt").write_text(f"{table}\n{report.budget_table(measured)}\n")
+    stem = RESULTS / time.strftime("%Y%m%d-%H%M%S")
+    stem.with_suffix(".json").write_text(text)
+    stem.with_suffix(".txt").write_text("\n".join([*table, report.budget_table(measured)]) + "\n")
     if options.json:
         Path(options.json).write_text(text)
 

@@ -11,7 +11,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from benchmarks.link import Target
@@ -59,23 +58,20 @@ class Broker:
 
 class OwnBroker(Broker):
     """
-    Our nsqd in a temporary data directory.
+    Our nsqd, with its data in a directory that the caller makes and removes.
 
     It listens on ports of the system's choice and says in its log which.
     """
 
-    def __init__(self, options: Sequence[str] = (), cpus: Collection[int] = ()) -> None:
+    def __init__(
+        self, data_path: Path, options: Sequence[str] = (), cpus: Collection[int] = ()
+    ) -> None:
         super().__init__("127.0.0.1", 0, None, None)
+        self._data_path = data_path
         self._options = list(options)
         self._cpus = cpus
-        self._directory = TemporaryDirectory(prefix="nsqx-benchmark-", ignore_cleanup_errors=True)
         self._popen: subprocess.Popen[str] | None = None
-        self._log_tail: list[str] = []
         self.start()
-
-    @property
-    def data_path(self) -> Path:
-        return Path(self._directory.name)
 
     def start(self) -> float:
         """Start it and return the seconds until it listened."""
@@ -105,7 +101,6 @@ class OwnBroker(Broker):
             self._popen.wait(_STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired:
             self.kill()
-        self._directory.cleanup()
 
     def _command(self) -> list[str]:
         return [
@@ -113,7 +108,7 @@ class OwnBroker(Broker):
             "-m",
             "nsqx.nsqd",
             "--data-path",
-            self._directory.name,
+            str(self._data_path),
             "--tcp-address=127.0.0.1:0",
             "--http-address=127.0.0.1:0",
             *self._options,

@@ -9,6 +9,8 @@ BODIES_BYTES = (100, 1_000, 10_000)
 CONNECTIONS = (1, 8, 64)
 CHANNELS = (1, 4)
 
+DURABILITY = "os"  # nsqd's default: OK means that write() returned
+
 # How far a producer that pipelines runs ahead of the broker's OKs, per connection. More makes
 # the broker look better (larger reads), less makes it wait for the network.
 PIPELINED_COMMANDS = 4
@@ -63,7 +65,7 @@ class Scenario:
     rate: int = 0
     tls: bool = False
     snappy: bool = False
-    durability: str = "os"
+    durability: str = DURABILITY
     budgets: tuple[Budget, ...] = ()
 
     @property
