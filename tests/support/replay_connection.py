@@ -94,8 +94,8 @@ class _Snappy:
 class Connection:
     """One connection to a daemon. Every wait has a deadline, in seconds from the call."""
 
-    def __init__(self, host: str, port: int, framing: Framing, tls: ssl.SSLContext) -> None:
-        self._socket: socket.socket = socket.create_connection((host, port), timeout=10)
+    def __init__(self, connected: socket.socket, framing: Framing, tls: ssl.SSLContext) -> None:
+        self._socket = connected
         self._framing = framing
         self._tls = tls
         self._codec: _Codec | None = None

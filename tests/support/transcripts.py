@@ -56,6 +56,7 @@ import gzip
 import http.client
 import json
 import re
+import socket
 import ssl
 import time
 import tomllib
@@ -305,8 +306,9 @@ class Replay:
         name = event.get("conn", "")
         connection = self._connections.get(name)
         if connection is None:
-            host, port = _split(self.target.addresses[self.target.tcp])
-            connection = Connection(host, port, self._framing, self.target.tls)
+            address = _split(self.target.addresses[self.target.tcp])
+            connected = socket.create_connection(address, timeout=10)
+            connection = Connection(connected, self._framing, self.target.tls)
             self._connections[name] = connection
         return connection
 
