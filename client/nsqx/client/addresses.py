@@ -1,0 +1,63 @@
+"""Where to connect: addresses of nsqds and URLs of lookupds, as users write them."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import quote, urlsplit, urlunsplit
+
+__all__ = ["Address", "lookup_url", "parse_address", "parse_addresses"]
+
+NSQD_PORT = 4150
+LOOKUPD_HTTP_PORT = 4161
+
+
+class Address(NamedTuple):
+    """Host and port of an nsqd. An IPv6 host is held without brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """
+    Read ``host``, ``host:port``, ``[v6]:port``, each also with ``tcp://`` or ``nsq://`` before it.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme not in ("tcp", "nsq"):
+        raise ValueError(f"not an address of an nsqd: {text!r}")
+    parts = urlsplit(f"//{rest if separator else text}")
+    if not parts.hostname or parts.path.strip("/") or parts.query or parts.username is not None:
+        raise ValueError(f"not an address of an nsqd: {text!r}")
+    port = parts.port if parts.port is not None else NSQD_PORT
+    return Address(parts.hostname, port)
+
+
+def parse_addresses(nsqd: str | Iterable[str]) -> list[Address]:
+    """Read one address or several; those named twice count once."""
+    texts = [nsqd] if isinstance(nsqd, str) else nsqd
+    return list(dict.fromkeys(map(parse_address, texts)))
+
+
+def lookup_url(lookupd: str, topic: str) -> str:
+    """
+    Return where a lookupd is asked for the producers of a topic.
+
+    ``lookupd`` is ``host``, ``host:port`` or a URL; ``/lookup`` is its path if it has none.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    text = lookupd if "://" in lookupd else f"http://{lookupd}"
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"not an address of a lookupd: {lookupd!r}")
+    bare_http = parts.scheme == "http" and parts.port is None
+    netloc = f"{parts.netloc}:{LOOKUPD_HTTP_PORT}" if bare_http else parts.netloc
+    path = parts.path if parts.path.strip("/") else "/lookup"
+    query = f"{parts.query}&" if parts.query else ""
+    return urlunsplit((parts.scheme, netloc, path, f"{query}topic={quote(topic, safe='')}", ""))

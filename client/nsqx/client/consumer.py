@@ -1,0 +1,489 @@
+"""
+Consumes a channel of a topic from all nsqds that have it.
+
+Theory of operation. ``Discovery`` (or the user) says where nsqds are. For each there is a
+``Link``, which makes one ``Subscription`` after another. The consumer hands on what they receive:
+to its inbox, from which users take, or to the task that deals with given-up messages. It decides
+how much each may deliver, by ``ReadyCounts`` and ``Backoff``, which know no sockets: ``_steer``
+asks them and sends the RDYs that changed. It runs when connections come and go, when one of
+the two has set a time, and when answers were given that one of them waits for.
+"""
+
+# ruff: noqa: ASYNC109
+# The timeout of close() does not cancel it: what is unanswered by then is given up in good order.
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+from nsqx.client.addresses import Address, lookup_url, parse_addresses
+from nsqx.client.backoff import Backoff, BackoffPolicy, Phase
+from nsqx.client.discovery import INTERVAL_SECONDS, Discovery
+from nsqx.client.errors import ClientClosed, NsqError
+from nsqx.client.inbox import Inbox, InboxClosed
+from nsqx.client.link import Link
+from nsqx.client.message import Message
+from nsqx.client.ready_counts import ReadyCounts, Share
+from nsqx.client.settings import Settings
+from nsqx.client.subscription import Subscription
+from nsqx.protocol.names import is_valid_name
+
+__all__ = ["Consumer", "ConsumerStats", "Handler"]
+
+_log = logging.getLogger("nsqx.client")
+
+MAX_IN_FLIGHT = 50
+REQUEUE_DELAY_SECONDS = 90.0  # as go-nsq: times the attempts, up to the maximum
+REQUEUE_DELAY_SECONDS_MAX = 900.0
+DRAIN_SECONDS = 10.0
+
+Handler = Callable[[Message], Awaitable[object] | None]
+
+
+@dataclass(slots=True)
+class ConsumerStats:
+    """Counts since the consumer was opened, of messages unless said otherwise."""
+
+    received: int = 0
+    finished: int = 0
+    requeued: int = 0
+    given_up: int = 0  # had more attempts than max_attempts
+    expired: int = 0  # not answered in time, or lost with their connection
+    connections: int = 0  # at present
+
+
+class Consumer:
+    """
+    Receives the messages of a channel::
+
+        async with Consumer("orders", "billing", lookupd="127.0.0.1:4161") as consumer:
+            async for message in consumer:
+                async with message:
+                    print(message.body)
+
+    The alternatives to ``async for`` are ``batches`` and ``run``; use one of the three. When the
+    block is left, or ``close`` called, messages nobody has taken go back to nsqd, those taken may
+    still be answered for a while, and then the connections are closed.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        channel: str,
+        *,
+        nsqd: str | Iterable[str] = (),
+        lookupd: str | Iterable[str] = (),
+        max_in_flight: int = MAX_IN_FLIGHT,
+        settings: Settings | None = None,
+        max_attempts: int | None = None,
+        on_give_up: Handler | None = None,
+        requeue_delay: float = REQUEUE_DELAY_SECONDS,
+        requeue_delay_max: float = REQUEUE_DELAY_SECONDS_MAX,
+        backoff: BackoffPolicy | Literal[False] | None = None,
+        lookupd_poll_interval: float = INTERVAL_SECONDS,
+        drain_timeout: float = DRAIN_SECONDS,
+    ) -> None:
+        """
+        Nothing is connected yet: ``async with`` does that.
+
+        Args:
+            topic, channel: created if they do not exist.
+            nsqd: ``host:port`` of one nsqd or of several, all of which are consumed.
+            lookupd: ``host:port`` or URL of one lookupd or of several. All are asked, and every
+                nsqd that one of them names is consumed, besides those in ``nsqd``.
+            max_in_flight: how many messages may be unanswered at a time, over all connections.
+                Those that wait in the consumer count; it should not hold more than it can
+                answer within ``msg_timeout``.
+            settings: of the connections.
+            max_attempts: a message delivered more often is not handed out: it is given to
+                ``on_give_up`` and finished. None: no limit.
+            on_give_up: may, for example, publish the message elsewhere. If it raises, the
+                message is requeued.
+            requeue_delay: seconds; times the attempts of a message, and at most
+                ``requeue_delay_max``, it is the delay after a failure.
+            backoff: slows down all deliveries while handlers fail. None: only for ``run``, with
+                the usual policy. False: never.
+            lookupd_poll_interval: seconds, give or take a little.
+            drain_timeout: seconds for taken messages to be answered after closing began.
+
+        Raises:
+            ValueError: a name or an address is wrong, or there is no address.
+        """
+        if not is_valid_name(topic) or not is_valid_name(channel):
+            raise ValueError(f"not a valid topic and channel: {topic!r}, {channel!r}")
+        self.topic = topic
+        self.channel = channel
+        self.stats = ConsumerStats()
+        self._nsqd = parse_addresses(nsqd)
+        self._lookupd = [lookupd] if isinstance(lookupd, str) else list(lookupd)
+        if not self._nsqd and not self._lookupd:
+            raise ValueError("a consumer needs the address of an nsqd or a lookupd")
+        for address in self._lookupd:
+            lookup_url(address, topic)  # ValueError here, and not in a task later
+        self._max_in_flight = _checked_max_in_flight(max_in_flight)
+        self._settings = settings or Settings()
+        self._max_attempts = max_attempts
+        self._on_give_up = on_give_up
+        self._requeue_delay = requeue_delay
+        self._requeue_delay_max = requeue_delay_max
+        self._backoff_policy = backoff
+        self._poll_interval = lookupd_poll_interval
+        self._drain_timeout = drain_timeout
+        self._backoff = Backoff(backoff) if backoff else None
+        self._counts = ReadyCounts(max_in_flight)
+        self._inbox = Inbox()
+        self._given_up = Inbox()
+        self._links: dict[Address, Link] = {}
+        self._subscriptions: dict[Share, Subscription] = {}  # those that are subscribed
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._discovery: Discovery | None = None
+        self._steer_timer: asyncio.TimerHandle | None = None
+        self._steer_is_due = False
+        self._drained = asyncio.Event()
+        self._was_opened = self._is_closing = False
+
+    # Opening and closing
+
+    async def __aenter__(self) -> Self:
+        if self._was_opened:
+            raise ClientClosed("this consumer was opened before")
+        self._was_opened = True
+        self._start(self._give_up())
+        for address in self._nsqd:
+            self._add(address)
+        if self._lookupd:
+            self._discovery = Discovery(self._lookupd, self.topic, self._found, self._poll_interval)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def ready(self) -> None:
+        """
+        Wait until every nsqd that was given by address was tried once.
+
+        Not needed before consuming. Takes ``settings.connect_timeout`` at most.
+
+        Raises:
+            ConnectFailed: one of them could not be reached; it is tried on.
+        """
+        for address in self._nsqd:
+            await self._links[address].first_try()
+
+    async def close(self, timeout: float | None = None) -> None:
+        """
+        Take no more messages, wait until those taken are answered, and disconnect.
+
+        ``async for``, ``batches`` and ``run`` end. Calling it again waits for nothing more.
+
+        Args:
+            timeout: seconds to wait for answers, instead of ``drain_timeout``. What is
+                unanswered then will be delivered again when its time at nsqd is over.
+        """
+        if self._is_closing:
+            return
+        self._is_closing = True
+        try:
+            await self._stop_connecting()
+            self._return_untaken()
+            await self._drain(self._drain_timeout if timeout is None else timeout)
+            closing = [subscription.close() for subscription in self._subscriptions.values()]
+            await asyncio.gather(*closing)
+        finally:
+            for subscription in list(self._subscriptions.values()):
+                subscription.abort()
+            if self._steer_timer is not None:
+                self._steer_timer.cancel()
+
+    async def _stop_connecting(self) -> None:
+        if self._discovery is not None:
+            await self._discovery.stop()
+        for link in self._links.values():
+            await link.stop()
+
+    def _return_untaken(self) -> None:
+        for message in self._inbox.close() + self._given_up.close():
+            message.requeue(0, backoff=False)
+        for subscription in self._subscriptions.values():
+            subscription.begin_close()
+
+    async def _drain(self, seconds: float) -> None:
+        self.drained()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._drained.wait()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # Consuming
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        if self._inbox.messages:
+            return self._inbox.messages.popleft()
+        try:
+            return await self._get()
+        except InboxClosed:
+            raise StopAsyncIteration from None
+
+    async def batches(
+        self,
+        max: int = 100,
+        wait: float = 0.05,
+    ) -> AsyncIterator[list[Message]]:
+        """
+        Yield lists of 1 to ``max`` messages, ``max_in_flight`` at most.
+
+        A list is yielded when it is full, or ``wait`` seconds after its first message came.
+        """
+        limit = min(max, self._max_in_flight)
+        while True:
+            try:
+                batch = [await self._get()]
+                batch += self._inbox.take_batch(limit - 1)
+                await self._fill(batch, limit, wait)
+            except InboxClosed:
+                return
+            yield batch
+
+    async def run(self, handler: Handler, *, concurrency: int = 1) -> None:
+        """
+        Call ``handler`` with every message until the consumer is closed.
+
+        When it returns, the message is finished; when it raises, the message is requeued and the
+        error logged. An answer the handler gave itself stands. Messages are touched while the
+        handler runs.
+
+        Args:
+            handler: a coroutine function, or a plain function that does not block.
+            concurrency: how many messages are handled at the same time.
+        """
+        if self._backoff is None and self._backoff_policy is None:
+            self._backoff = Backoff(BackoffPolicy())
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(self._work(handler))
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many messages may be unanswered at a time; may be set. 0 pauses."""
+        return self._max_in_flight
+
+    @max_in_flight.setter
+    def max_in_flight(self, count: int) -> None:
+        self._max_in_flight = _checked_max_in_flight(count)
+        self._limit()
+
+    @property
+    def is_starved(self) -> bool:
+        """Whether some nsqd has delivered nearly all it may: more ``max_in_flight`` may help."""
+        return any(
+            share.in_flight and len(share.in_flight) >= share.rdy * 0.85
+            for share in self._counts.shares
+        )
+
+    async def _get(self) -> Message:
+        if not self._was_opened:
+            raise ClientClosed("the consumer is not open")
+        return await self._inbox.get()
+
+    async def _fill(self, batch: list[Message], limit: int, wait: float) -> None:
+        try:
+            async with asyncio.timeout(wait):
+                while len(batch) < limit:
+                    batch.append(await self._inbox.get())
+                    batch += self._inbox.take_batch(limit - len(batch))
+        except TimeoutError:
+            pass  # then it is not full
+        except BaseException:
+            # Closed or cancelled. Who closes has returned the untaken ones before.
+            for message in batch:
+                message.requeue(0, backoff=False)
+            raise
+
+    async def _work(self, handler: Handler) -> None:
+        messages = self._inbox.messages
+        with contextlib.suppress(InboxClosed):
+            while True:
+                message = messages.popleft() if messages else await self._get()
+                try:
+                    async with message:
+                        answer = handler(message)
+                        if answer is not None and inspect.isawaitable(answer):
+                            await answer
+                except Exception:
+                    _log.exception("%s/%s: handler failed", self.topic, self.channel)
+
+    async def _give_up(self) -> None:
+        """Deal with messages that were delivered too often, one after another."""
+        with contextlib.suppress(InboxClosed):
+            while True:
+                message = await self._given_up.get()
+                self.stats.given_up += 1
+                _log.warning(
+                    "%s/%s: giving up on message %s after %d attempts",
+                    self.topic,
+                    self.channel,
+                    message.id.decode(errors="replace"),
+                    message.attempts,
+                )
+                try:
+                    async with message:
+                        answer = self._on_give_up(message) if self._on_give_up else None
+                        if answer is not None and inspect.isawaitable(answer):
+                            await answer
+                except Exception:
+                    _log.exception("%s/%s: on_give_up failed", self.topic, self.channel)
+
+    # Connections
+
+    def _add(self, address: Address) -> None:
+        def subscribe() -> Subscription:
+            return Subscription(self, address)
+
+        self._links[address] = Link(address, self._settings, subscribe)
+
+    def _found(self, addresses: set[Address], is_complete: bool) -> None:
+        """Take note of where lookupds say nsqds are."""
+        for address in addresses - self._links.keys():
+            self._add(address)
+        if is_complete:
+            # As long as a connection works, what lookupds say does not matter.
+            connected = {sub.address for sub in self._subscriptions.values()}
+            for address in self._links.keys() - addresses - connected - set(self._nsqd):
+                self._start(self._links.pop(address).stop())
+
+    def _start(self, work: "Awaitable[None]") -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Subscriber: what subscriptions tell
+
+    def subscribed(self, subscription: Subscription) -> None:
+        if self._is_closing:
+            subscription.abort()
+            return
+        self.stats.connections += 1
+        self._subscriptions[subscription.share] = subscription
+        self._counts.join(subscription.share)
+        self._steer()
+
+    def unsubscribed(self, subscription: Subscription, error: NsqError) -> None:
+        if self._subscriptions.pop(subscription.share, None) is not None:
+            self.stats.connections -= 1
+            self._counts.leave(subscription.share)
+            self._steer()
+        if self._discovery is not None:
+            self._discovery.hurry()
+        if self._is_closing:
+            self.drained()
+
+    def received(self, subscription: Subscription, messages: list[Message]) -> None:
+        self.stats.received += len(messages)
+        if self._is_closing:
+            for message in messages:
+                message.requeue(0, backoff=False)
+            return
+        if self._max_attempts is not None:
+            messages = self._sort_out(messages, self._max_attempts)
+        self._inbox.put_batch(messages)
+
+    def finished(self) -> None:
+        self.stats.finished += 1
+        backoff = self._backoff
+        if (
+            backoff is not None
+            and backoff.phase is Phase.TRYING
+            and backoff.finished(asyncio.get_running_loop().time(), random.random())
+        ):
+            self._limit()
+        if self._counts.short and not self._steer_is_due:
+            self._steer_soon()
+
+    def requeued(self, is_failure: bool) -> None:
+        self.stats.requeued += 1
+        if self._backoff is not None and not self._is_closing:
+            signal = self._backoff.failed if is_failure else self._backoff.passed
+            if signal(asyncio.get_running_loop().time(), random.random()):
+                self._limit()
+        if self._counts.short and not self._steer_is_due:
+            self._steer_soon()
+
+    def requeue_delay(self, message: Message) -> float:
+        return min(self._requeue_delay * message.attempts, self._requeue_delay_max)
+
+    def expired(self, messages: set[Message]) -> None:
+        self.stats.expired += len(messages)
+        self._inbox.drop(messages)
+        self._given_up.drop(messages)
+        if self._is_closing:
+            self.drained()
+
+    def drained(self) -> None:
+        if all(subscription.is_drained for subscription in self._subscriptions.values()):
+            self._drained.set()
+
+    def _sort_out(self, messages: list[Message], max_attempts: int) -> list[Message]:
+        excess = [message for message in messages if message.attempts > max_attempts]
+        if not excess:
+            return messages
+        self._given_up.put_batch(excess)
+        return [message for message in messages if message.attempts <= max_attempts]
+
+    # RDY
+
+    def _limit(self) -> None:
+        """Take over what backoff and ``max_in_flight`` allow."""
+        phase = self._backoff.phase if self._backoff is not None else Phase.OPEN
+        allowed = {Phase.OPEN: self._max_in_flight, Phase.WAITING: 0, Phase.TRYING: 1}[phase]
+        self._counts.allow(min(allowed, self._max_in_flight))
+        self._steer()
+
+    def _steer_soon(self) -> None:
+        self._steer_is_due = True
+        asyncio.get_running_loop().call_soon(self._steer)
+
+    def _steer(self) -> None:
+        """Send the RDYs that have changed, and see when to look again."""
+        self._steer_is_due = False
+        if self._is_closing:
+            return
+        loop = asyncio.get_running_loop()
+        for share in self._counts.distribute(loop.time()):
+            self._subscriptions[share].send_rdy()
+        if self._steer_timer is not None:
+            self._steer_timer.cancel()
+        times = [self._counts.next_at]
+        if self._backoff is not None and self._backoff.phase is Phase.WAITING:
+            times.append(self._backoff.until)
+        due = [at for at in times if at is not None]
+        self._steer_timer = loop.call_at(min(due), self._tick) if due else None
+
+    def _tick(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._backoff is not None and self._backoff.expire(now):
+            self._limit()
+        else:
+            self._steer()
+
+
+def _checked_max_in_flight(count: int) -> int:
+    if count < 0:
+        raise ValueError(f"max_in_flight {count} is negative")
+    return count

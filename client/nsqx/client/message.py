@@ -1,0 +1,99 @@
+"""A message as a consumer gets it, and the answers to it."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol as Interface
+
+__all__ = ["MakeMessage", "Message", "Source"]
+
+# Builds a message from timestamp in ns, attempts, id and body.
+MakeMessage = Callable[[int, int, bytes, bytes], "Message"]
+
+
+class Source(Interface):
+    """Where a message came from, which takes the answers to it."""
+
+    def finish(self, message: "Message") -> bool: ...
+    def requeue(self, message: "Message", delay: float | None, backoff: bool) -> bool: ...
+    def touch(self, message: "Message") -> bool: ...
+    def is_open(self, message: "Message") -> bool: ...
+    def hold(self, message: "Message") -> None: ...
+    def release(self, message: "Message") -> None: ...
+
+
+class Message:
+    """
+    A message that nsqd delivered and waits to be answered.
+
+    Answers are sent at the end of the present turn of the event loop; nsqd does not confirm them,
+    so there is nothing to await. Only the first ``finish`` or ``requeue`` counts. They return
+    whether they were sent: not if the message was answered before, if its time was over, or if
+    its connection was lost. nsqd then delivers it again, to someone.
+
+    ``async with message:`` finishes it, or requeues it if the block raises, and touches it as
+    long as the block runs. An answer given inside the block stands.
+
+    Attributes:
+        body: what was published.
+        id: 16 bytes; the same at every delivery of this message on this channel.
+        attempts: how often it was delivered, 1 at first.
+        timestamp_ns: when nsqd accepted it, in nanoseconds since 1970.
+        deadline: in event loop time; nsqd gives the message to someone else after that.
+    """
+
+    __slots__ = ("_source", "attempts", "body", "deadline", "id", "timestamp_ns")
+
+    def __init__(
+        self, source: Source, timestamp_ns: int, attempts: int, id: bytes, body: bytes
+    ) -> None:
+        self._source = source
+        self.timestamp_ns = timestamp_ns
+        self.attempts = attempts
+        self.id = id
+        self.body = body
+        self.deadline = 0.0
+
+    def finish(self) -> bool:
+        """Done: nsqd forgets the message."""
+        return self._source.finish(self)
+
+    def requeue(self, delay: float | None = None, *, backoff: bool = True) -> bool:
+        """
+        Have it delivered again.
+
+        Args:
+            delay: seconds; None: the consumer's ``requeue_delay`` times ``attempts``.
+            backoff: whether this counts as a failure for the consumer's backoff.
+        """
+        return self._source.requeue(self, delay, backoff)
+
+    def touch(self) -> bool:
+        """Ask for more time: another ``msg_timeout`` from now, up to a limit that nsqd sets."""
+        return self._source.touch(self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an answer would still be sent."""
+        return self._source.is_open(self)
+
+    async def __aenter__(self) -> "Message":
+        self._source.hold(self)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._source.release(self)
+        if error is None:
+            self.finish()
+        else:
+            # A cancelled block is not the message's fault: no delay, no backoff.
+            is_failure = isinstance(error, Exception)
+            self.requeue(None if is_failure else 0, backoff=is_failure)
+
+    def __repr__(self) -> str:
+        body = self.body if len(self.body) <= 40 else self.body[:37] + b"..."
+        return f"<Message {self.id.decode(errors='replace')} attempts={self.attempts} {body!r}>"

@@ -1,0 +1,486 @@
+"""
+Publishes messages, and knows for each whether nsqd accepted it.
+
+Theory of operation. A publish is one command (PUB, DPUB, MPUB) and one future. Commands wait in
+one queue for an nsqd that is connected, takes bytes, and has room; ``_pump`` hands them out, and
+it is called whenever one of these may have changed. nsqd answers in the order sent. A command
+whose connection is lost, or that nsqd could not store, goes back into the queue, until its
+deadline has passed: so a publish is repeated, perhaps at another nsqd, and a message may be
+published twice if the answer to the first try was lost. A sweep of the open publishes every
+``SWEEP_SECONDS`` enforces the deadlines, which costs less than a timer for each.
+"""
+
+# ruff: noqa: ASYNC109
+# The timeouts here are not only waits: they bound the retries, and have an error that tells more.
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from nsqx.client.addresses import Address, parse_addresses
+from nsqx.client.connection import Connection
+from nsqx.client.errors import (
+    ClientClosed,
+    ConnectFailed,
+    DeadlineExceeded,
+    NsqError,
+    PartlyPublished,
+    PublishFailed,
+    RequestFailed,
+)
+from nsqx.client.link import Link
+from nsqx.client.message import MakeMessage, Message
+from nsqx.client.settings import Settings
+from nsqx.protocol import commands
+
+__all__ = ["Producer"]
+
+_log = logging.getLogger("nsqx.client")
+
+TIMEOUT_SECONDS = 15.0
+CLOSE_TIMEOUT_SECONDS = 5.0
+SWEEP_SECONDS = 0.05
+OUTSTANDING_BYTES_MAX = 4 * 1024 * 1024  # sent to one nsqd and not confirmed
+BATCH_MESSAGES_MAX = 500
+BATCH_BYTES_MAX = 512 * 1024  # nsqd takes 5 MiB in one MPUB; memory here is bounded by a window
+BATCHES_IN_FLIGHT_MAX = 8
+
+# nsqd could not store the message. Another nsqd may, and this one may in a moment.
+_RETRIED_CODES = frozenset(("E_PUB_FAILED", "E_MPUB_FAILED", "E_DPUB_FAILED"))
+
+
+class Producer:
+    """
+    Publishes to one of several nsqds::
+
+        async with Producer("127.0.0.1:4150") as producer:
+            await producer.publish("orders", b"hello")
+
+    All nsqds are kept connected. Messages go to the first of them that works, or to all in turn
+    with ``spread``. May be used by any number of tasks of one event loop.
+    """
+
+    def __init__(
+        self,
+        nsqd: str | Iterable[str],
+        *,
+        settings: Settings | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+        resend: bool = True,
+        spread: bool = False,
+        outstanding_bytes_max: int = OUTSTANDING_BYTES_MAX,
+    ) -> None:
+        """
+        Nothing is connected yet: ``async with`` does that.
+
+        Args:
+            nsqd: ``host:port`` of one nsqd or of several.
+            settings: of the connections.
+            timeout: seconds that a publish may take, if its call does not say otherwise.
+            resend: whether a publish is sent again when its connection is lost before the answer.
+                If not, it raises ConnectionClosed, and no message is published twice.
+            spread: whether the nsqds take turns; else the later ones are only used while the
+                first ones are unreachable or slow.
+            outstanding_bytes_max: how much is sent to one nsqd before it has confirmed.
+
+        Raises:
+            ValueError: an address is wrong, or there is none.
+        """
+        self._addresses = parse_addresses(nsqd)
+        if not self._addresses:
+            raise ValueError("a producer needs the address of an nsqd")
+        self._settings = settings or Settings()
+        self._timeout = timeout
+        self._resend = resend
+        self._spread = spread
+        self._outstanding_bytes_max = outstanding_bytes_max
+        self._outlets: list[_Outlet] = []  # in the order preferred
+        self._waiting: deque[_Publish] = deque()
+        self._open: set[_Publish] = set()  # neither confirmed nor failed
+        self._sweep: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()  # set while nothing is open; only kept up during close
+        self._accepts = False
+
+    async def __aenter__(self) -> Self:
+        if self._outlets:
+            raise ClientClosed("this producer was opened before")
+        self._outlets = [_Outlet(self, address) for address in self._addresses]
+        self._accepts = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def ready(self) -> None:
+        """
+        Wait until every nsqd was tried once.
+
+        Not needed before publishing. Takes ``settings.connect_timeout`` at most.
+
+        Raises:
+            ConnectFailed: one of them could not be reached; it is tried on.
+        """
+        for outlet in self._outlets:
+            await outlet.link.first_try()
+
+    async def close(self, timeout: float = CLOSE_TIMEOUT_SECONDS) -> None:
+        """
+        Accept no more, wait for what is being published, and close the connections.
+
+        What is not confirmed within ``timeout`` seconds fails with ClientClosed.
+        """
+        self._accepts = False
+        if self._open:
+            self._idle.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._idle.wait()
+        for publish in list(self._open):
+            publish.settle(ClientClosed("the producer was closed before nsqd had answered"))
+        await asyncio.gather(*(outlet.close() for outlet in self._outlets))
+
+    # Publishing
+
+    async def publish(
+        self,
+        topic: str,
+        body: bytes,
+        *,
+        defer: float | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """
+        Publish a message, and return when nsqd has accepted it.
+
+        Args:
+            topic: created if it does not exist.
+            body: not empty, and at most nsqd's ``--max-msg-size``.
+            defer: seconds before it is delivered, to the millisecond.
+            timeout: seconds this may take in all, instead of the producer's.
+
+        Raises:
+            ValueError: topic, body or defer cannot be sent.
+            PublishFailed: nsqd refused it.
+            DeadlineExceeded: no nsqd has confirmed it in time.
+            ConnectionClosed: only without ``resend``.
+            ClientClosed: the producer is not open.
+        """
+        if defer is None:
+            command = commands.pub(topic, body)
+        else:
+            command = commands.dpub(topic, round(defer * 1000), body)
+        await self._submit(command, timeout).wait()
+
+    async def publish_many(
+        self, topic: str, bodies: Iterable[bytes], *, timeout: float | None = None
+    ) -> int:
+        """
+        Publish many messages in batches, several of them on the way at a time.
+
+        ``bodies`` is read only as fast as nsqd confirms, so it may be a generator without end.
+        Each batch is accepted as a whole or not at all.
+
+        Args:
+            topic: created if it does not exist.
+            bodies: as for ``publish``.
+            timeout: seconds that each batch may take.
+
+        Returns:
+            How many messages were published.
+
+        Raises:
+            ValueError: the topic or a body cannot be sent; batches before it may be published.
+            PartlyPublished: a batch failed; the cause is what ``publish`` would raise.
+            ClientClosed: the producer is not open.
+        """
+        window = _Window()
+        try:
+            for batch in _batches(bodies):
+                window.add(batch, self._submit(commands.mpub(topic, batch), timeout))
+                await window.make_room()
+                if window.error is not None:
+                    break
+            await window.drain()
+        finally:
+            window.abandon()
+        if window.error is not None:
+            raise PartlyPublished(
+                window.confirmed, window.unconfirmed, window.error
+            ) from window.error
+        return window.confirmed
+
+    def _submit(self, command: bytes, timeout: float | None) -> "_Publish":
+        if not self._accepts:
+            raise ClientClosed("the producer is not open")
+        publish = _Publish(self, command, self._timeout if timeout is None else timeout)
+        self._open.add(publish)
+        self._waiting.append(publish)
+        if self._sweep is None:
+            loop = asyncio.get_running_loop()
+            self._sweep = loop.call_later(SWEEP_SECONDS, self._expire)
+        self._pump()
+        return publish
+
+    # The queue
+
+    def _pump(self) -> None:
+        """Hand out what waits, as far as there is room."""
+        while self._waiting:
+            publish = self._waiting[0]
+            if publish.is_settled:
+                self._waiting.popleft()
+                continue
+            outlet = self._choose(publish)
+            if outlet is None:
+                return
+            self._waiting.popleft()
+            outlet.send(publish)
+
+    def _choose(self, publish: "_Publish") -> "_Outlet | None":
+        able = [outlet for outlet in self._outlets if outlet.has_room]
+        if not able:
+            return None
+        if self._spread:
+            able.sort(key=_sent)
+        # Not again the one that has just failed, if there is a choice.
+        return next((outlet for outlet in able if outlet is not publish.outlet), able[0])
+
+    def _failed(self, publish: "_Publish", error: NsqError) -> None:
+        """Decide what becomes of a publish that was sent in vain."""
+        if publish.is_settled:
+            return
+        retried = self._resend
+        if isinstance(error, RequestFailed):
+            retried = error.code in _RETRIED_CODES
+            error = PublishFailed(error.code, error.text)
+        if retried:
+            publish.last_error = error
+            self._waiting.append(publish)
+        else:
+            publish.settle(error)
+
+    def _forget(self, publish: "_Publish") -> None:
+        self._open.discard(publish)
+        if not self._open:
+            self._idle.set()
+
+    def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for publish in [publish for publish in self._open if publish.deadline <= now]:
+            cause = publish.last_error or self._connect_error()
+            publish.settle(DeadlineExceeded("publishing", publish.timeout, cause))
+        self._sweep = loop.call_later(SWEEP_SECONDS, self._expire) if self._open else None
+
+    def _connect_error(self) -> ConnectFailed | None:
+        """Why no nsqd is connected; None if one is."""
+        errors = [outlet.link.last_error for outlet in self._outlets]
+        return None if None in errors else errors[0]
+
+
+class _Publish:
+    """One command on its way. A ``Request`` of its connection, and of one after another."""
+
+    __slots__ = (
+        "_future",
+        "_producer",
+        "command",
+        "deadline",
+        "last_error",
+        "outlet",
+        "timeout",
+    )
+
+    def __init__(self, producer: Producer, command: bytes, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.command = command
+        self.timeout = timeout
+        self.deadline = loop.time() + timeout
+        self.outlet: _Outlet | None = None  # where it was sent last
+        self.last_error: NsqError | None = None
+        self._producer = producer
+        self._future: asyncio.Future[None] = loop.create_future()
+
+    async def wait(self) -> None:
+        """Wait for the outcome; to be cancelled is an outcome too."""
+        try:
+            await self._future
+        finally:
+            self._producer._forget(self)
+
+    def abandon(self) -> None:
+        """Nobody waits any more."""
+        self._future.cancel()
+        self._producer._forget(self)
+
+    @property
+    def is_settled(self) -> bool:
+        return self._future.done()
+
+    def settle(self, error: NsqError | None) -> None:
+        self._producer._forget(self)
+        if self._future.done():
+            return
+        if error is None:
+            self._future.set_result(None)
+        else:
+            self._future.set_exception(error)
+
+    # Request
+
+    def confirm(self) -> None:
+        if self.outlet is not None:
+            self.outlet.outstanding_bytes -= len(self.command)
+        self.settle(None)
+
+    def fail(self, error: NsqError) -> None:
+        self._producer._failed(self, error)
+
+
+class _Outlet:
+    """One nsqd of a producer: its link, and its connection while there is one. A ``Listener``."""
+
+    def __init__(self, producer: Producer, address: Address) -> None:
+        self.link = Link(address, producer._settings, self._next_connection)
+        self.outstanding_bytes = 0
+        self.sent = 0  # commands; who has fewest comes next when they take turns
+        self.make_message: MakeMessage = partial(Message, _Unasked())
+        self._producer = producer
+        self._connection: Connection | None = None
+
+    @property
+    def has_room(self) -> bool:
+        connection = self._connection
+        return (
+            connection is not None
+            and connection.can_send
+            and self.outstanding_bytes < self._producer._outstanding_bytes_max
+        )
+
+    def send(self, publish: _Publish) -> None:
+        assert self._connection is not None, "has_room was not asked"
+        publish.outlet = self
+        self.sent += 1
+        self.outstanding_bytes += len(publish.command)
+        self._connection.request(publish, publish.command)
+
+    async def close(self) -> None:
+        await self.link.stop()
+        if self._connection is not None:
+            await self._connection.close()
+
+    # Listener
+
+    def _next_connection(self) -> "_Outlet":
+        return self
+
+    def connection_opened(self, connection: Connection) -> None:
+        self._connection = connection
+        # Else it would get every message until it has caught up with the others.
+        self.sent = max(outlet.sent for outlet in self._producer._outlets)
+        self._producer._pump()
+
+    def messages_received(self, messages: list[Message]) -> None:
+        _log.warning("nsqd sent messages to a producer")
+
+    def answer_failed(self, code: str, text: str) -> None:
+        _log.warning("unexpected answer: %s %s", code, text)
+
+    def close_wait(self) -> None:
+        _log.warning("unexpected answer: CLOSE_WAIT")
+
+    def progressed(self) -> None:
+        self._producer._pump()
+
+    def connection_lost(self, error: NsqError) -> None:
+        # Its publishes are back in the queue already.
+        self._connection = None
+        self.outstanding_bytes = 0
+        self._producer._pump()
+
+
+class _Window:
+    """The batches of one ``publish_many`` that are on their way, oldest first."""
+
+    def __init__(self) -> None:
+        self.confirmed = 0  # messages
+        self.unconfirmed: list[bytes] = []
+        self.error: NsqError | None = None  # the first one
+        self._batches: deque[tuple[list[bytes], _Publish]] = deque()
+
+    def add(self, batch: list[bytes], publish: _Publish) -> None:
+        self._batches.append((batch, publish))
+
+    async def make_room(self) -> None:
+        while len(self._batches) >= BATCHES_IN_FLIGHT_MAX:
+            await self._settle_oldest()
+
+    async def drain(self) -> None:
+        while self._batches:
+            await self._settle_oldest()
+
+    def abandon(self) -> None:
+        """Do not wait for the rest."""
+        for _, publish in self._batches:
+            publish.abandon()
+
+    async def _settle_oldest(self) -> None:
+        batch, publish = self._batches[0]
+        try:
+            await publish.wait()
+        except NsqError as exc:
+            self.error = self.error or exc
+            self.unconfirmed += batch
+        else:
+            self.confirmed += len(batch)
+        self._batches.popleft()
+
+
+class _Unasked:
+    """The source of messages that a producer never subscribed to: takes no answers."""
+
+    def finish(self, message: Message) -> bool:
+        return False
+
+    def requeue(self, message: Message, delay: float | None, backoff: bool) -> bool:
+        return False
+
+    def touch(self, message: Message) -> bool:
+        return False
+
+    def is_open(self, message: Message) -> bool:
+        return False
+
+    def hold(self, message: Message) -> None:
+        """Nothing to keep."""
+
+    def release(self, message: Message) -> None:
+        """Nothing was kept."""
+
+
+def _batches(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Cut into lists of at most ``BATCH_MESSAGES_MAX``, and about ``BATCH_BYTES_MAX`` together."""
+    batch: list[bytes] = []
+    size = 0
+    for body in bodies:
+        batch.append(body)
+        size += len(body)
+        if size >= BATCH_BYTES_MAX or len(batch) == BATCH_MESSAGES_MAX:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _sent(outlet: _Outlet) -> int:
+    return outlet.sent

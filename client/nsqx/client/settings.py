@@ -1,0 +1,109 @@
+"""What a client tells nsqd about itself, and how long it waits (client-side options of NSQ)."""
+
+import json
+import socket
+import ssl
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["USER_AGENT", "Settings"]
+
+USER_AGENT = "nsqx/0.1.0"
+
+# Fields of IDENTIFY that are left out when they are None: nsqd's own defaults then hold.
+_MS_PER_SECOND = 1000
+
+
+def _host_name() -> str:
+    return socket.gethostname()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """
+    Settings of one connection. Durations are seconds.
+
+    Attributes:
+        client_id, hostname, user_agent: shown in nsqd's statistics. ``client_id`` None: the
+            host name up to its first dot.
+        connect_timeout: for the TCP connection and the whole handshake.
+        heartbeat_interval: how often nsqd shows that it lives, from 1 to (by default) 60. After
+            twice that time without a byte the connection counts as dead.
+        reply_timeout: the connection counts as dead when a command has no answer for so long.
+        write_timeout: it counts as dead when it takes no bytes for so long.
+        msg_timeout: how long a message may stay unanswered; None: what nsqd is set to.
+        output_buffer_size: bytes nsqd collects before it sends; -1: none. None: its default.
+        output_buffer_timeout: how long it holds them back; -1: never flushes by time.
+        sample_rate: percent of the messages to deliver, 1 to 99; 0: all.
+        tls: ``True`` for a default context, or a context of your own, for example with a client
+            certificate. An nsqd that does not offer TLS is then refused.
+        compression: used if nsqd offers it.
+        deflate_level: 1 to 9.
+        auth_secret: sent if nsqd demands authorization.
+        frame_bytes_max: a larger frame from nsqd ends the connection.
+    """
+
+    client_id: str | None = None
+    hostname: str = field(default_factory=_host_name)
+    user_agent: str = USER_AGENT
+    connect_timeout: float = 5.0
+    heartbeat_interval: float = 30.0
+    reply_timeout: float = 10.0
+    write_timeout: float = 10.0
+    msg_timeout: float | None = None
+    output_buffer_size: int | None = None
+    output_buffer_timeout: float | None = None
+    sample_rate: int = 0
+    tls: bool | ssl.SSLContext = False
+    compression: Literal["snappy", "deflate"] | None = None
+    deflate_level: int = 6
+    auth_secret: str | bytes | None = field(default=None, repr=False)
+    frame_bytes_max: int = 64 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for name in ("connect_timeout", "heartbeat_interval", "reply_timeout", "write_timeout"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be more than 0 seconds")
+        if not 0 <= self.sample_rate <= 99:
+            raise ValueError("sample_rate is a percentage from 0 to 99")
+        if self.compression not in (None, "snappy", "deflate"):
+            raise ValueError(f"unknown compression {self.compression!r}")
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return the context to use; only asked when ``tls`` is set."""
+        return self.tls if isinstance(self.tls, ssl.SSLContext) else ssl.create_default_context()
+
+    def secret(self) -> bytes | None:
+        """Return the secret as it is sent."""
+        secret = self.auth_secret
+        return secret.encode() if isinstance(secret, str) else secret
+
+    def identify_body(self) -> bytes:
+        """Return the JSON of IDENTIFY (protocol section 6)."""
+        client_id = self.client_id
+        fields: dict[str, object] = {
+            "client_id": self.hostname.split(".")[0] if client_id is None else client_id,
+            "feature_negotiation": True,
+            "heartbeat_interval": _milliseconds(self.heartbeat_interval),
+            "hostname": self.hostname,
+            "sample_rate": self.sample_rate,
+            "tls_v1": bool(self.tls),
+            "user_agent": self.user_agent,
+        }
+        if self.msg_timeout is not None:
+            fields["msg_timeout"] = _milliseconds(self.msg_timeout)
+        if self.output_buffer_size is not None:
+            fields["output_buffer_size"] = self.output_buffer_size
+        if self.output_buffer_timeout is not None:
+            # -1 is not a duration: it switches the timed flush off.
+            timeout = self.output_buffer_timeout
+            fields["output_buffer_timeout"] = -1 if timeout == -1 else _milliseconds(timeout)
+        if self.compression == "deflate":
+            fields |= {"deflate": True, "deflate_level": self.deflate_level}
+        elif self.compression == "snappy":
+            fields["snappy"] = True
+        return json.dumps(fields, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * _MS_PER_SECOND)
