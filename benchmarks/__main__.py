@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--full", action="store_true", help="all scenarios")
     add("--only", metavar="PATTERN", help="of all, those whose name matches, e.g. 'publish-1-*'")
     add("--list", action="store_true", help="list the scenarios and end")
-    add("--runs", type=int, default=3, help="runs per scenario; medians are shown (default 3)")
+    add("--runs", type=int, default=5, help="runs per scenario; medians are shown (default 5)")
     add("--scale", type=float, default=1.0, help="multiply the number of messages")
     add("--pin", action="store_true", help="broker on CPU 0, load on CPU 1")
     add("--json", metavar="FILE", help="write the results there too")

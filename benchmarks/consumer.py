@@ -17,6 +17,7 @@ from benchmarks.wire import (
     BODY_OFFSET,
     HEARTBEAT,
     ID_BYTES,
+    ID_OFFSET,
     MESSAGE,
     NOP,
     BrokerError,
@@ -78,6 +79,20 @@ def consume(job: ConsumeJob, pipe: Pipe) -> Outcome:
         ended_ns=time.monotonic_ns(),
         cpu_ns=time.process_time_ns() - cpu_started_ns,
     )
+
+
+def consume_one(job: ConsumeJob) -> int:
+    """Wait for one message, in this process, and finish it. Returns how many it finished: 1."""
+    link = Link(job.target)
+    link.call(sub(job.topic, job.channels[0]))
+    link.send(link.encode(rdy(1)))
+    data, frames = b"", []
+    while not any(kind == MESSAGE for kind, _ in frames):
+        data += link.receive(_BUFFER_BYTES)
+        frames, _ = complete_frames(data)
+    link.send(link.encode(b"".join(_finish(data) for kind, data in frames if kind == MESSAGE)))
+    link.close()
+    return 1
 
 
 def subscribe(kind: type[SomeConsumer], job: ConsumeJob) -> Iterator[SomeConsumer]:
@@ -157,7 +172,7 @@ class Consumer:
         answers = []
         for kind, data in frames:
             if kind == MESSAGE:
-                answers.append(fin(data[BODY_OFFSET - 8 - ID_BYTES : BODY_OFFSET - 8]))
+                answers.append(_finish(data))
             elif data == HEARTBEAT:
                 answers.append(NOP)
             elif data != b"OK":
@@ -186,6 +201,11 @@ class StampedConsumer(Consumer):
             due_ns, sent_ns = STAMPS.unpack_from(self._buffer, start)
             self.latencies_ns.append(now_ns - due_ns)
             self.lateness_ns.append(sent_ns - due_ns)
+
+
+def _finish(message: bytes) -> bytes:
+    """The FIN of a message, given without its frame's header."""
+    return fin(message[ID_OFFSET - 8 : ID_OFFSET - 8 + ID_BYTES])
 
 
 def merge(parts: "Iterator[array[int]]") -> "array[int]":

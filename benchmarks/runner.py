@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from benchmarks.broker import Broker, OwnBroker
-from benchmarks.consumer import ConsumeJob, consume
+from benchmarks.consumer import ConsumeJob, consume, consume_one
 from benchmarks.latency import LatencyJob, measure_latency
 from benchmarks.publisher import PublishJob, publish
 from benchmarks.result import Result, percentile
@@ -90,8 +90,9 @@ class Runner:
         broker.kill()
         started = time.monotonic()
         listening = broker.start()
-        left = _unfinished(broker, topic)
+        finished += consume_one(self._consume_job(scenario, topic))
         result.start_seconds = time.monotonic() - started
+        left = _unfinished(broker, topic)
         lost = max(0, scenario.messages - finished - left)
         assert broker.process is not None
         broker.process.forget_rss_peak()
