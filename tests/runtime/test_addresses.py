@@ -1,6 +1,7 @@
 import asyncio
 import socket
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -123,9 +124,9 @@ def test_a_file_that_is_no_socket_is_not(tmp_path: Path) -> None:
 async def test_serving_a_listener(kind: str, tmp_path: Path) -> None:
     class Greeter(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            assert isinstance(transport, asyncio.Transport)
-            transport.write(b"hello")
-            transport.close()
+            stream = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+            stream.write(b"hello")
+            stream.close()
 
     listener = listen_on("127.0.0.1:0" if kind == "tcp" else str(tmp_path / "x"), "--tcp-address")
     name = listener.getsockname()
@@ -138,3 +139,8 @@ async def test_serving_a_listener(kind: str, tmp_path: Path) -> None:
     writer.close()
     server.close()
     await server.wait_closed()
+
+
+def test_ipv4_peer_of_a_dual_stack_listener_is_shown_as_ipv4() -> None:
+    assert socket_text(("::ffff:127.0.0.1", 5000, 0, 0)) == "127.0.0.1:5000"
+    assert socket_text(("::1", 5000, 0, 0)) == "[::1]:5000"

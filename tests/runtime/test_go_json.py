@@ -24,7 +24,7 @@ from nsqx.runtime.go_json import encode
         (1e20, b"100000000000000000000"),
         (1e21, b"1e21"),
         ("1.0", b'"1.0"'),
-        ("bad \udcff", '"bad ?"'.encode()),
+        ("bad \udcff", b'"bad ?"'),
     ],
 )
 def test_json_is_that_of_go(value: Any, text: bytes) -> None:

@@ -30,5 +30,5 @@ def test_a_bad_part_spoils_the_whole_query(raw: str) -> None:
 
 
 def test_the_text_is_that_of_go() -> None:
-    with pytest.raises(BadQuery, match='^invalid URL escape "%zz"$'):
+    with pytest.raises(BadQuery, match=r'^invalid URL escape "%zz"$'):
         parse_query("inactive=%zz1")

@@ -117,7 +117,10 @@ def socket_text(name: object) -> str:
     Peers of a Unix socket have no name: ``@``, as Go shows them.
     """
     if isinstance(name, tuple):
-        return format_host_port(str(name[0]), int(name[1]))
+        host = str(name[0])
+        if "." in host:  # an IPv4 peer of a dual-stack listener: ::ffff:127.0.0.1
+            host = host.removeprefix("::ffff:")
+        return format_host_port(host, int(name[1]))
     if isinstance(name, bytes):
         name = name.decode(errors="replace")
     return str(name or "@")

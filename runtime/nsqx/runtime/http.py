@@ -34,7 +34,6 @@ from ssl import SSLContext
 from typing import Any
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestPayloadError
 
 from . import go_json
 from .addresses import remove_socket_file, serve, socket_text
@@ -184,13 +183,15 @@ class Request:
         self._ask_to_continue()
         chunks: list[bytes] = []
         room = bytes_max
+        content = self.http.content
         try:
-            while chunk := await self.http.content.readany():
+            while not content.at_eof():
+                chunk = await content.readany()
                 room -= len(chunk)
                 if room < 0:
                     raise ApiError(413, code)
                 chunks.append(chunk)
-        except RequestPayloadError as exc:  # chunks that are none
+        except web.RequestPayloadError as exc:  # chunks that are none
             raise ApiError(400, "INVALID_REQUEST") from exc
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
