@@ -47,7 +47,8 @@ class Admin:
             except OSError as exc:
                 raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
             cluster = Cluster(upstream, options.lookupd_http_address, options.nsqd_http_address)
-            server = HttpServer(HttpApi(cluster, options.base_path).router)
+            api = HttpApi(cluster, options.base_path)
+            server = HttpServer(api.router, log=logs.get_logger("HTTP"))
             listener = _listener_address(options.http_address)
             _log.info("nsqadmin v%s (built w/%s)", VERSION, RUNTIME)
             await server.start(bind(listener, "--http-address"))

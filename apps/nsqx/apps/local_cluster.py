@@ -79,7 +79,7 @@ class LocalCluster:
         try:
             await self._work
         except asyncio.CancelledError:
-            self._tell("nsqx", "ending; once more to kill what is left")
+            self._tell("nsqx", "ending; a second Ctrl-C kills what is left")
         finally:
             in_order = await self._end()
         return in_order

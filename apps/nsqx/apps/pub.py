@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import click
 
+from nsqx.apps.complaints import Complaints
 from nsqx.apps.lines import LineSplitter, LineTooLong, read_chunk
 from nsqx.client.errors import ConnectFailed, NsqError, PartlyPublished
 from nsqx.client.producer import Producer
@@ -79,10 +80,11 @@ def pub(topic: str, file: BinaryIO, nsqds: tuple[str, ...], as_json: bool, quiet
         producer = Producer(nsqds)
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from None
+    complaints = Complaints("pub")
     summary = Summary(topic)
     code = _run(producer, len(nsqds), file, summary, show_progress=not quiet)
     if summary.error is not None:
-        click.echo(f"nsqx pub: {summary.error}", err=True)
+        complaints.fail(summary.error)
     if as_json:
         click.echo(json.dumps(asdict(summary)))
     elif not quiet:

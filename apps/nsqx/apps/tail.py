@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from nsqx.apps.blocking import in_thread
+from nsqx.apps.complaints import Complaints
 from nsqx.client.consumer import Consumer
 from nsqx.client.errors import NsqError
 from nsqx.client.message import Message
@@ -102,7 +103,7 @@ def tail(
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from None
     printer = Printer(_choose_format(as_json, print_topic), count)
-    sys.exit(_run(consumers, printer))
+    sys.exit(_run(consumers, printer, Complaints("tail")))
 
 
 def _choose_format(as_json: bool, print_topic: bool) -> Format:
@@ -182,7 +183,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _run(consumers: Iterable[Consumer], printer: Printer) -> int:
+def _run(consumers: Iterable[Consumer], printer: Printer, complaints: Complaints) -> int:
     """Print until enough, a signal or a failure; return the exit code."""
     code = 0
     try:
@@ -194,7 +195,7 @@ def _run(consumers: Iterable[Consumer], printer: Printer) -> int:
     except* (NsqError, OSError) as group:
         code = 1
         for error in group.exceptions:
-            click.echo(f"nsqx tail: {error}", err=True)
+            complaints.fail(error)
     return code
 
 
