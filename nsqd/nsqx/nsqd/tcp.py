@@ -24,6 +24,9 @@ OUTPUT_BYTES_MAX = 1024 * 1024
 TLS_HANDSHAKE_NS = 5 * 10**9
 CLOSE_NS = 5 * 10**9  # how long a closing connection may take to accept what is left
 
+# With more reads than this in one turn of the loop, it need not poll to find more.
+BUSY_POLL_READS_MAX = 2
+
 _log = logs.get_logger("TCP")
 
 
@@ -44,7 +47,8 @@ class TcpServer:
         self.connections: set[Connection] = set()
         self._loop = asyncio.get_running_loop()
         self._busy_poll_ns = busy_poll_ns
-        self._traffic_ns = 0
+        self._polling_since_ns = 0
+        self._reads = 0  # since the last look
         self._is_polling = False
 
     def make_connection(self) -> "Connection":
@@ -67,16 +71,24 @@ class TcpServer:
         Go on polling for a moment before the loop sleeps.
 
         A producer that waits for each answer sends again within microseconds; going to sleep in
-        the kernel and being woken takes longer than serving it. Costs CPU only while there is
-        traffic.
+        the kernel and being woken takes longer than serving it. With more than a few such
+        producers there is always one whose request has arrived, and polling only costs.
         """
-        self._traffic_ns = time.perf_counter_ns()
+        self._reads += 1
         if not self._is_polling and self._busy_poll_ns:
             self._is_polling = True
+            self._polling_since_ns = time.perf_counter_ns()
             self._loop.call_soon(self._poll)
 
     def _poll(self) -> None:
-        if time.perf_counter_ns() - self._traffic_ns < self._busy_poll_ns:
+        reads, self._reads = self._reads, 0
+        now_ns = time.perf_counter_ns()
+        if reads > BUSY_POLL_READS_MAX:
+            self._is_polling = False
+            return
+        if reads:
+            self._polling_since_ns = now_ns
+        if now_ns - self._polling_since_ns < self._busy_poll_ns:
             self._loop.call_soon(self._poll)
         else:
             self._is_polling = False
