@@ -4,8 +4,8 @@ A topic: a log, and the channels that read it.
 Theory of operation. What producers publish in one turn of the event loop is gathered and appended
 together by `commit`: one write, whatever the number of connections it came from. Only then the
 producers are answered and the messages passed on. `passed` is the point up to where the log
-belongs to the channels; it stands still while the topic is paused or has no channel, and then what
-lies beyond it waits at the topic.
+belongs to the channels; it stands still while the topic is paused, held or has no channel, and
+then what lies beyond it waits at the topic.
 
 Under the durability class ``fsync`` a batch is answered and passed on when a sync that began after
 its append has returned; one sync serves all that wait, and appending goes on meanwhile.
@@ -74,6 +74,7 @@ class Topic:
         self.is_ephemeral = is_ephemeral(name)
         self.durability = Durability.MEMORY if self.is_ephemeral else durability
         self.is_paused = False
+        self.is_held = False  # until its channels are known: messages wait as if it were paused
         self.is_closing = False  # being deleted, or the broker ends
         self.channels: dict[str, Channel] = {}
         self.passed = log.end
@@ -230,7 +231,7 @@ class Topic:
         self._durable_end = batch.end
         if batch.due_ns:
             self.skips.add(batch.first, batch.end)
-        if self.is_paused or not self.channels:
+        if self.is_paused or self.is_held or not self.channels:
             self._wait_here(batch)
         elif self.passed == batch.first:
             self.passed = batch.end
@@ -250,9 +251,9 @@ class Topic:
             self.passed = max(self.passed, self.log.end - self._mem_queue_size)
 
     def resume(self, now_ns: int) -> None:
-        """Pass on what waited at the topic, now that it has a channel and is not paused."""
+        """Pass on what waited at the topic, now that it has a channel and is not paused or held."""
         first, end = self.passed, self._durable_end
-        if self.is_paused or not self.channels or first >= end:
+        if self.is_paused or self.is_held or not self.channels or first >= end:
             return
         self.passed = end
         deferred = []
@@ -268,6 +269,15 @@ class Topic:
     def pause(self, is_paused: bool, now_ns: int) -> None:
         """Keep messages at the topic, or pass them on again."""
         self.is_paused = is_paused
+        self.resume(now_ns)
+
+    def hold(self) -> None:
+        """Keep messages at the topic until `let_go`, whatever channels come meanwhile."""
+        self.is_held = True
+
+    def let_go(self, now_ns: int) -> None:
+        """All channels that are to get the first message are there."""
+        self.is_held = False
         self.resume(now_ns)
 
     def empty(self) -> None:
