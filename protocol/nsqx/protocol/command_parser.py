@@ -369,10 +369,9 @@ class CommandParser:
         if body is None:
             return None
         self._events.append(Publish(topic, body, None))
-        if len(words) == 2:
-            self._publish_line = b"PUB %b\n" % words[1]
-            self._publish_body_at = len(self._publish_line) + _SIZE.size
-            self._publish_topic = topic
+        self._publish_line = b"PUB %b\n" % words[1]
+        self._publish_body_at = len(self._publish_line) + _SIZE.size
+        self._publish_topic = topic
         return after + _SIZE.size + len(body)
 
     def _dpub(self, words: list[bytes], data: bytes, after: int) -> int | None:
@@ -396,9 +395,8 @@ class CommandParser:
             raise _invalid("MPUB insufficient number of parameters")
         batch = _Batch(_topic(words, "E_BAD_TOPIC "), self._limits.max_body_size)
         self._batch = batch
-        if len(words) == 2:
-            self._mpub_line = b"MPUB %b\n" % words[1]
-            self._mpub_topic = batch.topic
+        self._mpub_line = b"MPUB %b\n" % words[1]
+        self._mpub_topic = batch.topic
         return self._parse_batch(batch, data, after)
 
     # Bodies
@@ -534,8 +532,6 @@ class CommandParser:
 
     def _parse_fin_run(self, data: bytes, position: int) -> int:
         """Parse the FINs with lower-case hex ids that follow each other, as one event."""
-        if self.tls_required:
-            return position
         ids = None
         if self._try_whole_run:
             ids = _whole_fin_run(data, position)
@@ -666,10 +662,9 @@ def _whole_fin_run(data: bytes, start: int) -> "array[int] | None":
     if not count or run[20::_FIN_BYTES] != b"\n" * count:
         return None
     digits = run[4:-1].replace(b"\nFIN ", b"")
-    # With a newline at the end of each, and as many separators as there must be, every FIN has
-    # its 16 bytes, and they are what is left. bytes.fromhex would skip blanks.
-    if len(digits) != _ID_BYTES * count:
-        return None
+    # There is a newline at the end of each FIN. If only digits are left, each of those newlines
+    # was part of a separator, so that there are no others and every id has its 16 digits.
+    # Comparing them again finds upper case, and blanks, which fromhex skips.
     try:
         packed = bytes.fromhex(digits.decode())
     except ValueError:
