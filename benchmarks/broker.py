@@ -16,6 +16,7 @@ from typing import IO, Any
 from benchmarks.link import Target
 from benchmarks.scenarios import Scenario
 from benchmarks.usage import BrokerProcess
+from benchmarks.worker import LoadError
 
 START_SECONDS_MAX = 120.0
 _STOP_SECONDS_MAX = 60.0
@@ -88,14 +89,15 @@ class OwnBroker(Broker):
         assert self._popen.stderr is not None
         ports = self._read_ports(self._popen.stderr)
         self.port, self.http = ports["TCP"], f"127.0.0.1:{ports['HTTP']}"
-        threading.Thread(target=_discard, args=(self._popen.stderr,), daemon=True).start()
+        self._log_reader = threading.Thread(target=_discard, args=(self._popen.stderr,))
+        self._log_reader.start()
         return time.monotonic() - started
 
     def kill(self) -> None:
         """As the kernel does when memory runs out: no word of farewell."""
         assert self._popen is not None
         self._popen.kill()
-        self._popen.wait()
+        self._reap()
 
     def stop(self) -> None:
         assert self._popen is not None
@@ -103,7 +105,15 @@ class OwnBroker(Broker):
         try:
             self._popen.wait(_STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self._popen.kill()
+        self._reap()
+
+    def _reap(self) -> None:
+        assert self._popen is not None
+        assert self._popen.stderr is not None
+        self._popen.wait()
+        self._log_reader.join()
+        self._popen.stderr.close()
 
     def _command(self) -> list[str]:
         return [
@@ -126,7 +136,8 @@ class OwnBroker(Broker):
                 ports[match[1]] = int(match[3])
             if len(ports) == 2:
                 return ports
-        raise RuntimeError("the broker ended before it listened:\n" + "".join(lines[-20:]))
+        log.close()
+        raise LoadError("the broker ended before it listened:\n" + "".join(lines[-20:]))
 
 
 def write_certificate(directory: Path) -> tuple[Path, Path]:
@@ -145,6 +156,5 @@ def write_certificate(directory: Path) -> tuple[Path, Path]:
 
 def _discard(log: IO[str]) -> None:
     """Keep the pipe empty: a full one would stop the broker."""
-    with contextlib.suppress(ValueError):  # closed while reading
-        for _ in log:
-            pass
+    for _ in log:
+        pass

@@ -9,6 +9,7 @@ import struct
 import time
 from array import array
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -83,15 +84,15 @@ def consume(job: ConsumeJob, pipe: Pipe) -> Outcome:
 
 def consume_one(job: ConsumeJob) -> int:
     """Wait for one message, in this process, and finish it. Returns how many it finished: 1."""
-    link = Link(job.target)
-    link.call(sub(job.topic, job.channels[0]))
-    link.send(link.encode(rdy(1)))
-    data, frames = b"", []
-    while not any(kind == MESSAGE for kind, _ in frames):
-        data += link.receive(_BUFFER_BYTES)
-        frames, _ = complete_frames(data)
-    link.send(link.encode(b"".join(_finish(data) for kind, data in frames if kind == MESSAGE)))
-    link.close()
+    with closing(Link(job.target)) as link:
+        link.call(sub(job.topic, job.channels[0]))
+        link.send(link.encode(rdy(1)))
+        data = b""
+        frames: list[tuple[int, bytes]] = []
+        while not any(kind == MESSAGE for kind, _ in frames):
+            data += link.receive(_BUFFER_BYTES)
+            frames, _ = complete_frames(data)
+        link.send(link.encode(b"".join(_finish(data) for kind, data in frames if kind == MESSAGE)))
     return 1
 
 

@@ -110,7 +110,7 @@ class Runner:
     def _build_backlog(self, scenario: Scenario, topic: str) -> tuple[Result, int]:
         slow = replace(
             self._consume_job(scenario, topic),
-            messages=min(_SLOW_MESSAGES, scenario.messages),
+            messages=min(_SLOW_MESSAGES, scenario.messages // 2),
             connections=1,
             ready_count=_SLOW_READY_COUNT,
             pause_seconds=_SLOW_PAUSE_SECONDS,
