@@ -189,16 +189,30 @@ class Broker:
             for sequence in range(start, min(end, topic.passed))
             if sequence not in position.finished and sequence not in held
         ]
-        first = topic.log.first
-        waiting = [
-            (sequence, attempts)
-            for sequence, attempts in position.waiting
-            if sequence >= first and sequence not in topic.skips
-        ]
-        channel.restore(cursor, waiting, [m for m in position.deferred if m[0] >= first])
+        stragglers = self._load_stragglers(topic, store, held)
+        channel.save_stragglers = store.save_stragglers
+        channel.restore(
+            cursor,
+            [message for message in position.waiting if _is_there(topic, message[0], stragglers)],
+            [message for message in position.deferred if _is_there(topic, message[0], stragglers)],
+            stragglers,
+        )
         channel.defer(deferred)
         topic.channels[name] = channel
         return channel
+
+    def _load_stragglers(
+        self, topic: Topic, store: ChannelStore, unfinished: set[int]
+    ) -> dict[int, bytes]:
+        found = store.load_stragglers()
+        if found is None:
+            self._events.warn(f"topic {topic.name}: a file of stragglers is damaged")
+            found = {}
+        lost = sorted(s for s in unfinished if s < topic.log.first and s not in found)
+        if lost:
+            path = self._folder(topic.name)
+            self._damaged(topic, Damage(lost[0], lost[-1] + 1, path, "missing stragglers"))
+        return {sequence: frame for sequence, frame in found.items() if sequence in unfinished}
 
     def _load_topic_state(self, topic: Topic, *, has_channels: bool) -> None:
         """Take up what was emptied, and up to where messages had been passed on."""
@@ -341,12 +355,14 @@ class Broker:
 
     def _create_channel(self, topic: Topic, name: str) -> Channel:
         assert is_valid_name(name)
-        journal = None
+        store = journal = None
         if not topic.is_ephemeral and not is_ephemeral(name):
             store = self._store(topic, name)
             store.begin(Snapshot(topic.passed, topic.passed, [], []))
             journal = store.journal
         channel = Channel(name, topic, self._channel_settings, journal)
+        if store is not None:
+            channel.save_stragglers = store.save_stragglers
         topic.add_channel(channel, self.clock())
         self._metadata_changed(topic.is_ephemeral or channel.is_ephemeral)
         self._events.channel_created(topic, channel)
@@ -526,6 +542,13 @@ class Broker:
 
 def _snapshot(topic: Topic, channel: Channel) -> Snapshot:
     return Snapshot(channel.cursor, topic.passed, channel.waiting(), channel.deferred_messages())
+
+
+def _is_there(topic: Topic, sequence: int, stragglers: dict[int, bytes]) -> bool:
+    if sequence in stragglers:
+        return True
+    is_gone = sequence in topic.emptied or topic.is_lost(sequence)
+    return sequence >= topic.log.first and not is_gone
 
 
 def _name_of(item: Topic | Channel) -> str:

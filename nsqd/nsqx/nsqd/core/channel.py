@@ -9,6 +9,9 @@ journal.
 
 The topic says up to where its log belongs to the channel (`Topic.passed`) and what to step over
 (`Topic.skips`: deferred, emptied and damaged messages).
+
+A few messages that stay unfinished must not keep a whole segment of the log on disk. When only they
+do, `keep_stragglers` copies them and the log lets the segment go.
 """
 
 from array import array
@@ -23,7 +26,7 @@ from nsqx.nsqd.core.in_flight import InFlight, NotInFlightError, NotOwnerError
 from nsqx.nsqd.log.block import Block
 from nsqx.nsqd.log.journal import Journal
 from nsqx.nsqd.log.ranges import Ranges
-from nsqx.protocol.messages import with_attempts
+from nsqx.protocol.messages import id_of, with_attempts
 from nsqx.protocol.names import is_ephemeral
 
 __all__ = ["Channel", "ChannelSettings", "MessageState", "Source"]
@@ -32,6 +35,9 @@ __all__ = ["Channel", "ChannelSettings", "MessageState", "Source"]
 SLICE_BYTES_MAX = 256 * 1024
 # How many deferred messages one tick takes up, so that a million due at once do not stall it.
 DUE_PER_TICK = 10_000
+# What may be copied so that a segment can go: this many messages, and their bytes.
+STRAGGLERS_MAX = 1000
+STRAGGLER_BYTES_MAX = 8 * 1024 * 1024
 
 _ATTEMPTS_BITS = 16
 _HELD_BITS = 8
@@ -49,6 +55,8 @@ class Source(Protocol):
     def id_base_at(self, sequence: int) -> int: ...
 
     def sequence_of(self, message_id: int) -> int | None: ...
+
+    def is_lost(self, sequence: int) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -88,11 +96,15 @@ class Channel:
         self.requeue_count = 0
         self.timeout_count = 0
         self.on_finished: Callable[[int, int], None] | None = None  # (first, count), for latency
+        # Writes stragglers where a restart finds them; OSError if the disk refuses.
+        self.save_stragglers: Callable[[dict[int, bytes]], None] = _save_nowhere
 
         self._source = source
         self._settings = settings
         self._waiting: deque[int] = deque()  # sequence and attempts so far, packed
         self._ready: deque[Consumer] = deque()  # those with room, longest waiting first
+        self._stragglers: dict[int, bytes] = {}  # frames of messages the log let go
+        self._straggler_ids: dict[int, int] = {}  # their sequence numbers by id
         self._held: dict[int, int] = {}  # how many of each 256 messages wait or are deferred
         self._id_base = source.id_base_at(self.cursor)
 
@@ -109,7 +121,7 @@ class Channel:
     def unfinished(self) -> int:
         """Return a message below which all are finished; at most 255 too low."""
         lowest = self.cursor
-        in_flight = self.in_flight.lowest()
+        in_flight = self.in_flight.lowest(self._stragglers)
         if in_flight is not None:
             lowest = min(lowest, in_flight)
         if self._held:
@@ -172,6 +184,7 @@ class Channel:
             if not finish_range(sequence, 1, consumer):
                 try:
                     sequence = self._take(consumer, message_id)[0]
+                    self._forget_straggler(sequence)
                 except (NotInFlightError, NotOwnerError) as error:
                     failures.append((message_id, error))
                     continue
@@ -213,6 +226,8 @@ class Channel:
     def _sequence_of(self, message_id: int) -> int:
         sequence = self._source.sequence_of(message_id)
         if sequence is None:
+            sequence = self._straggler_ids.get(message_id)
+        if sequence is None:
             raise NotInFlightError
         return sequence
 
@@ -226,10 +241,14 @@ class Channel:
             self.journal.requeued(sequence, due_ns, attempts)
 
     def _hold(self, sequence: int) -> None:
+        if sequence in self._stragglers:
+            return
         bucket = sequence >> _HELD_BITS
         self._held[bucket] = self._held.get(bucket, 0) + 1
 
     def _let_go(self, sequence: int) -> None:
+        if sequence in self._stragglers:
+            return
         bucket = sequence >> _HELD_BITS
         left = self._held[bucket] - 1
         if left:
@@ -345,10 +364,10 @@ class Channel:
                 consumer.is_waiting = False
                 continue
             sequence, attempts = waiting[0] >> _ATTEMPTS_BITS, waiting[0] & _ATTEMPTS_MASK
-            block = self._source.block(sequence)
-            if block is None:
+            frame = self._frame(sequence)
+            if frame is None:
                 self._ready.appendleft(consumer)
-                if sequence not in self._source.skips:
+                if not self._source.is_lost(sequence):
                     break
                 waiting.popleft()
                 self._let_go(sequence)
@@ -358,13 +377,66 @@ class Channel:
             attempts += 1
             self.in_flight.deliver_again(sequence, attempts, consumer, now_ns)
             consumer.message_count += 1
-            outgoing.setdefault(consumer, []).append(with_attempts(block.frame(sequence), attempts))
+            outgoing.setdefault(consumer, []).append(with_attempts(frame, attempts))
             if consumer.room > 0:
                 self._ready.append(consumer)
             else:
                 consumer.is_waiting = False
         for consumer, frames in outgoing.items():
             consumer.sink.send(b"".join(frames))
+
+    def _frame(self, sequence: int) -> bytes | None:
+        straggler = self._stragglers.get(sequence)
+        if straggler is not None:
+            return straggler
+        block = self._source.block(sequence)
+        return block.frame(sequence) if block is not None else None
+
+    # Stragglers
+
+    def keep_stragglers(self, below: int) -> bool:
+        """
+        Copy the few unfinished messages below a point, so that the log may let go of it.
+
+        Returns:
+            False if they are too many, or have to be read first: to be tried again later.
+
+        Raises:
+            OSError: the disk refused the copies; nothing has changed.
+        """
+        if self.cursor < below or self._held_below(below) > STRAGGLERS_MAX:
+            return False
+        unfinished = {sequence for sequence, _ in self.waiting() if sequence < below}
+        unfinished.update(sequence for sequence, _, _ in self.deferred if sequence < below)
+        copies = dict(self._stragglers)
+        for sequence in sorted(unfinished - copies.keys()):
+            frame = self._frame(sequence)
+            if frame is not None:
+                copies[sequence] = frame
+            elif not self._source.is_lost(sequence):
+                return False
+        if len(copies) > STRAGGLERS_MAX or sum(map(len, copies.values())) > STRAGGLER_BYTES_MAX:
+            return False
+        self.save_stragglers(copies)
+        self.in_flight.move_out_below(below)
+        for sequence in copies.keys() - self._stragglers.keys():
+            if self.in_flight.consumer_of(sequence) is None:
+                self._let_go(sequence)
+        self._adopt(copies)
+        return True
+
+    def _held_below(self, below: int) -> int:
+        last = below >> _HELD_BITS
+        return sum(count for bucket, count in self._held.items() if bucket <= last)
+
+    def _adopt(self, stragglers: dict[int, bytes]) -> None:
+        self._stragglers = stragglers
+        self._straggler_ids = {id_of(frame): sequence for sequence, frame in stragglers.items()}
+
+    def _forget_straggler(self, sequence: int) -> None:
+        frame = self._stragglers.pop(sequence, None)
+        if frame is not None:
+            del self._straggler_ids[id_of(frame)]
 
     # Control
 
@@ -387,6 +459,7 @@ class Channel:
         self._waiting.clear()
         self.deferred.clear()
         self._held.clear()
+        self._adopt({})
         if self.journal is not None:
             self.journal.positioned(sequence)
         for consumer in self.consumers:
@@ -415,8 +488,10 @@ class Channel:
         cursor: int,
         waiting: Iterable[tuple[int, int]],
         deferred: Iterable[tuple[int, int, int]],
+        stragglers: dict[int, bytes],
     ) -> None:
         """Continue from what a checkpoint and its journal say."""
+        self._adopt(stragglers)
         self.cursor = cursor
         self.in_flight.start = cursor
         for sequence, attempts in waiting:
@@ -439,3 +514,7 @@ class Channel:
     def deferred_messages(self) -> Iterable[tuple[int, int, int]]:
         """Return ``(sequence, due_ns, attempts)`` of what is deferred now; for any thread."""
         return unpack(self.deferred.snapshot())
+
+
+def _save_nowhere(stragglers: dict[int, bytes]) -> None:
+    """The channel is in memory only."""

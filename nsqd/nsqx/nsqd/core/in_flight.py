@@ -14,7 +14,7 @@ moves there too, so memory follows what is in flight and not the distance.
 
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -225,11 +225,11 @@ class InFlight:
         for sequence, delivery in self._others.items():
             yield sequence, delivery.attempts
 
-    def lowest(self) -> int | None:
-        """Return the lowest message in flight, or None."""
+    def lowest(self, besides: Container[int] = ()) -> int | None:
+        """Return the lowest message in flight that is not in ``besides``, or None."""
         self._trim()
         candidates = [self.start] if self._owners else []
-        candidates += self._others
+        candidates += [sequence for sequence in self._others if sequence not in besides]
         return min(candidates, default=None)
 
     def clear(self) -> None:
@@ -242,6 +242,12 @@ class InFlight:
             self._is_idle(consumer)
 
     # The window
+
+    def move_out_below(self, sequence: int) -> None:
+        """Keep no message below ``sequence`` in the window."""
+        for index in list(self._owned(0, sequence - self.start)):
+            self._move_out(self.start + index, 0)
+        self._trim()
 
     def _attempts_if_owned(self, sequence: int, consumer: Consumer) -> int:
         delivery = self._others.get(sequence)
@@ -268,8 +274,7 @@ class InFlight:
         owners = self._owners
         if high <= low:
             return
-        with memoryview(owners).cast("B") as view:
-            content = bytes(view[2 * low : 2 * high])
+        content = owners[low:high].tobytes()
         last = -1
         for match in _ANYBODY.finditer(content):
             index = low + match.start() // 2

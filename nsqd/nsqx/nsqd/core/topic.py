@@ -310,6 +310,10 @@ class Topic:
         """Return the message that has this id, or None."""
         return self.log.sequence_of(message_id)
 
+    def is_lost(self, sequence: int) -> bool:
+        """Return whether a message can't be delivered, since the log is damaged there."""
+        return sequence in self.log.lost
+
     # Upkeep
 
     def tick(self, now_ns: int) -> None:
@@ -320,12 +324,33 @@ class Topic:
 
     def release(self, now_ns: int) -> None:
         """Let go of the part of the log that no channel needs any more."""
-        lowest = self.passed
-        for channel in self.channels.values():
-            lowest = min(lowest, channel.unfinished)
+        lowest = self._lowest_needed()
+        oldest = self.log.oldest_sealed()
+        if (
+            oldest is not None
+            and lowest < oldest[1] <= self.passed
+            and not self.log.is_retained(now_ns)
+            and self._keep_stragglers(oldest[1])
+        ):
+            lowest = self._lowest_needed()
         self.log.release(lowest, now_ns)
         self.skips.remove_below(self.log.first)
         self.emptied.remove_below(self.log.first)
+
+    def _lowest_needed(self) -> int:
+        return min([self.passed, *(channel.unfinished for channel in self.channels.values())])
+
+    def _keep_stragglers(self, below: int) -> bool:
+        """Copy what keeps the oldest segment, if it is little in every channel."""
+        try:
+            return all(
+                channel.keep_stragglers(below)
+                for channel in self.channels.values()
+                if channel.unfinished < below
+            )
+        except OSError as error:
+            self.on_error(error)
+            return False
 
     def readable(self) -> None:
         """A block that was waited for is there."""

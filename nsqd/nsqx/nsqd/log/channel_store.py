@@ -3,6 +3,7 @@ The files of a channel: its checkpoint and journal, and what they say after a re
 
     <name>.channel               the checkpoint
     <name>.channel.<n>.journal   what changed since, see `journal`
+    <name>.channel.stragglers    copies of unfinished messages that the log let go
 """
 
 import struct
@@ -29,6 +30,7 @@ __all__ = ["ChannelStore", "Position", "Snapshot"]
 
 CHECKPOINT_AFTER_BYTES = 4 * 1024 * 1024
 
+_STRAGGLERS_SUFFIX = ".stragglers"
 _WAITING = struct.Struct(">QH")
 _DEFERRED = struct.Struct(">QqH")
 
@@ -179,6 +181,22 @@ class ChannelStore:
             ]
         position.cursor = cursor
 
+    # Stragglers: messages that the log let go before they were finished
+
+    def save_stragglers(self, stragglers: dict[int, bytes]) -> None:
+        """Write copies of messages, by sequence number. OSError if the disk refuses."""
+        content = encode_checkpoint({"messages": list(stragglers.items())})
+        self._storage.replace_file(self._path + _STRAGGLERS_SUFFIX, content)
+
+    def load_stragglers(self) -> dict[int, bytes] | None:
+        """Return the copies, also of some that were finished since; None if damaged."""
+        try:
+            content = self._storage.read_file(self._path + _STRAGGLERS_SUFFIX)
+        except FileNotFoundError:
+            return {}
+        fields = decode_checkpoint(content)
+        return dict(fields["messages"]) if fields is not None else None
+
     # Going on
 
     def flush(self) -> None:
@@ -225,5 +243,6 @@ class ChannelStore:
         """Remove the files of a deleted channel."""
         self.journal.close()
         self._storage.remove(self._path)
+        self._storage.remove(self._path + _STRAGGLERS_SUFFIX)
         self._storage.remove(f"{self._path}.{self.journal.number}.journal")
         self.journal.remove_before(self.journal.number)

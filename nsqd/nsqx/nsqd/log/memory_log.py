@@ -9,6 +9,7 @@ from nsqx.protocol.messages import encode_messages
 __all__ = ["MemoryLog"]
 
 BLOCK_BYTES = 64 * 1024
+BLOCKS_MAX = 64  # beyond this, stragglers are copied so that the rest can go
 
 
 class MemoryLog:
@@ -68,6 +69,16 @@ class MemoryLog:
         for first, end, due_ns in self._deferred:
             if end > start:
                 yield max(first, start), end, due_ns
+
+    def oldest_sealed(self) -> tuple[int, int] | None:
+        """Return ``(first, end)`` of what should be let go of, or None if it is little."""
+        if len(self._blocks) <= BLOCKS_MAX:
+            return None
+        return self._blocks[0].first, self._blocks[-BLOCKS_MAX].first
+
+    def is_retained(self, now_ns: int) -> bool:
+        """Nothing is kept for replay."""
+        return False
 
     def release(self, below: int, now_ns: int) -> None:
         """Let go of the blocks that hold only messages below ``below``."""

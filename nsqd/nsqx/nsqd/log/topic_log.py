@@ -362,6 +362,10 @@ class TopicLog:
             return None
         return self._segments[0].first, self._segments[0].end
 
+    def is_retained(self, now_ns: int) -> bool:
+        """Return whether the oldest segment is kept for replay, needed or not."""
+        return bool(self._segments) and self._is_retained(self._segments[0], now_ns)
+
     def release(self, below: int, now_ns: int) -> None:
         """Let go of the segments that hold only messages below ``below`` and are not retained."""
         active = self._active
