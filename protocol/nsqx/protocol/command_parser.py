@@ -157,7 +157,7 @@ class CommandParser:
 
     def receive_data(self, data: bytes) -> list[Command]:
         """Return the commands that ``data`` completes, in the order sent."""
-        # A publisher that waits for each OK sends reads of just one PUB: 0.5 us here, 2.2 below.
+        # A publisher that waits for each OK sends reads of just one PUB: 0.45 us here, 1.7 below.
         if data.startswith(self._publish_line) and not self._buffer:
             body_at = self._publish_body_at
             size = len(data) - body_at
@@ -514,7 +514,7 @@ class CommandParser:
 
     def _parse_known_mpub(self, data: bytes, start: int) -> int:
         """Parse an MPUB that has the line seen last, if it is complete and right."""
-        # 1.5 us an MPUB, where going by the words of its line and a _Batch costs 3.5.
+        # 1.3 us and its messages; going by the words of its line and a _Batch costs 2.7.
         after = start + len(self._mpub_line)
         first_message = after + 8
         if first_message > len(data):

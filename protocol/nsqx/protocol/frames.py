@@ -184,7 +184,7 @@ class FrameParser(Generic[MessageT]):
         position, end = 0, len(data)
         while True:
             while data.startswith(OK_FRAME, position):
-                # A producer's answers: 75 ns each, 900 by what follows.
+                # A producer's answers: 90 ns each, 900 by what follows.
                 frames.append(_OK_RESPONSE)
                 position += len(OK_FRAME)
             position = self._parse_messages(data, position, frames)
