@@ -1,0 +1,58 @@
+"""What a ``CommandParser`` returns, in a form that does not depend on how the stream was cut."""
+
+from collections.abc import Iterable
+
+from nsqx.protocol.command_parser import CommandParser, Limits
+from nsqx.protocol.commands import (
+    Command,
+    FinishRun,
+    Identify,
+    MultiPublish,
+    MultiPublishStart,
+    Violation,
+)
+
+__all__ = ["error_lines", "normalized", "parse_pieces"]
+
+
+def parse_pieces(
+    pieces: Iterable[bytes], limits: Limits | None = None, *, eof: bool = False
+) -> list[object]:
+    """Feed the pieces to a new parser, going on behind each IDENTIFY; normalized events."""
+    parser = CommandParser(limits or Limits())
+    events: list[Command] = []
+    for piece in pieces:
+        new = parser.receive_data(piece)
+        events += new
+        while new and isinstance(new[-1], Identify):
+            new = parser.resume()
+            events += new
+    if eof:
+        events += parser.receive_eof()
+    return normalized(events)
+
+
+def normalized(events: Iterable[Command]) -> list[object]:
+    """
+    Take apart what was put together only because it came in one read.
+
+    A run of FINs becomes its ids; the announcement of a batch that is complete is left out;
+    errors, which are equal only to themselves, become their lines.
+    """
+    result: list[object] = []
+    for event in events:
+        match event:
+            case FinishRun(ids):
+                result += [("finish", id) for id in ids]
+            case Violation(error):
+                result.append(("violation", error.line))
+            case MultiPublish(topic) if result[-1:] == [MultiPublishStart(topic)]:
+                result[-1] = event
+            case _:
+                result.append(event)
+    return result
+
+
+def error_lines(events: Iterable[Command]) -> list[bytes]:
+    """Return the lines of the violations."""
+    return [event.error.line for event in events if isinstance(event, Violation)]
