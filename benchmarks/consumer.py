@@ -92,7 +92,9 @@ def consume_one(job: ConsumeJob) -> int:
         while not any(kind == MESSAGE for kind, _ in frames):
             data += link.receive(_BUFFER_BYTES)
             frames, _ = complete_frames(data)
-        link.send(link.encode(b"".join(_finish(data) for kind, data in frames if kind == MESSAGE)))
+        fins = [_finish(data) for kind, data in frames if kind == MESSAGE]
+        # RDY 0 first: a FIN would bring another message, and nobody to finish it.
+        link.send(link.encode(rdy(0) + b"".join(fins)))
     return 1
 
 
