@@ -110,7 +110,9 @@ class _OsFile:
         self._descriptor = descriptor
 
     def write_at(self, data: bytes, offset: int) -> None:
-        _write_all(self._descriptor, data, offset)
+        written = os.pwrite(self._descriptor, data, offset)
+        if written != len(data):
+            _write_all(self._descriptor, data[written:], offset + written)
 
     def read_at(self, size: int, offset: int, *, may_block: bool = True) -> bytes:
         if may_block or not _NO_WAIT:

@@ -34,6 +34,7 @@ __all__ = [
     "ids_to_hex",
     "message_id",
     "split_frame",
+    "timestamp_of",
     "with_attempts",
 ]
 
@@ -48,10 +49,13 @@ assert _HEADER.size == HEADER_BYTES  # the drawing
 _VARIABLE_HEADER = struct.Struct(">I14s16s")  # size, what a batch has in common, id
 _COMMON = struct.Struct(">IqH")  # type, timestamp, attempts
 _SIZE = struct.Struct(">I")
+_TIMESTAMP = struct.Struct(">q")
 _ATTEMPTS = struct.Struct(">H")
+_TIMESTAMP_AT = 8
 _ATTEMPTS_AT = 16
 _ID_AT = 18
 _HEX_ID = struct.Struct("16s")
+_BATCH_MIN = 6  # from here on the batch form is faster
 
 
 def message_id(number: int) -> bytes:
@@ -68,15 +72,18 @@ def ids_to_hex(first_id: int, count: int) -> bytes:
 
 
 def encode_messages(
-    bodies: Sequence[bytes], first_id: int, timestamp_ns: int
+    bodies: Sequence[bytes], first_id: int, timestamp_ns: int, start: int = 0
 ) -> "tuple[bytes, array[int]]":
     """
     Build the frames of a batch, as they are delivered the first time.
 
     Returns:
-        The frames in one piece, and the ``len(bodies) + 1`` offsets at which they begin and end.
+        The frames in one piece, and the ``len(bodies) + 1`` offsets at which they begin and end
+        when the first one begins at ``start``.
     """
     count = len(bodies)
+    if count < _BATCH_MIN:
+        return _encode_few(bodies, first_id, timestamp_ns, start)
     common = _COMMON.pack(_TYPE_MESSAGE, timestamp_ns, 1)
     pack = _VARIABLE_HEADER.pack
     sizes = [len(body) + _SIZE_BEYOND_BODY for body in bodies]
@@ -89,7 +96,22 @@ def encode_messages(
         )
     ]
     parts[1::2] = bodies
-    return b"".join(parts), array("Q", accumulate(sizes, _next_offset, initial=0))
+    return b"".join(parts), array("Q", accumulate(sizes, _next_offset, initial=start))
+
+
+def _encode_few(
+    bodies: Sequence[bytes], first_id: int, timestamp_ns: int, start: int
+) -> "tuple[bytes, array[int]]":
+    """Do what `encode_messages` does, with less to prepare: 0.5 us a message, no start-up cost."""
+    parts: list[bytes] = []
+    offsets = array("Q", (start,))
+    for number, body in enumerate(bodies, first_id):
+        size = len(body) + _SIZE_BEYOND_BODY
+        parts.append(_HEADER.pack(size, _TYPE_MESSAGE, timestamp_ns, 1, b"%016x" % number))
+        parts.append(body)
+        start += size + 4
+        offsets.append(start)
+    return b"".join(parts), offsets
 
 
 def _next_offset(offset: int, size: int) -> int:
@@ -126,6 +148,12 @@ def split_frame(frame: bytes | memoryview) -> tuple[int, int, int, bytes]:
 def id_of(data: bytes | bytearray | memoryview, start: int = 0) -> int:
     """Return the id of the frame that begins at ``start``; ValueError if it has none."""
     return int(bytes(data[start + _ID_AT : start + HEADER_BYTES]), 16)
+
+
+def timestamp_of(data: bytes | bytearray | memoryview, start: int = 0) -> int:
+    """Return when the message whose frame begins at ``start`` was accepted, in nanoseconds."""
+    timestamp_ns: int = _TIMESTAMP.unpack_from(data, start + _TIMESTAMP_AT)[0]
+    return timestamp_ns
 
 
 def body_of(frame: bytes | memoryview) -> bytes:

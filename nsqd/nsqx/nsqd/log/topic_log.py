@@ -168,7 +168,6 @@ class TopicLog:
         Raises:
             OSError: the disk refused. Nothing was appended.
         """
-        active = self._segment_for(sum(map(len, bodies)), now_ns)
         tail = self._tail
         if (
             tail is None
@@ -179,6 +178,7 @@ class TopicLog:
             tail = None
         start = len(tail.data) if tail is not None else 0
         frames, offsets = encode_messages(bodies, self._id_base + self.end, now_ns, start)
+        active = self._segment_for(len(frames), now_ns)
         active.append(frames, len(bodies), now_ns, due_ns, crc32c(frames))
         if tail is None:
             self._tail = Block(self.end, bytearray(frames), offsets, self._id_base)
@@ -238,12 +238,13 @@ class TopicLog:
         self._active = None
         self._cache.clear()
 
-    def _segment_for(self, body_bytes: int, now_ns: int) -> Segment:
+    def _segment_for(self, size: int, now_ns: int) -> Segment:
         active = self._active
-        full = active is not None and 0 < active.size > self.segment_bytes_max - body_bytes
-        if active is not None and not full and not self._must_roll:
-            return active
-        return self._roll(now_ns)
+        if active is None or self._must_roll:
+            return self._roll(now_ns)
+        if active.size + size > self.segment_bytes_max and active.size:
+            return self._roll(now_ns)
+        return active
 
     def _roll(self, now_ns: int) -> Segment:
         """Begin the next segment, then seal the last: a crash between the two loses nothing."""
@@ -278,6 +279,14 @@ class TopicLog:
         if block is None and sequence not in self._loading and sequence not in self.lost:
             block = self._load(sequence)
         return block
+
+    def block_in_memory(self, sequence: int) -> Block | None:
+        """Return the block that holds a message if it is in memory; nothing is read for it."""
+        return self._cache.find(sequence)
+
+    def count_in_memory(self, first: int, end: int) -> int:
+        """Return how many of the messages ``first`` to ``end - 1`` are in memory."""
+        return self._cache.count(first, end)
 
     def _load(self, sequence: int) -> Block | None:
         segment = self._segments[bisect_right(self._segments, sequence, key=_first_of) - 1]
