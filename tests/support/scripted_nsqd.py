@@ -32,11 +32,13 @@ class Peer(asyncio.Protocol):
     """
     One connection, seen from nsqd.
 
-    As nsqd does, it closes when the client has; set ``keeps_open`` for one that does not.
+    As nsqd does, it answers CLS, and closes when the client has; set ``answers_cls`` and
+    ``keeps_open`` for one that does not.
     """
 
     def __init__(self, nsqd: "ScriptedNsqd") -> None:
         self.identify_request: dict[str, Any] = {}
+        self.answers_cls = True
         self.keeps_open = False
         self.closed = asyncio.get_running_loop().create_future()
         self._nsqd = nsqd
@@ -70,6 +72,8 @@ class Peer(asyncio.Protocol):
     def _put(self, received: list[commands.Command]) -> None:
         for command in received:
             self._commands.put_nowait(command)
+            if isinstance(command, commands.Close) and self.answers_cls:
+                self.close_wait()
 
     # asyncio.Protocol
 

@@ -42,6 +42,8 @@ MAX_IN_FLIGHT = 50
 REQUEUE_DELAY_SECONDS = 90.0  # as go-nsq: times the attempts, up to the maximum
 REQUEUE_DELAY_SECONDS_MAX = 900.0
 DRAIN_SECONDS = 10.0
+# Who took a message without ``async with`` may have dropped it, for example by leaving a loop.
+UNHELD_SECONDS = 1.0
 
 Handler = Callable[[Message], Awaitable[object] | None]
 
@@ -110,7 +112,7 @@ class Consumer:
             backoff: slows down all deliveries while handlers fail. None: only for ``run``, with
                 the usual policy. False: never.
             lookupd_poll_interval: seconds, give or take a little.
-            drain_timeout: seconds for taken messages to be answered after closing began.
+            drain_timeout: seconds for messages in work to be answered after closing began.
 
         Raises:
             ValueError: a name or an address is wrong, or there is no address.
@@ -146,7 +148,7 @@ class Consumer:
         self._steer_timer: asyncio.TimerHandle | None = None
         self._steer_is_due = False
         self._drained = asyncio.Event()
-        self._was_opened = self._is_closing = False
+        self._was_opened = self._is_closing = self._waits_for_held_only = False
 
     # Opening and closing
 
@@ -188,8 +190,8 @@ class Consumer:
         ``async for``, ``batches`` and ``run`` end. Calling it again waits for nothing more.
 
         Args:
-            timeout: seconds to wait for answers, instead of ``drain_timeout``. What is
-                unanswered then will be delivered again when its time at nsqd is over.
+            timeout: seconds to wait for messages in ``async with`` or a handler, instead of
+                ``drain_timeout``. Others have a second. Then what is unanswered is requeued.
         """
         if self._is_closing:
             return
@@ -219,14 +221,21 @@ class Consumer:
             subscription.begin_close()
 
     async def _drain(self, seconds: float) -> None:
-        self.drained()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._drained.wait()
+        await self._until_drained(min(seconds, UNHELD_SECONDS))
+        self._waits_for_held_only = True
+        await self._until_drained(seconds - UNHELD_SECONDS)
+        for subscription in self._subscriptions.values():
+            subscription.requeue_rest()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+    async def _until_drained(self, seconds: float) -> None:
+        self.drained()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._drained.wait()
 
     # Consuming
 
@@ -436,7 +445,11 @@ class Consumer:
             self.drained()
 
     def drained(self) -> None:
-        if all(subscription.is_drained for subscription in self._subscriptions.values()):
+        but_for_held = self._waits_for_held_only
+        subscriptions = self._subscriptions.values()
+        if all(
+            subscription.is_drained(but_for_held=but_for_held) for subscription in subscriptions
+        ):
             self._drained.set()
 
     def _sort_out(self, messages: list[Message], max_attempts: int) -> list[Message]:

@@ -20,6 +20,7 @@ _log = logging.getLogger("nsqx.client")
 # so ours is a little late too.
 EXPIRY_GRACE_SECONDS = 5.0
 SWEEP_SECONDS_MIN = 0.1
+CLOSE_WAIT_SECONDS = 2.0  # nsqd answers CLS at once, or is not well
 
 
 class Subscriber(Interface):
@@ -58,6 +59,7 @@ class Subscription:
         self._msg_timeout = 0.0  # seconds
         self._held: set[Message] = set()  # touched as long as someone works on them
         self._sweep_timer: asyncio.TimerHandle | None = None
+        self._close_timer: asyncio.TimerHandle | None = None
         self._delivery_ended = False
 
     # Commands
@@ -71,13 +73,24 @@ class Subscription:
         """Have nsqd deliver nothing more; messages in flight may still be answered."""
         if self._connection is not None and self.is_subscribed:
             self._connection.send(commands.cls())
+            self._close_timer = self._loop.call_later(CLOSE_WAIT_SECONDS, self.close_wait)
         else:
             self._delivery_ended = True
 
-    @property
-    def is_drained(self) -> bool:
-        """After ``begin_close``: whether nothing comes any more and all is answered."""
-        return self._connection is None or (self._delivery_ended and not self.in_flight)
+    def is_drained(self, *, but_for_held: bool) -> bool:
+        """
+        After ``begin_close``: whether nothing comes any more and nothing need be answered.
+
+        Args:
+            but_for_held: only messages that someone works on count as unanswered.
+        """
+        unanswered = self._held if but_for_held else self.in_flight
+        return self._connection is None or (self._delivery_ended and not unanswered)
+
+    def requeue_rest(self) -> None:
+        """Requeue what is still not answered, so that others get it at once."""
+        for message in list(self.in_flight.values()):
+            message.requeue(0, backoff=False)
 
     async def close(self) -> None:
         """Send the last answers and close the connection."""
@@ -168,15 +181,15 @@ class Subscription:
 
     def close_wait(self) -> None:
         self._delivery_ended = True
-        if not self.in_flight:
-            self._subscriber.drained()
+        self._subscriber.drained()
 
     def progressed(self) -> None:
         """Nothing waits for this: answers are bounded by the messages in flight."""
 
     def connection_lost(self, error: NsqError) -> None:
-        if self._sweep_timer is not None:
-            self._sweep_timer.cancel()
+        for timer in (self._sweep_timer, self._close_timer):
+            if timer is not None:
+                timer.cancel()
         self._connection = None
         lost = set(self.in_flight.values())
         self.in_flight.clear()
