@@ -18,9 +18,12 @@ from nsqx.nsqd.core.session import SessionSettings
 from nsqx.nsqd.core.topic import Durability, Topic
 from nsqx.nsqd.data_folder import DataFolder
 from nsqx.nsqd.files import FileStorage
-from nsqx.nsqd.http_api import HttpApi
+from nsqx.nsqd.http_api import UNLOGGED_PATHS, HttpApi
+from nsqx.nsqd.latencies import Latencies
 from nsqx.nsqd.lookup_peers import LookupPeers
+from nsqx.nsqd.memory_stats import MemoryStats
 from nsqx.nsqd.options import NsqdOptions
+from nsqx.nsqd.statsd import prefix_of
 from nsqx.nsqd.tcp import TcpServer
 from nsqx.protocol.command_parser import Limits
 from nsqx.protocol.identify import NegotiationOptions
@@ -54,7 +57,10 @@ class Nsqd:
         self.broker: Broker
         self.peers: LookupPeers
         self.tcp_server: TcpServer
+        self.latencies: Latencies
+        self.memory = MemoryStats()
         self.start_time_s = int(time.time())
+        self.started_ns = time.monotonic_ns()
         self.tcp_address = self.http_address = self.https_address = ""
         self.tcp_port = self.http_port = self.https_port = 0
         self._loop: asyncio.AbstractEventLoop
@@ -85,6 +91,12 @@ class Nsqd:
                 self,
                 clock=time.time_ns,
                 random_bits=random.SystemRandom().getrandbits,
+            )
+            self.latencies = Latencies(
+                self.options.e2e_processing_latency_percentile,
+                self.options.e2e_processing_latency_window_time,
+                storage=storage,
+                clock=self.broker.clock,
             )
             self.peers = LookupPeers(self)
             self._load()
@@ -127,6 +139,22 @@ class Nsqd:
             self.http_address, self.http_port = _name(listeners["HTTP"])
         return listeners
 
+    @property
+    def broadcast_tcp_port(self) -> int:
+        """Return the port that others are told to connect to."""
+        return self.options.broadcast_tcp_port or self.tcp_port
+
+    @property
+    def broadcast_http_port(self) -> int:
+        """Return the port that others are told to ask over HTTP."""
+        return self.options.broadcast_http_port or self.http_port
+
+    @property
+    def statsd_prefix(self) -> str:
+        """Return what all names in statsd begin with."""
+        node = f"{self.options.broadcast_address}:{self.broadcast_http_port}"
+        return prefix_of(self.options.statsd_prefix, node)
+
     def _load(self) -> None:
         try:
             self.broker.load()
@@ -138,6 +166,9 @@ class Nsqd:
             ) from error
         except OSError as error:
             raise StartupError(f"failed to load data - {error}") from error
+        for topic in self.broker.topics.values():
+            for channel in topic.channels.values():
+                self.latencies.watch(topic, channel)
 
     async def _serve(self, listeners: dict[str, socket.socket], stack: AsyncExitStack) -> None:
         self.tcp_server = TcpServer(
@@ -146,7 +177,11 @@ class Nsqd:
             ssl_context=None,
             busy_poll_ns=self.options.busy_poll,
         )
-        http_server = HttpServer(HttpApi(self).router(), log=logs.get_logger("HTTP"))
+        http_server = HttpServer(
+            HttpApi(self).router(), unlogged=UNLOGGED_PATHS, log=logs.get_logger("HTTP")
+        )
+        self.memory.start()
+        stack.callback(self.memory.stop)
         stack.push_async_callback(self.peers.stop)
         server = await serve(self.tcp_server.make_connection, listeners["TCP"])
         stack.callback(self.tcp_server.close_all)
@@ -251,11 +286,13 @@ class Nsqd:
     def channel_created(self, topic: Topic, channel: Channel) -> None:
         """See `BrokerEvents.channel_created`."""
         _log.info("TOPIC(%s): new channel(%s)", topic.name, channel.name)
+        self.latencies.watch(topic, channel)
         self.peers.channel_created(topic, channel)
 
     def channel_deleted(self, topic: Topic, channel: Channel) -> None:
         """See `BrokerEvents.channel_deleted`."""
         _log.info("TOPIC(%s): deleted channel(%s)", topic.name, channel.name)
+        self.latencies.forget(channel)
         self.peers.channel_deleted(topic, channel)
 
     def warn(self, text: str) -> None:

@@ -113,9 +113,13 @@ class Channel:
     @property
     def depth(self) -> int:
         """Return how many messages wait for a consumer, without the deferred ones."""
+        return self.new_depth + len(self._waiting)
+
+    @property
+    def new_depth(self) -> int:
+        """Return how many messages wait that were never delivered."""
         end = max(self._source.passed, self.cursor)
-        skipped = self._source.skips.count(self.cursor, end)
-        return end - self.cursor - skipped + len(self._waiting)
+        return end - self.cursor - self._source.skips.count(self.cursor, end)
 
     @property
     def unfinished(self) -> int:

@@ -7,6 +7,9 @@ one. All blocks of a broker share one budget, so memory does not follow the back
 
 from array import array
 from bisect import bisect_right
+from collections.abc import Iterator
+
+from nsqx.protocol.messages import timestamp_of
 
 __all__ = ["Block", "BlockCache", "BlockMemory"]
 
@@ -49,6 +52,25 @@ class Block:
         """Return one message's frame."""
         index = sequence - self.first
         return bytes(self.data[self.offsets[index] : self.offsets[index + 1]])
+
+    def timestamp(self, sequence: int) -> int:
+        """Return when a message was accepted, in nanoseconds since 1970."""
+        return timestamp_of(self.data, self.offsets[sequence - self.first])
+
+    def timestamps(self, first: int, end: int) -> Iterator[tuple[int, int]]:
+        """
+        Yield ``(timestamp_ns, how many)`` of messages ``first`` to ``end - 1``, which are here.
+
+        The messages of a batch share their timestamp, and timestamps do not go down but for a
+        clock that was set back: so it costs a few looks per batch and not one per message.
+        """
+        timestamp_ns = self.timestamp(first)
+        if end - first == 1 or timestamp_ns == self.timestamp(end - 1):
+            yield timestamp_ns, end - first
+        else:
+            middle = (first + end) // 2
+            yield from self.timestamps(first, middle)
+            yield from self.timestamps(middle, end)
 
 
 class BlockMemory:
@@ -94,6 +116,16 @@ class BlockCache:
             return None
         block = self._blocks[index]
         return block if sequence < block.end else None
+
+    def count(self, first: int, end: int) -> int:
+        """Return how many of the messages ``first`` to ``end - 1`` are in memory."""
+        index = max(0, bisect_right(self._firsts, first) - 1)
+        count = 0
+        for block in self._blocks[index:]:
+            if block.first >= end:
+                break
+            count += max(0, min(block.end, end) - max(block.first, first))
+        return count
 
     def add(self, block: Block) -> None:
         """Keep a block. It is cut where a kept one begins: that one may still grow."""

@@ -51,6 +51,14 @@ class MemoryLog:
         found = low < len(self._blocks) and self._blocks[low].first <= sequence
         return self._blocks[low] if found else None
 
+    def block_in_memory(self, sequence: int) -> Block | None:
+        """Return the block that holds a message; None if it was let go."""
+        return self.block(sequence)
+
+    def count_in_memory(self, first: int, end: int) -> int:
+        """Return how many of the messages ``first`` to ``end - 1`` are in memory: all."""
+        return max(0, end - first)
+
     def id_of(self, sequence: int) -> int:
         """Return the id of a message."""
         return self._id_base + sequence
