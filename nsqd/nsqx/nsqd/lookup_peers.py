@@ -1,31 +1,234 @@
-"""nsqd as a client of nsqlookupd."""
+"""
+nsqd as a client of its nsqlookupds (lookupd section 4).
 
-from collections.abc import Sequence
+Each nsqlookupd has a connection of its own, so that one that is slow or dead delays nothing but
+itself. They are told of every topic and channel, and asked over HTTP which channels a new topic
+has elsewhere: these are made before the topic passes on its first message, so that no consumer
+misses what is published on a node it has not found yet. Publishing does not wait for that.
+"""
+
+import asyncio
+import socket
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.core.lookup_peer import LookupPeer, Timing
 from nsqx.nsqd.core.topic import Topic
+from nsqx.nsqd.known_channels import KnownChannels
+from nsqx.nsqd.lookup_connection import LookupConnection
+from nsqx.nsqd.peer_addresses import PeerAddresses, Resolve, resolve
+from nsqx.protocol.lookup import PeerInfo
+from nsqx.runtime import logs
+from nsqx.runtime.addresses import TcpAddress
+from nsqx.runtime.version import VERSION
 
 if TYPE_CHECKING:
     from nsqx.nsqd.daemon import Nsqd
 
-__all__ = ["LookupPeers"]
+__all__ = ["LookupPeers", "PeerState"]
+
+SECOND_NS = 1_000_000_000
+# How long a new topic waits for nsqlookupds that were not tried yet, as just after the start.
+FIRST_TRY_S = 2.0
+
+_log = logs.get_logger("LOOKUPD")
+
+
+@dataclass(slots=True, frozen=True)
+class PeerState:
+    """One nsqlookupd, for whoever watches this node."""
+
+    address: str
+    is_connected: bool
+    is_complete: bool  # it has confirmed all topics and channels
 
 
 class LookupPeers:
-    """Tells every nsqlookupd what this node has."""
+    """
+    Tells every nsqlookupd what this node has.
 
-    def __init__(self, nsqd: "Nsqd") -> None:
+    Attributes:
+        addresses: of nsqlookupds, ``host:port`` as they were given.
+        timing: of connections that are made from now on; of use to tests.
+    """
+
+    def __init__(self, nsqd: "Nsqd", resolve: Resolve = resolve) -> None:
+        self.addresses: list[str] = list(nsqd.options.lookupd_tcp_address)
+        self.timing = Timing()
+        options = nsqd.options
         self._nsqd = nsqd
+        self._resolve = resolve
+        self._found: Sequence[str] = ()
+        self._started = asyncio.Event()
+        self._resolved: PeerAddresses | None = None  # from start to stop
+        self._connections: dict[TcpAddress, LookupConnection] = {}
+        self._known_channels = KnownChannels(
+            connect_s=options.http_client_connect_timeout / SECOND_NS,
+            request_s=options.http_client_request_timeout / SECOND_NS,
+            ca_file=options.tls_root_ca_file,
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, addresses: Sequence[str]) -> None: ...
+    # Start and stop
 
-    async def stop(self) -> None: ...
+    def start(self, addresses: Sequence[str]) -> None:
+        """Connect. What is known of this node must be known: its ports, its topics."""
+        self._resolved = PeerAddresses(self._reconcile, self._is_connected, self._resolve)
+        self.set_addresses(addresses)
+        self._started.set()
 
-    def topic_created(self, topic: Topic) -> None: ...
+    async def stop(self) -> None:
+        """Close all connections; nothing more is said."""
+        if self._resolved is not None:
+            self._resolved.stop()
+            self._resolved = None
+        connections, self._connections = list(self._connections.values()), {}
+        for connection in connections:
+            await connection.stop()
+        for task in list(self._tasks):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await self._known_channels.close()
 
-    def topic_deleted(self, topic: Topic) -> None: ...
+    def set_addresses(self, addresses: Iterable[str] | None) -> None:
+        """Use these nsqlookupds from now on, besides those that were found."""
+        self.addresses = list(addresses or ())
+        self._use_addresses()
 
-    def channel_created(self, topic: Topic, channel: Channel) -> None: ...
+    def set_found(self, addresses: Sequence[str]) -> None:
+        """Use these besides: what discovery found and nobody configured."""
+        self._found = addresses
+        self._use_addresses()
 
-    def channel_deleted(self, topic: Topic, channel: Channel) -> None: ...
+    def states(self) -> list[PeerState]:
+        """Return each nsqlookupd that this node connects to, connected or not."""
+        states = [
+            PeerState(str(address), connection.is_connected, connection.peer.is_complete)
+            for address, connection in self._connections.items()
+        ]
+        unresolved = self._resolved.unresolved if self._resolved is not None else []
+        return states + [PeerState(str(name), False, False) for name in unresolved]
+
+    def _use_addresses(self) -> None:
+        if self._resolved is not None:
+            self._resolved.set([*self.addresses, *self._found])
+            self._reconcile()
+
+    def _reconcile(self) -> None:
+        """Have one connection to each address, and no others."""
+        if self._resolved is None:
+            return
+        wanted = self._resolved.current
+        for address in self._connections.keys() - wanted.keys():
+            self._start(self._connections.pop(address).stop())
+        for address in wanted.keys() - self._connections.keys():
+            self._connections[address] = self._connect(address)
+
+    def _connect(self, address: TcpAddress) -> LookupConnection:
+        def changed() -> None:
+            if self._resolved is not None:
+                self._resolved.noticed(address)
+
+        peer = LookupPeer(
+            self._identity,
+            self._catalogue,
+            answer_bytes_max=self._nsqd.options.max_body_size,
+            timing=self.timing,
+        )
+        return LookupConnection(address, peer, changed)
+
+    def _is_connected(self, address: TcpAddress) -> bool:
+        connection = self._connections.get(address)
+        return connection is not None and connection.is_connected
+
+    # What this node has
+
+    def _identity(self) -> PeerInfo:
+        nsqd, options = self._nsqd, self._nsqd.options
+        return PeerInfo(
+            broadcast_address=options.broadcast_address,
+            hostname=socket.gethostname(),
+            http_port=options.broadcast_http_port or nsqd.http_port,
+            tcp_port=options.broadcast_tcp_port or nsqd.tcp_port,
+            topology_region=options.topology_region,
+            topology_zone=options.topology_zone,
+            version=VERSION,
+        )
+
+    def _catalogue(self) -> Iterator[tuple[str, Iterable[str]]]:
+        for topic in self._nsqd.broker.topics.values():
+            yield topic.name, topic.channels
+
+    def topic_created(self, topic: Topic) -> None:
+        """Tell all, and hold the topic until its channels are known. Not called while loading."""
+        for connection in self._connections.values():
+            connection.register(topic.name)
+        if self.addresses or self._found:
+            topic.hold()
+            self._start(self._make_known_channels(topic))
+
+    def topic_deleted(self, topic: Topic) -> None:
+        for connection in self._connections.values():
+            connection.unregister(topic.name)
+
+    def channel_created(self, topic: Topic, channel: Channel) -> None:
+        for connection in self._connections.values():
+            connection.register(topic.name, channel.name)
+
+    def channel_deleted(self, topic: Topic, channel: Channel) -> None:
+        for connection in self._connections.values():
+            connection.unregister(topic.name, channel.name)
+
+    # Known channels
+
+    async def _make_known_channels(self, topic: Topic) -> None:
+        try:
+            for name in await self._ask_for_channels(topic.name):
+                if self._is_current(topic):
+                    self._nsqd.broker.get_channel(topic, name)
+        except OSError as error:
+            _log.error("failed to create the known channels of %s - %s", topic.name, error)
+        finally:
+            if self._is_current(topic):
+                topic.let_go(self._nsqd.broker.clock())
+
+    async def _ask_for_channels(self, topic_name: str) -> list[str]:
+        await self._first_try()
+        directories = [connection.peer.directory for connection in self._connections.values()]
+        connected = [directory for directory in directories if directory is not None]
+        if not connected:
+            _log.warning("no nsqlookupd to ask for the channels of new topic %s", topic_name)
+        nsqlookupds = {
+            (directory.broadcast_address, directory.http_port)
+            for directory in connected
+            if directory.broadcast_address
+        }
+        return await self._known_channels.ask(nsqlookupds, topic_name)
+
+    async def _first_try(self) -> None:
+        """Wait until each nsqlookupd was tried once: at the start, none is connected yet."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_TRY_S):
+                await self._started.wait()
+                if self._resolved is not None:
+                    await self._resolved.settled()
+                for connection in list(self._connections.values()):
+                    await connection.tried.wait()
+
+    def _is_current(self, topic: Topic) -> bool:
+        broker = self._nsqd.broker
+        return broker.topics.get(topic.name) is topic and not topic.is_closing
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("%s crashed", task.get_name(), exc_info=error)

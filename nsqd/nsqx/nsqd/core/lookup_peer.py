@@ -160,8 +160,7 @@ class LookupPeer:
         if self.error is not None:
             return b""
         for answer in self._answers.receive_data(data):
-            self._take(answer, now)
-            if self.error is not None:
+            if not self._take(answer, now):
                 return b""
         if self._answers.error is not None:
             self._offended(str(self._answers.error))
@@ -208,7 +207,8 @@ class LookupPeer:
 
     # Answers
 
-    def _take(self, answer: bytes, now: float) -> None:
+    def _take(self, answer: bytes, now: float) -> bool:
+        """Take up one answer; return whether the connection is still of use."""
         self._unanswered -= 1
         self._answer_by = now + self.timing.answer_s
         if self._unanswered < 0:
@@ -217,6 +217,7 @@ class LookupPeer:
             self._offended(answer[:200].decode(errors="replace"))
         elif self.state is State.IDENTIFYING:
             self._introduced(answer)
+        return self.error is None
 
     def _introduced(self, answer: bytes) -> None:
         try:
