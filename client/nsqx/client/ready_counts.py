@@ -93,7 +93,7 @@ class ReadyCounts:
         self.short = False  # RDY is due to someone as soon as messages are answered
         self.next_at: float | None = None
         self._changed = False  # sharing: the targets are not those of the present connections
-        self._probe_next = True  # rotating: whether the next turn is for one that is not busy
+        self._probe_next = True  # rotating: the next turn is for one that is not busy
         self._fruitless = 0  # rotating: turns without a message, one after another
 
     def join(self, share: Share) -> None:
@@ -169,6 +169,7 @@ class ReadyCounts:
             if self._is_fruitless(share, now):
                 share.rdy, share.busy = 0, False
                 self._fruitless += 1
+                self._probe_next = False
         # Also when a connection has just joined or the allowance went down.
         surplus = sum(share.rdy for share in turns) - self.allowance
         eldest_first = sorted((s for s in turns if s.rdy), key=_by_granted_at)
@@ -179,6 +180,7 @@ class ReadyCounts:
         # Only one at a time: the others work on.
         if all_work and now - working[0].granted_at >= TURN_SECONDS:
             working[0].rdy = 0
+            self._probe_next = True
 
     def _is_fruitless(self, share: Share, now: float) -> bool:
         since = max(share.granted_at, share.received_at)
