@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 
 from nsqx.nsqd.core.topic import Durability
+from nsqx.runtime.addresses import AddressError, parse_tcp_address
 from nsqx.runtime.flags import (
     DURATION,
     FLOATS,
@@ -259,3 +260,8 @@ class NsqdOptions(DaemonOptions):
         for is_right, message in checks:
             if not is_right:
                 raise StartupError(message)
+        for address in self.lookupd_tcp_address:
+            try:
+                parse_tcp_address(address)
+            except AddressError as error:
+                raise StartupError(f"invalid --lookupd-tcp-address - {error}") from error
