@@ -287,7 +287,7 @@ class Session:
     def _identified(self, data: bytes, events: list[Event]) -> None:
         try:
             self.negotiated = _negotiated(data)
-        except (ValueError, TypeError):
+        except ValueError:
             self._fail(events, IdentifyFailed(self._address, f"unexpected {data[:80]!r}"))
             return
         if self._settings.tls and not self.negotiated.tls:
@@ -376,20 +376,32 @@ class Session:
 
 
 def _negotiated(data: bytes) -> Negotiated:
-    """Read the answer to IDENTIFY; ValueError or TypeError if it makes no sense."""
+    """Read the answer to IDENTIFY; ValueError if it makes no sense."""
     if data == OK:
         return Negotiated()
-    answer = json.loads(data)
+    try:
+        answer = json.loads(data)
+    except RecursionError as exc:
+        raise ValueError("nested too deeply") from exc
+    if not isinstance(answer, dict):
+        raise ValueError("not an object")
     compressions = [name for name in ("snappy", "deflate") if answer.get(name)]
-    timeout_ms = int(answer.get("msg_timeout", 0))
+    timeout_ms = _count(answer, "msg_timeout", 0)
     return Negotiated(
-        max_rdy_count=int(answer.get("max_rdy_count", DEFAULT_MAX_RDY_COUNT)),
+        max_rdy_count=_count(answer, "max_rdy_count", DEFAULT_MAX_RDY_COUNT),
         msg_timeout_seconds=timeout_ms / 1000 or DEFAULT_MSG_TIMEOUT_SECONDS,
         version=str(answer.get("version", "")),
         tls=bool(answer.get("tls_v1")),
         compression=compressions[0] if compressions else None,
         auth_required=bool(answer.get("auth_required")),
     )
+
+
+def _count(answer: dict[str, object], key: str, default: int) -> int:
+    value = answer.get(key, default)
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{key} is {value!r}")
+    return value
 
 
 def _text(line: bytes) -> str:
