@@ -1,0 +1,277 @@
+"""
+A disk in memory that can be crashed, damaged, filled and slowed: `log.storage.Storage` for tests.
+
+Every file has what was written (the page cache) and what survives a loss of power: what was there
+at the last sync, plus whatever writes the crash lets through. `power_loss` decides that by a
+random source handed in, in pages, so writes are torn and reordered as real disks do it.
+"""
+
+import errno
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from nsqx.nsqd.log.storage import File, WouldBlockError
+
+__all__ = ["SimulatedDisk", "SimulatedFile"]
+
+T = TypeVar("T")
+
+PAGE_BYTES = 4096
+
+
+@dataclass
+class _Content:
+    """What a file holds; several open files share it."""
+
+    written: bytearray = field(default_factory=bytearray)
+    durable: bytes = b""
+    dirty_pages: set[int] = field(default_factory=set)
+    is_name_durable: bool = False
+
+
+class SimulatedDisk:
+    """
+    A folder on a simulated disk.
+
+    Attributes:
+        free_bytes: how much can still be written; None for no limit.
+        fail_writes, fail_syncs, fail_reads: the error number to raise, or None.
+        reads_block: whether reads that may not block find nothing in memory.
+        pending: work that was submitted and waits for `run_pending`.
+    """
+
+    def __init__(self) -> None:
+        self.free_bytes: int | None = None
+        self.fail_writes: int | None = None
+        self.fail_syncs: int | None = None
+        self.fail_reads: int | None = None
+        self.reads_block = False
+        self.pending: deque[Callable[[], None]] = deque()
+        self._files: dict[str, _Content] = {}
+        self._folders: set[str] = set()
+
+    # Faults
+
+    def run_pending(self) -> None:
+        """Run what was submitted, and what that submits."""
+        while self.pending:
+            self.pending.popleft()()
+
+    def kill(self) -> "SimulatedDisk":
+        """Return the disk as the next process finds it: what was written is there."""
+        return self._copy(lambda content: bytes(content.written), lambda content: True)
+
+    def power_loss(self, chance: random.Random) -> "SimulatedDisk":
+        """Return the disk as the next boot finds it: of what was not synced, some pages."""
+
+        def survives(content: _Content) -> bytes:
+            kept = bytearray(content.durable)
+            for page in sorted(content.dirty_pages):
+                if chance.random() < 0.5:
+                    start = page * PAGE_BYTES
+                    piece = content.written[start : start + PAGE_BYTES]
+                    kept.extend(bytes(max(0, start - len(kept))))
+                    kept[start : start + len(piece)] = piece
+            return bytes(kept)
+
+        return self._copy(
+            survives, lambda content: content.is_name_durable or chance.random() < 0.5
+        )
+
+    def _copy(
+        self, content_of: Callable[[_Content], bytes], is_there: Callable[[_Content], bool]
+    ) -> "SimulatedDisk":
+        disk = SimulatedDisk()
+        disk._folders = set(self._folders)
+        for path, content in self._files.items():
+            if is_there(content):
+                survivor = content_of(content)
+                disk._files[path] = _Content(bytearray(survivor), survivor, set(), True)
+        return disk
+
+    def paths(self, suffix: str = "") -> list[str]:
+        """Return the sorted paths of all files that end so."""
+        return sorted(path for path in self._files if path.endswith(suffix))
+
+    def content(self, path: str) -> bytearray:
+        """Return the bytes of a file; change them to damage it."""
+        return self._files[path].written
+
+    def flip_bit(self, path: str, offset: int, bit: int = 0) -> None:
+        """Damage one bit."""
+        self._files[path].written[offset] ^= 1 << bit
+
+    # Storage
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        """See `Storage.open`."""
+        if path not in self._files:
+            if not create:
+                raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+            self._check_write(0)
+            self._files[path] = _Content()
+        return SimulatedFile(self, self._files[path])
+
+    def read_file(self, path: str) -> bytes:
+        """See `Storage.read_file`."""
+        if path not in self._files:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+        self.check_read()
+        return bytes(self._files[path].written)
+
+    def replace_file(self, path: str, data: bytes, *, sync: bool = True) -> None:
+        """See `Storage.replace_file`."""
+        self._check_write(len(data))
+        if sync:
+            self.check_sync()
+        before = self._files.get(path)
+        content = _Content(bytearray(data), bytes(data) if sync else b"", set(), sync)
+        if not sync:
+            content.durable = before.durable if before is not None else b""
+            content.dirty_pages = set(range(len(data) // PAGE_BYTES + 1))
+            content.is_name_durable = before is not None and before.is_name_durable
+        self._files[path] = content
+
+    def list(self, path: str) -> list[str]:
+        """See `Storage.list`."""
+        prefix = f"{path}/" if path else ""
+        names = [*self._files, *self._folders]
+        return sorted(
+            {name[len(prefix) :].split("/")[0] for name in names if name.startswith(prefix)}
+        )
+
+    def make_folder(self, path: str) -> None:
+        """See `Storage.make_folder`."""
+        self._folders.add(path)
+
+    def rename(self, old: str, new: str) -> None:
+        """See `Storage.rename`."""
+        for path in list(self._files):
+            if path == old or path.startswith(f"{old}/"):
+                self._files[new + path[len(old) :]] = self._files.pop(path)
+        self._folders = {
+            new + path[len(old) :] if path == old or path.startswith(f"{old}/") else path
+            for path in self._folders
+        }
+
+    def remove(self, path: str) -> None:
+        """See `Storage.remove`."""
+        self._files.pop(path, None)
+
+    def remove_folder(self, path: str) -> None:
+        """See `Storage.remove_folder`."""
+        for name in list(self._files):
+            if name.startswith(f"{path}/"):
+                del self._files[name]
+        self._folders = {
+            name for name in self._folders if name != path and not name.startswith(f"{path}/")
+        }
+
+    def sync_folder(self, path: str) -> None:
+        """See `Storage.sync_folder`."""
+        self.check_sync()
+        for name, content in self._files.items():
+            if name.startswith(f"{path}/"):
+                content.is_name_durable = True
+
+    def submit(
+        self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
+    ) -> None:
+        """See `Storage.submit`; runs at `run_pending`."""
+
+        def run() -> None:
+            try:
+                result = work()
+            except Exception as error:
+                done(None, error)
+            else:
+                done(result, None)
+
+        self.pending.append(run)
+
+    # Faults, as files meet them
+
+    def _check_write(self, size: int) -> None:
+        if self.fail_writes is not None:
+            raise OSError(self.fail_writes, errno.errorcode[self.fail_writes])
+        if self.free_bytes is not None:
+            if size > self.free_bytes:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self.free_bytes -= size
+
+    def write(self, content: _Content, data: bytes, offset: int) -> None:
+        """Write to a file; what fits is written even if it fails."""
+        fits = len(data)
+        error: OSError | None = None
+        if self.free_bytes is not None and len(data) > self.free_bytes:
+            fits = self.free_bytes
+            error = OSError(errno.ENOSPC, "No space left on device")
+        if self.fail_writes is not None:
+            raise OSError(self.fail_writes, errno.errorcode[self.fail_writes])
+        if self.free_bytes is not None:
+            self.free_bytes -= fits
+        content.written.extend(bytes(max(0, offset - len(content.written))))
+        content.written[offset : offset + fits] = data[:fits]
+        if fits:
+            last = (offset + fits - 1) // PAGE_BYTES
+            content.dirty_pages.update(range(offset // PAGE_BYTES, last + 1))
+        if error is not None:
+            raise error
+
+    def check_read(self) -> None:
+        """Raise if reads fail."""
+        if self.fail_reads is not None:
+            raise OSError(self.fail_reads, errno.errorcode[self.fail_reads])
+
+    def check_sync(self) -> None:
+        """Raise if syncs fail."""
+        if self.fail_syncs is not None:
+            raise OSError(self.fail_syncs, errno.errorcode[self.fail_syncs])
+
+
+class SimulatedFile:
+    """An open file of a `SimulatedDisk`."""
+
+    def __init__(self, disk: SimulatedDisk, content: _Content) -> None:
+        self._disk = disk
+        self._content = content
+        self._is_open = True
+
+    def write_at(self, data: bytes, offset: int) -> None:
+        """See `File.write_at`."""
+        assert self._is_open
+        self._disk.write(self._content, data, offset)
+
+    def read_at(self, size: int, offset: int, *, may_block: bool = True) -> bytes:
+        """See `File.read_at`."""
+        assert self._is_open
+        self._disk.check_read()
+        if self._disk.reads_block and not may_block:
+            raise WouldBlockError
+        return bytes(self._content.written[offset : offset + size])
+
+    def size(self) -> int:
+        """See `File.size`."""
+        return len(self._content.written)
+
+    def truncate(self, size: int) -> None:
+        """See `File.truncate`."""
+        assert self._is_open
+        written = self._content.written
+        written.extend(bytes(max(0, size - len(written))))
+        del written[size:]
+        self._content.dirty_pages.add(size // PAGE_BYTES)
+
+    def sync(self) -> None:
+        """See `File.sync`."""
+        assert self._is_open
+        self._disk.check_sync()
+        self._content.durable = bytes(self._content.written)
+        self._content.dirty_pages.clear()
+
+    def close(self) -> None:
+        """See `File.close`."""
+        self._is_open = False
