@@ -46,7 +46,16 @@ class Broker:
             self._request(f"/topic/delete?topic={topic}", method="POST")
 
     def topic_stats(self, topic: str) -> dict[str, Any]:
-        answer = json.loads(self._request(f"/stats?format=json&topic={topic}", method="GET"))
+        """
+        Return what /stats says of one topic.
+
+        Raises:
+            LoadError: the broker did not answer.
+        """
+        try:
+            answer = json.loads(self._request(f"/stats?format=json&topic={topic}", method="GET"))
+        except urllib.error.HTTPError as exc:
+            raise LoadError(f"/stats: {exc}") from exc
         topics: list[dict[str, Any]] = answer["topics"]
         return topics[0]
 

@@ -60,9 +60,9 @@ def consume(job: ConsumeJob, pipe: Pipe) -> Outcome:
     consumers = {consumer.fileno: consumer for consumer in subscribe(Consumer, job)}
     ready = readiness(list(consumers))
     pipe.wait_for_go()
+    started_ns, cpu_started_ns = time.monotonic_ns(), time.process_time_ns()
     for consumer in consumers.values():
         consumer.start()
-    started_ns, cpu_started_ns = time.monotonic_ns(), time.process_time_ns()
     left = dict.fromkeys(job.channels, job.messages)
     while left:
         for fileno, _ in ready():

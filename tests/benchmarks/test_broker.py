@@ -27,3 +27,9 @@ def test_everything_published_is_delivered_to_every_channel(
     assert result.delivered_rate == pytest.approx(2 * result.rate)
     assert result.cpu_us is not None
     assert result.rss_peak_mb is not None
+
+
+def test_backlog_survives_the_kill(broker: OwnBroker) -> None:
+    result = Runner(broker).run(Scenario("small", Kind.BACKLOG, 5_000))
+    assert result.notes["lost"] == 0
+    assert result.start_seconds is not None
