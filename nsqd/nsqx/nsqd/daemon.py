@@ -13,6 +13,7 @@ from types import TracebackType
 
 from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.core.consumer import Place
 from nsqx.nsqd.core.metadata import MetadataError
 from nsqx.nsqd.core.session import SessionSettings
 from nsqx.nsqd.core.topic import Durability, Topic
@@ -38,6 +39,7 @@ __all__ = ["Nsqd"]
 MILLISECOND_NS = 1_000_000
 TICK_S = 0.05
 UPKEEP_S = 1.0
+TOPOLOGY_EXPERIMENT = "topology-aware-consumption"
 
 _log = logs.get_logger()
 
@@ -233,7 +235,13 @@ class Nsqd:
             max_msg_timeout_ns=options.max_msg_timeout,
             max_channel_consumers=options.max_channel_consumers,
             durability=Durability(options.durability),
+            place=self._place(),
         )
+
+    def _place(self) -> Place | None:
+        if TOPOLOGY_EXPERIMENT not in self.options.enable_experiment:
+            return None
+        return Place(self.options.topology_region, self.options.topology_zone)
 
     def _session_settings(self) -> SessionSettings:
         options = self.options

@@ -20,6 +20,8 @@ from nsqx.runtime.durations import SECOND_NS, format_duration
 
 __all__ = ["Selection", "Stats", "backend_depth", "format_latency", "topic_backend_depth"]
 
+_DELIVERY_COUNT_NAMES = ("zone_local_msg_count", "region_local_msg_count", "global_msg_count")
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -104,6 +106,7 @@ class Stats:
             "in_flight_count": len(channel.in_flight),
             "deferred_count": len(channel.deferred),
             "message_count": channel.message_count,
+            **_delivery_counts(channel),
             "requeue_count": channel.requeue_count,
             "timeout_count": channel.timeout_count,
             "client_count": len(channel.consumers),
@@ -312,6 +315,12 @@ def backend_depth(topic: Topic, channel: Channel) -> int:
     """
     in_memory = topic.log.count_in_memory(channel.cursor, topic.passed)
     return max(0, channel.new_depth - in_memory)
+
+
+def _delivery_counts(channel: Channel) -> dict[str, int]:
+    """Return the deliveries by how near the consumer was; NSQ shows those that are not 0."""
+    counts = zip(_DELIVERY_COUNT_NAMES, channel.delivery_counts, strict=True)
+    return {name: count for name, count in counts if count}
 
 
 def format_latency(value_ns: float) -> str:

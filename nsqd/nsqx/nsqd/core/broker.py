@@ -12,7 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from nsqx.nsqd.core.channel import Channel, ChannelSettings
-from nsqx.nsqd.core.consumer import Consumer
+from nsqx.nsqd.core.consumer import Consumer, Place
 from nsqx.nsqd.core.metadata import (
     ChannelEntry,
     TopicEntry,
@@ -59,6 +59,7 @@ class BrokerSettings:
     max_msg_timeout_ns: int = 900 * 10**9
     max_channel_consumers: int = 0
     durability: Durability = Durability.OS
+    place: Place | None = None  # with topology-aware consumption only
 
 
 class BrokerEvents(Protocol):
@@ -110,7 +111,10 @@ class Broker:
         self._random_bits = random_bits
         self._memory = BlockMemory(settings.memory_bytes_max)
         self._channel_settings = ChannelSettings(
-            settings.max_msg_timeout_ns, settings.mem_queue_size, self._random_percent
+            settings.max_msg_timeout_ns,
+            settings.mem_queue_size,
+            self._random_percent,
+            settings.place,
         )
         self._files: dict[str, _Files] = {}
         self._dirty: list[Topic] = []

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from nsqx.nsqd.core.consumer import Consumer
+from nsqx.nsqd.core.consumer import Consumer, Place
 from nsqx.nsqd.core.deferred import Deferred, unpack
 from nsqx.nsqd.core.in_flight import InFlight, NotInFlightError, NotOwnerError
 from nsqx.nsqd.log.block import Block
@@ -66,6 +66,7 @@ class ChannelSettings:
     max_msg_timeout_ns: int
     mem_queue_size: int  # messages an ephemeral channel keeps; beyond, the oldest go
     random_percent: Callable[[], int]  # 0 to 99, for sampling
+    place: Place | None = None  # of the node: near consumers go first; None: all are alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Channel:
         self.deferred = Deferred()
         self.consumers: list[Consumer] = []
         self.message_count = 0
+        self.delivery_counts = [0, 0, 0]  # by the distance of the consumer
         self.requeue_count = 0
         self.timeout_count = 0
         self.on_finished: Callable[[int, int], None] | None = None  # (first, count), for latency
@@ -136,6 +138,9 @@ class Channel:
 
     def enter(self, consumer: Consumer) -> None:
         """A client subscribed."""
+        place = self._settings.place
+        if place is not None:
+            consumer.distance = place.distance(consumer.topology_region, consumer.topology_zone)
         self.in_flight.enter(consumer)
         self.consumers.append(consumer)
 
@@ -301,13 +306,13 @@ class Channel:
             available = self._available(passed)
             if available == 0:
                 return
-            consumer = self._ready.popleft()
+            consumer = self._next_ready()
             room = consumer.room
             if room <= 0:
                 consumer.is_waiting = False
                 continue
             # Fair: nobody gets more than a share while others wait.
-            share = -(-available // (len(self._ready) + 1))
+            share = -(-available // (self._rivals_of(consumer) + 1))
             block = self._source.block(self.cursor)
             if block is None:
                 self._ready.appendleft(consumer)
@@ -319,6 +324,21 @@ class Channel:
                 self._ready.append(consumer)
             else:
                 consumer.is_waiting = False
+
+    def _next_ready(self) -> Consumer:
+        """Take the consumer whose turn it is: the nearest, and of those the longest waiting."""
+        ready = self._ready
+        if self._settings.place is None or len(ready) == 1:
+            return ready.popleft()
+        nearest = min(ready, key=_distance_of)
+        ready.remove(nearest)
+        return nearest
+
+    def _rivals_of(self, consumer: Consumer) -> int:
+        """Return how many others wait that have the same claim."""
+        if self._settings.place is None:
+            return len(self._ready)
+        return sum(other.distance == consumer.distance for other in self._ready)
 
     def _available(self, passed: int) -> int:
         """Step over what is to be skipped; return how many messages follow without a gap."""
@@ -343,6 +363,7 @@ class Channel:
         self.in_flight.deliver(first, count, consumer, now_ns)
         self.cursor = first + count
         consumer.message_count += count
+        self.delivery_counts[consumer.distance] += count
         consumer.sink.send(frames)
 
     def _deliver_sampled(self, consumer: Consumer, block: Block, now_ns: int) -> None:
@@ -356,6 +377,7 @@ class Channel:
         self._id_base = block.id_base
         self.in_flight.deliver(sequence, 1, consumer, now_ns)
         consumer.message_count += 1
+        self.delivery_counts[consumer.distance] += 1
         consumer.sink.send(block.frame(sequence))
 
     def _deliver_waiting(self, now_ns: int) -> None:
@@ -363,7 +385,7 @@ class Channel:
         waiting = self._waiting
         outgoing: dict[Consumer, list[bytes]] = {}
         while waiting and self._ready:
-            consumer = self._ready.popleft()
+            consumer = self._next_ready()
             if consumer.room <= 0:
                 consumer.is_waiting = False
                 continue
@@ -381,6 +403,7 @@ class Channel:
             attempts += 1
             self.in_flight.deliver_again(sequence, attempts, consumer, now_ns)
             consumer.message_count += 1
+            self.delivery_counts[consumer.distance] += 1
             outgoing.setdefault(consumer, []).append(with_attempts(frame, attempts))
             if consumer.room > 0:
                 self._ready.append(consumer)
@@ -518,6 +541,10 @@ class Channel:
     def deferred_messages(self) -> Iterable[tuple[int, int, int]]:
         """Return ``(sequence, due_ns, attempts)`` of what is deferred now; for any thread."""
         return unpack(self.deferred.snapshot())
+
+
+def _distance_of(consumer: Consumer) -> int:
+    return consumer.distance
 
 
 def _save_nowhere(stragglers: dict[int, bytes]) -> None:

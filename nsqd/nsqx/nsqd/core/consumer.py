@@ -1,9 +1,27 @@
 """A client that is subscribed to a channel, as the channel sees it."""
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Consumer", "Sink", "Slice"]
+__all__ = ["ELSEWHERE", "SAME_REGION", "SAME_ZONE", "Consumer", "Place", "Sink", "Slice"]
+
+# How far a consumer is from its node (protocol section 13), nearest first.
+SAME_ZONE, SAME_REGION, ELSEWHERE = range(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a node is. A consumer that tells no place is with the nodes that have none."""
+
+    region: str
+    zone: str
+
+    def distance(self, region: str, zone: str) -> int:
+        """Return how far another place is."""
+        if region != self.region:
+            return ELSEWHERE
+        return SAME_ZONE if zone == self.zone else SAME_REGION
 
 
 class Sink(Protocol):
@@ -36,6 +54,7 @@ class Consumer:
 
     __slots__ = (
         "closing",
+        "distance",
         "finish_count",
         "in_flight",
         "is_waiting",
@@ -66,6 +85,7 @@ class Consumer:
         self.sample_rate = sample_rate  # percent of messages to deliver; 0 delivers all
         self.topology_region = topology_region
         self.topology_zone = topology_zone
+        self.distance = ELSEWHERE  # from the node; given by the channel
         self.slot = 0  # stands for this consumer in the channel's window; given by the channel
         self.ready_count = 0
         self.in_flight = 0
