@@ -38,6 +38,8 @@ class Connection(asyncio.Protocol):
         remote_address = socket_text(transport.get_extra_info("peername"))
         self.session = self._server.make_session(remote_address)
         self._server.connections.add(self)
+        if self._server.is_stopping:  # accepted just before the listener was closed
+            self.transport.abort()
         _log.info("new client(%s)", remote_address)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -81,18 +83,21 @@ class TcpServer:
         self.make_session = make_session
         self.clock = clock
         self.connections: set[Connection] = set()
+        self.is_stopping = False
         self._acceptor: asyncio.AbstractServer | None = None
         self._listener: socket.socket | None = None
 
     async def start(self, listener: socket.socket) -> None:
         """Accept from a bound socket until ``stop`` closes it."""
         self._listener = listener
+        self.is_stopping = False
         self._acceptor = await serve(lambda: Connection(self), listener)
 
     async def stop(self) -> None:
         """Stop accepting and drop all connections; an nsqd notices and comes back."""
         assert self._acceptor is not None
         assert self._listener is not None
+        self.is_stopping = True
         remove_socket_file(self._listener)
         self._acceptor.close()
         for connection in list(self.connections):
