@@ -151,7 +151,7 @@ class OwnBroker(Broker):
 
 def write_certificate(directory: Path) -> tuple[Path, Path]:
     """Make a certificate for 127.0.0.1; return the paths of it and its key."""
-    import trustme
+    import trustme  # of the dev group: only TLS scenarios need it
 
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")

@@ -1,10 +1,12 @@
 """The load generators, as the processes they are, against a scripted broker: counts, no timing."""
 
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from benchmarks.broker import Broker
+from benchmarks.broker import Broker, write_certificate
 from benchmarks.consumer import ConsumeJob, consume
 from benchmarks.latency import LatencyJob, measure_latency
 from benchmarks.link import Target
@@ -42,6 +44,15 @@ def test_publisher_publishes_exactly_what_it_counts(
         outcome = run(publish, publish_job(broker, batch, connections, window))
     assert outcome.messages == len(broker.published) == 1_000
     assert {len(body) for body in broker.published} == {64}
+
+
+def test_generators_speak_tls(tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*write_certificate(tmp_path))
+    with ScriptedBroker(tls=context) as broker:
+        scenario = Scenario("small", Kind.BOTH, 1_000, batch=10, consumers=1, tls=True)
+        result = Runner(Broker("127.0.0.1", broker.port, http=None, process=None)).run(scenario)
+    assert result.messages == len(broker.published) == 1_000
 
 
 def test_publisher_reports_a_refused_message() -> None:

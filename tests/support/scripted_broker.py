@@ -6,6 +6,7 @@ It runs in a thread on a port of the system's choice. What it saw is in ``publis
 """
 
 import socketserver
+import ssl
 import struct
 import threading
 from typing import cast
@@ -13,6 +14,7 @@ from typing import cast
 OK = struct.pack(">ii", 6, 0) + b"OK"
 HEARTBEAT = struct.pack(">ii", 15, 0) + b"_heartbeat_"
 REFUSED = struct.pack(">ii", 4 + 22, 1) + b"E_PUB_FAILED disk full"
+TLS_GRANTED = struct.pack(">ii", 4 + 15, 0) + b'{"tls_v1":true}'
 
 __all__ = ["ScriptedBroker"]
 
@@ -20,8 +22,15 @@ __all__ = ["ScriptedBroker"]
 class ScriptedBroker:
     """Use as a context manager."""
 
-    def __init__(self, *, heartbeats: bool = False, refuse: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        heartbeats: bool = False,
+        refuse: bool = False,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.heartbeats = heartbeats
+        self.tls = tls
         self.refuse = refuse
         self.published: list[bytes] = []
         self.finished: list[bytes] = []
@@ -74,7 +83,17 @@ class _Session(socketserver.StreamRequestHandler):
 
     def do_identify(self) -> None:
         self._read_sized()
+        if self.broker.tls is None:
+            self._answer(OK)
+            return
+        self._answer(TLS_GRANTED)
+        self.request = self.broker.tls.wrap_socket(self.request, server_side=True)
+        self.rfile = self.request.makefile("rb")
         self._answer(OK)
+
+    def finish(self) -> None:
+        super().finish()
+        self.request.close()  # under TLS it is a socket that the server does not know
 
     def do_pub(self, topic: bytes) -> None:
         self._publish([self._read_sized()])
