@@ -9,7 +9,7 @@ random source handed in, in pages, so writes are torn and reordered as real disk
 import errno
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -134,6 +134,11 @@ class SimulatedDisk:
             content.dirty_pages = set(range(len(data) // PAGE_BYTES + 1))
             content.is_name_durable = before is not None and before.is_name_durable
         self._files[path] = content
+
+    def replace_files(self, contents: Mapping[str, bytes]) -> None:
+        """See `Storage.replace_files`."""
+        for path, data in contents.items():
+            self.replace_file(path, data)
 
     def list(self, path: str) -> list[str]:
         """See `Storage.list`."""

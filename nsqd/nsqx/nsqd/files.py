@@ -5,7 +5,7 @@ import errno
 import os
 import shutil
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -44,18 +44,33 @@ class FileStorage:
 
     def replace_file(self, path: str, data: bytes, *, sync: bool = True) -> None:
         """See `Storage.replace_file`."""
+        temporary = self._write_temporary(path, data)
+        if sync:
+            _sync_file(temporary)
+        temporary.replace(self.root / path)
+        if sync:
+            _sync_folder(temporary.parent)
+
+    def replace_files(self, contents: Mapping[str, bytes]) -> None:
+        """See `Storage.replace_files`."""
+        # Writing all before the first sync lets the file system commit them together.
+        temporaries = {path: self._write_temporary(path, data) for path, data in contents.items()}
+        for temporary in temporaries.values():
+            _sync_file(temporary)
+        for path, temporary in temporaries.items():
+            temporary.replace(self.root / path)
+        for folder in {temporary.parent for temporary in temporaries.values()}:
+            _sync_folder(folder)
+
+    def _write_temporary(self, path: str, data: bytes) -> Path:
         target = self.root / path
         temporary = target.with_name(target.name + ".tmp")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
         try:
             _write_all(descriptor, data, 0)
-            if sync:
-                os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        temporary.replace(target)
-        if sync:
-            _sync_folder(target.parent)
+        return temporary
 
     def list(self, path: str) -> list[str]:
         """See `Storage.list`."""
@@ -162,6 +177,14 @@ def _read_all(descriptor: int, size: int, offset: int) -> bytes:
         parts.append(data)
         received += len(data)
     return b"".join(parts)
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -240,12 +240,18 @@ class Broker:
     def save_topic_state(self, topic: Topic) -> None:
         """Keep what can't be told from the log. OSError if the disk refuses."""
         if not topic.is_ephemeral:
-            content = encode_checkpoint({"passed": topic.passed, "emptied": list(topic.emptied)})
-            self._storage.replace_file(f"{self._folder(topic.name)}/{_STATE_NAME}", content)
+            self._storage.replace_file(*self._topic_state(topic))
+
+    def _topic_state(self, topic: Topic) -> tuple[str, bytes]:
+        content = encode_checkpoint({"passed": topic.passed, "emptied": list(topic.emptied)})
+        return f"{self._folder(topic.name)}/{_STATE_NAME}", content
 
     def save_metadata(self) -> None:
         """Write ``nsqd.dat``. OSError if the disk refuses."""
         self._metadata_is_stale = False
+        self._storage.replace_file(METADATA_PATH, self._metadata())
+
+    def _metadata(self) -> bytes:
         entries = [
             TopicEntry(
                 topic.name,
@@ -259,21 +265,32 @@ class Broker:
             for topic in sorted(self.topics.values(), key=_name_of)
             if not topic.is_ephemeral
         ]
-        content = encode_metadata(entries, self.settings.version)
-        self._storage.replace_file(METADATA_PATH, content)
+        return encode_metadata(entries, self.settings.version)
 
     def close(self) -> None:
-        """Write down where everything stands. Nothing is published or delivered any more."""
+        """
+        Write down where everything stands. Nothing is published or delivered any more.
+
+        Raises:
+            OSError: the disk refused; the next start recovers as from a crash.
+        """
         self.flush()
         self.is_closing = True
-        self.save_metadata()
+        durable = [topic for topic in self.topics.values() if not topic.is_ephemeral]
+        contents = {METADATA_PATH: self._metadata()}
         for topic in self.topics.values():
             topic.is_closing = True
-            if isinstance(topic.log, TopicLog):
-                self.save_topic_state(topic)
-                for name, store in self._files[topic.name].stores.items():
-                    store.close(_snapshot(topic, topic.channels[name]))
-                topic.log.close()
+            topic.sync_now()
+        for topic in durable:
+            contents.update([self._topic_state(topic)])
+            for name, store in self._files[topic.name].stores.items():
+                snapshot = _snapshot(topic, topic.channels[name])
+                contents.update([store.last_checkpoint(snapshot)])
+        self._storage.replace_files(contents)
+        for topic in durable:
+            for store in self._files[topic.name].stores.values():
+                store.close()
+            topic.close()
 
     # Topics and channels
 

@@ -183,6 +183,16 @@ class Topic:
         if self._unsynced_messages and not self._is_syncing:
             self._sync()
 
+    def sync_now(self) -> None:
+        """Sync, and wait for it: the broker ends. OSError if the disk refuses."""
+        if isinstance(self.log, TopicLog) and self._unsynced_messages:
+            self._unsynced_messages = 0
+            sync = self.log.begin_sync()
+            try:
+                sync()
+            finally:
+                self.log.end_sync()
+
     def _sync(self) -> None:
         if self._is_syncing or not isinstance(self.log, TopicLog):
             return
@@ -295,6 +305,11 @@ class Topic:
         """A new channel; the first one gets all that waits at the topic."""
         self.channels[channel.name] = channel
         self.resume(now_ns)
+
+    def close(self) -> None:
+        """Seal the log. OSError if the disk refuses."""
+        if isinstance(self.log, TopicLog):
+            self.log.close()
 
     # For channels (see `channel.Source`)
 

@@ -232,11 +232,17 @@ class ChannelStore:
 
         self._storage.submit(write, written)
 
-    def close(self, snapshot: Snapshot) -> None:
-        """Write a last checkpoint, so that the next start reads no journal. OSError possible."""
-        number = self.journal.begin_next()
-        self._storage.replace_file(self._path, snapshot.encode(number))
-        self.journal.remove_before(number)
+    def last_checkpoint(self, snapshot: Snapshot) -> tuple[str, bytes]:
+        """
+        Return path and content of a checkpoint that makes the journal superfluous.
+
+        When the file is in place, `close` removes the journals. OSError if the disk refuses.
+        """
+        return self._path, snapshot.encode(self.journal.begin_next())
+
+    def close(self) -> None:
+        """Remove the journals before the last checkpoint, and close."""
+        self.journal.remove_before(self.journal.number)
         self.journal.close()
 
     def remove(self) -> None:

@@ -6,7 +6,7 @@ forgets what was not synced, tears writes and flips bits. Paths are relative to 
 folder, with ``/`` between parts, and are built from validated names only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 __all__ = ["File", "Storage", "WouldBlockError"]
@@ -67,6 +67,9 @@ class Storage(Protocol):
 
     def replace_file(self, path: str, data: bytes, *, sync: bool = True) -> None:
         """Put ``data`` there atomically: after a crash the file has the old or the new content."""
+
+    def replace_files(self, contents: Mapping[str, bytes]) -> None:
+        """Do the same for many files at once, which costs little more than for one."""
 
     def list(self, path: str) -> list[str]:
         """Return the sorted names in a folder; empty if there is no such folder."""
