@@ -188,6 +188,17 @@ def test_offender_is_left_alone_for_longer_and_longer() -> None:
     assert delays == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
 
 
+def test_refused_registration_counts_as_an_offence() -> None:
+    peer = new_peer({"t": []})
+    delays = []
+    for _ in range(4):
+        peer.connected(0.0)
+        peer.receive_data(INTRODUCTION, 0.0)
+        peer.receive_data(encode_answer(b"E_INVALID REGISTER too many registrations"), 0.0)
+        delays.append(peer.lost(1.0))
+    assert delays == [0.25, 0.5, 1.0, 2.0]
+
+
 def test_delays_begin_anew_when_all_was_confirmed() -> None:
     peer = new_peer({"t": []})
     for _ in range(5):
