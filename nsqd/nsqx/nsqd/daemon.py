@@ -5,12 +5,14 @@ import os
 import random
 import resource
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
+from nsqx.nsqd.auth import AuthServers
 from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.consumer import Place
@@ -22,14 +24,25 @@ from nsqx.nsqd.files import FileStorage
 from nsqx.nsqd.http_api import UNLOGGED_PATHS, HttpApi
 from nsqx.nsqd.latencies import Latencies
 from nsqx.nsqd.lookup_peers import LookupPeers
+from nsqx.nsqd.loop_lag import LoopLag
 from nsqx.nsqd.memory_stats import MemoryStats
 from nsqx.nsqd.options import NsqdOptions
-from nsqx.nsqd.statsd import prefix_of
+from nsqx.nsqd.statsd import StatsdReport, prefix_of
+from nsqx.nsqd.statsd_pusher import StatsdPusher
 from nsqx.nsqd.tcp import TcpServer
+from nsqx.nsqd.tls import server_context
 from nsqx.protocol.command_parser import Limits
 from nsqx.protocol.identify import NegotiationOptions
 from nsqx.runtime import logs
-from nsqx.runtime.addresses import AddressError, bind, parse_address, serve, socket_text
+from nsqx.runtime.addresses import (
+    AddressError,
+    bind,
+    parse_address,
+    parse_tcp_address,
+    serve,
+    socket_text,
+)
+from nsqx.runtime.flags import TlsRequired
 from nsqx.runtime.http import HttpServer
 from nsqx.runtime.startup import StartupError
 from nsqx.runtime.version import VERSION
@@ -50,8 +63,9 @@ class Nsqd:
 
     Attributes:
         broker: the topics; of use to tests.
-        tcp_address, http_address: where it listens, as ``host:port`` or a socket's path.
-        tcp_port, http_port: the ports; -1 for a socket's path, 0 without a listener.
+        tcp_address, http_address, https_address: where it listens, as ``host:port`` or a socket's
+            path.
+        tcp_port, http_port, https_port: the ports; -1 for a socket's path, 0 without a listener.
     """
 
     def __init__(self, options: NsqdOptions) -> None:
@@ -60,12 +74,16 @@ class Nsqd:
         self.peers: LookupPeers
         self.tcp_server: TcpServer
         self.latencies: Latencies
+        self.loop_lag: LoopLag
+        self.storage: FileStorage
         self.memory = MemoryStats()
         self.start_time_s = int(time.time())
         self.started_ns = time.monotonic_ns()
         self.tcp_address = self.http_address = self.https_address = ""
         self.tcp_port = self.http_port = self.https_port = 0
         self._loop: asyncio.AbstractEventLoop
+        self._tls: ssl.SSLContext | None = None
+        self._authenticator: AuthServers | None = None
         self._is_woken = False
         self._running = AsyncExitStack()
 
@@ -78,15 +96,21 @@ class Nsqd:
         Raises:
             StartupError: one sentence that says what is wrong. Nothing is left open.
         """
-        self.options.check()
         self._loop = asyncio.get_running_loop()
         _raise_file_limit()
         async with AsyncExitStack() as stack:
-            listeners = self._bind(stack)
-            folder = DataFolder(Path(self.options.data_path or os.getcwd()))
+            try:
+                self.options.check()
+                self._tls = server_context(self.options)
+                self._authenticator = AuthServers.of(self.options)
+                listeners = self._bind(stack)
+                folder = DataFolder(Path(self.options.data_path or os.getcwd()))
+            except StartupError as error:
+                raise StartupError(f"failed to instantiate nsqd - {error}") from error
             stack.callback(folder.release)
             storage = FileStorage(folder.path, self._loop)
             stack.callback(storage.close)
+            self.storage = storage
             self.broker = Broker(
                 storage,
                 self._broker_settings(),
@@ -125,6 +149,8 @@ class Nsqd:
     def _bind(self, stack: AsyncExitStack) -> dict[str, socket.socket]:
         """Open all sockets before anything else, so that a taken port changes nothing."""
         addresses = {"TCP": self.options.tcp_address, "HTTP": self.options.http_address}
+        if self._tls is not None:
+            addresses["HTTPS"] = self.options.https_address
         listeners: dict[str, socket.socket] = {}
         for kind, text in addresses.items():
             if not text:
@@ -139,6 +165,8 @@ class Nsqd:
         self.tcp_address, self.tcp_port = _name(listeners["TCP"])
         if "HTTP" in listeners:
             self.http_address, self.http_port = _name(listeners["HTTP"])
+        if "HTTPS" in listeners:
+            self.https_address, self.https_port = _name(listeners["HTTPS"])
         return listeners
 
     @property
@@ -176,27 +204,76 @@ class Nsqd:
         self.tcp_server = TcpServer(
             self.broker,
             self._session_settings(),
-            ssl_context=None,
+            ssl_context=self._tls,
             busy_poll_ns=self.options.busy_poll,
         )
-        http_server = HttpServer(
-            HttpApi(self).router(), unlogged=UNLOGGED_PATHS, log=logs.get_logger("HTTP")
-        )
-        self.memory.start()
-        stack.callback(self.memory.stop)
+        self._watch(stack)
         stack.push_async_callback(self.peers.stop)
+        if self._authenticator is not None:
+            stack.push_async_callback(self._authenticator.stop)
+        # Closed in the opposite order: clients first, as in NSQ.
+        await self._serve_http(listeners, stack)
         server = await serve(self.tcp_server.make_connection, listeners["TCP"])
-        stack.callback(self.tcp_server.close_all)
+        stack.callback(self._close_clients)
         stack.callback(server.close)
         _log.info("TCP: listening on %s", self.tcp_address)
-        if "HTTP" in listeners:
-            await http_server.start(listeners["HTTP"])
-            stack.push_async_callback(http_server.stop)
-            _log.info("HTTP: listening on %s", self.http_address)
         self.peers.start(self.options.lookupd_tcp_address)
+        if self.options.statsd_address:
+            statsd = self._statsd()
+            statsd.start()
+            stack.push_async_callback(statsd.stop)
         self._repeat(TICK_S, self._tick, stack)
         self._repeat(UPKEEP_S, self.broker.upkeep, stack)
         self._repeat(self.options.sync_timeout / 1e9, self.broker.sync, stack)
+
+    async def _serve_http(self, listeners: dict[str, socket.socket], stack: AsyncExitStack) -> None:
+        router = HttpApi(self).router()
+        is_plain_refused = self.options.tls_required is TlsRequired.YES
+        contexts = {"HTTP": None, "HTTPS": self._tls}
+        for kind in listeners.keys() & contexts.keys():
+            http_server = HttpServer(
+                router,
+                unlogged=UNLOGGED_PATHS,
+                tls_required_port=self.https_port if kind == "HTTP" and is_plain_refused else None,
+                log=logs.get_logger(kind),
+            )
+            await http_server.start(listeners[kind], contexts[kind])
+            stack.push_async_callback(http_server.stop)
+            _log.info("%s: listening on %s", kind, http_server.address)
+
+    def _close_clients(self) -> None:
+        """Answer what was published, and end all connections."""
+        self.broker.flush()
+        self.tcp_server.close_all()
+
+    def _watch(self, stack: AsyncExitStack) -> None:
+        """Measure this process."""
+        self.memory.start()
+        stack.callback(self.memory.stop)
+        self.loop_lag = LoopLag(self._loop)
+        self.loop_lag.start()
+        stack.callback(self.loop_lag.stop)
+
+    def _statsd(self) -> StatsdPusher:
+        options = self.options
+        report = StatsdReport(
+            self.broker,
+            self.statsd_prefix,
+            exclude_ephemeral=options.statsd_exclude_ephemeral,
+            quantiles=self.latencies.quantiles,
+            window_of=self.latencies.window_of,
+        )
+        try:
+            address = parse_tcp_address(options.statsd_address)
+        except AddressError as error:
+            raise StartupError(f"invalid --statsd-address - {error}") from error
+        return StatsdPusher(
+            report,
+            address,
+            interval_s=options.statsd_interval / 1e9,
+            packet_bytes_max=options.statsd_udp_packet_size,
+            memory=self.memory.read if options.statsd_mem_stats else lambda: None,
+        )
 
     def _close_broker(self) -> None:
         _log.info("NSQ: closing topics")
@@ -264,10 +341,17 @@ class Nsqd:
             max_deflate_level=options.max_deflate_level,
             snappy=options.snappy,
             deflate=options.deflate,
+            tls=self._tls is not None,
+            auth_required=self._authenticator is not None,
             topology_region=options.topology_region,
             topology_zone=options.topology_zone,
         )
-        return SessionSettings(limits, negotiation)
+        return SessionSettings(
+            limits,
+            negotiation,
+            tls_required=options.tls_required is not TlsRequired.NO,
+            authenticator=self._authenticator,
+        )
 
     # As the broker's `BrokerEvents`
 

@@ -24,9 +24,8 @@ class DataFolder:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise StartupError(
-                f"--data-path {path}: {error.strerror}; create the folder or choose another"
-            ) from error
+            reason = (error.strerror or str(error)).lower()
+            raise StartupError(f"failed to lock data-path: open {path}: {reason}") from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._check_writable()
@@ -34,10 +33,11 @@ class DataFolder:
             os.close(self._descriptor)
             if error.errno == errno.EAGAIN:
                 raise StartupError(
-                    f"--data-path {path} is in use by another nsqd; stop it or choose another"
+                    f"failed to lock data-path: {path} is in use by another nsqd; "
+                    "stop it or choose another --data-path"
                 ) from error
             raise StartupError(
-                f"--data-path {path} can not be written: {error.strerror}; "
+                f"failed to write to data-path {path}: {error.strerror}; "
                 "check its owner and mode, or choose another"
             ) from error
 

@@ -8,6 +8,7 @@ connection, with whatever was received behind it.
 import ssl
 from typing import Protocol
 
+from nsqx.nsqd.tls import cipher_name, version_name
 from nsqx.protocol.compression import Compressor, Decompressor
 
 __all__ = ["CompressionLayer", "Layer", "TlsLayer"]
@@ -77,9 +78,10 @@ class TlsLayer:
     def describe(self) -> tuple[str, str, str]:
         """Return version, cipher and the common name of the client's certificate, or ``""``."""
         cipher = self._tls.cipher()
+        suite = cipher_name(self._tls.context, cipher[0]) if cipher else ""
         subject = (self._tls.getpeercert() or {}).get("subject", ())
         names = [value for part in subject for key, value in part if key == "commonName"]  # type: ignore[str-unpack]  # typeshed leaves the shape of a name open
-        return self._tls.version() or "", cipher[0] if cipher else "", names[0] if names else ""
+        return version_name(self._tls.version() or ""), suite, names[0] if names else ""
 
 
 class CompressionLayer:

@@ -225,11 +225,13 @@ class NsqdOptions(DaemonOptions):
 
     def check(self) -> None:
         """
-        Judge what can be judged without the machine.
+        Judge what can be judged without the machine, and draw what conclusions follow.
 
         Raises:
             StartupError: the first thing that is wrong, and what would be right.
         """
+        if self.tls_client_auth_policy and self.tls_required is TlsRequired.NO:
+            self.tls_required = TlsRequired.YES
         checks = [
             (0 <= self.node_id < _NODE_IDS, f"--node-id must be [0,{_NODE_IDS})"),
             (
@@ -238,15 +240,19 @@ class NsqdOptions(DaemonOptions):
             ),
             (
                 self.auth_http_request_method in ("get", "post"),
-                "--auth-http-request-method must be get or post",
+                "--auth-http-request-method must be post or get",
             ),
-            (
-                all(0 < value <= 1 for value in self.e2e_processing_latency_percentile),
-                "invalid E2E processing latency percentile: each must be in (0, 1]",
+            *(
+                (0 < value <= 1, f"invalid E2E processing latency percentile: {value:g}")
+                for value in self.e2e_processing_latency_percentile
             ),
             (
                 self.durability in (Durability.OS.value, Durability.FSYNC.value),
                 f"--durability must be os or fsync, not {self.durability}",
+            ),
+            (
+                self.tls_required is TlsRequired.NO or bool(self.tls_cert and self.tls_key),
+                "cannot require TLS client connections without TLS key and cert",
             ),
             (
                 bool(self.tls_cert) == bool(self.tls_key),

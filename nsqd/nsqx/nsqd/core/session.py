@@ -83,6 +83,7 @@ class Authorization:
 
     identity: str
     identity_url: str
+    permission_count: int
     expires_ns: int
     answer: bytes  # JSON for the client
     is_allowed: Callable[[str, str], bool]  # (topic, channel); publishing has channel ""
@@ -331,10 +332,12 @@ class Session:
         self._is_held = False
         if isinstance(result, FatalProtocolError):
             self._fail(result)
-            return
-        self.authorization = result
-        self._sink.send(encode_response(result.answer))
-        self._release()
+        elif not result.permission_count:
+            self._fail(FatalProtocolError("E_UNAUTHORIZED", "AUTH no authorizations found"))
+        else:
+            self.authorization = result
+            self._sink.send(encode_response(result.answer))
+            self._release()
 
     def _authorize(
         self, word: str, topic: str, channel: str, command: Command, now_ns: int
