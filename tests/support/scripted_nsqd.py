@@ -15,6 +15,7 @@ right or wrong, whole or in pieces::
 
 import asyncio
 import json
+import ssl
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -142,6 +143,14 @@ class Peer(asyncio.Protocol):
     def resume(self) -> None:
         """Go on parsing behind an IDENTIFY."""
         self._put(self._parser.resume())
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        """Upgrade the connection, after an ``identify(tls_v1=True)``, and confirm."""
+        loop = asyncio.get_running_loop()
+        transport = await loop.start_tls(self.transport, self, context, server_side=True)
+        assert transport is not None
+        self.transport = transport
+        self.ok()
 
     async def subscribe(self, **answer: object) -> None:
         """Take IDENTIFY and SUB, and confirm."""

@@ -125,6 +125,9 @@ class Connection(asyncio.Protocol):
 
     async def _start_tls(self) -> None:
         assert self._transport is not None
+        if self._transport.is_closing():
+            # asyncio would start a handshake on it, wait in vain, and leave a transport behind.
+            raise self.reason
         transport = await self._loop.start_tls(
             self._transport,
             self,

@@ -1,0 +1,173 @@
+"""Finding nsqds through lookupds that answer, fail, or say nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from nsqx.client import Consumer
+from nsqx.client.addresses import Address
+from nsqx.client.discovery import Discovery, parse_lookup
+from tests.support.fake_http import FakeHttp, fake_http
+from tests.support.processes import eventually
+from tests.support.scripted_nsqd import ScriptedNsqd
+
+TOPIC = "/lookup?topic=t"
+
+
+def producers(*ports: int) -> dict[str, object]:
+    """Return an answer that names these ports of 127.0.0.1."""
+    entries = [{"broadcast_address": "127.0.0.1", "tcp_port": port} for port in ports]
+    return {"channels": [], "producers": entries}
+
+
+class Findings:
+    """What a discovery has found, one entry for each poll."""
+
+    def __init__(self) -> None:
+        self.polls: asyncio.Queue[tuple[set[int], bool]] = asyncio.Queue()
+
+    def __call__(self, addresses: set[Address], is_complete: bool) -> None:
+        assert all(address.host == "127.0.0.1" for address in addresses)
+        self.polls.put_nowait(({address.port for address in addresses}, is_complete))
+
+
+Start = Callable[..., Discovery]
+
+
+@pytest.fixture
+async def found() -> Findings:
+    return Findings()
+
+
+@pytest.fixture
+async def start(found: Findings) -> AsyncIterator[Start]:
+    discoveries = []
+
+    def start(*lookupds: str, interval: float = 60) -> Discovery:
+        discoveries.append(Discovery(lookupds, "t", found, interval))
+        return discoveries[-1]
+
+    yield start
+    for discovery in discoveries:
+        await discovery.stop()
+
+
+async def test_all_lookupds_are_asked_and_their_answers_united(
+    start: Start, found: Findings
+) -> None:
+    async with (
+        fake_http({TOPIC: producers(1, 2)}) as one,
+        fake_http({TOPIC: producers(2, 3)}) as two,
+    ):
+        start(one.address, two.address)
+        assert await found.polls.get() == ({1, 2, 3}, True)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [(500, "no"), "not JSON", {"producers": 1}, [], {"producers": [{}]}, ConnectionResetError],
+)
+async def test_one_bad_lookupd_does_not_matter(
+    start: Start, found: Findings, failure: object
+) -> None:
+    async with fake_http({TOPIC: producers(1)}) as good, fake_http({TOPIC: failure}) as bad:
+        start(bad.address, good.address, "127.0.0.1:1")
+        assert await found.polls.get() == ({1}, False)
+
+
+async def test_an_unknown_topic_is_no_failure(start: Start, found: Findings) -> None:
+    async with fake_http({TOPIC: (404, {"message": "TOPIC_NOT_FOUND"})}) as lookupd:
+        start(lookupd.address)
+        assert await found.polls.get() == (set(), True)
+
+
+async def test_polls_again_and_again(start: Start, found: Findings) -> None:
+    async with fake_http({TOPIC: producers(1)}) as lookupd:
+        start(lookupd.address, interval=0.01)
+        assert await found.polls.get() == ({1}, True)
+        lookupd.answers[TOPIC] = producers(2)
+        while await found.polls.get() != ({2}, True):
+            pass
+
+
+async def test_hurry_polls_at_once(start: Start, found: Findings) -> None:
+    async with fake_http({TOPIC: producers(1)}) as lookupd:
+        discovery = start(lookupd.address)
+        await found.polls.get()
+        discovery.hurry()
+        assert await found.polls.get() == ({1}, True)
+
+
+def test_the_answer_of_old_lookupds_is_read_too() -> None:
+    answer = b'{"status_code":200,"data":{"producers":[{"broadcast_address":"h","tcp_port":1}]}}'
+    assert parse_lookup(answer) == {Address("h", 1)}
+
+
+# The consumer
+
+
+@pytest.fixture
+async def nsqd() -> AsyncIterator[ScriptedNsqd]:
+    async with ScriptedNsqd() as nsqd:
+        yield nsqd
+
+
+@pytest.fixture
+async def lookupd(nsqd: ScriptedNsqd) -> AsyncIterator[FakeHttp]:
+    async with fake_http({TOPIC: producers(nsqd.port)}) as lookupd:
+        yield lookupd
+
+
+async def test_a_consumer_connects_to_what_is_found(nsqd: ScriptedNsqd, lookupd: FakeHttp) -> None:
+    async with Consumer("t", "c", lookupd=lookupd.address):
+        await (await nsqd.accept()).subscribe()
+
+
+async def test_a_lost_connection_triggers_a_poll(nsqd: ScriptedNsqd, lookupd: FakeHttp) -> None:
+    async with (
+        ScriptedNsqd() as successor,
+        Consumer("t", "c", lookupd=lookupd.address, lookupd_poll_interval=600),
+    ):
+        peer = await nsqd.accept()
+        await peer.subscribe()
+        await peer.ready()
+        lookupd.answers[TOPIC] = producers(successor.port)
+        await nsqd.stop()
+        peer.disconnect()
+        await (await successor.accept()).subscribe()
+
+
+async def test_an_nsqd_that_lookupds_forget_stays_connected(
+    nsqd: ScriptedNsqd, lookupd: FakeHttp
+) -> None:
+    async with (
+        ScriptedNsqd() as successor,
+        Consumer("t", "c", lookupd=lookupd.address, lookupd_poll_interval=0.01) as consumer,
+    ):
+        peer = await nsqd.accept()
+        await peer.subscribe()
+        await peer.ready()
+        lookupd.answers[TOPIC] = producers(successor.port)
+        await (await successor.accept()).subscribe()
+        peer.deliver(b"still here")
+        assert (await anext(consumer)).body == b"still here"
+
+
+async def test_an_nsqd_that_is_gone_and_forgotten_is_not_tried_again(
+    nsqd: ScriptedNsqd, lookupd: FakeHttp
+) -> None:
+    async with Consumer("t", "c", lookupd=lookupd.address, lookupd_poll_interval=0.01):
+        peer = await nsqd.accept()
+        await peer.subscribe()
+        await peer.ready()
+        lookupd.answers[TOPIC] = producers()
+        asked = len(lookupd.requests)
+        peer.disconnect()
+
+        async def polled_thrice() -> bool:
+            return len(lookupd.requests) >= asked + 3
+
+        await eventually(polled_thrice, "three polls")
+        lookupd.answers[TOPIC] = producers(nsqd.port)
+        await (await nsqd.accept()).subscribe()
