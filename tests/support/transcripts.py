@@ -346,11 +346,16 @@ def _unordered_keys(suite: str) -> frozenset[str] | None:
 # --- events on a connection ---
 
 
+# Bytes that are not shown in full: "PUB t\n\x00\x00\x04\x00aaaa...(1035 bytes in all)".
+_CUT_SHORT = re.compile(r"(.*?)(.)\2*\.\.\.\((\d+) bytes in all\)", re.DOTALL)
+
+
 def _send(run: Replay, event: Event) -> None:
     if "send_b64" in event:
         data = base64.b64decode(event["send_b64"])
-    elif (cut := re.fullmatch(r"(.)\1*\.\.\.\((\d+) bytes in all\)", event["send"])) is not None:
-        data = cut[1].encode() * int(cut[2])
+    elif (cut := _CUT_SHORT.fullmatch(event["send"])) is not None:
+        start = _unescape(run.values.fill(cut[1]))
+        data = start.ljust(int(cut[3]), cut[2].encode())
     else:
         data = _unescape(run.values.fill(event["send"]))
     run.connection(event).send(data)
