@@ -68,6 +68,7 @@ async def test_metrics_count_what_there_is_and_what_was_asked(api: Api) -> None:
         "nsqlookupd_tombstones 1",
         'nsqlookupd_lookups_total{result="found"} 1',
         'nsqlookupd_lookups_total{result="not_found"} 1',
+        "nsqlookupd_watches 0",
     }
 
 

@@ -351,6 +351,7 @@ class RegistryMachine(RuleBasedStateMachine):
         self.directory = Directory()
         self.registry = self.directory.registry
         self.model = Model()
+        self.answers_by_index: dict[tuple[str, int], object] = {}
 
     @rule(target=producers, number=st.integers(1, 2))
     def connect(self, number: int) -> Producer:
@@ -433,6 +434,13 @@ class RegistryMachine(RuleBasedStateMachine):
         for topic in TOPICS:
             assert self.directory.lookup(topic) == self.model.lookup(topic, self.directory.now_ns)
             assert self.directory.channels(topic) == self.model.channels(topic)
+
+    @invariant()
+    def answers_with_one_index_are_the_same(self) -> None:
+        for topic in TOPICS:
+            answer = self.model.lookup(topic, self.directory.now_ns)
+            index = self.registry.index_of(topic)
+            assert self.answers_by_index.setdefault((topic, index), answer) == answer
 
     @invariant()
     def answers_about_all_topics_agree(self) -> None:

@@ -96,8 +96,18 @@ class Answers:
             return None
         answer = topic.lookup_answer
         if answer is None or now_ns >= answer.expires_ns:
-            answer = topic.lookup_answer = self._make_lookup(topic, now_ns)
+            former, answer = answer, self._make_lookup(topic, now_ns)
+            if former is not None and former.body != answer.body:
+                self._registry.lookup_changed(topic)
+            topic.lookup_answer = answer
         return answer.body
+
+    def lookup_expires_ns(self, topic_name: str) -> int:
+        """Return when time alone may change the answer that `lookup` gave last."""
+        topic = self._registry.topics.get(topic_name)
+        if topic is None or topic.lookup_answer is None:
+            return NEVER_NS
+        return topic.lookup_answer.expires_ns
 
     def nodes(self, now_ns: int) -> bytes:
         """Return all active producers, tombstoned or not."""

@@ -11,6 +11,7 @@ from nsqx.lookupd.options import LookupdOptions
 from nsqx.lookupd.registry import Limits, Registry
 from nsqx.lookupd.session import Session
 from nsqx.lookupd.tcp import TcpServer
+from nsqx.lookupd.watches import Watches
 from nsqx.protocol import lookup
 from nsqx.runtime import logs
 from nsqx.runtime.addresses import (
@@ -51,11 +52,14 @@ class Lookupd:
             inactive_timeout_ns=options.inactive_producer_timeout,
             tombstone_lifetime_ns=options.tombstone_lifetime,
             limits=Limits(options.max_registrations, options.max_entries),
+            first_index=self.clock(),  # so that a restart is noticed by whoever watches
         )
         self.tcp_address, self.tcp_port = "", 0
         self.http_address, self.http_port = "", 0
         self._tcp = TcpServer(self._make_session, self.clock)
-        api = HttpApi(self.registry, Answers(self.registry), self.clock)
+        answers = Answers(self.registry)
+        self._watches = Watches(self.registry, answers, self.clock, options.max_watches)
+        api = HttpApi(self.registry, answers, self._watches, self.clock)
         self._http = HttpServer(api.router(), log=logs.get_logger("HTTP"))
         self._limits = lookup.Limits(options.max_line_size, options.max_identify_size)
         self._running = AsyncExitStack()
@@ -79,6 +83,7 @@ class Lookupd:
             _log.info("TCP: listening on %s", self.tcp_address)
             await self._http.start(http_listener)
             stack.push_async_callback(self._http.stop)
+            stack.callback(self._watches.close)
             _log.info("HTTP: listening on %s", self.http_address)
             self._running = stack.pop_all()
 

@@ -11,8 +11,10 @@ from aiohttp import web
 
 from nsqx.lookupd.answers import Answers
 from nsqx.lookupd.registry import Registry, RegistryFullError
+from nsqx.lookupd.watches import TooManyWatchesError, Watches
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime import metrics
+from nsqx.runtime.durations import parse_duration
 from nsqx.runtime.http import (
     JSON_TYPE,
     NSQ_HEADERS,
@@ -29,15 +31,22 @@ from nsqx.runtime.version import VERSION
 
 __all__ = ["HttpApi"]
 
+INDEX_HEADER = "X-NSQX-Index"
+WAIT_NS = 30 * 1_000_000_000
+WAIT_NS_MAX = 60 * 1_000_000_000
+
 PROFILES = ("symbol", "profile", "heap", "goroutine", "block", "threadcreate")
 
 
 class HttpApi:
     """The handlers, and how often they were asked."""
 
-    def __init__(self, registry: Registry, answers: Answers, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, registry: Registry, answers: Answers, watches: Watches, clock: Callable[[], int]
+    ) -> None:
         self._registry = registry
         self._answers = answers
+        self._watches = watches
         self._clock = clock
         self._lookups = {"found": 0, "not_found": 0}
 
@@ -50,6 +59,7 @@ class HttpApi:
             ("GET", "/topics", self._topics),
             ("GET", "/channels", self._channels),
             ("GET", "/lookup", self._lookup),
+            ("GET", "/watch", self._watch),
             ("GET", "/nodes", self._nodes),
             ("POST", "/topic/create", self._create_topic),
             ("POST", "/topic/delete", self._delete_topic),
@@ -87,6 +97,26 @@ class HttpApi:
         if body is None:
             raise ApiError(404, "TOPIC_NOT_FOUND")
         return _json(body)
+
+    async def _watch(self, request: Request) -> web.Response:
+        """
+        Answer as /lookup does, as soon as the answer is another one than the caller has.
+
+        ``index`` is the header of the caller's last answer; without it the answer comes at once.
+        """
+        topic = _topic(request)
+        if not is_valid_name(topic):
+            raise ApiError(400, "INVALID_ARG_TOPIC")
+        index, wait_ns = _index(request), _wait_ns(request)
+        if index is not None:
+            try:
+                await self._watches.wait(topic, index, wait_ns)
+            except TooManyWatchesError as exc:
+                raise ApiError(503, "TOO_MANY_WATCHES") from exc
+        body = self._answers.lookup(topic, self._clock())
+        answer = _json(body) if body is not None else json_answer(_UNKNOWN_TOPIC, 404)
+        answer.headers[INDEX_HEADER] = str(self._registry.index_of(topic))
+        return answer
 
     async def _nodes(self, request: Request) -> web.Response:
         return _json(self._answers.nodes(self._clock()))
@@ -170,8 +200,10 @@ class HttpApi:
             "Questions where a topic is, by whether it was known.",
             [Sample(count, {"result": result}) for result, count in self._lookups.items()],
         )
+        yield gauge("nsqlookupd_watches", "Long polls that wait for a change.", self._watches.count)
 
 
+_UNKNOWN_TOPIC = {"message": "TOPIC_NOT_FOUND"}
 _VERSION_LABELS = {"version": VERSION}
 
 
@@ -192,6 +224,24 @@ def _argument(request: Request, name: str) -> str:
 
 def _topic(request: Request) -> str:
     return _argument(request, "topic")
+
+
+def _index(request: Request) -> int | None:
+    text = request.query().get("index", "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise ApiError(400, "INVALID_ARG_INDEX")
+    return int(text)
+
+
+def _wait_ns(request: Request) -> int:
+    text = request.query().get("wait", "")
+    try:
+        wait_ns = parse_duration(text) if text else WAIT_NS
+    except ValueError as exc:
+        raise ApiError(400, "INVALID_ARG_WAIT") from exc
+    return min(max(wait_ns, 0), WAIT_NS_MAX)
 
 
 def _topic_and_channel(request: Request) -> tuple[str, str]:

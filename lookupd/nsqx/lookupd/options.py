@@ -3,7 +3,7 @@
 import socket
 from dataclasses import dataclass
 
-from nsqx.lookupd import registry
+from nsqx.lookupd import registry, watches
 from nsqx.protocol import lookup
 from nsqx.runtime.flags import DURATION, DaemonOptions, flag
 
@@ -48,6 +48,9 @@ class LookupdOptions(DaemonOptions):
     )
     max_entries: int = flag(
         registry.ENTRIES_MAX, group="limits", help="most topics and channels in all"
+    )
+    max_watches: int = flag(
+        watches.WATCHES_MAX, group="limits", help="most long polls (/watch) at a time"
     )
     max_line_size: int = flag(
         lookup.LINE_BYTES_MAX, group="limits", help="most bytes of a command line"

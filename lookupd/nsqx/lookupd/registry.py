@@ -12,9 +12,12 @@ nothing: an inactive producer or an ended tombstone is found when a question is 
 Registering is O(1), whatever the registry holds. A change only drops the answers it makes wrong;
 they are made again by ``answers`` when somebody asks. That is why topics and producers have
 places for finished answers, and why each answer knows when time alone will make it wrong.
+
+Whoever watches a topic is told by its index: a number that is another one whenever the answer to
+its lookup has changed, and never comes back. An unknown topic has index 0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from nsqx.protocol.errors import NsqError
@@ -88,6 +91,7 @@ class Topic:
     # Producers of the topic's entry, and since when each is tombstoned (ns).
     producers: dict[Producer, int | None] = field(default_factory=dict)
     channels: dict[str, dict[Producer, None]] = field(default_factory=dict)
+    index: int = 0  # of what a lookup answers
     lookup_answer: Answer | None = None
     channels_answer: Answer | None = None
 
@@ -101,7 +105,9 @@ class Registry:
         inactive_timeout_ns: int = INACTIVE_PRODUCER_TIMEOUT_NS,
         tombstone_lifetime_ns: int = TOMBSTONE_LIFETIME_NS,
         limits: Limits | None = None,
+        first_index: int = 0,
     ) -> None:
+        """``first_index`` is above all indices that a registry before this one gave out."""
         self.inactive_timeout_ns = inactive_timeout_ns
         self.tombstone_lifetime_ns = tombstone_lifetime_ns
         self.limits = limits or Limits()
@@ -109,6 +115,8 @@ class Registry:
         self.producers: dict[Producer, None] = {}
         self.registrations = 0  # pairs of an entry and a producer
         self.entries = 0  # of topics and channels
+        self.index = first_index  # the last one given out
+        self.on_lookup_changed: Callable[[str], None] = _ignore  # gets the topic's name
         self.topics_answer: Answer | None = None
         self.nodes_answer: Answer | None = None
 
@@ -139,7 +147,7 @@ class Registry:
         if not was_active:
             self.nodes_answer = None
             for name in producer.topics:
-                self.topics[name].lookup_answer = None
+                self.lookup_changed(self.topics[name])
 
     # Registrations
 
@@ -257,6 +265,11 @@ class Registry:
         since_ns = topic.producers[producer]
         return NEVER_NS if since_ns is None else since_ns + self.tombstone_lifetime_ns
 
+    def index_of(self, topic_name: str) -> int:
+        """Return the index of a topic's lookup, 0 if it is unknown."""
+        topic = self.topics.get(topic_name)
+        return topic.index if topic is not None and topic.known else 0
+
     def known_topics(self) -> Iterator[Topic]:
         """Yield the topics that have an entry of their own."""
         return (topic for topic in self.topics.values() if topic.known)
@@ -274,7 +287,7 @@ class Registry:
             topic = self.topics[topic_name] = Topic(topic_name)
         if new_topic:
             topic.known = True
-            topic.lookup_answer = None
+            self.lookup_changed(topic)
             self.topics_answer = None
         if new_channel and channel is not None:
             topic.channels[channel] = {}
@@ -284,7 +297,7 @@ class Registry:
 
     def _forget_topic(self, topic: Topic) -> None:
         topic.known = False
-        topic.lookup_answer = None
+        self.lookup_changed(topic)
         self.topics_answer = None
         self.entries -= 1
         self._release(topic)
@@ -346,11 +359,22 @@ class Registry:
         producer.registrations += change
         self.registrations += change
 
-    def _producers_changed(self, topic: Topic, producer: Producer) -> None:
+    def lookup_changed(self, topic: Topic) -> None:
+        """A lookup of the topic answers something else now; also called when time did it."""
         topic.lookup_answer = None
+        self.index += 1
+        topic.index = self.index
+        self.on_lookup_changed(topic.name)
+
+    def _producers_changed(self, topic: Topic, producer: Producer) -> None:
+        self.lookup_changed(topic)
         producer.node_answer = None
         self.nodes_answer = None
 
     def _channels_changed(self, topic: Topic) -> None:
-        topic.lookup_answer = None
+        self.lookup_changed(topic)
         topic.channels_answer = None
+
+
+def _ignore(topic_name: str) -> None:
+    """Nobody watches."""
