@@ -24,8 +24,10 @@ OUTPUT_BYTES_MAX = 1024 * 1024
 TLS_HANDSHAKE_NS = 5 * 10**9
 CLOSE_NS = 5 * 10**9  # how long a closing connection may take to accept what is left
 
-# With more reads than this in one turn of the loop, it need not poll to find more.
-BUSY_POLL_READS_MAX = 2
+# With more active connections than this, the loop need not poll to find something to do.
+BUSY_POLL_CONNECTIONS_MAX = 2
+BUSY_POLL_COUNT_NS = 1_000_000  # how long a connection counts as active
+BUSY_POLL_PAUSE_NS = 5_000_000  # until it is looked at anew whether polling pays
 
 _log = logs.get_logger("TCP")
 
@@ -48,8 +50,11 @@ class TcpServer:
         self._loop = asyncio.get_running_loop()
         self._busy_poll_ns = busy_poll_ns
         self._polling_since_ns = 0
-        self._reads = 0  # since the last look
-        self._is_polling = False
+        self._counting_since_ns = 0
+        self._no_polling_until_ns = 0
+        self.has_traffic = False  # since `_poll` looked last
+        self.active: set[Connection] = set()  # those that sent something of late
+        self.is_polling = False
 
     def make_connection(self) -> "Connection":
         """Return the protocol of a new connection."""
@@ -66,7 +71,7 @@ class TcpServer:
         for connection in list(self.connections):
             connection.close()
 
-    def saw_traffic(self) -> None:
+    def poll_on(self) -> None:
         """
         Go on polling for a moment before the loop sleeps.
 
@@ -74,24 +79,29 @@ class TcpServer:
         the kernel and being woken takes longer than serving it. With more than a few such
         producers there is always one whose request has arrived, and polling only costs.
         """
-        self._reads += 1
-        if not self._is_polling and self._busy_poll_ns:
-            self._is_polling = True
-            self._polling_since_ns = time.perf_counter_ns()
+        now_ns = time.perf_counter_ns()
+        if self._busy_poll_ns and now_ns >= self._no_polling_until_ns:
+            self.is_polling = True
+            self._polling_since_ns = self._counting_since_ns = now_ns
+            self.active.clear()
             self._loop.call_soon(self._poll)
 
     def _poll(self) -> None:
-        reads, self._reads = self._reads, 0
         now_ns = time.perf_counter_ns()
-        if reads > BUSY_POLL_READS_MAX:
-            self._is_polling = False
+        if len(self.active) > BUSY_POLL_CONNECTIONS_MAX:
+            self._no_polling_until_ns = now_ns + BUSY_POLL_PAUSE_NS
+            self.is_polling = False
             return
-        if reads:
+        if self.has_traffic:
+            self.has_traffic = False
             self._polling_since_ns = now_ns
+            if now_ns - self._counting_since_ns > BUSY_POLL_COUNT_NS:
+                self._counting_since_ns = now_ns
+                self.active.clear()
         if now_ns - self._polling_since_ns < self._busy_poll_ns:
             self._loop.call_soon(self._poll)
         else:
-            self._is_polling = False
+            self.is_polling = False
 
 
 class Connection(asyncio.Protocol):
@@ -134,7 +144,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Execute all that is in this read as one batch."""
-        self._server.saw_traffic()
+        server = self._server
+        server.active.add(self)
+        server.has_traffic = True
+        if not server.is_polling:
+            server.poll_on()
         if not self._layers and self._handshake is None:
             self.session.receive(data, time.time_ns())
         else:
@@ -169,8 +183,9 @@ class Connection(asyncio.Protocol):
 
     def send(self, data: bytes | bytearray) -> None:
         """See `Sink.send`."""
-        for layer in reversed(self._layers):
-            data = layer.send(data)
+        if self._layers:
+            for layer in reversed(self._layers):
+                data = layer.send(data)
         self._transport.write(data)
 
     def close(self) -> None:

@@ -5,6 +5,9 @@ Theory of operation. `receive` executes every command of a read as one batch; de
 batch made possible go out once, at its end. Publishes are answered when their topic has committed
 them, so commands whose answer must come after that wait in `_held` until all are answered. Under
 the class ``os`` the topic is committed at once instead of waiting.
+
+While commands wait, for that or for an auth server, the connection is not read. When the client
+has ended its direction the connection ends behind the last answer.
 """
 
 from collections import deque
@@ -51,8 +54,6 @@ from nsqx.protocol.messages import message_id
 __all__ = ["Authenticator", "Authorization", "Session", "SessionSettings", "SessionSink"]
 
 MILLISECOND_NS = 1_000_000
-# Commands that wait for the answers to publishes; beyond this the connection is not read.
-HELD_MAX = 10_000
 
 
 class SessionSink(Protocol):
@@ -75,6 +76,9 @@ class SessionSink(Protocol):
 
     def pause_reading(self, is_paused: bool) -> None:
         """Read no more, or go on."""
+
+    def unsent_bytes(self) -> int:
+        """Return how much the client has yet to take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,8 @@ class Session:
         self.topology_region = self.topology_zone = ""
         self.connected_ns = broker.clock()
         self.identified = Identified.without(settings.negotiation)
+        # The first IDENTIFY decides on heartbeats and deliveries, a later one does not.
+        self._first_identified = self.identified
         self.authorization: Authorization | None = None
         self.auth_secret: bytes | None = None
         self.is_tls = False
@@ -134,13 +140,15 @@ class Session:
         self.topic: Topic | None = None
         self.channel: Channel | None = None
         self.consumer: Consumer | None = None
-        self.publish_counts: dict[str, int] = {}
         self.is_closed = False
 
         self._sink = sink
         self._parser = CommandParser(settings.limits, tls_required=settings.tls_required)
         self._identified_once = False
         self._is_writable = True
+        self._unsent_bytes = 0  # while it is not writable, when they last became fewer
+        self._unsent_since_ns = 0
+        self._is_at_eof = False
         self._held: deque[Command] = deque()
         self._is_held = False  # waiting for the auth server or an upgrade
         self._outstanding = 0  # publishes that are not answered yet, all at one topic
@@ -148,18 +156,17 @@ class Session:
         self._acknowledges = {
             command: partial(self._acknowledge, command) for command in ("PUB", "MPUB", "DPUB")
         }
-        self._acknowledge_pub = self._acknowledges["PUB"]
+        self._acknowledge_one = self._acknowledge_pub  # bound once
+        self._send = sink.send
+        self._publish_counts: dict[str, int] = {}
+        self._published = 0  # to the present topic, not counted there yet
         self._heard_ns = self.connected_ns
-        self._next_heartbeat_ns = self.connected_ns + self._heartbeat_ns
+        self._next_heartbeat_ns = self.connected_ns + _heartbeat_ns(self.identified)
 
     @property
     def state(self) -> State:
         """Return where the connection is; the value is that of ``/stats``."""
         return self._parser.state
-
-    @property
-    def _heartbeat_ns(self) -> int:
-        return (self.identified.heartbeat_interval_ms or 0) * MILLISECOND_NS
 
     # Connection
 
@@ -169,15 +176,28 @@ class Session:
         if not commands:
             return
         self._heard_ns = now_ns
-        # The read of a publisher that waits for each answer: nothing else to look after.
-        if len(commands) == 1 and type(commands[0]) is Publish and not self._held:
-            self._publish(commands[0], now_ns)
+        if (
+            len(commands) == 1
+            and type(commands[0]) is Publish
+            and not self._held
+            and not self._is_held
+        ):
+            self._publish_alone(commands[0], now_ns)
             return
         self._run(commands, now_ns)
 
     def receive_eof(self) -> None:
-        """Nothing more will come."""
+        """Nothing more will come; the connection ends when all that came is answered."""
         self._run(self._parser.receive_eof(), self.broker.clock())
+        self._is_at_eof = True
+        if self._outstanding and self._publish_topic is not None:
+            self._publish_topic.commit(self.broker.clock())
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        is_waiting = self._held or self._is_held or self._outstanding
+        if self._is_at_eof and not is_waiting and not self.is_closed:
+            self._close()
 
     def closed(self) -> None:
         """The connection is gone."""
@@ -191,22 +211,41 @@ class Session:
     def set_writable(self, is_writable: bool) -> None:
         """The connection's buffer is full, or has room again."""
         self._is_writable = is_writable
+        now_ns = self.broker.clock()
+        if not is_writable:
+            self._unsent_bytes, self._unsent_since_ns = self._sink.unsent_bytes(), now_ns
+        self._heard_ns = now_ns  # what it said meanwhile was not read
         if self.consumer is not None and self.channel is not None:
             self.consumer.writable = is_writable
             if is_writable:
                 self.channel.refresh(self.consumer)
-                self.channel.dispatch(self.broker.clock())
+                self.channel.dispatch(now_ns)
 
     def tick(self, now_ns: int) -> None:
-        """Send a heartbeat if one is due; end a connection that has been silent too long."""
-        interval_ns = self._heartbeat_ns
-        if not interval_ns or self.is_closed:
+        """Send a heartbeat if one is due; end a connection that is silent or stuck too long."""
+        if self.is_closed:
             return
-        if now_ns - self._heard_ns >= 2 * interval_ns:
-            self._sink.close()
-        elif now_ns >= self._next_heartbeat_ns:
-            self._next_heartbeat_ns += interval_ns
-            self._sink.send(HEARTBEAT_FRAME)
+        deadline_ns = _heartbeat_ns(self.identified)
+        if deadline_ns and self._is_dead(now_ns, deadline_ns):
+            self._close()
+            return
+        interval_ns = _heartbeat_ns(self._first_identified)
+        if interval_ns and now_ns >= self._next_heartbeat_ns:
+            # In step with the connection's start, but never two at once after a pause.
+            missed = (now_ns - self._next_heartbeat_ns) // interval_ns
+            self._next_heartbeat_ns += (missed + 1) * interval_ns
+            if self._is_writable:
+                self._sink.send(HEARTBEAT_FRAME)
+
+    def _is_dead(self, now_ns: int, interval_ns: int) -> bool:
+        """Return whether the client is silent, or takes nothing of what it is sent (section 7)."""
+        if self._is_writable:
+            is_read = not self._held and not self._is_held
+            return is_read and now_ns - self._heard_ns >= 2 * interval_ns
+        unsent_bytes = self._sink.unsent_bytes()
+        if unsent_bytes < self._unsent_bytes:
+            self._unsent_bytes, self._unsent_since_ns = unsent_bytes, now_ns
+        return now_ns - self._unsent_since_ns >= interval_ns
 
     # Commands
 
@@ -232,15 +271,19 @@ class Session:
             return False
         topic = self._publish_topic
         assert topic is not None
-        if isinstance(command, Publish | MultiPublish) and command.topic == topic.name:
+        if (
+            isinstance(command, Publish | MultiPublish)
+            and command.topic == topic.name
+            and self.settings.authenticator is None  # who could refuse it at once
+        ):
             return False
         if topic.durability is not Durability.FSYNC:
             topic.commit(self.broker.clock())
         return self._outstanding > 0
 
     def _hold(self, commands: list[Command]) -> None:
-        self._held.extend(commands)
-        if len(self._held) > HELD_MAX:
+        if commands:
+            self._held.extend(commands)
             self._sink.pause_reading(True)
 
     def _release(self) -> None:
@@ -249,7 +292,9 @@ class Session:
             commands = list(self._held)
             self._held.clear()
             self._sink.pause_reading(False)
-            self._run(commands, self.broker.clock())
+            self._heard_ns = self.broker.clock()
+            self._run(commands, self._heard_ns)
+        self._end_if_done()
 
     def _fail(self, error: ProtocolError) -> None:
         self._sink.send(encode_error(error.line))
@@ -285,7 +330,8 @@ class Session:
         self.identified = identified
         if not self._identified_once:
             self._identified_once = True
-            self._next_heartbeat_ns = now_ns + self._heartbeat_ns
+            self._first_identified = identified
+            self._next_heartbeat_ns = now_ns + _heartbeat_ns(identified)
         self._parser.heartbeats_enabled = identified.heartbeat_interval_ms is not None
         self._sink.send(encode_response(identified.answer))
         if identified.tls and not self.is_tls:
@@ -303,6 +349,10 @@ class Session:
         self._is_held = False
         self._start_compression()
         self._release()
+
+    def tls_failed(self, reason: str) -> None:
+        """The TLS handshake failed; the connection ends."""
+        self._fail(FatalProtocolError("E_IDENTIFY_FAILED", f"IDENTIFY failed {reason}"))
 
     def _start_compression(self) -> None:
         if self.identified.snappy:
@@ -354,6 +404,7 @@ class Session:
             assert self.auth_secret is not None
             self._is_held = True
             self._held.appendleft(command)
+            self._sink.pause_reading(True)
             authenticator.authenticate(self.auth_secret, self, self._authorized_again)
             return False
         if not authorization.is_allowed(topic, channel):
@@ -374,6 +425,27 @@ class Session:
 
     # Publishing
 
+    def _publish_alone(self, command: Publish, now_ns: int) -> None:
+        """
+        Execute the read of a publisher that waits for each answer: nothing else to look after.
+
+        What `_publish` does, for the topic published to before: 0.3 us instead of 0.8.
+        """
+        topic = self._publish_topic
+        if (
+            topic is None
+            or command.defer_ms is not None
+            or topic.name != command.topic
+            or topic.is_closing
+            or self.settings.authenticator is not None
+        ):
+            self._publish(command, now_ns)
+            return
+        self._published += 1
+        self._outstanding += 1
+        if topic.publish_one(command.body, self._acknowledge_one):
+            self.broker.mark(topic)
+
     def _publish(self, command: Publish, now_ns: int) -> None:
         word = "PUB" if command.defer_ms is None else "DPUB"
         if self.settings.authenticator is not None and not self._authorize(
@@ -383,7 +455,7 @@ class Session:
         topic = self._topic_to_publish(command.topic, word)
         if topic is None:
             return
-        self._count(topic.name, 1)
+        self._published += 1
         self._outstanding += 1
         if command.defer_ms:
             due_ns = now_ns + command.defer_ms * MILLISECOND_NS
@@ -404,7 +476,7 @@ class Session:
         if topic is None:
             return
         self._outstanding += 1
-        self._count(topic.name, len(command.bodies))
+        self._published += len(command.bodies)
         if topic.publish(command.bodies, 0, self._acknowledges["MPUB"], now_ns):
             self.broker.mark(topic)
 
@@ -413,6 +485,7 @@ class Session:
         if topic is None or topic.name != name or topic.is_closing:
             if self._outstanding and topic is not None:
                 topic.commit(self.broker.clock())
+            self._publish_counts = self.publish_counts
             try:
                 topic = self._publish_topic = self.broker.get_topic(name)
             except OSError as error:
@@ -421,8 +494,23 @@ class Session:
                 return None
         return topic
 
-    def _count(self, topic: str, messages: int) -> None:
-        self.publish_counts[topic] = self.publish_counts.get(topic, 0) + messages
+    @property
+    def publish_counts(self) -> dict[str, int]:
+        """Return how many messages the client has published to each topic."""
+        if self._published:
+            assert self._publish_topic is not None
+            name = self._publish_topic.name
+            self._publish_counts[name] = self._publish_counts.get(name, 0) + self._published
+            self._published = 0
+        return self._publish_counts
+
+    def _acknowledge_pub(self, error: PublishError | None) -> None:
+        """Do what `_acknowledge` does for PUB; the fast way when all is well."""
+        if error is None and not self._held and not self.is_closed:
+            self._outstanding -= 1
+            self._send(OK_FRAME)
+        else:
+            self._acknowledge("PUB", error)
 
     def _acknowledge(self, word: str, error: PublishError | None) -> None:
         self._outstanding -= 1
@@ -432,7 +520,7 @@ class Session:
             self._fail(FatalProtocolError(f"E_{word}_FAILED", f"{word} failed {error}"))
             return
         self._sink.send(OK_FRAME)
-        if self._held and not self._outstanding:
+        if not self._outstanding and (self._held or self._is_at_eof):
             self._release()
 
     # Consuming
@@ -457,8 +545,8 @@ class Session:
             return
         consumer = Consumer(
             self._sink,
-            self.identified.msg_timeout_ms * MILLISECOND_NS,
-            sample_rate=self.identified.sample_rate,
+            self._first_identified.msg_timeout_ms * MILLISECOND_NS,
+            sample_rate=self._first_identified.sample_rate,
             topology_region=self.topology_region,
             topology_zone=self.topology_zone,
         )
@@ -524,6 +612,11 @@ class Session:
         consumer.ready_count = 0
         consumer.closing = True
         self._sink.send(CLOSE_WAIT_FRAME)
+
+
+def _heartbeat_ns(identified: Identified) -> int:
+    """Return the interval, 0 for none."""
+    return (identified.heartbeat_interval_ms or 0) * MILLISECOND_NS
 
 
 def _number_of(raw_id: bytes) -> int | None:
