@@ -5,11 +5,9 @@ Handlers check arguments in NSQ's order, then ask or change the broker. What is 
 NSQ's is in `http_history`; publishing, ``/config`` and ``/debug`` have modules of their own.
 """
 
-import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -22,8 +20,10 @@ from nsqx.nsqd.http_arguments import (
     valid_topic_name,
 )
 from nsqx.nsqd.http_debug import DebugEndpoints
+from nsqx.nsqd.http_metrics import MetricsEndpoint
 from nsqx.nsqd.http_publish import PublishEndpoints
 from nsqx.nsqd.stats import Selection, Stats
+from nsqx.nsqd.steps import in_steps
 from nsqx.runtime.config_endpoint import ConfigEndpoint, parse_addresses
 from nsqx.runtime.http import (
     JSON_TYPE,
@@ -46,11 +46,6 @@ __all__ = ["UNLOGGED_PATHS", "HttpApi"]
 
 # As in NSQ: a line for each published message would be the log's main content.
 UNLOGGED_PATHS = frozenset({"/pub", "/mpub"})
-
-# How long /stats and /metrics may hold the event loop before others get their turn.
-STEP_NS = 5_000_000
-
-Piece = TypeVar("Piece")
 
 
 class HttpApi:
@@ -82,6 +77,7 @@ class HttpApi:
             router.add(method, path, handler)
         PublishEndpoints(self._nsqd).add_to(router)
         DebugEndpoints(self._nsqd).add_to(router)
+        MetricsEndpoint(self._nsqd).add_to(router)
         self._config().add_to(router)
         return router
 
@@ -207,17 +203,3 @@ class HttpApi:
         _, channel = existing_channel(self._nsqd.broker, request)
         self._nsqd.broker.pause_channel(channel, False)
         return empty()
-
-
-async def in_steps(
-    pieces: Iterable[Piece], clock: Callable[[], int] = time.perf_counter_ns
-) -> list[Piece]:
-    """Collect pieces, letting others run every few milliseconds."""
-    collected: list[Piece] = []
-    step_end_ns = clock() + STEP_NS
-    for piece in pieces:
-        collected.append(piece)
-        if clock() > step_end_ns:
-            await asyncio.sleep(0)
-            step_end_ns = clock() + STEP_NS
-    return collected

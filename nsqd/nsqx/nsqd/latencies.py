@@ -16,7 +16,7 @@ from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.log.storage import Storage
 from nsqx.nsqd.log.topic_log import TopicLog
 
-__all__ = ["Latencies"]
+__all__ = ["Latencies", "accepted_ns"]
 
 # Runs of finished messages whose time is looked up on disk; the oldest are forgotten.
 PENDING_MAX = 10_000
@@ -84,7 +84,7 @@ class Latencies:
         self._pending.clear()
 
         def read() -> list[int]:
-            return [_time_of(log, first) for log, _, first, _, _ in runs]
+            return [accepted_ns(log, first) for log, _, first, _, _ in runs]
 
         def found(times_ns: list[int] | None, error: BaseException | None) -> None:
             self._is_looking_up = False
@@ -100,7 +100,7 @@ class Latencies:
         self._storage.submit(read, found)
 
 
-def _time_of(log: TopicLog, sequence: int) -> int:
+def accepted_ns(log: TopicLog, sequence: int) -> int:
     """
     Return when a message was accepted; 0 if that can't be told any more.
 

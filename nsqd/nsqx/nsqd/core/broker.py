@@ -13,6 +13,7 @@ from typing import Protocol
 
 from nsqx.nsqd.core.channel import Channel, ChannelSettings
 from nsqx.nsqd.core.consumer import Consumer, Place
+from nsqx.nsqd.core.durations import Durations
 from nsqx.nsqd.core.metadata import (
     ChannelEntry,
     TopicEntry,
@@ -103,6 +104,7 @@ class Broker:
         self.topics: dict[str, Topic] = {}
         self.write_error: OSError | None = None  # of the last write; None when it succeeded
         self.damages: list[Damage] = []
+        self.commit_times = Durations()  # of all topics
         self.is_closing = False
 
         self._storage = storage
@@ -334,6 +336,7 @@ class Broker:
         )
         topic.sync_every = self.settings.sync_every
         topic.on_error = self._wrote
+        topic.commit_times = self.commit_times
         if isinstance(log, TopicLog):
             self._watch(topic, log)
         self.topics[name] = topic

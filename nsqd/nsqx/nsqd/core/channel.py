@@ -26,7 +26,7 @@ from nsqx.nsqd.core.in_flight import InFlight, NotInFlightError, NotOwnerError
 from nsqx.nsqd.log.block import Block
 from nsqx.nsqd.log.journal import Journal
 from nsqx.nsqd.log.ranges import Ranges
-from nsqx.protocol.messages import id_of, with_attempts
+from nsqx.protocol.messages import id_of, timestamp_of, with_attempts
 from nsqx.protocol.names import is_ephemeral
 
 __all__ = ["Channel", "ChannelSettings", "MessageState", "Source"]
@@ -133,6 +133,11 @@ class Channel:
         if self._held:
             lowest = min(lowest, min(self._held) << _HELD_BITS)
         return lowest
+
+    @property
+    def oldest_straggler_ns(self) -> int | None:
+        """Return when the oldest straggler was accepted, or None. Costs a look at each."""
+        return min(map(timestamp_of, self._stragglers.values()), default=None)
 
     # Consumers
 
@@ -492,21 +497,48 @@ class Channel:
         for consumer in self.consumers:
             self.refresh(consumer)
 
+    def straggler_of(self, message_id: int) -> int | None:
+        """Return the straggler that has this id, or None; the log knows all other messages."""
+        return self._straggler_ids.get(message_id)
+
+    def straggler(self, sequence: int) -> bytes | None:
+        """Return the frame of a straggler, or None if the message is none."""
+        return self._stragglers.get(sequence)
+
     def state_of(self, sequence: int) -> MessageState:
-        """Return what became of a message. Costs a search of what is waiting and deferred."""
+        """Return what became of a message. May search all that waits or is deferred."""
+        return self.search_state(sequence)()
+
+    def search_state(self, sequence: int) -> Callable[[], MessageState]:
+        """
+        Return what finds out what became of a message up to now; it may run in any thread.
+
+        Mostly the answer is known at once. Where a search is needed it costs tens of nanoseconds
+        for each message that waits to be delivered again or is deferred.
+        """
         consumer = self.in_flight.consumer_of(sequence)
         if consumer is not None:
             attempts = self.in_flight.attempts_of(sequence)
-            return MessageState("in_flight", attempts, consumer=consumer)
-        for packed in self._waiting:
-            if packed >> _ATTEMPTS_BITS == sequence:
-                return MessageState("waiting", packed & _ATTEMPTS_MASK)
-        for deferred, due_ns, attempts in self.deferred:
-            if deferred == sequence:
-                return MessageState("deferred", attempts, due_ns)
-        if sequence in self._source.skips and sequence >= self.cursor:
-            return MessageState("skipped", 0)
-        return MessageState("waiting" if sequence >= self.cursor else "finished", 0)
+            state = MessageState("in_flight", attempts, consumer=consumer)
+        elif sequence >= self.cursor and sequence in self._source.skips:
+            state = MessageState("skipped", 0)
+        else:
+            state = MessageState("waiting" if sequence >= self.cursor else "finished", 0)
+        is_held = sequence >> _HELD_BITS in self._held or sequence in self._stragglers
+        if consumer is not None or not is_held:
+            return lambda: state
+        waiting, deferred = list(self._waiting), self.deferred.snapshot()
+
+        def search() -> MessageState:
+            for packed in waiting:
+                if packed >> _ATTEMPTS_BITS == sequence:
+                    return MessageState("waiting", packed & _ATTEMPTS_MASK)
+            for held, due_ns, attempts in unpack(deferred):
+                if held == sequence:
+                    return MessageState("deferred", attempts, due_ns)
+            return state
+
+        return search
 
     # Recovery and checkpoints
 

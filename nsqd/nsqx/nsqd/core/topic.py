@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.core.durations import Durations
 from nsqx.nsqd.log.block import Block
 from nsqx.nsqd.log.memory_log import MemoryLog
 from nsqx.nsqd.log.ranges import Ranges
@@ -54,6 +55,7 @@ class _Batch:
     first: int
     due_ns: int
     acknowledges: list[Acknowledge]
+    began_ns: int = 0
 
 
 class Topic:
@@ -85,6 +87,7 @@ class Topic:
         self.message_bytes = 0
         self.sync_every = 0  # messages; 0: no syncs but those of the class fsync
         self.on_error: Callable[[OSError | None], None] = _ignore  # of the last write
+        self.commit_times = Durations()  # from `commit` to the answer to its producers
 
         self._storage = storage
         self._clock = clock
@@ -158,11 +161,12 @@ class Topic:
             self.on_error(None)
             self.message_count += len(bodies)
             self.message_bytes += written - HEADER_BYTES * len(bodies)
-        batch = _Batch(self.log.end, first, due_ns, acknowledges)
+        batch = _Batch(self.log.end, first, due_ns, acknowledges, now_ns)
         if self.durability is Durability.FSYNC:
             self._unsynced.append(batch)
             self._sync()
             return
+        self.commit_times.add(self._clock() - now_ns)
         for acknowledge in acknowledges:
             acknowledge(None)
         self._pass_on(batch, now_ns)
@@ -211,6 +215,7 @@ class Topic:
             else:
                 now_ns = self._clock()
                 for batch in batches:
+                    self.commit_times.add(now_ns - batch.began_ns)
                     for acknowledge in batch.acknowledges:
                         acknowledge(None)
                     self._pass_on(batch, now_ns)

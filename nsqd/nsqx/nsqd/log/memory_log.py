@@ -1,8 +1,10 @@
 """The log of an ephemeral topic: like `TopicLog`, in memory only, gone with the process."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 
 from nsqx.nsqd.log.block import Block
+from nsqx.nsqd.log.page import Page
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.protocol.messages import encode_messages
 
@@ -71,6 +73,21 @@ class MemoryLog:
     def id_base_at(self, sequence: int) -> int:
         """Return what to add to the number of a message to get its id."""
         return self._id_base
+
+    def first_at_or_after(self, timestamp_ns: int) -> int:
+        """Return the first message accepted at or after a time, or ``end``."""
+        for block in self._blocks:
+            if block.timestamp(block.end - 1) >= timestamp_ns:
+                sequences = range(block.first, block.end)
+                return block.first + bisect_left(sequences, timestamp_ns, key=block.timestamp)
+        return self.end
+
+    def reader(self, first: int, limit: int, bytes_max: int) -> Callable[[], Page]:
+        """Return what reads messages from ``first`` on, up to now; see `TopicLog.reader`."""
+        page = Page(first)
+        for block in self._blocks:
+            page.take(block, self.end, limit, bytes_max)
+        return lambda: page
 
     def deferred_batches(self, start: int) -> Iterator[tuple[int, int, int]]:
         """Yield ``(first, end, due_ns)`` of what was published deferred from ``start`` on."""

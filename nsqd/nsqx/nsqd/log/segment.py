@@ -187,7 +187,7 @@ class Segment:
 
     def commits(self, *, start: int = RECORD_BYTES) -> Iterator[tuple[int, Commit | None]]:
         """Yield each record's position in the index and the record; None if it is damaged."""
-        with self._reading(index_path(self.folder, self.first), self._index) as index:
+        with self._reading(index_path(self.folder, self.first)) as index:
             position = start
             while position < self.index_size:
                 size = min(_INDEX_CHUNK_RECORDS * RECORD_BYTES, self.index_size - position)
@@ -207,9 +207,12 @@ class Segment:
             WouldBlockError: see `File.read_at`.
             OSError: the disk failed.
         """
+        # What may block runs in another thread, and there the segment's own files can be closed at
+        # any moment, and their descriptors be those of other files.
+        shared_index, shared_data = (None, None) if may_block else (self._index, self._data)
         with (
-            self._reading(index_path(self.folder, self.first), self._index) as index,
-            self._reading(data_path(self.folder, self.first), self._data) as data,
+            self._reading(index_path(self.folder, self.first), shared_index) as index,
+            self._reading(data_path(self.folder, self.first), shared_data) as data,
         ):
             position = self._find(index, sequence, may_block)
             commits = self._batches(index, position, sequence, bytes_wanted, may_block)
@@ -219,19 +222,34 @@ class Segment:
 
     def time_of(self, sequence: int) -> int:
         """Return when a message was accepted, in nanoseconds, or 0 if its record is damaged."""
-        with self._reading(index_path(self.folder, self.first), self._index) as index:
+        with self._reading(index_path(self.folder, self.first)) as index:
             commit = self._record(index, self._find(index, sequence, True), True)
         return commit.timestamp_ns if commit is not None else 0
 
     def first_at_or_after(self, timestamp_ns: int) -> int:
-        """Return the first message accepted at or after a time, or ``end``."""
-        for _, commit in self.commits():
-            if commit is not None and commit.messages and commit.timestamp_ns >= timestamp_ns:
-                return commit.first
-        return self.end
+        """
+        Return the first message accepted at or after a time, or ``end``.
+
+        If the clock was set back meanwhile it may be a later one that was.
+        """
+        count = self.index_size // RECORD_BYTES
+        low, high = 1, count
+        with self._reading(index_path(self.folder, self.first)) as index:
+            while low < high:
+                middle = probe = (low + high) // 2
+                commit = self._record(index, probe * RECORD_BYTES, True)
+                while commit is None and probe + 1 < high:  # damaged: its neighbour will do
+                    probe += 1
+                    commit = self._record(index, probe * RECORD_BYTES, True)
+                if commit is not None and commit.timestamp_ns < timestamp_ns:
+                    low = probe + 1
+                else:
+                    high = middle
+            found = self._record(index, low * RECORD_BYTES, True) if low < count else None
+        return found.first if found is not None and found.messages else self.end
 
     @contextlib.contextmanager
-    def _reading(self, path: str, file: File | None) -> Iterator[File]:
+    def _reading(self, path: str, file: File | None = None) -> Iterator[File]:
         if file is not None:
             yield file
             return

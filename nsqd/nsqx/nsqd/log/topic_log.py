@@ -18,9 +18,11 @@ import errno
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from nsqx.nsqd.log.block import Block, BlockCache, BlockMemory
+from nsqx.nsqd.log.page import Page, read_page
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.records import Header, crc32c
 from nsqx.nsqd.log.recovery import recover_segments
@@ -351,6 +353,14 @@ class TopicLog:
             if segment.last_ns >= timestamp_ns and segment.first < segment.end:
                 return segment.first_at_or_after(timestamp_ns)
         return self.end
+
+    def reader(self, first: int, limit: int, bytes_max: int) -> "Callable[[], Page]":
+        """
+        Return what reads messages from ``first`` on, up to now; for another thread, as it blocks.
+
+        What is damaged, or let go meanwhile, is left out. Nothing is noted and nothing is kept.
+        """
+        return partial(read_page, list(self._segments), first, self.end, limit, bytes_max)
 
     def deferred_batches(self, start: int) -> Iterator[tuple[int, int, int]]:
         """Yield ``(first, end, due_ns)`` of what was published deferred from ``start`` on."""
