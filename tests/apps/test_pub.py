@@ -11,7 +11,7 @@ from tests.support.processes import Cluster, Nsqd, eventually, free_port
 
 async def message_count(node: Nsqd, topic: str) -> int:
     stats = await node.get_json(f"/stats?format=json&topic={topic}")
-    return sum(each["message_count"] for each in stats["topics"])
+    return sum(each["message_count"] for each in stats["topics"] or ())
 
 
 async def test_each_line_of_stdin_is_a_message(cluster: Cluster) -> None:

@@ -167,9 +167,16 @@ class Printer:
     async def _print(self, topic: str, messages: list[Message]) -> None:
         wanted = messages if self._left is None else messages[: self._left]
         data = b"".join(self._format(topic, message) for message in wanted)
-        await in_thread(partial(_write_all, self._descriptor, data))
-        for message in wanted:
-            message.finish()
+        writing = asyncio.ensure_future(in_thread(partial(_write_all, self._descriptor, data)))
+        try:
+            await asyncio.wait((writing,))
+        finally:
+            # When a signal ends us in the middle of it: what is out should not come again.
+            await asyncio.wait((writing,), timeout=DRAIN_SECONDS)
+            if writing.done() and writing.exception() is None:
+                for message in wanted:
+                    message.finish()
+        writing.result()
         if self._left is not None:
             self._left -= len(wanted)
             if self._left == 0:
