@@ -5,7 +5,9 @@ import socket
 import zlib
 from dataclasses import dataclass
 
+from nsqx.nsqd.advertise import parse_advertised
 from nsqx.nsqd.core.topic import Durability
+from nsqx.protocol.lookup import ADVERTISED_MAX
 from nsqx.runtime.addresses import AddressError, parse_tcp_address
 from nsqx.runtime.flags import (
     DURATION,
@@ -69,6 +71,11 @@ class NsqdOptions(DaemonOptions):
     broadcast_http_port: int = flag(
         0, group="network", help="HTTP port told to every nsqlookupd; 0 for the real one"
     )
+    advertise: list[str] = flag(
+        [],
+        group="network",
+        help="`NETWORK=HOST[:TCP[:HTTP]]`: what nsqlookupd tells those in that network (several)",
+    )
     lookupd_tcp_address: list[str] = flag(
         [],
         config_key="nsqlookupd_tcp_addresses",
@@ -112,7 +119,7 @@ class NsqdOptions(DaemonOptions):
         help="what OK means: os (survives a crash of nsqd) or fsync (survives a loss of power)",
     )
     memory_limit: int = flag(
-        16777216, group="disk", help="bytes of recent messages kept in memory, all topics together"
+        8388608, group="disk", help="bytes of recent messages kept in memory, all topics together"
     )
     retain_time: int = flag(
         "0s", kind=DURATION, group="disk", help="how long finished messages stay for replay"
@@ -266,8 +273,18 @@ class NsqdOptions(DaemonOptions):
         for is_right, message in checks:
             if not is_right:
                 raise StartupError(message)
+        self._check_advertised()
         for address in self.lookupd_tcp_address:
             try:
                 parse_tcp_address(address)
             except AddressError as error:
                 raise StartupError(f"invalid --lookupd-tcp-address - {error}") from error
+
+    def _check_advertised(self) -> None:
+        if len(self.advertise) > ADVERTISED_MAX:
+            raise StartupError(f"more than {ADVERTISED_MAX} times --advertise")
+        for text in self.advertise:
+            try:
+                parse_advertised(text, tcp_port=1, http_port=1)
+            except ValueError as error:
+                raise StartupError(f"invalid --advertise - {error}") from error

@@ -21,13 +21,14 @@ from nsqx.nsqd.core.metadata import (
     encode_metadata,
 )
 from nsqx.nsqd.core.topic import Durability, Topic
+from nsqx.nsqd.core.topic_settings import TopicSettings
 from nsqx.nsqd.log.block import BlockMemory
 from nsqx.nsqd.log.channel_store import ChannelStore, Snapshot
 from nsqx.nsqd.log.journal import decode_checkpoint, encode_checkpoint
 from nsqx.nsqd.log.memory_log import MemoryLog
 from nsqx.nsqd.log.segment import Damage
 from nsqx.nsqd.log.storage import Storage
-from nsqx.nsqd.log.topic_log import LogEvents, TopicLog
+from nsqx.nsqd.log.topic_log import LogEvents, Retention, TopicLog
 from nsqx.protocol.names import is_ephemeral, is_valid_name
 
 __all__ = ["Broker", "BrokerEvents", "BrokerSettings", "ChannelNotFoundError", "TopicNotFoundError"]
@@ -55,11 +56,13 @@ class BrokerSettings:
     version: str
     mem_queue_size: int = 10_000
     segment_bytes_max: int = 100 * 1024 * 1024
-    memory_bytes_max: int = 16 * 1024 * 1024  # of messages kept in memory, all topics together
+    memory_bytes_max: int = 8 * 1024 * 1024  # of messages kept in memory, all topics together
     sync_every: int = 2500
     max_msg_timeout_ns: int = 900 * 10**9
     max_channel_consumers: int = 0
     durability: Durability = Durability.OS
+    retain_time_ns: int = 0
+    retain_bytes: int = 0
     place: Place | None = None  # with topology-aware consumption only
 
 
@@ -86,6 +89,7 @@ class _Files:
     """What belongs to a topic besides its log."""
 
     stores: dict[str, ChannelStore] = field(default_factory=dict)
+    settings: TopicSettings = field(default_factory=TopicSettings)
 
 
 class Broker:
@@ -233,6 +237,7 @@ class Broker:
         if state is None:
             self._events.warn(f"topic {topic.name}: its state file is damaged and was not used")
             state = {"passed": 0, "emptied": []}
+        self._apply(topic, TopicSettings.from_fields(state.get("settings") or {}))
         for start, end in state["emptied"]:
             topic.emptied.add(start, end)
             topic.skips.add(start, end)
