@@ -312,6 +312,8 @@ class Nsqd:
             max_msg_timeout_ns=options.max_msg_timeout,
             max_channel_consumers=options.max_channel_consumers,
             durability=Durability(options.durability),
+            retain_time_ns=options.retain_time,
+            retain_bytes=options.retain_bytes,
             place=self._place(),
         )
 

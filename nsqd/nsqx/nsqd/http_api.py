@@ -15,11 +15,11 @@ from nsqx.nsqd.http_arguments import (
     boolean,
     existing_channel,
     existing_topic,
-    topic_and_channel_names,
     topic_name,
     valid_topic_name,
 )
 from nsqx.nsqd.http_debug import DebugEndpoints
+from nsqx.nsqd.http_history import HistoryEndpoints
 from nsqx.nsqd.http_metrics import MetricsEndpoint
 from nsqx.nsqd.http_publish import PublishEndpoints
 from nsqx.nsqd.stats import Selection, Stats
@@ -68,7 +68,6 @@ class HttpApi:
             ("POST", "/topic/empty", self._empty_topic),
             ("POST", "/topic/pause", self._pause_topic),
             ("POST", "/topic/unpause", self._unpause_topic),
-            ("POST", "/channel/create", self._create_channel),
             ("POST", "/channel/delete", self._delete_channel),
             ("POST", "/channel/empty", self._empty_channel),
             ("POST", "/channel/pause", self._pause_channel),
@@ -78,6 +77,7 @@ class HttpApi:
         PublishEndpoints(self._nsqd).add_to(router)
         DebugEndpoints(self._nsqd).add_to(router)
         MetricsEndpoint(self._nsqd).add_to(router)
+        HistoryEndpoints(self._nsqd).add_to(router)
         self._config().add_to(router)
         return router
 
@@ -179,12 +179,6 @@ class HttpApi:
         return empty()
 
     # Channels
-
-    async def _create_channel(self, request: Request) -> Answer:
-        broker = self._nsqd.broker
-        topic, channel = topic_and_channel_names(request)
-        broker.get_channel(existing_topic(broker, topic), channel)
-        return empty()
 
     async def _delete_channel(self, request: Request) -> Answer:
         self._nsqd.broker.delete_channel(*existing_channel(self._nsqd.broker, request))

@@ -250,7 +250,13 @@ class Broker:
             self._storage.replace_file(*self._topic_state(topic))
 
     def _topic_state(self, topic: Topic) -> tuple[str, bytes]:
-        content = encode_checkpoint({"passed": topic.passed, "emptied": list(topic.emptied)})
+        content = encode_checkpoint(
+            {
+                "passed": topic.passed,
+                "emptied": list(topic.emptied),
+                "settings": self._files[topic.name].settings.to_fields(),
+            }
+        )
         return f"{self._folder(topic.name)}/{_STATE_NAME}", content
 
     def save_metadata(self) -> None:
@@ -346,6 +352,7 @@ class Broker:
             self._watch(topic, log)
         self.topics[name] = topic
         self._files[name] = _Files()
+        self._apply(topic, TopicSettings())
         if not self._is_loading:
             self._metadata_changed(topic.is_ephemeral)
             self._events.topic_created(topic)
@@ -460,6 +467,40 @@ class Broker:
         """Drop what waits in a channel, is in flight or deferred."""
         channel.empty()
         self._flush_journal(topic, channel.name)
+
+    def settings_of(self, topic: Topic) -> TopicSettings:
+        """Return what was set for a topic."""
+        return self._files[topic.name].settings
+
+    def configure(self, topic: Topic, settings: TopicSettings) -> None:
+        """
+        Set what holds for a topic from now on, and after a restart.
+
+        Raises:
+            OSError: the disk refused; nothing has changed.
+        """
+        assert not topic.is_ephemeral
+        before = self._files[topic.name].settings
+        self._files[topic.name].settings = settings
+        try:
+            self.save_topic_state(topic)
+        except OSError:
+            self._files[topic.name].settings = before
+            raise
+        topic.commit(self.clock())  # what is gathered was published under the old ones
+        self._apply(topic, settings)
+
+    def _apply(self, topic: Topic, settings: TopicSettings) -> None:
+        self._files[topic.name].settings = settings
+        if not isinstance(topic.log, TopicLog):
+            return
+        node = self.settings
+        time_ns, size = settings.retain_time_ns, settings.retain_bytes
+        topic.log.retention = Retention(
+            node.retain_time_ns if time_ns is None else time_ns,
+            node.retain_bytes if size is None else size,
+        )
+        topic.durability = settings.durability or node.durability
 
     def seek(self, topic: Topic, channel: Channel, sequence: int) -> None:
         """Go on at a message of the log: deliver it and what follows, again or at last."""

@@ -243,7 +243,8 @@ class Topic:
     # Passing on
 
     def _pass_on(self, batch: _Batch, now_ns: int) -> None:
-        self._durable_end = batch.end
+        # Not back: a class changed from fsync to os lets newer batches overtake.
+        self._durable_end = max(self._durable_end, batch.end)
         if batch.due_ns:
             self.skips.add(batch.first, batch.end)
         if self.is_paused or self.is_held or not self.channels:

@@ -1,0 +1,77 @@
+"""
+A place in a topic's log, as people and programs name it over HTTP.
+
+    start               the oldest message that is kept
+    end                 behind the newest
+    seq:1234            a message by its number in the log
+    id:00c0ffee00c0ffee  a message by its id
+    time:2026-11-24T06:18:18Z   the first message accepted at or after a time (RFC 3339)
+    time:1795500047.5   the same, seconds since 1970
+    time:-10m           the same, that long ago (a Go duration)
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+
+from nsqx.runtime.durations import SECOND_NS, parse_duration
+
+__all__ = ["Kind", "LogPosition"]
+
+_SECONDS = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,9}))?")
+_ID = re.compile(r"[0-9a-f]{16}")
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+class Kind(Enum):
+    """How a place is named; the values are what stands before the colon."""
+
+    START = "start"
+    END = "end"
+    SEQUENCE = "seq"
+    ID = "id"
+    TIME = "time"
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """``value`` is a sequence number, an id or nanoseconds since 1970, by ``kind``."""
+
+    kind: Kind
+    value: int = 0
+
+    @classmethod
+    def parse(cls, text: str, now_ns: int) -> "LogPosition":
+        """
+        Read the text of a parameter.
+
+        Raises:
+            ValueError: it names no place.
+        """
+        word, colon, rest = text.partition(":")
+        kind = Kind(word)
+        if (kind in (Kind.START, Kind.END)) == bool(colon):
+            raise ValueError(text)
+        match kind:
+            case Kind.SEQUENCE if _NUMBER.fullmatch(rest):
+                return cls(kind, int(rest))
+            case Kind.ID if _ID.fullmatch(rest):
+                return cls(kind, int(rest, 16))
+            case Kind.TIME:
+                return cls(kind, _time_ns(rest, now_ns))
+            case Kind.START | Kind.END:
+                return cls(kind)
+        raise ValueError(text)
+
+
+def _time_ns(text: str, now_ns: int) -> int:
+    if text.startswith("-"):
+        return now_ns + parse_duration(text)
+    if (match := _SECONDS.fullmatch(text)) is not None:
+        return int(match[1]) * SECOND_NS + int((match[2] or "0").ljust(9, "0"))
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(text)
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86400 + since.seconds) * SECOND_NS + since.microseconds * 1000
