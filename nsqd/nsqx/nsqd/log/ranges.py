@@ -20,7 +20,9 @@ class Ranges:
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
         self._starts = array("Q")
         self._ends = array("Q")
-        self._before = array("Q")  # how many numbers the ranges before each one hold
+        # How many numbers the ranges before each one hold: of the first ranges only, as far as
+        # somebody asked. A loop over all that follow for each addition took 0.1 s at 100,000.
+        self._before = array("Q")
         for start, end in ranges:
             self.add(start, end)
 
@@ -46,11 +48,7 @@ class Ranges:
             end = max(end, self._ends[high - 1])
         self._starts[low:high] = array("Q", (start,))
         self._ends[low:high] = array("Q", (end,))
-        del self._before[low:]
-        for index in range(low, len(self._starts)):
-            last = index - 1
-            held = self._before[last] + self._ends[last] - self._starts[last] if index else 0
-            self._before.append(held)
+        del self._before[low + 1 :]
 
     def range_at_or_after(self, number: int) -> tuple[int, int] | None:
         """Return the first range that ends beyond ``number``: the one it is in, or the next."""
@@ -66,7 +64,8 @@ class Ranges:
         index = bisect_right(self._ends, number)
         del self._starts[:index], self._ends[:index], self._before[:index]
         if self._starts and self._starts[0] < number:
-            self._before[0] += number - self._starts[0]
+            if self._before:
+                self._before[0] += number - self._starts[0]
             self._starts[0] = number
 
     def gaps(self, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -81,7 +80,17 @@ class Ranges:
             yield start, end
 
     def _count_below(self, number: int) -> int:
-        index = bisect_right(self._starts, number) - 1
-        if index < 0:
-            return self._before[0] if self._before else 0
+        index = max(0, bisect_right(self._starts, number) - 1)
+        if index >= len(self._before):
+            self._count_ranges(index)
+        if not self._starts or number <= self._starts[index]:
+            return self._before[index] if self._before else 0
         return self._before[index] + min(number, self._ends[index]) - self._starts[index]
+
+    def _count_ranges(self, index: int) -> None:
+        """Bring `_before` up to the range ``index``."""
+        before = self._before
+        if not before and self._starts:
+            before.append(0)
+        for last in range(len(before) - 1, min(index, len(self._starts) - 1)):
+            before.append(before[last] + self._ends[last] - self._starts[last])
