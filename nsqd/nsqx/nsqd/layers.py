@@ -6,6 +6,8 @@ connection, with whatever was received behind it.
 """
 
 import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from nsqx.nsqd.tls import cipher_name, version_name
@@ -19,16 +21,24 @@ _READ_BYTES = 256 * 1024
 class Layer(Protocol):
     """One transformation of both directions."""
 
-    def receive(self, data: bytes) -> list[bytes]:
+    @property
+    def is_ended(self) -> bool:
+        """Whether the peer has said that nothing more will come."""
+
+    def receive(self, data: bytes) -> Iterable[bytes]:
         """
-        Return what the peer sent, in pieces.
+        Return what the peer sent, in pieces; take one when the one before has been dealt with.
 
         Raises:
-            ValueError, OSError: the peer broke the layer's rules; the connection is of no use.
+            CompressionError, OSError: the peer broke the layer's rules; the connection is of no
+                use.
         """
 
     def send(self, data: bytes | bytearray) -> bytes:
         """Return the bytes that carry ``data``."""
+
+    def end(self) -> bytes:
+        """Return the bytes that tell the peer that nothing more will come."""
 
 
 class TlsLayer:
@@ -39,6 +49,7 @@ class TlsLayer:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self.is_established = False
+        self.is_ended = False
 
     def handshake(self, data: bytes) -> bytes:
         """
@@ -66,6 +77,7 @@ class TlsLayer:
         try:
             while piece := self._tls.read(_READ_BYTES):
                 pieces.append(piece)
+            self.is_ended = True
         except ssl.SSLWantReadError:
             pass
         return pieces
@@ -73,6 +85,12 @@ class TlsLayer:
     def send(self, data: bytes | bytearray) -> bytes:
         """See `Layer.send`."""
         self._tls.write(data)
+        return self._outgoing.read()
+
+    def end(self) -> bytes:
+        """See `Layer.end`."""
+        with suppress(ssl.SSLError):  # it would wait for the peer's answer
+            self._tls.unwrap()
         return self._outgoing.read()
 
     def describe(self) -> tuple[str, str, str]:
@@ -91,13 +109,21 @@ class CompressionLayer:
         self._compressor = compressor
         self._decompressor = decompressor
 
-    def receive(self, data: bytes) -> list[bytes]:
+    @property
+    def is_ended(self) -> bool:
+        """See `Layer.is_ended`."""
+        return self._decompressor.ended
+
+    def receive(self, data: bytes) -> Iterator[bytes]:
         """See `Layer.receive`."""
-        pieces = [self._decompressor.decompress(data)]
+        yield self._decompressor.decompress(data)
         while self._decompressor.pending:
-            pieces.append(self._decompressor.decompress(b""))
-        return pieces
+            yield self._decompressor.decompress(b"")
 
     def send(self, data: bytes | bytearray) -> bytes:
         """See `Layer.send`."""
         return self._compressor.compress(bytes(data))
+
+    def end(self) -> bytes:
+        """See `Layer.end`: connections of NSQ end without it."""
+        return b""

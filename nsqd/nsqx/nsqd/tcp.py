@@ -3,6 +3,8 @@
 import asyncio
 import ssl
 import time
+from collections import deque
+from collections.abc import Iterator
 from typing import cast
 
 from nsqx.nsqd.core.broker import Broker
@@ -14,6 +16,7 @@ from nsqx.protocol.compression import (
     SnappyCompressor,
     SnappyDecompressor,
 )
+from nsqx.protocol.errors import CompressionError
 from nsqx.runtime import logs
 from nsqx.runtime.addresses import socket_text
 
@@ -111,7 +114,11 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._layers: list[Layer] = []  # nearest to the socket first
         self._handshake: TlsLayer | None = None
+        self._backlog: deque[Iterator[bytes]] = deque()  # what the layers have yet to hand up
+        self._is_at_eof = False
         self._deadline_ns = 0  # of a handshake or of closing; 0: none
+        self._is_full = False  # the socket takes no more
+        self._is_held = False  # the session has enough to do
         self._transport: asyncio.Transport
         self.session: Session
 
@@ -137,7 +144,12 @@ class Connection(asyncio.Protocol):
         """Look after deadlines."""
         if not self._deadline_ns:
             self.session.tick(now_ns)
-        elif now_ns >= self._deadline_ns:
+        elif now_ns < self._deadline_ns:
+            pass
+        elif self._handshake is not None and not self._transport.is_closing():
+            self._handshake = None
+            self.session.tls_failed("TLS handshake timed out")
+        else:
             self._transport.abort()
 
     # Data
@@ -151,33 +163,51 @@ class Connection(asyncio.Protocol):
             server.poll_on()
         if not self._layers and self._handshake is None:
             self.session.receive(data, time.time_ns())
+        elif self._handshake is not None:
+            self._shake_hands(data)
         else:
-            self._receive_layered(data)
+            self._backlog.append(self._pieces(data, 0))
+            self._feed()
 
     def eof_received(self) -> bool:
-        """The client ended its direction; the transport closes after this."""
-        self.session.receive_eof()
-        return False
-
-    def _receive_layered(self, data: bytes) -> None:
-        try:
-            if self._handshake is not None:
-                self._shake_hands(data)
-                return
-            self._through_layers(data, 0)
-        except (ValueError, OSError) as error:
-            _log.info("client(%s) broke off - %s", self.session.remote_address, error)
+        """The client ended its direction; the session closes when it has answered everything."""
+        if self._handshake is not None:
             self._transport.abort()
+        else:
+            self._is_at_eof = True
+            self._feed()
+        return True
 
-    def _through_layers(self, data: bytes, depth: int) -> None:
-        """Hand data up, layer by layer, piece by piece; a piece may add a layer above."""
-        if self._transport.is_closing():
-            return
+    def _pieces(self, data: bytes, depth: int) -> Iterator[bytes]:
+        """
+        Yield what becomes of data on its way up, from a layer on.
+
+        Piece by piece, since a few bytes may become very many; and a piece may add a layer, which
+        the next one has to pass.
+        """
         if depth == len(self._layers):
-            self.session.receive(data, time.time_ns())
+            yield data
             return
         for piece in self._layers[depth].receive(data):
-            self._through_layers(piece, depth + 1)
+            yield from self._pieces(piece, depth + 1)
+
+    def _feed(self) -> None:
+        """Hand up what has come, as long as the session takes it."""
+        try:
+            while self._backlog and not self._is_held and not self._transport.is_closing():
+                piece = next(self._backlog[0], None)
+                if piece is None:
+                    self._backlog.popleft()
+                else:
+                    self.session.receive(piece, time.time_ns())
+        except (OSError, CompressionError) as error:
+            _log.info("client(%s) broke off - %s", self.session.remote_address, error)
+            self._transport.abort()
+            return
+        if self._backlog or self._transport.is_closing():
+            return
+        if self._is_at_eof or any(layer.is_ended for layer in self._layers):
+            self.session.receive_eof()
 
     # As a sink
 
@@ -192,6 +222,8 @@ class Connection(asyncio.Protocol):
         """See `Sink.close`."""
         if not self._transport.is_closing():
             self._deadline_ns = self._server.broker.clock() + CLOSE_NS
+            if self._layers:
+                self._transport.write(self._layers[0].end())
             self._transport.close()
 
     def start_tls(self, received: bytes) -> None:
@@ -200,24 +232,28 @@ class Connection(asyncio.Protocol):
         self._handshake = TlsLayer(self._server.ssl_context)
         self._deadline_ns = self._server.broker.clock() + TLS_HANDSHAKE_NS
         if received:
-            self._receive_layered(received)
+            self._shake_hands(received)
 
     def _shake_hands(self, data: bytes) -> None:
         layer = self._handshake
         assert layer is not None
         try:
             answer = layer.handshake(data)
-        except OSError:
+        except OSError as error:
+            self._handshake = None
             self._transport.write(layer.failure())
-            raise
+            _log.info("client(%s) TLS handshake failed - %s", self.session.remote_address, error)
+            self.session.tls_failed(f"TLS handshake failed: {error.args[-1]}")
+            return
         self._transport.write(answer)
         if not layer.is_established:
             return
         self._handshake = None
         self._deadline_ns = 0
         self._layers.append(layer)
+        self._backlog.append(self._pieces(b"", 0))  # what came with the end of the handshake
         self.session.tls_established(*layer.describe())
-        self._through_layers(b"", 0)  # what came along with the end of the handshake
+        self._feed()
 
     def start_snappy(self, received: bytes) -> None:
         """See `SessionSink.start_snappy`."""
@@ -229,27 +265,43 @@ class Connection(asyncio.Protocol):
 
     def _compress(self, layer: CompressionLayer, received: bytes) -> None:
         self._layers.append(layer)
-        if received:  # after the session has answered
-            depth = len(self._layers) - 1
-            asyncio.get_running_loop().call_soon(self._through_layers, received, depth)
+        if received:
+            # Before what is still to come out of the layers below, and after the session's answer.
+            self._backlog.appendleft(self._pieces(received, len(self._layers) - 1))
+            self._feed_soon()
+
+    def _feed_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._feed)
 
     def pause_reading(self, is_paused: bool) -> None:
         """See `SessionSink.pause_reading`."""
-        if self._transport.is_closing():
-            return
-        if is_paused:
-            self._transport.pause_reading()
-        else:
-            self._transport.resume_reading()
+        self._is_held = is_paused
+        self._read_or_not()
+        if not is_paused and (self._backlog or self._is_at_eof):
+            self._feed_soon()
+
+    def unsent_bytes(self) -> int:
+        """See `SessionSink.unsent_bytes`."""
+        return self._transport.get_write_buffer_size()
 
     # Flow control
 
     def pause_writing(self) -> None:
         """The socket takes no more: no deliveries, and no commands whose answers would pile up."""
+        self._is_full = True
         self.session.set_writable(False)
-        self.pause_reading(True)
+        self._read_or_not()
 
     def resume_writing(self) -> None:
         """The socket takes data again."""
-        self.pause_reading(False)
+        self._is_full = False
+        self._read_or_not()
         self.session.set_writable(True)
+
+    def _read_or_not(self) -> None:
+        if self._transport.is_closing():
+            return
+        if self._is_full or self._is_held:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()

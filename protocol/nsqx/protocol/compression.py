@@ -65,6 +65,11 @@ class Decompressor(Protocol):
         """Whether ``decompress(b"")`` would return more."""
         ...
 
+    @property
+    def ended(self) -> bool:
+        """Whether the peer has ended its stream: treat it as the end of the connection."""
+        ...
+
     def decompress(self, data: bytes) -> bytes:
         """
         Return what ``data`` adds, as far as it goes: nothing if a chunk is not complete.
@@ -121,6 +126,7 @@ class SnappyDecompressor:
 
     def __init__(self) -> None:
         self.pending = False
+        self.ended = False  # the framing format has no end
         self._buffer = bytearray()
         self._skip = 0  # bytes of a chunk that is not looked at
         self._identified = False

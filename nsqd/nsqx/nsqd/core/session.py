@@ -506,7 +506,7 @@ class Session:
 
     def _acknowledge_pub(self, error: PublishError | None) -> None:
         """Do what `_acknowledge` does for PUB; the fast way when all is well."""
-        if error is None and not self._held and not self.is_closed:
+        if error is None and not (self._held or self._is_at_eof or self.is_closed):
             self._outstanding -= 1
             self._send(OK_FRAME)
         else:
