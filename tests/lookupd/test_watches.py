@@ -188,3 +188,15 @@ async def test_restarted_directory_has_other_indices(watched: Watched) -> None:
 )
 async def test_wrong_arguments(watched: Watched, query: str, code: str) -> None:
     assert (await watched.ask(f"/watch?{query}"))[:2] == (400, {"message": code})
+
+
+async def test_watch_ends_with_its_client(watched: Watched) -> None:
+    task = await watched.begin("late", "0")
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+    async def is_over() -> bool:
+        return watched.lookupd._watches.count == 0
+
+    await eventually(is_over, "the watch is over")

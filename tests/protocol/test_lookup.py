@@ -7,6 +7,7 @@ Both ends are tested apart from each other and, at the end, against each other.
 import json
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
@@ -15,6 +16,7 @@ from nsqx.protocol.lookup import (
     MAGIC,
     OK_ANSWER,
     PING,
+    Advertised,
     AnswerParser,
     DirectoryInfo,
     Identify,
@@ -118,6 +120,37 @@ def test_identify_needs_what_a_consumer_needs(missing: str) -> None:
     ],
 )
 def test_identify_that_is_not_the_right_json(body: bytes) -> None:
+    assert refusal(identify(body)) == b"E_BAD_BODY IDENTIFY failed to decode JSON body"
+
+
+NETWORKS = (
+    Advertised("10.0.0.0/8", "10.1.1.1", tcp_port=1, http_port=2),
+    Advertised("fd00::/8", "fd00::1", tcp_port=3, http_port=4),
+)
+
+
+def test_identify_may_name_addresses_by_network() -> None:
+    peer = msgspec.structs.replace(NODE, advertised=NETWORKS)
+    assert parse(MAGIC + encode_identify(peer)) == [Identify(peer)]
+
+
+@pytest.mark.parametrize(
+    "advertised",
+    [
+        {},
+        [],
+        [{}],
+        [{"network": "10.0.0.0/8", "broadcast_address": "a", "tcp_port": 0, "http_port": 1}],
+        [{"network": "10.0.0.0/8", "broadcast_address": "a", "tcp_port": 65536, "http_port": 1}],
+        [{"network": "10.0.0.0/8", "broadcast_address": "", "tcp_port": 1, "http_port": 1}],
+        [{"network": "10.0.0.1/8", "broadcast_address": "a", "tcp_port": 1, "http_port": 1}],
+        [{"network": "office", "broadcast_address": "a", "tcp_port": 1, "http_port": 1}],
+        [{"network": "10.0.0.0/8", "broadcast_address": "a", "tcp_port": 1, "http_port": 1}] * 65,
+    ],
+)
+def test_identify_with_addresses_by_network_that_are_none(advertised: object) -> None:
+    fields = {"broadcast_address": "a", "tcp_port": 1, "http_port": 2, "version": "v"}
+    body = json.dumps({**fields, "advertised": advertised}).encode()
     assert refusal(identify(body)) == b"E_BAD_BODY IDENTIFY failed to decode JSON body"
 
 

@@ -4,18 +4,24 @@ The bodies of nsqlookupd's HTTP answers (lookupd section 3), kept while they are
 An answer is made when it is asked for and kept at the topic, the producer or the registry it is
 about; the registry drops it on change, and time makes it expire. /nodes is joined from one piece
 per producer, so that a change at one of a thousand nodes costs making one piece again.
+
+Who asks matters only if nsqds advertise addresses for networks: ``asker`` is an IP address, and
+those that see the same addresses share a view and its answers.
 """
 
 from typing import Any
 
 import msgspec
 
+from nsqx.lookupd.networks import NO_VIEW, View
 from nsqx.lookupd.registry import NEVER_NS, Answer, Producer, Registry, Topic
+from nsqx.protocol.lookup import Network
 from nsqx.runtime.go_json import encode
 
 __all__ = ["Answers"]
 
 WILDCARD = "*"
+VIEWS_MAX = 256  # views whose answers are kept, for each topic
 NEVER_TOMBSTONED_NS = -6795364578871345152  # what Go prints for a time that was never set
 
 
@@ -87,33 +93,31 @@ class Answers:
             topic.channels_answer = Answer(body, NEVER_NS)
         return topic.channels_answer.body
 
-    def lookup(self, topic_name: str, now_ns: int) -> bytes | None:
+    def lookup(self, topic_name: str, now_ns: int, asker: str = "") -> bytes | None:
         """Return where to find a topic, or None if it is unknown."""
+        view = self._registry.networks.view(asker)
         if topic_name == WILDCARD:
-            return self._lookup_all(now_ns)
-        topic = self._registry.topics.get(topic_name)
-        if topic is None or not topic.known:
-            return None
-        answer = topic.lookup_answer
-        if answer is None or now_ns >= answer.expires_ns:
-            former, answer = answer, self._make_lookup(topic, now_ns)
-            if former is not None and former.body != answer.body:
-                self._registry.lookup_changed(topic)
-            topic.lookup_answer = answer
-        return answer.body
+            return self._lookup_all(view, now_ns)
+        topic = self._known(topic_name)
+        return None if topic is None else self._lookup_answer(topic, view, now_ns).body
 
-    def lookup_expires_ns(self, topic_name: str) -> int:
+    def lookup_expires_ns(self, topic_name: str, asker: str = "") -> int:
         """Return when time alone may change the answer that `lookup` gave last."""
-        topic = self._registry.topics.get(topic_name)
-        if topic is None or topic.lookup_answer is None:
+        topic = self._known(topic_name)
+        if topic is None:
             return NEVER_NS
-        return topic.lookup_answer.expires_ns
+        kept = topic.lookup_answers.get(self._registry.networks.view(asker))
+        return kept.expires_ns if kept is not None else NEVER_NS
 
-    def nodes(self, now_ns: int) -> bytes:
+    def nodes(self, now_ns: int, asker: str = "") -> bytes:
         """Return all active producers, tombstoned or not."""
-        answer = self._registry.nodes_answer
+        view = self._registry.networks.view(asker)
+        answers = self._registry.nodes_answers
+        answer = answers.get(view)
         if answer is None or now_ns >= answer.expires_ns:
-            answer = self._registry.nodes_answer = self._make_nodes(now_ns)
+            if len(answers) >= VIEWS_MAX:
+                answers.clear()
+            answer = answers[view] = self._make_nodes(view, now_ns)
         return answer.body
 
     def debug(self) -> bytes:
@@ -134,7 +138,23 @@ class Answers:
         shown = [(encode(key), b",".join(held)) for key, held in sorted(entries.items()) if held]
         return b"{%b}" % b",".join([b"%b:[%b]" % each for each in shown])
 
-    def _make_lookup(self, topic: Topic, now_ns: int) -> Answer:
+    def _known(self, topic_name: str) -> Topic | None:
+        topic = self._registry.topics.get(topic_name)
+        return topic if topic is not None and topic.known else None
+
+    def _lookup_answer(self, topic: Topic, view: View, now_ns: int) -> Answer:
+        kept = topic.lookup_answers.get(view)
+        if kept is not None and now_ns < kept.expires_ns:
+            return kept
+        made = self._make_lookup(topic, view, now_ns)
+        changed_by_time = kept is not None and kept.body != made.body
+        # Answers that are dropped take with them what their index stood for: it needs another.
+        if changed_by_time or len(topic.lookup_answers) >= VIEWS_MAX:
+            self._registry.lookup_changed(topic)
+        topic.lookup_answers[view] = made
+        return made
+
+    def _make_lookup(self, topic: Topic, view: View, now_ns: int) -> Answer:
         registry = self._registry
         listed: list[_ProducerAnswer] = []
         expires_ns = NEVER_NS
@@ -145,10 +165,10 @@ class Answers:
             if registry.is_tombstoned(producer, topic, now_ns):
                 expires_ns = min(expires_ns, registry.tombstone_ends_ns(producer, topic))
             else:
-                listed.append(_producer_answer(producer))
+                listed.append(_producer_answer(producer, view))
         return Answer(encode(_LookupAnswer(list(topic.channels), listed)), expires_ns)
 
-    def _lookup_all(self, now_ns: int) -> bytes | None:
+    def _lookup_all(self, view: View, now_ns: int) -> bytes | None:
         """Answer ``topic=*``: a quirk that no client uses, so it is made each time."""
         registry = self._registry
         found: dict[Producer, None] = {}
@@ -161,26 +181,29 @@ class Answers:
                     found[producer] = None
         if not any_known:
             return None
-        return encode(_LookupAnswer(self._all_channels(), [_producer_answer(p) for p in found]))
+        listed = [_producer_answer(producer, view) for producer in found]
+        return encode(_LookupAnswer(self._all_channels(), listed))
 
     def _all_channels(self) -> list[str]:
         return [name for topic in self._registry.topics.values() for name in topic.channels]
 
-    def _make_nodes(self, now_ns: int) -> Answer:
+    def _make_nodes(self, view: View, now_ns: int) -> Answer:
         pieces: list[bytes] = []
         expires_ns = NEVER_NS
         for producer in self._registry.producers:
             if not self._registry.is_active(producer, now_ns):
                 continue  # its next ping drops this answer
-            piece = producer.node_answer
+            network = _chosen(producer, view)
+            piece = producer.node_answers.get(network)
             if piece is None or now_ns >= piece.expires_ns:
-                piece = producer.node_answer = self._make_node(producer, now_ns)
+                piece = self._make_node(producer, network, now_ns)
+                producer.node_answers[network] = piece
             pieces.append(piece.body)
             inactive_at_ns = self._registry.inactive_at_ns(producer)
             expires_ns = min(expires_ns, inactive_at_ns, piece.expires_ns)
         return Answer(b'{"producers":[%b]}' % b",".join(pieces), expires_ns)
 
-    def _make_node(self, producer: Producer, now_ns: int) -> Answer:
+    def _make_node(self, producer: Producer, network: Network | None, now_ns: int) -> Answer:
         registry = self._registry
         tombstones: list[bool] = []
         expires_ns = NEVER_NS
@@ -190,17 +213,29 @@ class Answers:
             tombstones.append(hidden)
             if hidden:
                 expires_ns = min(expires_ns, registry.tombstone_ends_ns(producer, topic))
-        fields = _producer_fields(producer)
+        fields = _producer_fields(producer, network)
         node = _NodeAnswer(**fields, tombstones=tombstones, topics=list(producer.topics))
         return Answer(encode(node), expires_ns)
 
 
-def _producer_answer(producer: Producer) -> _ProducerAnswer:
-    return _ProducerAnswer(**_producer_fields(producer))
+def _chosen(producer: Producer, view: View) -> Network | None:
+    """Return the smallest network of the asker that the producer has an address for."""
+    if not producer.addresses:
+        return None
+    return next((network for network in view if network in producer.addresses), None)
 
 
-def _producer_fields(producer: Producer) -> dict[str, Any]:
-    return {"remote_address": producer.id, **msgspec.structs.asdict(producer.peer)}
+def _producer_answer(producer: Producer, view: View = NO_VIEW) -> _ProducerAnswer:
+    return _ProducerAnswer(**_producer_fields(producer, _chosen(producer, view)))
+
+
+def _producer_fields(producer: Producer, network: Network | None) -> dict[str, Any]:
+    fields = {"remote_address": producer.id, **msgspec.structs.asdict(producer.peer)}
+    del fields["advertised"]
+    if network is not None:
+        fields |= msgspec.structs.asdict(producer.addresses[network])
+        del fields["network"]
+    return fields
 
 
 def _debug_answer(producer: Producer, tombstoned_at_ns: int | None = None) -> _DebugAnswer:

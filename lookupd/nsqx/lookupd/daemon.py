@@ -60,7 +60,7 @@ class Lookupd:
         answers = Answers(self.registry)
         self._watches = Watches(self.registry, answers, self.clock, options.max_watches)
         api = HttpApi(self.registry, answers, self._watches, self.clock)
-        self._http = HttpServer(api.router(), log=logs.get_logger("HTTP"))
+        self._http = HttpServer(api.router(), log=logs.get_logger("HTTP"), ends_with_client=True)
         self._limits = lookup.Limits(options.max_line_size, options.max_identify_size)
         self._running = AsyncExitStack()
 

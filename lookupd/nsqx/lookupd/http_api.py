@@ -92,7 +92,7 @@ class HttpApi:
         return _json(self._answers.channels(_topic(request)))
 
     async def _lookup(self, request: Request) -> web.Response:
-        body = self._answers.lookup(_topic(request), self._clock())
+        body = self._answers.lookup(_topic(request), self._clock(), request.ip)
         self._lookups["not_found" if body is None else "found"] += 1
         if body is None:
             raise ApiError(404, "TOPIC_NOT_FOUND")
@@ -110,16 +110,16 @@ class HttpApi:
         index, wait_ns = _index(request), _wait_ns(request)
         if index is not None:
             try:
-                await self._watches.wait(topic, index, wait_ns)
+                await self._watches.wait(topic, index, wait_ns, request.ip)
             except TooManyWatchesError as exc:
                 raise ApiError(503, "TOO_MANY_WATCHES") from exc
-        body = self._answers.lookup(topic, self._clock())
+        body = self._answers.lookup(topic, self._clock(), request.ip)
         answer = _json(body) if body is not None else json_answer(_UNKNOWN_TOPIC, 404)
         answer.headers[INDEX_HEADER] = str(self._registry.index_of(topic))
         return answer
 
     async def _nodes(self, request: Request) -> web.Response:
-        return _json(self._answers.nodes(self._clock()))
+        return _json(self._answers.nodes(self._clock(), request.ip))
 
     async def _debug(self, request: Request) -> web.Response:
         return _json(self._answers.debug())

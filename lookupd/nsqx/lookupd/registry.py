@@ -17,11 +17,14 @@ Whoever watches a topic is told by its index: a number that is another one whene
 its lookup has changed, and never comes back. An unknown topic has index 0.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
+from nsqx.lookupd.networks import Networks, View, parse_network
 from nsqx.protocol.errors import NsqError
-from nsqx.protocol.lookup import PeerInfo
+from nsqx.protocol.lookup import Advertised, Network, PeerInfo
 from nsqx.protocol.names import is_ephemeral
 
 __all__ = [
@@ -74,12 +77,21 @@ class Producer:
     topics: dict[str, None] = field(default_factory=dict)  # in the order registered
     channels: dict[str, set[str]] = field(default_factory=dict)  # by topic, never empty
     registrations: int = 0  # how many entries hold it
-    node_answer: Answer | None = None
+    # Its address in each network that it named, and parts of /nodes by the network chosen.
+    addresses: Mapping[Network, Advertised] = field(default_factory=dict)
+    node_answers: dict[Network | None, Answer] = field(default_factory=dict)
 
     @property
     def node(self) -> str:
         """The address that a tombstone names."""
         return f"{self.peer.broadcast_address}:{self.peer.http_port}"
+
+    def is_node(self, node: str) -> bool:
+        """Tell whether ``node`` is how anybody sees it in /nodes."""
+        return node == self.node or any(
+            node == f"{address.broadcast_address}:{address.http_port}"
+            for address in self.addresses.values()
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +104,7 @@ class Topic:
     producers: dict[Producer, int | None] = field(default_factory=dict)
     channels: dict[str, dict[Producer, None]] = field(default_factory=dict)
     index: int = 0  # of what a lookup answers
-    lookup_answer: Answer | None = None
+    lookup_answers: dict[View, Answer] = field(default_factory=dict)
     channels_answer: Answer | None = None
 
 
@@ -118,15 +130,19 @@ class Registry:
         self.index = first_index  # the last one given out
         self.on_lookup_changed: Callable[[str], None] = _ignore  # gets the topic's name
         self.topics_answer: Answer | None = None
-        self.nodes_answer: Answer | None = None
+        self.nodes_answers: dict[View, Answer] = {}
+        self.networks = Networks()
 
     # Connections
 
     def add_producer(self, id: str, peer: PeerInfo, now_ns: int) -> Producer:
         """Take in an nsqd that identified itself. It has no topics yet."""
-        producer = Producer(id, peer, last_seen_ns=now_ns)
+        advertised = () if isinstance(peer.advertised, msgspec.UnsetType) else peer.advertised
+        addresses = {parse_network(each.network): each for each in advertised}
+        producer = Producer(id, peer, last_seen_ns=now_ns, addresses=addresses)
+        self.networks.add(addresses)
         self.producers[producer] = None
-        self.nodes_answer = None
+        self.nodes_answers.clear()
         return producer
 
     def remove_producer(self, producer: Producer) -> None:
@@ -138,14 +154,15 @@ class Registry:
             for channel in list(channels):
                 self._leave_channel(producer, topic, channel)
         del self.producers[producer]
-        self.nodes_answer = None
+        self.networks.remove(producer.addresses)
+        self.nodes_answers.clear()
 
     def ping(self, producer: Producer, now_ns: int) -> None:
         """Note a sign of life; it brings an inactive producer back."""
         was_active = self.is_active(producer, now_ns)
         producer.last_seen_ns = now_ns
         if not was_active:
-            self.nodes_answer = None
+            self.nodes_answers.clear()
             for name in producer.topics:
                 self.lookup_changed(self.topics[name])
 
@@ -236,12 +253,16 @@ class Registry:
         return True
 
     def tombstone(self, topic_name: str, node: str, now_ns: int) -> None:
-        """Hide the producers at ``node`` (broadcast address:HTTP port) from lookups of a topic."""
+        """
+        Hide the producers at ``node`` (broadcast address:HTTP port) from lookups of a topic.
+
+        It may be an address for one network, too: that is what /nodes shows there.
+        """
         topic = self.topics.get(topic_name)
         if topic is None:
             return
         for producer in topic.producers:
-            if producer.node == node:
+            if producer.is_node(node):
                 topic.producers[producer] = now_ns
                 self._producers_changed(topic, producer)
 
@@ -361,15 +382,15 @@ class Registry:
 
     def lookup_changed(self, topic: Topic) -> None:
         """A lookup of the topic answers something else now; also called when time did it."""
-        topic.lookup_answer = None
+        topic.lookup_answers.clear()
         self.index += 1
         topic.index = self.index
         self.on_lookup_changed(topic.name)
 
     def _producers_changed(self, topic: Topic, producer: Producer) -> None:
         self.lookup_changed(topic)
-        producer.node_answer = None
-        self.nodes_answer = None
+        producer.node_answers.clear()
+        self.nodes_answers.clear()
 
     def _channels_changed(self, topic: Topic) -> None:
         self.lookup_changed(topic)

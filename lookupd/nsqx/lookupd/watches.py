@@ -38,9 +38,11 @@ class Watches:
         self._is_closed = False
         registry.on_lookup_changed = self._changed
 
-    async def wait(self, topic: str, index: int, wait_ns: int) -> None:
+    async def wait(self, topic: str, index: int, wait_ns: int, asker: str) -> None:
         """
         Return when the topic's lookup has another index than ``index``, or after ``wait_ns``.
+
+        ``asker`` is the IP address of who waits: what is answered may depend on it.
 
         Raises:
             TooManyWatchesError: nothing was waited for.
@@ -51,21 +53,23 @@ class Watches:
         self._waiting.setdefault(topic, set()).add(woken)
         self.count += 1
         try:
-            await self._wait(topic, index, self._clock() + wait_ns, woken)
+            await self._wait(topic, index, self._clock() + wait_ns, asker, woken)
         finally:
             self.count -= 1
             self._waiting[topic].remove(woken)
             if not self._waiting[topic]:
                 del self._waiting[topic]
 
-    async def _wait(self, topic: str, index: int, end_ns: int, woken: asyncio.Event) -> None:
+    async def _wait(
+        self, topic: str, index: int, end_ns: int, asker: str, woken: asyncio.Event
+    ) -> None:
         while not self._is_closed:
             woken.clear()
             now_ns = self._clock()
-            self._answers.lookup(topic, now_ns)  # time may have changed it
+            self._answers.lookup(topic, now_ns, asker)  # time may have changed it
             if self._registry.index_of(topic) != index or now_ns >= end_ns:
                 return
-            until_ns = min(end_ns, self._answers.lookup_expires_ns(topic))
+            until_ns = min(end_ns, self._answers.lookup_expires_ns(topic, asker))
             try:
                 async with asyncio.timeout((until_ns - now_ns) / SECOND_NS):
                     await woken.wait()

@@ -14,6 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
+from nsqx.nsqd.advertise import parse_advertised
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.lookup_peer import LookupPeer, Timing
 from nsqx.nsqd.core.topic import Topic
@@ -149,14 +152,18 @@ class LookupPeers:
 
     def _identity(self) -> PeerInfo:
         nsqd, options = self._nsqd, self._nsqd.options
+        tcp_port = options.broadcast_tcp_port or nsqd.tcp_port
+        http_port = options.broadcast_http_port or nsqd.http_port
+        advertised = [parse_advertised(text, tcp_port, http_port) for text in options.advertise]
         return PeerInfo(
             broadcast_address=options.broadcast_address,
             hostname=socket.gethostname(),
-            http_port=options.broadcast_http_port or nsqd.http_port,
-            tcp_port=options.broadcast_tcp_port or nsqd.tcp_port,
+            http_port=http_port,
+            tcp_port=tcp_port,
             topology_region=options.topology_region,
             topology_zone=options.topology_zone,
             version=VERSION,
+            advertised=tuple(advertised) or UNSET,
         )
 
     def _catalogue(self) -> Iterator[tuple[str, Iterable[str]]]:

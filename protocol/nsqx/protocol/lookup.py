@@ -17,6 +17,7 @@ functions are the client's.
 """
 
 import enum
+import ipaddress
 import struct
 from dataclasses import dataclass
 from typing import Annotated
@@ -30,10 +31,12 @@ __all__ = [
     "MAGIC",
     "OK_ANSWER",
     "PING",
+    "Advertised",
     "AnswerParser",
     "DirectoryInfo",
     "Identify",
     "Limits",
+    "Network",
     "PeerInfo",
     "Ping",
     "Register",
@@ -55,6 +58,7 @@ OK_ANSWER = b"\x00\x00\x00\x02OK"
 LINE_BYTES_MAX = 16 * 1024  # the longest line anyone needs has 141: two names and a word
 IDENTIFY_BYTES_MAX = 1024 * 1024
 ANSWER_BYTES_MAX = 5 * 1024 * 1024  # nsqd's default for --max-body-size
+ADVERTISED_MAX = 64  # of one nsqd, which has an address or two in each network it is in
 
 _SIZE = struct.Struct(">I")
 _SIGNED_SIZE = struct.Struct(">i")
@@ -63,8 +67,42 @@ _SIGNED_SIZE = struct.Struct(">i")
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
+_Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Advertised(msgspec.Struct, frozen=True):
+    """
+    How those in one network reach an nsqd. NSQ has no such thing and ignores it.
+
+    Raises:
+        ValueError: the network is none, such as one with bits beyond its prefix, or the address
+            is empty.
+    """
+
+    network: str  # such as 10.0.0.0/8 or fd00::/8
+    broadcast_address: str
+    tcp_port: _Port
+    http_port: _Port
+
+    def __post_init__(self) -> None:
+        ipaddress.ip_network(self.network)
+        if not self.broadcast_address:
+            raise ValueError(f"no address for network {self.network}")
+
+
+_AdvertisedSome = Annotated[
+    tuple[Advertised, ...], msgspec.Meta(min_length=1, max_length=ADVERTISED_MAX)
+]
+
+
 class PeerInfo(msgspec.Struct, frozen=True):
-    """What nsqd says about itself in IDENTIFY. Fields in the order they are sent."""
+    """
+    What nsqd says about itself in IDENTIFY. Fields in the order they are sent.
+
+    ``advertised`` is ours and not sent if there is nothing in it.
+    """
 
     broadcast_address: str = ""
     hostname: str = ""
@@ -73,6 +111,7 @@ class PeerInfo(msgspec.Struct, frozen=True):
     topology_region: str = ""
     topology_zone: str = ""
     version: str = ""
+    advertised: _AdvertisedSome | msgspec.UnsetType = msgspec.UNSET
 
     def is_complete(self) -> bool:
         """Tell whether everything is there that a consumer needs to connect."""

@@ -148,6 +148,12 @@ class Request:
         return socket_text(self.http.get_extra_info("peername"))
 
     @property
+    def ip(self) -> str:
+        """The peer's IP address; empty on a Unix socket. Behind a proxy, the proxy's."""
+        name = self.http.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else ""
+
+    @property
     def is_tls(self) -> bool:
         return self.http.get_extra_info("sslcontext") is not None
 
@@ -228,6 +234,7 @@ class HttpServer:
         unlogged: paths without a line in the log per request.
         tls_required_port: every request is refused with 403 and told this HTTPS port.
         on_answer: called with each answer before it is sent, such as to compress it.
+        ends_with_client: a handler is cancelled when its client is gone. For those that wait.
     """
 
     def __init__(
@@ -238,12 +245,14 @@ class HttpServer:
         tls_required_port: int | None = None,
         on_answer: Callable[[Request, Answer], None] | None = None,
         log: Logger | None = None,
+        ends_with_client: bool = False,
     ) -> None:
         self._router = router
         self._unlogged = frozenset(unlogged)
         self._tls_required_port = tls_required_port
         self._on_answer = on_answer
         self._log = log or get_logger()
+        self._ends_with_client = ends_with_client
         self._server: web.Server | None = None
         self._acceptor: asyncio.AbstractServer | None = None
         self._listener: socket.socket | None = None
@@ -260,6 +269,7 @@ class HttpServer:
             self._handle,
             access_log=None,
             auto_decompress=False,
+            handler_cancellation=self._ends_with_client,
             keepalive_timeout=KEEPALIVE_TIMEOUT_S,
             lingering_time=LINGER_S,
             logger=_quiet_logger(self._log),
