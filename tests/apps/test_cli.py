@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -66,3 +67,8 @@ def test_a_daemon_gets_its_arguments_unread(
 def test_it_runs_as_a_module() -> None:
     done = nsqx("--version")
     assert (done.returncode, done.stdout.split()[0]) == (0, "nsqx")
+
+
+def test_every_command_is_in_the_readme() -> None:
+    readme = (Path(cli.__file__).parents[2] / "README.md").read_text()
+    assert [name for name in [*cli.COMMANDS, *cli.DAEMONS] if f"nsqx {name}" not in readme] == []

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 __all__ = ["Child", "ChildEnded"]
 
-READY_SECONDS_MAX = 30.0
+READY_SECONDS_MAX = 300.0  # a broker may have to check a large log first
 BACKOFF_SECONDS_MIN = 0.5
 BACKOFF_SECONDS_MAX = 30.0
 STEADY_SECONDS = 60.0  # who ran this long starts again at the shortest backoff
