@@ -13,7 +13,7 @@ from nsqx.lookupd.answers import Answers
 from nsqx.lookupd.registry import Registry, RegistryFullError
 from nsqx.lookupd.watches import TooManyWatchesError, Watches
 from nsqx.protocol.names import is_valid_name
-from nsqx.runtime import metrics
+from nsqx.runtime import metrics, open_files
 from nsqx.runtime.durations import parse_duration
 from nsqx.runtime.http import (
     JSON_TYPE,
@@ -201,6 +201,7 @@ class HttpApi:
             [Sample(count, {"result": result}) for result, count in self._lookups.items()],
         )
         yield gauge("nsqlookupd_watches", "Long polls that wait for a change.", self._watches.count)
+        yield from open_files.families()
 
 
 _UNKNOWN_TOPIC = {"message": "TOPIC_NOT_FOUND"}

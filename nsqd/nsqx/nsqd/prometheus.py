@@ -20,6 +20,7 @@ from nsqx.nsqd.log.topic_log import TopicLog
 from nsqx.nsqd.lookup_peers import PeerState
 from nsqx.nsqd.memory_stats import resident_bytes
 from nsqx.nsqd.stats import backend_depth, topic_backend_depth
+from nsqx.runtime import open_files
 from nsqx.runtime.metrics import Family, Sample, counter, gauge, histogram
 
 __all__ = ["NodeMetrics"]
@@ -106,6 +107,7 @@ class NodeMetrics:
             "Blocks that Python's allocator has given out.",
             sys.getallocatedblocks(),
         )
+        yield from open_files.families()
 
     def _connections(self) -> Family:
         kinds = {"consumer": 0, "producer": 0, "other": 0}

@@ -14,7 +14,7 @@ import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from . import logs
+from . import logs, open_files
 from .flags import DaemonOptions
 from .startup import StartupError, exit_with_failure
 
@@ -38,6 +38,7 @@ def run_daemon(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> int
     """
     try:
         set_up_logs(options)
+        open_files.raise_limit()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_run(make_daemon))
     except StartupError as exc:
