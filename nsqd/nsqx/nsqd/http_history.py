@@ -30,7 +30,7 @@ from nsqx.nsqd.http_arguments import (
     topic_name,
 )
 from nsqx.nsqd.log.memory_log import MemoryLog
-from nsqx.nsqd.log_position import Kind, LogPosition
+from nsqx.nsqd.log_position import BadPositionError, Kind, LogPosition
 from nsqx.nsqd.steps import in_background
 from nsqx.protocol.messages import message_id, split_frame
 from nsqx.runtime.durations import parse_duration
@@ -140,7 +140,7 @@ class HistoryEndpoints:
             raise ApiError(400, f"MISSING_ARG_{name.upper()}")
         try:
             return LogPosition.parse(text, self._nsqd.broker.clock())
-        except ValueError:
+        except BadPositionError:
             raise ApiError(400, f"INVALID_ARG_{name.upper()}") from None
 
     async def _sequence(self, topic: Topic, position: LogPosition) -> int:
@@ -179,13 +179,15 @@ class HistoryEndpoints:
             raise ApiError(400, "MISSING_ARG_ID")
         try:
             number = LogPosition.parse(f"id:{text}", 0).value
-        except ValueError:
+        except BadPositionError:
             raise ApiError(400, "INVALID_ARG_ID") from None
         sequence = _find(topic, number)
         if sequence is None:
             raise ApiError(404, "MESSAGE_NOT_FOUND")
         timestamp_ns = await self._accepted_ns(topic, sequence)
-        names = sorted(topic.channels)
+        channels = sorted(topic.channels.values(), key=_name_of)
+        searches = [channel.search_state(sequence) for channel in channels]
+        states = await in_background(self._nsqd.storage, lambda: [search() for search in searches])
         return json_answer(
             {
                 "topic": topic.name,
@@ -194,15 +196,15 @@ class HistoryEndpoints:
                 "timestamp": timestamp_ns,
                 "waits_at_topic": sequence >= topic.passed,
                 "channels": [
-                    await self._channel_state(topic, topic.channels[name], sequence)
-                    for name in names
-                    if name in topic.channels
+                    self._state_json(topic, channel, state, sequence)
+                    for channel, state in zip(channels, states, strict=True)
                 ],
             }
         )
 
-    async def _channel_state(self, topic: Topic, channel: Channel, sequence: int) -> dict[str, Any]:
-        state = await in_background(self._nsqd.storage, channel.search_state(sequence))
+    def _state_json(
+        self, topic: Topic, channel: Channel, state: MessageState, sequence: int
+    ) -> dict[str, Any]:
         answer: dict[str, Any] = {
             "channel_name": channel.name,
             "state": _state_word(topic, state, sequence),
@@ -350,6 +352,10 @@ def _durability(text: str) -> Durability:
     if text not in (Durability.OS.value, Durability.FSYNC.value):
         raise ValueError(text)
     return Durability(text)
+
+
+def _name_of(channel: Channel) -> str:
+    return channel.name
 
 
 def _settings_json(settings: TopicSettings) -> dict[str, Any]:

@@ -17,11 +17,15 @@ from enum import Enum
 
 from nsqx.runtime.durations import SECOND_NS, parse_duration
 
-__all__ = ["Kind", "LogPosition"]
+__all__ = ["BadPositionError", "Kind", "LogPosition"]
 
 _SECONDS = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,9}))?")
 _ID = re.compile(r"[0-9a-f]{16}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+class BadPositionError(ValueError):
+    """A text that names no place."""
 
 
 class Kind(Enum):
@@ -47,22 +51,34 @@ class LogPosition:
         Read the text of a parameter.
 
         Raises:
-            ValueError: it names no place.
+            BadPositionError: it names no place.
         """
         word, colon, rest = text.partition(":")
-        kind = Kind(word)
-        if (kind in (Kind.START, Kind.END)) == bool(colon):
-            raise ValueError(text)
-        match kind:
-            case Kind.SEQUENCE if _NUMBER.fullmatch(rest):
-                return cls(kind, int(rest))
-            case Kind.ID if _ID.fullmatch(rest):
-                return cls(kind, int(rest, 16))
-            case Kind.TIME:
-                return cls(kind, _time_ns(rest, now_ns))
-            case Kind.START | Kind.END:
-                return cls(kind)
-        raise ValueError(text)
+        try:
+            kind = Kind(word)
+            if kind in (Kind.START, Kind.END):
+                return cls(kind, _nothing(colon))
+            return cls(kind, _READ[kind](rest, now_ns))
+        except ValueError as error:
+            raise BadPositionError(text) from error
+
+
+def _nothing(colon: str) -> int:
+    if colon:
+        raise ValueError("there is nothing to say of it")
+    return 0
+
+
+def _sequence(text: str, now_ns: int) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("not a number")
+    return int(text)
+
+
+def _id(text: str, now_ns: int) -> int:
+    if not _ID.fullmatch(text):
+        raise ValueError("not an id")
+    return int(text, 16)
 
 
 def _time_ns(text: str, now_ns: int) -> int:
@@ -75,3 +91,6 @@ def _time_ns(text: str, now_ns: int) -> int:
         raise ValueError(text)
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86400 + since.seconds) * SECOND_NS + since.microseconds * 1000
+
+
+_READ = {Kind.SEQUENCE: _sequence, Kind.ID: _id, Kind.TIME: _time_ns}
