@@ -1,7 +1,6 @@
-"""Finds the nsqds of a topic, by asking lookupds again and again (lookupd section 3)."""
+"""Finds the nsqds of a topic, by asking lookupds again and again, and by watching them."""
 
 import asyncio
-import json
 import logging
 import random
 from collections.abc import Callable, Iterable
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from nsqx.client.addresses import Address, lookup_url
 from nsqx.client.errors import LookupFailed
+from nsqx.client.lookup import lookup, parse_lookup
+from nsqx.client.watch import watch, watch_url
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -19,10 +20,8 @@ _log = logging.getLogger("nsqx.client")
 
 INTERVAL_SECONDS = 15.0
 JITTER = 0.3
-TIMEOUT_SECONDS = 5.0
 # While nothing is found there is nothing else to do, and the topic may appear at any moment.
 EAGER_SECONDS = 1.0
-ANSWER_BYTES_MAX = 16 * 1024 * 1024
 
 Found = Callable[[set[Address], bool], None]
 
@@ -33,7 +32,7 @@ class Discovery:
 
     Each poll asks all lookupds at once, so that one that is dead or slow delays nothing but the
     next poll. ``found`` is called with the addresses that any of them named, and with whether all
-    of them answered.
+    of them answered. Lookupds that can tell of changes are watched besides.
     """
 
     def __init__(
@@ -61,18 +60,35 @@ class Discovery:
         import aiohttp
 
         headers = {"Accept": "application/vnd.nsq; version=1.0"}
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-            while True:
-                self._awake.clear()
-                answers = await asyncio.gather(*(self._ask(session, url) for url in self._urls))
-                addresses = {address for answer in answers for address in answer or ()}
-                self._found(addresses, None not in answers)
-                await self._pause(eagerly=not addresses)
+        async with aiohttp.ClientSession(headers=headers) as session:
+            watches = [
+                asyncio.create_task(watch(session, url, self._watched))
+                for url in map(watch_url, self._urls)
+                if url is not None
+            ]
+            for task in watches:
+                task.add_done_callback(_report_crash)
+            try:
+                await self._poll(session)
+            finally:
+                for task in watches:
+                    task.cancel()
+                await asyncio.gather(*watches, return_exceptions=True)
+
+    async def _poll(self, session: "ClientSession") -> None:
+        while True:
+            self._awake.clear()
+            answers = await asyncio.gather(*(self._ask(session, url) for url in self._urls))
+            addresses = {address for answer in answers for address in answer or ()}
+            self._found(addresses, None not in answers)
+            await self._pause(eagerly=not addresses)
+
+    def _watched(self, addresses: set[Address]) -> None:
+        self._found(addresses, False)
 
     async def _ask(self, session: "ClientSession", url: str) -> set[Address] | None:
         try:
-            addresses = await _lookup(session, url)
+            addresses, _ = await lookup(session, url)
         except LookupFailed as exc:
             if url not in self._failing:
                 _log.warning("%s", exc)
@@ -88,43 +104,6 @@ class Discovery:
                 await self._awake.wait()
         except TimeoutError:
             pass
-
-
-async def _lookup(session: "ClientSession", url: str) -> set[Address]:
-    """Ask one lookupd; LookupFailed if there is no sensible answer."""
-    import aiohttp
-
-    try:
-        async with session.get(url) as response:
-            if response.status == 404:  # TOPIC_NOT_FOUND: nobody has published to it yet
-                return set()
-            if response.status != 200:
-                raise LookupFailed(url, f"status {response.status}")
-            answer = b""
-            async for chunk in response.content.iter_chunked(65536):
-                answer += chunk
-                if len(answer) > ANSWER_BYTES_MAX:
-                    raise LookupFailed(url, f"the answer exceeds {ANSWER_BYTES_MAX} bytes")
-            return parse_lookup(answer)
-    except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
-        raise LookupFailed(url, str(exc) or type(exc).__name__) from exc
-
-
-def parse_lookup(answer: bytes) -> set[Address]:
-    """
-    Return the addresses in an answer to ``/lookup``, also in the form before NSQ 1.0.
-
-    Raises:
-        ValueError: it is not such an answer.
-    """
-    try:
-        content = json.loads(answer)
-        return {
-            Address(str(producer["broadcast_address"]), int(producer["tcp_port"]))
-            for producer in content.get("data", content)["producers"]
-        }
-    except (AttributeError, KeyError, TypeError) as exc:
-        raise ValueError(f"not an answer to a lookup: {answer[:80]!r}") from exc
 
 
 def _report_crash(task: asyncio.Task[None]) -> None:
