@@ -3,7 +3,11 @@ A disk in memory that can be crashed, damaged, filled and slowed: `log.storage.S
 
 Every file has what was written (the page cache) and what survives a loss of power: what was there
 at the last sync, plus whatever writes the crash lets through. `power_loss` decides that by a
-random source handed in, in pages, so writes are torn and reordered as real disks do it.
+random source handed in, in pages, so writes are torn and reordered as real disks do it. Names are
+durable when their folder was synced, both that a file is there and that it was removed.
+
+A sync that fails is told once, as Linux does it: the pages it could not write count as clean
+afterwards, so the next sync succeeds without them.
 """
 
 import errno
@@ -11,7 +15,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from nsqx.nsqd.log.storage import File, WouldBlockError
 
@@ -29,7 +33,28 @@ class _Content:
     written: bytearray = field(default_factory=bytearray)
     durable: bytes = b""
     dirty_pages: set[int] = field(default_factory=set)
+    dropped_pages: set[int] = field(default_factory=set)  # by syncs that failed
     is_name_durable: bool = False
+
+    def sync(self) -> None:
+        """Make all durable but what an earlier sync dropped."""
+        if self.dropped_pages:
+            durable = bytearray(self.written)
+            for page in self.dropped_pages:
+                start = page * PAGE_BYTES
+                end = min(start + PAGE_BYTES, len(durable))
+                if start < end:
+                    old = self.durable[start:end]
+                    durable[start:end] = old + bytes(end - start - len(old))
+            self.durable = bytes(durable)
+        else:
+            self.durable = bytes(self.written)
+        self.dirty_pages.clear()
+
+    def drop(self) -> None:
+        """Note that a sync failed: what it was to write will never be written."""
+        self.dropped_pages |= self.dirty_pages
+        self.dirty_pages.clear()
 
 
 class SimulatedDisk:
@@ -52,6 +77,10 @@ class SimulatedDisk:
         self.pending: deque[Callable[[], None]] = deque()
         self._files: dict[str, _Content] = {}
         self._folders: set[str] = set()
+        self._removed: dict[str, _Content] = {}  # may be back after a loss of power
+
+    def step(self) -> None:
+        """Called before each change; a subclass may end the process here."""
 
     # Faults
 
@@ -60,11 +89,11 @@ class SimulatedDisk:
         while self.pending:
             self.pending.popleft()()
 
-    def kill(self) -> "SimulatedDisk":
+    def kill(self) -> Self:
         """Return the disk as the next process finds it: what was written is there."""
         return self._copy(lambda content: bytes(content.written), lambda content: True)
 
-    def power_loss(self, chance: random.Random) -> "SimulatedDisk":
+    def power_loss(self, chance: random.Random) -> Self:
         """Return the disk as the next boot finds it: of what was not synced, some pages."""
 
         def survives(content: _Content) -> bytes:
@@ -77,20 +106,29 @@ class SimulatedDisk:
                     kept[start : start + len(piece)] = piece
             return bytes(kept)
 
-        return self._copy(
+        disk = self._copy(
             survives, lambda content: content.is_name_durable or chance.random() < 0.5
         )
+        for path, content in self._removed.items():
+            if path not in self._files and chance.random() < 0.5:
+                survivor = survives(content)
+                disk._files[path] = _Content(bytearray(survivor), survivor, is_name_durable=True)
+        return disk
 
     def _copy(
         self, content_of: Callable[[_Content], bytes], is_there: Callable[[_Content], bool]
-    ) -> "SimulatedDisk":
-        disk = SimulatedDisk()
+    ) -> Self:
+        disk = self._new()
         disk._folders = set(self._folders)
         for path, content in self._files.items():
             if is_there(content):
                 survivor = content_of(content)
-                disk._files[path] = _Content(bytearray(survivor), survivor, set(), True)
+                disk._files[path] = _Content(bytearray(survivor), survivor, is_name_durable=True)
         return disk
+
+    def _new(self) -> Self:
+        """Return an empty disk for what is to survive."""
+        return type(self)()
 
     def paths(self, suffix: str = "") -> list[str]:
         """Return the sorted paths of all files that end so."""
@@ -111,6 +149,7 @@ class SimulatedDisk:
         if path not in self._files:
             if not create:
                 raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+            self.step()
             self._check_write(0)
             self._files[path] = _Content()
         return SimulatedFile(self, self._files[path])
@@ -124,12 +163,15 @@ class SimulatedDisk:
 
     def replace_file(self, path: str, data: bytes, *, sync: bool = True) -> None:
         """See `Storage.replace_file`."""
+        self.step()
         self._check_write(len(data))
         if sync:
             self.check_sync()
         before = self._files.get(path)
-        content = _Content(bytearray(data), bytes(data) if sync else b"", set(), sync)
-        if not sync:
+        content = _Content(bytearray(data), bytes(data) if sync else b"", is_name_durable=sync)
+        if sync:
+            self._sync_names(path.rpartition("/")[0])
+        else:
             content.durable = before.durable if before is not None else b""
             content.dirty_pages = set(range(len(data) // PAGE_BYTES + 1))
             content.is_name_durable = before is not None and before.is_name_durable
@@ -154,6 +196,7 @@ class SimulatedDisk:
 
     def rename(self, old: str, new: str) -> None:
         """See `Storage.rename`."""
+        self.step()
         for path in list(self._files):
             if path == old or path.startswith(f"{old}/"):
                 self._files[new + path[len(old) :]] = self._files.pop(path)
@@ -164,7 +207,10 @@ class SimulatedDisk:
 
     def remove(self, path: str) -> None:
         """See `Storage.remove`."""
-        self._files.pop(path, None)
+        self.step()
+        content = self._files.pop(path, None)
+        if content is not None and content.is_name_durable:
+            self._removed[path] = content
 
     def remove_folder(self, path: str) -> None:
         """See `Storage.remove_folder`."""
@@ -177,10 +223,18 @@ class SimulatedDisk:
 
     def sync_folder(self, path: str) -> None:
         """See `Storage.sync_folder`."""
+        self.step()
         self.check_sync()
+        self._sync_names(path)
+
+    def _sync_names(self, folder: str) -> None:
+        prefix = f"{folder}/" if folder else ""
         for name, content in self._files.items():
-            if name.startswith(f"{path}/"):
+            if name.startswith(prefix):
                 content.is_name_durable = True
+        self._removed = {
+            name: content for name, content in self._removed.items() if not name.startswith(prefix)
+        }
 
     def submit(
         self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
@@ -209,6 +263,7 @@ class SimulatedDisk:
 
     def write(self, content: _Content, data: bytes, offset: int) -> None:
         """Write to a file; what fits is written even if it fails."""
+        self.step()
         fits = len(data)
         error: OSError | None = None
         if self.free_bytes is not None and len(data) > self.free_bytes:
@@ -222,7 +277,9 @@ class SimulatedDisk:
         content.written[offset : offset + fits] = data[:fits]
         if fits:
             last = (offset + fits - 1) // PAGE_BYTES
-            content.dirty_pages.update(range(offset // PAGE_BYTES, last + 1))
+            pages = range(offset // PAGE_BYTES, last + 1)
+            content.dirty_pages.update(pages)
+            content.dropped_pages.difference_update(pages)
         if error is not None:
             raise error
 
@@ -265,6 +322,7 @@ class SimulatedFile:
     def truncate(self, size: int) -> None:
         """See `File.truncate`."""
         assert self._is_open
+        self._disk.step()
         written = self._content.written
         written.extend(bytes(max(0, size - len(written))))
         del written[size:]
@@ -273,9 +331,13 @@ class SimulatedFile:
     def sync(self) -> None:
         """See `File.sync`."""
         assert self._is_open
-        self._disk.check_sync()
-        self._content.durable = bytes(self._content.written)
-        self._content.dirty_pages.clear()
+        self._disk.step()
+        try:
+            self._disk.check_sync()
+        except OSError:
+            self._content.drop()
+            raise
+        self._content.sync()
 
     def close(self) -> None:
         """See `File.close`."""
