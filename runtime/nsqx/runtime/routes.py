@@ -85,6 +85,11 @@ class Router(Generic[Handler]):
         self._fixed: dict[str, _Route[Handler]] = {}
         self._patterns: dict[str, _Route[Handler]] = {}
 
+    @property
+    def paths(self) -> list[str]:
+        """Return the paths of all routes, as they were added below the base path."""
+        return [*self._fixed, *self._patterns]
+
     def add(self, method: str, path: str, handler: Handler) -> None:
         """Add a route. ``path`` is below the base path; ``{name}`` stands for one segment."""
         assert path.startswith("/"), path

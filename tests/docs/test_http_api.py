@@ -1,0 +1,37 @@
+"""docs/http-api.md knows every route and every metric of nsqd."""
+
+import re
+from pathlib import Path
+
+from nsqx.nsqd.http_api import HttpApi
+from tests.support.node import running_node
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "http-api.md").read_text()
+
+
+def documented_paths() -> set[str]:
+    """The paths shown, with ``/topic/create`` for each word of "`POST /topic/create`, `delete`"."""
+    paths = set(re.findall(r"(?:GET|POST|PUT)\s+(/[\w/{}]*)", DOCUMENT))
+    for folder in ("topic", "channel"):
+        (line,) = re.findall(rf"\| `POST (/{folder}/create`.*?) \|", DOCUMENT)
+        paths |= {f"/{folder}/{word}" for word in re.findall(r"(\w+)`", line)}
+    return paths
+
+
+async def test_every_route_is_documented(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node:
+        index = (await node.get("/debug/pprof/")).decode()
+        for path in documented_paths():
+            status, _ = await node.request("OPTIONS", path.replace("{opt}", "log_level"))
+            assert status == 200, path
+        router = HttpApi(node.nsqd).router()
+    assert set(router.paths) == documented_paths()
+    assert "/debug/pprof/goroutine" in index
+
+
+async def test_every_metric_is_documented(tmp_path: Path) -> None:
+    async with running_node(tmp_path, e2e_processing_latency_percentile=[0.99]) as node:
+        text = (await node.get("/metrics")).decode()
+    names = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+    assert names
+    assert names == set(re.findall(r"`((?:nsqd|process|python)_\w+)`", DOCUMENT))
