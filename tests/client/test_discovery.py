@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from nsqx.client import Consumer
+from nsqx.client import Consumer, consumer
 from nsqx.client.addresses import Address
 from nsqx.client.discovery import Discovery, parse_lookup
+from nsqx.client.reconnect import ReconnectDelays
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import eventually
 from tests.support.scripted_nsqd import ScriptedNsqd
@@ -154,20 +155,64 @@ async def test_an_nsqd_that_lookupds_forget_stays_connected(
         assert (await anext(consumer)).body == b"still here"
 
 
-async def test_an_nsqd_that_is_gone_and_forgotten_is_not_tried_again(
+async def test_an_nsqd_that_is_gone_and_forgotten_is_tried_again_for_a_while(
     nsqd: ScriptedNsqd, lookupd: FakeHttp
 ) -> None:
+    """NSQ's lookupds name an nsqd that was restarted at the next poll only."""
+    async with Consumer("t", "c", lookupd=lookupd.address, lookupd_poll_interval=600):
+        peer = await nsqd.accept()
+        await peer.subscribe()
+        await peer.ready()
+        lookupd.answers[TOPIC] = producers()
+        await polled(lookupd, 1, peer.disconnect)
+        await (await nsqd.accept()).subscribe()
+
+
+async def test_an_nsqd_that_is_forgotten_for_long_is_not_tried_again(
+    nsqd: ScriptedNsqd, lookupd: FakeHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "FORGET_SECONDS", 0.0)
+    monkeypatch.setattr(ReconnectDelays, "next", lambda self, random: 600.0)
+    async with Consumer("t", "c", lookupd=lookupd.address, lookupd_poll_interval=0.01) as reader:
+        peer = await nsqd.accept()
+        await peer.subscribe()
+        await peer.ready()
+        lookupd.answers[TOPIC] = producers()
+        peer.disconnect()
+
+        async def is_given_up() -> bool:
+            return not reader._links
+
+        await eventually(is_given_up, "it is given up")
+        lookupd.answers[TOPIC] = producers(nsqd.port)
+        await (await nsqd.accept()).subscribe()
+
+
+async def test_an_nsqd_that_appears_again_is_tried_at_once(
+    nsqd: ScriptedNsqd, lookupd: FakeHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long its last attempts have made it wait."""
+    monkeypatch.setattr(ReconnectDelays, "next", lambda self, random: 600.0)
     async with Consumer("t", "c", lookupd=lookupd.address, lookupd_poll_interval=0.01):
         peer = await nsqd.accept()
         await peer.subscribe()
         await peer.ready()
         lookupd.answers[TOPIC] = producers()
-        asked = len(lookupd.requests)
-        peer.disconnect()
-
-        async def polled_thrice() -> bool:
-            return len(lookupd.requests) >= asked + 3
-
-        await eventually(polled_thrice, "three polls")
+        await polled(lookupd, 3, peer.disconnect)
         lookupd.answers[TOPIC] = producers(nsqd.port)
         await (await nsqd.accept()).subscribe()
+
+
+async def polled(lookupd: FakeHttp, times: int, cause: Callable[[], object]) -> None:
+    """Wait for this many polls after ``cause``, and for the answers to be taken up."""
+
+    def polls() -> int:
+        return sum(request.startswith("/lookup") for request in lookupd.requests)
+
+    before = polls()
+    cause()
+
+    async def were_polled() -> bool:
+        return polls() >= before + times
+
+    await eventually(were_polled, f"{times} polls")

@@ -17,7 +17,7 @@ import asyncio
 import json
 import ssl
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from nsqx.protocol import commands, frames, messages
 from nsqx.protocol.command_parser import CommandParser, Limits
@@ -79,8 +79,7 @@ class Peer(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's have another base class
         self._nsqd.accepted(self)
 
     def data_received(self, data: bytes) -> None:

@@ -9,7 +9,7 @@ written for too long, so whoever waits for an answer waits for this connection a
 """
 
 import asyncio
-from typing import Protocol as Interface
+from typing import Protocol as Interface, cast
 
 from nsqx.client.addresses import Address
 from nsqx.client.errors import ConnectFailed, ConnectionClosed, NsqError
@@ -217,8 +217,7 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol: connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's have another base class
         self._session.start()
         self._flush()
 

@@ -42,6 +42,8 @@ MAX_IN_FLIGHT = 50
 REQUEUE_DELAY_SECONDS = 90.0  # as go-nsq: times the attempts, up to the maximum
 REQUEUE_DELAY_SECONDS_MAX = 900.0
 DRAIN_SECONDS = 10.0
+# An nsqd that was started again is tried sooner than lookupds that are polled name it again.
+FORGET_SECONDS = 60.0
 # Who took a message without ``async with`` may have dropped it, for example by leaving a loop.
 UNHELD_SECONDS = 1.0
 
@@ -142,6 +144,7 @@ class Consumer:
         self._inbox = Inbox()
         self._given_up = Inbox()
         self._links: dict[Address, Link] = {}
+        self._forgotten: dict[Address, float] = {}  # by lookupds, and lost: since when (loop time)
         self._subscriptions: dict[Share, Subscription] = {}  # those that are subscribed
         self._tasks: set[asyncio.Task[None]] = set()
         self._discovery: Discovery | None = None
@@ -160,7 +163,9 @@ class Consumer:
         for address in self._nsqd:
             self._add(address)
         if self._lookupd:
-            self._discovery = Discovery(self._lookupd, self.topic, self._found, self._poll_interval)
+            self._discovery = Discovery(
+                self._lookupd, self.topic, self._found, self._poll_interval, self._appeared
+            )
         return self
 
     async def __aexit__(
@@ -372,9 +377,22 @@ class Consumer:
         for address in addresses - self._links.keys():
             self._add(address)
         if is_complete:
-            # As long as a connection works, what lookupds say does not matter.
-            connected = {sub.address for sub in self._subscriptions.values()}
-            for address in self._links.keys() - addresses - connected - set(self._nsqd):
+            self._forget(self._links.keys() - addresses - set(self._nsqd))
+
+    def _appeared(self, addresses: set[Address]) -> None:
+        """Whoever waits longer and longer between attempts at one of these need not wait now."""
+        for address in addresses & self._links.keys():
+            self._links[address].hurry()
+
+    def _forget(self, unnamed: set[Address]) -> None:
+        """Give up those that no lookupd names and that have been lost for long."""
+        # As long as a connection works, what lookupds say does not matter.
+        lost = unnamed - {subscription.address for subscription in self._subscriptions.values()}
+        now = asyncio.get_running_loop().time()
+        self._forgotten = {address: self._forgotten.get(address, now) for address in lost}
+        for address, since in list(self._forgotten.items()):
+            if now - since >= FORGET_SECONDS:
+                del self._forgotten[address]
                 self._start(self._links.pop(address).stop())
 
     def _start(self, work: "Awaitable[None]") -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nsqx.client.addresses import Address, lookup_url
@@ -24,6 +25,11 @@ JITTER = 0.3
 EAGER_SECONDS = 1.0
 
 Found = Callable[[set[Address], bool], None]
+Appeared = Callable[[set[Address]], None]
+
+
+def _ignore(addresses: set[Address]) -> None:
+    """Nobody wants to know."""
 
 
 class Discovery:
@@ -33,14 +39,24 @@ class Discovery:
     Each poll asks all lookupds at once, so that one that is dead or slow delays nothing but the
     next poll. ``found`` is called with the addresses that any of them named, and with whether all
     of them answered. Lookupds that can tell of changes are watched besides.
+
+    ``appeared`` is called before, with those that a lookupd names and did not name just before:
+    an nsqd that was started again, for example.
     """
 
     def __init__(
-        self, lookupd: Iterable[str], topic: str, found: Found, interval: float = INTERVAL_SECONDS
+        self,
+        lookupd: Iterable[str],
+        topic: str,
+        found: Found,
+        interval: float = INTERVAL_SECONDS,
+        appeared: Appeared = _ignore,
     ) -> None:
         self._urls = list(dict.fromkeys(lookup_url(address, topic) for address in lookupd))
         self._found = found
+        self._appeared = appeared
         self._interval = interval
+        self._named: dict[str, set[Address]] = {}  # by the URL that named them last
         self._failing: set[str] = set()  # URLs, so that each outage is logged once
         self._awake = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"nsqx discovery of {topic}")
@@ -62,9 +78,9 @@ class Discovery:
         headers = {"Accept": "application/vnd.nsq; version=1.0"}
         async with aiohttp.ClientSession(headers=headers) as session:
             watches = [
-                asyncio.create_task(watch(session, url, self._watched))
-                for url in map(watch_url, self._urls)
-                if url is not None
+                asyncio.create_task(watch(session, watched, partial(self._watched, url)))
+                for url in self._urls
+                if (watched := watch_url(url)) is not None
             ]
             for task in watches:
                 task.add_done_callback(_report_crash)
@@ -83,8 +99,14 @@ class Discovery:
             self._found(addresses, None not in answers)
             await self._pause(eagerly=not addresses)
 
-    def _watched(self, addresses: set[Address]) -> None:
+    def _watched(self, url: str, addresses: set[Address]) -> None:
+        self._note(url, addresses)
         self._found(addresses, False)
+
+    def _note(self, url: str, addresses: set[Address]) -> None:
+        if new := addresses - self._named.get(url, set()):
+            self._appeared(new)
+        self._named[url] = addresses
 
     async def _ask(self, session: "ClientSession", url: str) -> set[Address] | None:
         try:
@@ -93,8 +115,10 @@ class Discovery:
             if url not in self._failing:
                 _log.warning("%s", exc)
             self._failing.add(url)
+            self._named.pop(url, None)
             return None
         self._failing.discard(url)
+        self._note(url, addresses)
         return addresses
 
     async def _pause(self, *, eagerly: bool) -> None:

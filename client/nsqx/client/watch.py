@@ -24,6 +24,8 @@ __all__ = ["watch", "watch_url"]
 
 WAIT_SECONDS = 30
 ANSWER_SECONDS = 10.0  # beyond the wait
+# Between attempts at one that is down: until it is watched again, only polls find new nodes.
+RETRY_SECONDS_MAX = 2.0
 # A lookupd that can not tell may be replaced by one that can.
 UNABLE_SECONDS = 600.0
 # One that answers at once although nothing has changed is not asked in a tight loop.
@@ -46,7 +48,7 @@ async def watch(session: "ClientSession", url: str, found: Callable[[set[Address
     Failures are not told: the polls tell them.
     """
     loop = asyncio.get_running_loop()
-    delays = ReconnectDelays()
+    delays = ReconnectDelays(longest_seconds=RETRY_SECONDS_MAX)
     index: str | None = None
     while True:
         asked_at = loop.time()
