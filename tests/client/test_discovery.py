@@ -50,8 +50,8 @@ async def start(found: Findings) -> AsyncIterator[Start]:
         return discoveries[-1]
 
     yield start
-    for discovery in discoveries:
-        await discovery.stop()
+    if discoveries:
+        await asyncio.wait([discovery.stop() for discovery in discoveries])
 
 
 async def test_all_lookupds_are_asked_and_their_answers_united(

@@ -25,7 +25,7 @@ from typing import Literal, Self
 from nsqx.client.addresses import Address, lookup_url, parse_addresses
 from nsqx.client.backoff import Backoff, BackoffPolicy, Phase
 from nsqx.client.discovery import INTERVAL_SECONDS, Discovery
-from nsqx.client.errors import ClientClosed, NsqError
+from nsqx.client.errors import ClientClosed
 from nsqx.client.inbox import Inbox, InboxClosed
 from nsqx.client.link import Link
 from nsqx.client.message import Message
@@ -145,12 +145,13 @@ class Consumer:
         self._given_up = Inbox()
         self._links: dict[Address, Link] = {}
         self._forgotten: dict[Address, float] = {}  # by lookupds, and lost: since when (loop time)
-        self._subscriptions: dict[Share, Subscription] = {}  # those that are subscribed
+        self._subscriptions: dict[Share, Subscription] = {}  # those that are connected
         self._tasks: set[asyncio.Task[None]] = set()
         self._discovery: Discovery | None = None
         self._steer_timer: asyncio.TimerHandle | None = None
         self._steer_is_due = False
         self._drained = asyncio.Event()
+        self._closed = asyncio.Event()
         self._was_opened = self._is_closing = self._waits_for_held_only = False
 
     # Opening and closing
@@ -159,7 +160,7 @@ class Consumer:
         if self._was_opened:
             raise ClientClosed("this consumer was opened before")
         self._was_opened = True
-        self._start(self._give_up())
+        self._own(asyncio.create_task(self._give_up()))
         for address in self._nsqd:
             self._add(address)
         if self._lookupd:
@@ -192,13 +193,14 @@ class Consumer:
         """
         Take no more messages, wait until those taken are answered, and disconnect.
 
-        ``async for``, ``batches`` and ``run`` end. Calling it again waits for nothing more.
+        ``async for``, ``batches`` and ``run`` end.
 
         Args:
             timeout: seconds to wait for messages in ``async with`` or a handler, instead of
                 ``drain_timeout``. Others have a second. Then what is unanswered is requeued.
         """
         if self._is_closing:
+            await self._closed.wait()
             return
         self._is_closing = True
         try:
@@ -208,16 +210,23 @@ class Consumer:
             closing = [subscription.close() for subscription in self._subscriptions.values()]
             await asyncio.gather(*closing)
         finally:
-            for subscription in list(self._subscriptions.values()):
+            # Also if close() is cancelled, and then perhaps before it came to this.
+            self._inbox.close()
+            for subscription in self._subscriptions.values():
                 subscription.abort()
+            for task in self._tasks:
+                task.cancel()
             if self._steer_timer is not None:
                 self._steer_timer.cancel()
+            self._closed.set()
 
     async def _stop_connecting(self) -> None:
+        # All are told before any is waited for.
+        tasks = [link.stop() for link in self._links.values()]
         if self._discovery is not None:
-            await self._discovery.stop()
-        for link in self._links.values():
-            await link.stop()
+            tasks.append(self._discovery.stop())
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _return_untaken(self) -> None:
         for message in self._inbox.close() + self._given_up.close():
@@ -393,27 +402,29 @@ class Consumer:
         for address, since in list(self._forgotten.items()):
             if now - since >= FORGET_SECONDS:
                 del self._forgotten[address]
-                self._start(self._links.pop(address).stop())
+                self._own(self._links.pop(address).stop())
 
-    def _start(self, work: "Awaitable[None]") -> None:
-        task = asyncio.ensure_future(work)
+    def _own(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     # Subscriber: what subscriptions tell
 
-    def subscribed(self, subscription: Subscription) -> None:
+    def connected(self, subscription: Subscription) -> None:
+        self._subscriptions[subscription.share] = subscription
+        self.stats.connections += 1
         if self._is_closing:
             subscription.abort()
-            return
-        self.stats.connections += 1
-        self._subscriptions[subscription.share] = subscription
-        self._counts.join(subscription.share)
-        self._steer()
 
-    def unsubscribed(self, subscription: Subscription, error: NsqError) -> None:
-        if self._subscriptions.pop(subscription.share, None) is not None:
-            self.stats.connections -= 1
+    def subscribed(self, subscription: Subscription) -> None:
+        if not self._is_closing:
+            self._counts.join(subscription.share)
+            self._steer()
+
+    def disconnected(self, subscription: Subscription) -> None:
+        del self._subscriptions[subscription.share]
+        self.stats.connections -= 1
+        if subscription.share in self._counts.shares:
             self._counts.leave(subscription.share)
             self._steer()
         if self._discovery is not None:
@@ -461,6 +472,8 @@ class Consumer:
         self._given_up.drop(messages)
         if self._is_closing:
             self.drained()
+        elif self._counts.short:
+            self._steer()
 
     def drained(self) -> None:
         but_for_held = self._waits_for_held_only

@@ -66,10 +66,10 @@ class Discovery:
         """Poll now."""
         self._awake.set()
 
-    async def stop(self) -> None:
-        """Poll no more."""
+    def stop(self) -> asyncio.Task[None]:
+        """Poll no more. Returns the task, to be waited for."""
         self._task.cancel()
-        await asyncio.wait((self._task,))
+        return self._task
 
     async def _run(self) -> None:
         # Imported here: it takes longer than all of the client, and direct addresses need no HTTP.
