@@ -216,6 +216,29 @@ async def test_a_disk_that_refused_shows_in_health(tmp_path: Path) -> None:
         assert await node.request("GET", "/ping") == (200, b"OK")
 
 
+async def test_damage_of_the_log_is_told(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node:
+        assert "damage" not in await node.stats()
+        for body in (b"first", b"second", b"third"):
+            await node.post("/pub?topic=t", body)
+    (segment,) = (tmp_path / "topics" / "t.topic").glob("*.log")
+    data = bytearray(segment.read_bytes())
+    data[data.index(b"second")] ^= 1
+    segment.write_bytes(data)
+    async with running_node(tmp_path) as node, node.client() as client:
+        await client.subscribe("t", "c", ready=10)
+        bodies = [message.body for message in await client.receive(2)]
+        assert bodies == [b"first", b"third"]
+        damage = (await node.stats())["damage"]
+        text = (await node.get("/stats")).decode()
+        metrics = await node.get("/metrics")
+    assert (damage["places"], damage["lost_messages"]) == (1, 1)
+    (place,) = damage["latest"]
+    assert (place["first"], place["end"]) == (1, 2)
+    assert "\nDamage: places: 1, lost messages: 1\n" in text
+    assert b"\nnsqd_lost_messages_total 1\n" in metrics
+
+
 @pytest.mark.parametrize(
     ("value_ns", "text"),
     [

@@ -20,6 +20,7 @@ from nsqx.runtime.durations import SECOND_NS, format_duration
 
 __all__ = ["Selection", "Stats", "backend_depth", "format_latency", "topic_backend_depth"]
 
+_DAMAGES_SHOWN = 20
 _DELIVERY_COUNT_NAMES = ("zone_local_msg_count", "region_local_msg_count", "global_msg_count")
 
 
@@ -76,9 +77,12 @@ class Stats:
         if producers:
             yield b"["
             yield from _separated([self._client_json(producer)] for producer in producers)
-            yield b"]}"
+            yield b"]"
         else:
-            yield b"null}"
+            yield b"null"
+        if self.broker.damages:
+            yield b',"damage":' + go_json.encode(self._damage())
+        yield b"}"
 
     def _topic_json(self, topic: Topic, channels: list[Channel]) -> Iterator[bytes]:
         yield b'{"topic_name":%b,"channels":[' % go_json.encode(topic.name)
@@ -183,6 +187,12 @@ class Stats:
             f"start_time {start}\nuptime {format_duration(self.uptime_ns)}\n"
             f"\nHealth: {self.broker.health}\n"
         )
+        if self.broker.damages:
+            yield "\nDamage: places: {places}, lost messages: {lost_messages}\n".format(
+                **self._damage()
+            )
+            for damage in self.broker.damages[-_DAMAGES_SHOWN:]:
+                yield f"   {damage.path}: {damage.first} to {damage.end - 1}, {damage.reason}\n"
         if self.selection.include_memory:
             lines = [f"   {name:<25}\t{value}\n" for name, value in self.memory.items()]
             yield "\nMemory:\n" + "".join(lines)
@@ -244,6 +254,16 @@ class Stats:
         if histogram is None:
             return ""
         return ", ".join(map(format_latency, histogram.quantiles_ns(self.quantiles)))
+
+    # Damage: ours, and shown only where there is some
+
+    def _damage(self) -> dict[str, Any]:
+        damages = self.broker.damages
+        return {
+            "places": len(damages),
+            "lost_messages": sum(damage.end - damage.first for damage in damages),
+            "latest": damages[-_DAMAGES_SHOWN:],
+        }
 
     # What was asked for
 
