@@ -31,11 +31,6 @@ class Inbox:
         if self._waiters:
             self._wake(len(self.messages))
 
-    def put_back(self, messages: list[Message]) -> None:
-        """Return messages to the front; for those taken and then not delivered."""
-        self.messages.extendleft(reversed(messages))
-        self._wake(len(messages))
-
     def take_batch(self, limit: int) -> list[Message]:
         """Take at most ``limit`` messages without waiting."""
         popleft = self.messages.popleft

@@ -56,10 +56,15 @@ class Link:
         """If it waits before the next attempt, try now."""
         self._awake.set()
 
-    async def stop(self) -> None:
-        """Make no more attempts. An open connection is left to its owner."""
+    def stop(self) -> asyncio.Task[None]:
+        """
+        Make no more attempts. An open connection is left to its owner.
+
+        Returns:
+            The task, to be waited for.
+        """
         self._task.cancel()
-        await asyncio.wait((self._task,))
+        return self._task
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

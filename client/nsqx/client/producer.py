@@ -147,7 +147,14 @@ class Producer:
                     await self._idle.wait()
         for publish in list(self._open):
             publish.settle(ClientClosed("the producer was closed before nsqd had answered"))
-        await asyncio.gather(*(outlet.close() for outlet in self._outlets))
+        tasks = [outlet.link.stop() for outlet in self._outlets]
+        try:
+            if tasks:
+                await asyncio.wait(tasks)
+            await asyncio.gather(*(outlet.close() for outlet in self._outlets))
+        finally:
+            for outlet in self._outlets:
+                outlet.abort()
 
     # Publishing
 
@@ -320,7 +327,8 @@ class _Publish:
 
     def abandon(self) -> None:
         """Nobody waits any more."""
-        self._future.cancel()
+        if not self._future.cancel() and not self._future.cancelled():
+            self._future.exception()  # asyncio complains of errors that nobody looks at
         self._producer._forget(self)
 
     @property
@@ -375,9 +383,12 @@ class _Outlet:
         self._connection.request(publish, publish.command)
 
     async def close(self) -> None:
-        await self.link.stop()
         if self._connection is not None:
             await self._connection.close()
+
+    def abort(self) -> None:
+        if self._connection is not None:
+            self._connection.abort()
 
     # Listener
 

@@ -29,8 +29,9 @@ class Subscriber(Interface):
     topic: str
     channel: str
 
+    def connected(self, subscription: "Subscription") -> None: ...
     def subscribed(self, subscription: "Subscription") -> None: ...
-    def unsubscribed(self, subscription: "Subscription", error: NsqError) -> None: ...
+    def disconnected(self, subscription: "Subscription") -> None: ...
     def received(self, subscription: "Subscription", messages: list[Message]) -> None: ...
     def finished(self) -> None: ...
     def requeued(self, is_failure: bool) -> None: ...
@@ -166,6 +167,7 @@ class Subscription:
         subscriber = self._subscriber
         connection.request(self, commands.sub(subscriber.topic, subscriber.channel))
         self._sweep()
+        subscriber.connected(self)
 
     def messages_received(self, messages: list[Message]) -> None:
         now = self._loop.time()
@@ -196,7 +198,7 @@ class Subscription:
         self._held.clear()
         if lost:
             self._subscriber.expired(lost)
-        self._subscriber.unsubscribed(self, error)
+        self._subscriber.disconnected(self)
 
     # Time
 
