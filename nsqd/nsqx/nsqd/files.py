@@ -111,7 +111,8 @@ class FileStorage:
             with contextlib.suppress(RuntimeError):  # the loop closed: nobody waits any more
                 self._loop.call_soon_threadsafe(done, result, error)
 
-        self._pool.submit(work).add_done_callback(finished)
+        with contextlib.suppress(RuntimeError):  # closed: nothing new is begun any more
+            self._pool.submit(work).add_done_callback(finished)
 
     def close(self) -> None:
         """Wait for what was submitted."""

@@ -34,6 +34,20 @@ class Block:
         self.offsets.extend(offsets[1:])
         self.end += len(offsets) - 1
 
+    def cut_front(self, first: int) -> None:
+        """Forget the messages below ``first``."""
+        count = min(first, self.end) - self.first
+        if count > 0:
+            del self.offsets[:count]
+            self.first += count
+
+    def cut_back(self, end: int) -> None:
+        """Forget the messages from ``end`` on."""
+        count = self.end - max(end, self.first)
+        if count > 0:
+            del self.offsets[len(self.offsets) - count :]
+            self.end -= count
+
     def slice(self, first: int, count: int, bytes_max: int) -> tuple[bytearray, int]:
         """
         Return the frames of up to ``count`` messages from ``first``, and their number.
@@ -127,12 +141,19 @@ class BlockCache:
             count += max(0, min(block.end, end) - max(block.first, first))
         return count
 
-    def add(self, block: Block) -> None:
-        """Keep a block. It is cut where a kept one begins: that one may still grow."""
-        index = bisect_right(self._firsts, block.first)
-        if index < len(self._firsts) and self._firsts[index] < block.end:
-            del block.offsets[self._firsts[index] - block.first + 1 :]
-            block.end = self._firsts[index]
+    def add(self, block: Block, wanted: int) -> None:
+        """
+        Keep a block: of it what lies around the message ``wanted`` and is not kept already.
+
+        Those that are kept stay, since one of them still grows.
+        """
+        if self.find(wanted) is not None:
+            return
+        index = bisect_right(self._firsts, wanted)
+        if index:
+            block.cut_front(self._blocks[index - 1].end)
+        if index < len(self._firsts):
+            block.cut_back(self._firsts[index])
         self._firsts.insert(index, block.first)
         self._blocks.insert(index, block)
         block.owner = self

@@ -20,47 +20,52 @@ file itself and the index needs no memory.
 
     id base      the id of a message is id base + its sequence number
     offset       where in the .log file the batch begins; length in bytes
+    msgs         how many messages the batch has
     timestamp    int64, nanoseconds since 1970
     due          int64, the same; 0 unless the batch was published deferred until then
-    data crc     CRC-32C of the frames; crc: CRC-32C of what stands before it
-
-msgs         how many messages the batch has
+    data crc     CRC-32C of the frames
+    crc          CRC-32C of what stands before it
 
 A record with no messages is the seal: nothing follows it. Its first sequence and offset are those
-at which the next segment begins. Its due holds flags: 1 if any batch of the segment was deferred,
-2 if a crash ended the segment, so that its id base must not be used for new messages.
+at which the next segment begins. Its due holds flags: 1 if any batch of the segment was deferred.
 
-Integers are big-endian and unsigned unless said otherwise.
+Integers are big-endian and unsigned unless said otherwise. Example: the record of a first batch of
+two messages, 70 bytes, published at 1 ns with a data crc of 1234abcd, is
+
+    0000000000000000 | 0000000000000000 | 00000046 | 00000002
+    0000000000000001 | 0000000000000000 | 1234abcd | 02172483
+
+A record in which one bit changed is as good as a whole one: the checksum says which bit it was.
 """
 
 import struct
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 from google_crc32c import value as crc32c
 
 __all__ = [
     "RECORD_BYTES",
-    "SEAL_CRASHED",
     "SEAL_DEFERRED",
     "Commit",
     "Header",
     "crc32c",
     "decode_commit",
     "encode_commit",
-    "stored_data_crc",
+    "unchecked_commit",
 ]
 
 RECORD_BYTES = 48
 VERSION = 1
 SEAL_DEFERRED = 1
-SEAL_CRASHED = 2
 
 _MAGIC = b"nsqx-idx"
 _HEADER = struct.Struct(">8sIIQQqI")
 _COMMIT = struct.Struct(">QQIIqqI")
 _CRC = struct.Struct(">I")
-assert _HEADER.size + _CRC.size == _COMMIT.size + _CRC.size == RECORD_BYTES  # the drawing
+_FIELDS_BYTES = RECORD_BYTES - _CRC.size
+assert _HEADER.size == _COMMIT.size == _FIELDS_BYTES  # the drawing
 
 
 class Commit(NamedTuple):
@@ -91,9 +96,10 @@ class Header:
     @classmethod
     def decode(cls, data: bytes) -> "Header | None":
         """Return the header, or None if these are not the bytes of one."""
-        if len(data) != RECORD_BYTES or not _crc_matches(data):
+        sound = _sound(data)
+        if sound is None:
             return None
-        magic, version, _, first, id_base, created_ns, _ = _HEADER.unpack_from(data)
+        magic, version, _, first, id_base, created_ns, _ = _HEADER.unpack_from(sound)
         if magic != _MAGIC or version != VERSION:
             return None
         return cls(first, id_base, created_ns)
@@ -106,18 +112,36 @@ def encode_commit(commit: Commit) -> bytes:
 
 
 def decode_commit(data: bytes) -> Commit | None:
-    """Return the record, or None if it is damaged or incomplete."""
-    if len(data) != RECORD_BYTES or not _crc_matches(data):
+    """Return the record, or None if it is incomplete, or damaged beyond one bit."""
+    sound = _sound(data)
+    return Commit._make(_COMMIT.unpack_from(sound)) if sound is not None else None
+
+
+def unchecked_commit(data: bytes) -> Commit:
+    """Return what a damaged record says, for what its fields may still prove."""
+    return Commit._make(_COMMIT.unpack_from(data.ljust(RECORD_BYTES, b"\0")))
+
+
+def _sound(data: bytes) -> bytes | None:
+    """Return a record's bytes with one changed bit put right; None if that is not all."""
+    if len(data) != RECORD_BYTES:
         return None
-    return Commit._make(_COMMIT.unpack_from(data))
+    stored: int = _CRC.unpack_from(data, _FIELDS_BYTES)[0]
+    difference: int = crc32c(data[:_FIELDS_BYTES]) ^ stored
+    if difference == 0 or difference.bit_count() == 1:  # or a bit of the checksum itself
+        return data
+    bit = _bits_by_difference().get(difference)
+    if bit is None:
+        return None
+    fields = int.from_bytes(data[:_FIELDS_BYTES], "big") ^ 1 << bit
+    return fields.to_bytes(_FIELDS_BYTES, "big") + data[_FIELDS_BYTES:]
 
 
-def stored_data_crc(data: bytes) -> int:
-    """Return the data checksum that a damaged record names, for what it may still prove."""
-    crc: int = _COMMIT.unpack_from(data)[-1]
-    return crc
-
-
-def _crc_matches(data: bytes) -> bool:
-    stored: int = _CRC.unpack_from(data, RECORD_BYTES - _CRC.size)[0]
-    return bool(crc32c(data[: -_CRC.size]) == stored)
+@cache
+def _bits_by_difference() -> dict[int, int]:
+    """Return which bit changed, by what that does to the checksum: CRCs are linear."""
+    none: int = crc32c(bytes(_FIELDS_BYTES))
+    return {
+        crc32c((1 << bit).to_bytes(_FIELDS_BYTES, "big")) ^ none: bit
+        for bit in range(8 * _FIELDS_BYTES)
+    }

@@ -4,65 +4,78 @@ What a start makes of the segments it finds.
 A sealed segment is trusted; its batches are checked when they are read. The others were open
 when the broker ended without a farewell: each batch is checked, what has no commit record is
 cut, and the segment is sealed. Damage inside is reported and costs no more than its batch.
-A segment whose index is gone is indexed again from its frames.
+
+What the index can not say any more, the frames do: a damaged header is told from the first sound
+batch, and a segment whose index is gone is indexed again (`salvage`).
 """
 
-from array import array
 from dataclasses import dataclass, field
 
 from nsqx.nsqd.log.records import (
     RECORD_BYTES,
-    SEAL_CRASHED,
     SEAL_DEFERRED,
     Commit,
     Header,
     crc32c,
     decode_commit,
     encode_commit,
-    stored_data_crc,
+    unchecked_commit,
 )
+from nsqx.nsqd.log.salvage import group_frames, id_base_of, runs_of_frames
 from nsqx.nsqd.log.segment import Damage, Segment, data_path, index_path
 from nsqx.nsqd.log.storage import File, Storage
-from nsqx.protocol.messages import HEADER_BYTES, frame_offsets, id_of, split_frame
+from nsqx.protocol.messages import id_of, timestamp_of
 
-__all__ = ["Recovered", "recover_segments"]
-
-_REINDEX_BYTES = 64 * 1024
+__all__ = ["Recovered", "add_damage", "recover_segments"]
 
 
 @dataclass(slots=True)
 class Recovered:
-    """What was found. ``clean`` if the last segment ended with a farewell of the broker."""
+    """What was found."""
 
     segments: list[Segment] = field(default_factory=list)
     damages: list[Damage] = field(default_factory=list)
     cut_bytes: int = 0
-    clean: bool = True
 
 
 def recover_segments(storage: Storage, folder: str) -> Recovered:
     """Open all segments of a folder, oldest first. OSError if the disk refuses."""
     recovered = Recovered()
-    names = [name.partition(".") for name in storage.list(folder)]
-    firsts = sorted({int(stem) for stem, _, kind in names if kind in ("log", "idx")})
-    for first in firsts:
-        segment = _open_sealed(storage, folder, first, recovered)
+    segments = recovered.segments
+    for first in _firsts(storage.list(folder)):
+        segment = _open_sealed(storage, folder, first)
         if segment is None:
-            recovered.clean = False
             segment = _recover(storage, folder, first, recovered)
-        _report_gap(recovered, segment)
-        recovered.segments.append(segment)
+        if segments and segment.first == segment.end < segments[-1].end:
+            segment.discard()  # could not be begun, and the one before it went on
+            continue
+        if segments and segments[-1].end < segment.first:
+            end = segments[-1].end
+            missing = Damage(end, segment.first, data_path(folder, end), "missing segment")
+            add_damage(recovered.damages, missing)
+        segments.append(segment)
     return recovered
 
 
-def _report_gap(recovered: Recovered, segment: Segment) -> None:
-    if recovered.segments and recovered.segments[-1].end < segment.first:
-        end = recovered.segments[-1].end
-        path = data_path(segment.folder, end)
-        recovered.damages.append(Damage(end, segment.first, path, "missing segment"))
+def add_damage(damages: list[Damage], damage: Damage) -> None:
+    """Add to a list, as a part of the last damage if it continues that one."""
+    if damages:
+        last = damages[-1]
+        if (last.end, last.path, last.reason) == (damage.first, damage.path, damage.reason):
+            damages[-1] = Damage(last.first, damage.end, last.path, last.reason)
+            return
+    damages.append(damage)
 
 
-def _open_sealed(storage: Storage, folder: str, first: int, recovered: Recovered) -> Segment | None:
+def _firsts(names: list[str]) -> list[int]:
+    """Return the numbers of the segments among the files of a topic."""
+    parts = [name.partition(".") for name in names]
+    return sorted(
+        {int(stem) for stem, _, kind in parts if kind in ("log", "idx") and stem.isdecimal()}
+    )
+
+
+def _open_sealed(storage: Storage, folder: str, first: int) -> Segment | None:
     """Return the segment if its seal is in place, without reading its batches."""
     try:
         index = storage.open(index_path(folder, first))
@@ -74,19 +87,14 @@ def _open_sealed(storage: Storage, folder: str, first: int, recovered: Recovered
         seal = decode_commit(index.read_at(RECORD_BYTES, max(0, size - RECORD_BYTES)))
     finally:
         index.close()
-    if (
-        header is None
-        or header.first != first
-        or seal is None
-        or seal.messages
-        or size % RECORD_BYTES
-    ):
+    if size % RECORD_BYTES or header is None or header.first != first:
+        return None
+    if seal is None or seal.messages:
         return None
     segment = Segment(storage, folder, header)
     segment.end, segment.size, segment.index_size = seal.first, seal.offset, size
     segment.last_ns, segment.sealed = seal.timestamp_ns, True
     segment.has_deferred = bool(seal.due_ns & SEAL_DEFERRED)
-    recovered.clean = not seal.due_ns & SEAL_CRASHED
     return segment
 
 
@@ -96,7 +104,8 @@ def _recover(storage: Storage, folder: str, first: int, recovered: Recovered) ->
     try:
         header = Header.decode(index.read_at(RECORD_BYTES, 0))
         if header is None or header.first != first:
-            header = _reindex(data, index, first)
+            header = _header_from_batches(data, index, first) or _index_again(data, index, first)
+            index.write_at(header.encode(), 0)
         segment = Segment(storage, folder, header)
         _check_batches(segment, data, index, recovered)
         surplus = data.size() - segment.size
@@ -107,7 +116,7 @@ def _recover(storage: Storage, folder: str, first: int, recovered: Recovered) ->
     finally:
         data.close()
         index.close()
-    segment.seal(crashed=True)
+    segment.seal()
     return segment
 
 
@@ -115,7 +124,7 @@ def _check_batches(segment: Segment, data: File, index: File, recovered: Recover
     """Find the end of what counts, and report what is damaged before it."""
     path = data_path(segment.folder, segment.first)
     segment.index_size = index.size() // RECORD_BYTES * RECORD_BYTES
-    last_position = RECORD_BYTES
+    end_position = RECORD_BYTES
     doubtful: list[int] = []  # positions of damaged records since the last good one
     for position, commit in segment.commits():
         if commit is None:
@@ -124,38 +133,57 @@ def _check_batches(segment: Segment, data: File, index: File, recovered: Recover
         if commit.messages == 0:
             break  # a seal that something was written behind
         if commit.first > segment.end and not doubtful:
-            recovered.damages.append(Damage(segment.end, commit.first, path, "missing batches"))
+            missing = Damage(segment.end, commit.first, path, "missing batches")
+            add_damage(recovered.damages, missing)
         doubtful.clear()
         batch = data.read_at(commit.length, commit.offset)
         if crc32c(batch) != commit.data_crc:
             reason = "checksum mismatch" if len(batch) == commit.length else "truncated"
             end = commit.first + commit.messages
-            recovered.damages.append(Damage(commit.first, end, path, reason))
+            add_damage(recovered.damages, Damage(commit.first, end, path, reason))
         _grow(segment, commit)
-        last_position = position + RECORD_BYTES
-    segment.index_size = last_position
-    if doubtful:
-        _mend_last(segment, data, index, doubtful[0], recovered)
+        end_position = position + RECORD_BYTES
+    segment.index_size = end_position
+    for position in doubtful:
+        if not _mend(segment, data, index, position):
+            _report_unproved(segment, data, recovered)
+            break
 
 
-def _mend_last(
-    segment: Segment, data: File, index: File, position: int, recovered: Recovered
-) -> None:
+def _mend(segment: Segment, data: File, index: File, position: int) -> bool:
     """
-    Judge bytes at the end whose record is damaged.
+    Put right a damaged record at the end, if the checksum that it names proves a batch.
 
-    A record that was torn while it was written belongs to a batch that nobody was told about. A
-    whole one that was damaged later names, most likely, the checksum of its batch.
+    The batch is what the record says, or, if that makes no sense, all bytes that are left.
+    Anything less is no proof: after a loss of power frames may be there in part.
     """
-    record = index.read_at(RECORD_BYTES, position)
+    left = data.size() - segment.size
+    said = unchecked_commit(index.read_at(RECORD_BYTES, position))
+    for length in (said.length, left):
+        if not 0 < length <= left:
+            continue
+        frames = data.read_at(length, segment.size)
+        if crc32c(frames) != said.data_crc:
+            continue
+        timestamp_ns = timestamp_of(frames)
+        due_ns = said.due_ns if said.due_ns > timestamp_ns else 0
+        for commit in group_frames(frames, segment.end, segment.size, segment.id_base):
+            mended = commit._replace(due_ns=due_ns)
+            index.write_at(encode_commit(mended), segment.index_size)
+            segment.index_size += RECORD_BYTES
+            _grow(segment, mended)
+        return True
+    return False
+
+
+def _report_unproved(segment: Segment, data: File, recovered: Recovered) -> None:
+    """Report the messages at the end that have to go with their damaged records."""
     frames = data.read_at(data.size() - segment.size, segment.size)
-    if not frames or crc32c(frames) != stored_data_crc(record):
-        return
-    commits = _commits_of(frames, segment)
-    for commit in commits:
-        index.write_at(encode_commit(commit), segment.index_size)
-        segment.index_size += RECORD_BYTES
-        _grow(segment, commit)
+    commits = group_frames(frames, segment.end, segment.size, segment.id_base)
+    if commits:
+        end = commits[-1].first + commits[-1].messages
+        path = data_path(segment.folder, segment.first)
+        add_damage(recovered.damages, Damage(segment.end, end, path, "damaged index"))
 
 
 def _grow(segment: Segment, commit: Commit) -> None:
@@ -165,66 +193,30 @@ def _grow(segment: Segment, commit: Commit) -> None:
     segment.has_deferred = segment.has_deferred or bool(commit.due_ns)
 
 
-def _reindex(data: File, index: File, first: int) -> Header:
-    """Write an index for frames that have none. What is not a frame of this log ends it."""
-    frames = data.read_at(data.size(), 0)
-    id_base = _id_base(frames, first)
-    created_ns = split_frame(frames[:HEADER_BYTES])[0] if id_base else 0
-    header = Header(first, id_base, created_ns)
-    index.truncate(0)
-    index.write_at(header.encode(), 0)
-    if not id_base:
-        return header
-    position = RECORD_BYTES
-    end, size = first, 0
-    for commit in _commits_between(frames, end, size, id_base):
-        index.write_at(encode_commit(commit), position)
-        position += RECORD_BYTES
-    return header
-
-
-def _id_base(frames: bytes, first: int) -> int:
-    if len(frame_offsets(frames)) < 2:
-        return 0
-    try:
-        return id_of(frames) - first
-    except ValueError:
-        return 0
-
-
-def _commits_of(frames: bytes, segment: Segment) -> list[Commit]:
-    return _commits_between(frames, segment.end, segment.size, segment.id_base)
-
-
-def _commits_between(frames: bytes, first: int, offset: int, id_base: int) -> list[Commit]:
-    """Group well-formed frames, with just the ids that belong there, into batches."""
-    offsets: array[int] = frame_offsets(frames)
-    commits: list[Commit] = []
-    start = 0
-    for number in range(len(offsets) - 1):
-        try:
-            expected = id_of(frames, offsets[number]) == id_base + first + number
-        except ValueError:
-            expected = False
-        if not expected:
-            del offsets[number + 1 :]
-            break
-    for number in range(1, len(offsets)):
-        length = offsets[number] - offsets[start]
-        if length < _REINDEX_BYTES and number < len(offsets) - 1:
+def _header_from_batches(data: File, index: File, first: int) -> Header | None:
+    """Return a header for records that lost theirs; None if there is no sound record."""
+    for position in range(RECORD_BYTES, index.size(), RECORD_BYTES):
+        commit = decode_commit(index.read_at(RECORD_BYTES, position))
+        if commit is None or commit.messages == 0:
             continue
-        batch = frames[offsets[start] : offsets[number]]
-        timestamp_ns = split_frame(batch[:HEADER_BYTES])[0]
-        commits.append(
-            Commit(
-                first + start,
-                offset + offsets[start],
-                length,
-                number - start,
-                timestamp_ns,
-                0,
-                crc32c(batch),
-            )
-        )
-        start = number
-    return commits
+        batch = data.read_at(commit.length, commit.offset)
+        if crc32c(batch) == commit.data_crc:
+            return Header(first, id_of(batch) - commit.first, commit.timestamp_ns)
+    return None
+
+
+def _index_again(data: File, index: File, first: int) -> Header:
+    """Write records for frames that have none; what is no frame of this log is left out."""
+    frames = data.read_at(data.size(), 0)
+    id_base = id_base_of(frames, first)
+    index.truncate(RECORD_BYTES)
+    if id_base is None:
+        return Header(first, 0, 0)
+    position = RECORD_BYTES
+    created_ns = 0
+    for number, start, end in runs_of_frames(frames, first, id_base):
+        created_ns = created_ns or timestamp_of(frames, start)
+        for commit in group_frames(frames[start:end], number, start, id_base):
+            index.write_at(encode_commit(commit), position)
+            position += RECORD_BYTES
+    return Header(first, id_base, created_ns)

@@ -7,6 +7,7 @@ record. Damage inside is found by the checksum when the bytes are read, and cost
 """
 
 import contextlib
+import errno
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,21 +15,21 @@ from dataclasses import dataclass
 from nsqx.nsqd.log.block import Block
 from nsqx.nsqd.log.records import (
     RECORD_BYTES,
-    SEAL_CRASHED,
     SEAL_DEFERRED,
     Commit,
     Header,
     crc32c,
     decode_commit,
     encode_commit,
-    stored_data_crc,
+    unchecked_commit,
 )
 from nsqx.nsqd.log.storage import File, Storage
 from nsqx.protocol.messages import frame_offsets, id_of
 
-__all__ = ["Damage", "DamagedError", "Segment", "data_path", "index_path"]
+__all__ = ["Damage", "DamagedError", "Segment", "UnreadableError", "data_path", "index_path"]
 
 _INDEX_CHUNK_RECORDS = 4096
+_UNKNOWN_NS = -1  # the timestamp of a record that stands in for a damaged one
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,15 @@ class DamagedError(Exception):
     def __init__(self, damage: Damage) -> None:
         super().__init__(damage.reason)
         self.damage = damage
+
+
+class UnreadableError(OSError):
+    """The disk failed to read messages ``first`` to ``end - 1``."""
+
+    def __init__(self, first: int, end: int, error: OSError) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.first = first
+        self.end = end
 
 
 def data_path(folder: str, first: int) -> str:
@@ -111,11 +121,15 @@ class Segment:
             OSError: the disk refused; nothing stays behind that counts.
         """
         segment = cls(storage, folder, header)
-        segment._data = storage.open(data_path(folder, header.first), create=True)
-        segment._index = storage.open(index_path(folder, header.first), create=True)
-        segment._index.truncate(0)
-        segment._data.truncate(0)
-        segment._index.write_at(header.encode(), 0)
+        try:
+            segment._data = storage.open(data_path(folder, header.first), create=True)
+            segment._index = storage.open(index_path(folder, header.first), create=True)
+            segment._index.truncate(0)
+            segment._data.truncate(0)
+            segment._index.write_at(header.encode(), 0)
+        except OSError:
+            segment.discard()
+            raise
         return segment
 
     # Writing
@@ -127,15 +141,18 @@ class Segment:
         Write a batch.
 
         Raises:
-            OSError: the disk refused. The segment is as it was: what was written in part lies
-                beyond its end and is overwritten by the next batch.
+            OSError: the disk refused. The segment is as it was.
         """
         assert self._data is not None
         assert self._index is not None
         assert not self.sealed
         commit = Commit(self.end, self.size, len(frames), count, timestamp_ns, due_ns, checksum)
-        self._data.write_at(frames, self.size)
-        self._index.write_at(encode_commit(commit), self.index_size)
+        try:
+            self._data.write_at(frames, self.size)
+            self._index.write_at(encode_commit(commit), self.index_size)
+        except OSError:
+            self._cut_surplus()
+            raise
         self.size += len(frames)
         self.index_size += RECORD_BYTES
         self.end += count
@@ -143,10 +160,23 @@ class Segment:
         if due_ns:
             self.has_deferred = True
 
-    def seal(self, *, crashed: bool = False) -> None:
+    def _cut_surplus(self) -> None:
+        """
+        Take back what was written in part, or whole before the error came.
+
+        The next batch would overwrite it; but after a crash a record that is whole would bring
+        back a batch that was refused.
+        """
+        with contextlib.suppress(OSError):
+            self._open_index().truncate(self.index_size)
+        with contextlib.suppress(OSError):
+            assert self._data is not None
+            self._data.truncate(self.size)
+
+    def seal(self) -> None:
         """Write the seal and close the files. Raises OSError if the disk refused."""
         assert not self.sealed
-        flags = SEAL_DEFERRED * self.has_deferred | SEAL_CRASHED * crashed
+        flags = SEAL_DEFERRED * self.has_deferred
         commit = Commit(self.end, self.size, 0, 0, self.last_ns, flags, 0)
         self._open_index().write_at(encode_commit(commit), self.index_size)
         self.index_size += RECORD_BYTES
@@ -154,7 +184,12 @@ class Segment:
         self.close()
 
     def begin_sync(self) -> tuple[File, File]:
-        """Return the files, frames first, for a sync in another thread; `end_sync` follows."""
+        """
+        Return the files, frames first, for a sync in another thread; `end_sync` follows.
+
+        Raises:
+            OSError: the files can not be opened; `end_sync` is to be called all the same.
+        """
         self._syncs += 1
         if self._data is None:
             self._closes_after_sync = True
@@ -167,6 +202,12 @@ class Segment:
         if self._closes_after_sync:
             self.close()
 
+    def discard(self) -> None:
+        """Take back a segment that could not be begun, as far as the disk lets us."""
+        self.close()
+        with contextlib.suppress(OSError):
+            self.remove()
+
     def close(self) -> None:
         """Close the files, or leave that to the end of the sync under way."""
         self._closes_after_sync = self._syncs > 0
@@ -178,17 +219,20 @@ class Segment:
         self._data = self._index = None
 
     def remove(self) -> None:
-        """Delete the files. The index goes last: frames without it would be salvaged."""
-        self.close()
+        """Delete the files, in any thread. The index goes last: frames without it are salvaged."""
         self._storage.remove(data_path(self.folder, self.first))
         self._storage.remove(index_path(self.folder, self.first))
 
     # Reading
 
-    def commits(self, *, start: int = RECORD_BYTES) -> Iterator[tuple[int, Commit | None]]:
-        """Yield each record's position in the index and the record; None if it is damaged."""
+    def commits(self, *, sequence: int | None = None) -> Iterator[tuple[int, Commit | None]]:
+        """
+        Yield each record's position in the index and the record; None if it is damaged.
+
+        With ``sequence`` only those from the one that holds this message on.
+        """
         with self._reading(index_path(self.folder, self.first)) as index:
-            position = start
+            position = RECORD_BYTES if sequence is None else self._find(index, sequence, True)
             while position < self.index_size:
                 size = min(_INDEX_CHUNK_RECORDS * RECORD_BYTES, self.index_size - position)
                 chunk = index.read_at(size, position)
@@ -203,9 +247,10 @@ class Segment:
         Read the batch that holds a message, and what follows up to about ``bytes_wanted``.
 
         Raises:
-            DamagedError: that batch is damaged.
+            DamagedError: that batch is damaged, and maybe some that follow.
+            UnreadableError: the disk failed to read that batch.
             WouldBlockError: see `File.read_at`.
-            OSError: the disk failed.
+            OSError: the disk failed in another way.
         """
         # What may block runs in another thread, and there the segment's own files can be closed at
         # any moment, and their descriptors be those of other files.
@@ -217,8 +262,14 @@ class Segment:
             position = self._find(index, sequence, may_block)
             commits = self._batches(index, position, sequence, bytes_wanted, may_block)
             start, end = commits[0].offset, commits[-1].offset + commits[-1].length
-            frames = data.read_at(end - start, start, may_block=may_block)
-        return self._block(commits, frames, sequence)
+            try:
+                frames = data.read_at(end - start, start, may_block=may_block)
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                batch_end = commits[0].first + commits[0].messages
+                raise UnreadableError(commits[0].first, batch_end, error) from error
+        return self._block(commits, frames)
 
     def time_of(self, sequence: int) -> int:
         """Return when a message was accepted, in nanoseconds, or 0 if its record is damaged."""
@@ -285,74 +336,71 @@ class Segment:
     def _batches(
         self, index: File, position: int, sequence: int, bytes_wanted: int, may_block: bool
     ) -> list[Commit]:
-        """Return consecutive records from ``position``; damaged ones are replaced or end it."""
+        """
+        Return consecutive records, the first being that of ``sequence``.
+
+        A damaged record ends them; if it is the one that is wanted, a substitute is returned.
+        """
         size = min(_INDEX_CHUNK_RECORDS * RECORD_BYTES, self.index_size - position)
         chunk = index.read_at(size, position, may_block=may_block)
         commits: list[Commit] = []
         total = 0
-        expected = (
-            (self.first, 0)
-            if position == RECORD_BYTES
-            else None  # known from the first good record
-        )
         for at in range(0, len(chunk) - RECORD_BYTES + 1, RECORD_BYTES):
-            raw = chunk[at : at + RECORD_BYTES]
-            commit = decode_commit(raw)
-            if commit is None or (
-                expected is not None and (commit.first, commit.offset) != expected
-            ):
+            commit = decode_commit(chunk[at : at + RECORD_BYTES])
+            if commit is None or commit.messages == 0:
                 break
-            if commit.messages == 0:
+            if commits and (commit.first, commit.offset) != _behind(commits[-1]):
                 break
             commits.append(commit)
-            expected = (commit.first + commit.messages, commit.offset + commit.length)
             total += commit.length
             if total >= bytes_wanted:
                 break
-        if commits and commits[-1].first + commits[-1].messages > sequence:
-            while commits[0].first + commits[0].messages <= sequence:
-                del commits[0]
-            return commits
-        return [self._without_record(index, position, sequence, commits, may_block)]
+        if not commits or commits[-1].first + commits[-1].messages <= sequence:
+            return [self._without_record(index, position, sequence, commits, may_block)]
+        while commits[0].first + commits[0].messages <= sequence:
+            del commits[0]
+        if commits[0].first > sequence:
+            raise DamagedError(self._damage(sequence, commits[0].first, "missing batches"))
+        return commits
 
     def _without_record(
         self, index: File, position: int, sequence: int, before: list[Commit], may_block: bool
     ) -> Commit:
         """Stand in for a damaged record by what its neighbours say of the bytes between them."""
-        if before:
-            first = before[-1].first + before[-1].messages
-            offset = before[-1].offset + before[-1].length
-        else:
-            first, offset = self.first, 0
+        first, offset = _behind(before[-1]) if before else (self.first, 0)
         position += RECORD_BYTES * len(before)
-        crc = stored_data_crc(index.read_at(RECORD_BYTES, position, may_block=may_block))
+        raw = index.read_at(RECORD_BYTES, position, may_block=may_block)
+        crc = unchecked_commit(raw).data_crc
         while (position := position + RECORD_BYTES) < self.index_size:
             after = self._record(index, position, may_block)
             if after is not None and after.first > sequence:
                 count = after.first - first
-                return Commit(first, offset, after.offset - offset, count, 0, 0, crc)
-        return Commit(first, offset, self.size - offset, self.end - first, 0, 0, crc)
+                return Commit(first, offset, after.offset - offset, count, _UNKNOWN_NS, 0, crc)
+        return Commit(first, offset, self.size - offset, self.end - first, _UNKNOWN_NS, 0, crc)
 
-    def _block(self, commits: list[Commit], frames: bytes, sequence: int) -> Block:
+    def _block(self, commits: list[Commit], frames: bytes) -> Block:
         """Check each batch; the block ends before the first damaged one."""
-        start = commits[0].offset
-        good = 0
-        for commit in commits:
-            batch = frames[commit.offset - start : commit.offset - start + commit.length]
-            if not self._is_sound(commit, batch):
-                if commit.first <= sequence:
-                    raise DamagedError(
-                        Damage(
-                            commit.first,
-                            commit.first + commit.messages,
-                            data_path(self.folder, self.first),
-                            "checksum mismatch" if len(batch) == commit.length else "truncated",
-                        )
-                    )
-                break
-            good += commit.length
-        offsets = frame_offsets(frames[:good])
-        return Block(commits[0].first, bytearray(frames[:good]), offsets, self.id_base)
+        sound = 0
+        while sound < len(commits) and self._is_sound(commits[sound], _of(commits, sound, frames)):
+            sound += 1
+        if not sound:
+            raise DamagedError(self._damage_at_start(commits, frames))
+        length = _behind(commits[sound - 1])[1] - commits[0].offset
+        offsets = frame_offsets(frames[:length])
+        return Block(commits[0].first, bytearray(frames[:length]), offsets, self.id_base)
+
+    def _damage_at_start(self, commits: list[Commit], frames: bytes) -> Damage:
+        """Describe the damaged batches that a read begins with, all in one."""
+        damaged = 1
+        while damaged < len(commits) and not self._is_sound(
+            commits[damaged], _of(commits, damaged, frames)
+        ):
+            damaged += 1
+        reason = "truncated" if len(frames) < commits[0].length else "checksum mismatch"
+        return self._damage(commits[0].first, _behind(commits[damaged - 1])[0], reason)
+
+    def _damage(self, first: int, end: int, reason: str) -> Damage:
+        return Damage(first, end, data_path(self.folder, self.first), reason)
 
     def _is_sound(self, commit: Commit, batch: bytes) -> bool:
         if len(batch) != commit.length:
@@ -361,7 +409,7 @@ class Segment:
             return True
         # The record was damaged, not its batch: well-formed frames with just the ids that
         # belong here, and nothing over, can not come about by chance.
-        return commit.timestamp_ns == 0 and self._is_well_formed(commit, batch)
+        return commit.timestamp_ns == _UNKNOWN_NS and self._is_well_formed(commit, batch)
 
     def _is_well_formed(self, commit: Commit, batch: bytes) -> bool:
         offsets: array[int] = frame_offsets(batch)
@@ -374,3 +422,14 @@ class Segment:
             )
         except ValueError:
             return False
+
+
+def _behind(commit: Commit) -> tuple[int, int]:
+    """Return the message and the offset at which the next batch begins."""
+    return commit.first + commit.messages, commit.offset + commit.length
+
+
+def _of(commits: list[Commit], number: int, frames: bytes) -> bytes:
+    """Return one batch of consecutive ones that were read in one piece."""
+    start = commits[number].offset - commits[0].offset
+    return frames[start : start + commits[number].length]

@@ -3,10 +3,10 @@ The log of a topic: segments on disk, the recent tail in memory.
 
 Theory of operation. A batch is appended with one write of its frames and one of its commit
 record; when both returned it survives the crash of the broker, when `sync` did it survives the
-loss of power. Sequence numbers count the messages of the log from 0 and are never reused. An id
-is the sequence number plus a base drawn at random. After an unclean end the next segment draws a
-new base: a batch may have been delivered that the crash then took, and its numbers are given
-out again, but never its ids.
+loss of power. Sequence numbers count the messages of the log from 0. An id is the sequence number
+plus a base drawn at random. Each start draws a new base for what is appended from then on: a batch
+may have been delivered that a loss of power then took, and its numbers are given out again, but
+never its ids. (Where a channel remembers such numbers, `begin_at` leaves them out too.)
 
 Readers ask `block` for a message. What was appended last is in memory; older messages are read
 in large pieces, without blocking when the operating system has them in memory, otherwise off the
@@ -16,6 +16,7 @@ is added to `lost` and reported; readers step over it.
 
 import errno
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,8 +26,8 @@ from nsqx.nsqd.log.block import Block, BlockCache, BlockMemory
 from nsqx.nsqd.log.page import Page, read_page
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.records import Header, crc32c
-from nsqx.nsqd.log.recovery import recover_segments
-from nsqx.nsqd.log.segment import Damage, DamagedError, Segment
+from nsqx.nsqd.log.recovery import add_damage, recover_segments
+from nsqx.nsqd.log.segment import Damage, DamagedError, Segment, UnreadableError, data_path
 from nsqx.nsqd.log.storage import Storage, WouldBlockError
 from nsqx.protocol.messages import encode_messages
 
@@ -93,7 +94,6 @@ class TopicLog:
         """
         self._storage = storage
         self._folder = folder
-        self._new_id_base = new_id_base
         self.segment_bytes_max = segment_bytes_max
         self.events = events if events is not None else LogEvents()
         self.retention = Retention()
@@ -104,9 +104,9 @@ class TopicLog:
         self._cache = BlockCache(memory)
         self._tail: Block | None = None
         self._loading: set[int] = set()
-        self._failed_reads: dict[int, int] = {}
+        self._failed_reads: dict[int, int] = {}  # since the last success, by segment
         self._must_roll = False
-        self._removing = 0
+        self._to_remove: deque[Segment] = deque()
         self._unsynced: list[Segment] = []  # sealed since the last sync began
         self._syncing: list[Segment] = []
         self._has_new_names = True
@@ -117,11 +117,24 @@ class TopicLog:
         self._active: Segment | None = None
         self.end = self._segments[-1].end if self._segments else 0
         self.recovered_cut_bytes = recovered.cut_bytes
-        clean = recovered.clean and bool(self._segments)
-        self._id_base = self._segments[-1].id_base if clean else new_id_base()
+        self._id_base = new_id_base()
         if self._segments and self._segments[-1].first == self.end:
             self._segments.pop()  # empty: begun again by the next append
         for damage in recovered.damages:
+            self._add_damage(damage)
+
+    def begin_at(self, sequence: int) -> None:
+        """
+        Give out no number below ``sequence``, since somebody remembers those below already.
+
+        The messages up to there are lost: a loss of power took them, or damage at the end. To
+        be called before the first append.
+        """
+        assert self._active is None
+        if sequence > self.end:
+            missing = data_path(self._folder, self.end)
+            damage = Damage(self.end, sequence, missing, "missing at the end")
+            self.end = sequence
             self._add_damage(damage)
 
     # What is there
@@ -184,7 +197,7 @@ class TopicLog:
         active.append(frames, len(bodies), now_ns, due_ns, crc32c(frames))
         if tail is None:
             self._tail = Block(self.end, bytearray(frames), offsets, self._id_base)
-            self._cache.add(self._tail)
+            self._cache.add(self._tail, self.end)
         else:
             tail.extend(frames, offsets)
             self._cache.grown(tail)
@@ -195,7 +208,8 @@ class TopicLog:
         """
         Return what to run, in another thread, so that all appended so far survives power loss.
 
-        `end_sync` is to be called when it is over, also when it failed.
+        `end_sync` is to be called when it is over, also when it failed. OSError from here is a
+        sync that failed.
         """
         segments = [*self._unsynced]
         if self._active is not None:
@@ -203,7 +217,7 @@ class TopicLog:
         self._syncing = segments
         self._unsynced = []
         files = [file for segment in segments for file in segment.begin_sync()]
-        folders = [self._folder] if self._has_new_names else []
+        folders = _with_parents(self._folder) if self._has_new_names else []
         self._has_new_names = False
 
         def sync() -> None:
@@ -223,6 +237,7 @@ class TopicLog:
     def abandon_segment(self) -> None:
         """Begin a new segment with the next append: a sync failed, so this one can't be trusted."""
         self._must_roll = True
+        self._has_new_names = True
 
     def close(self) -> None:
         """Seal the log: the next start trusts it without reading it. OSError if that failed."""
@@ -251,14 +266,16 @@ class TopicLog:
     def _roll(self, now_ns: int) -> Segment:
         """Begin the next segment, then seal the last: a crash between the two loses nothing."""
         old = self._active
-        if old is not None and old.first == self.end and not self._must_roll:
-            return old
+        if old is not None and old.first == self.end:  # empty: begun again in its place
+            old.close()
+            self._segments.remove(old)
+            self._active = old = None
         new = Segment.create(self._storage, self._folder, Header(self.end, self._id_base, now_ns))
         if old is not None:
             try:
                 old.seal()
             except OSError:
-                new.remove()
+                new.discard()
                 raise
             self._unsynced.append(old)
         self._segments.append(new)
@@ -293,27 +310,31 @@ class TopicLog:
     def _load(self, sequence: int) -> Block | None:
         segment = self._segments[bisect_right(self._segments, sequence, key=_first_of) - 1]
         try:
-            block = segment.read(sequence, BLOCK_BYTES, may_block=False)
+            block = segment.read(sequence, self._wanted(segment), may_block=False)
         except WouldBlockError:
             self._load_later(segment, sequence)
             return None
         except (DamagedError, OSError) as error:
             self._read_failed(sequence, segment, error)
             return None
-        self._cache.add(block)
-        return block
+        self._failed_reads.pop(segment.first, None)
+        self._cache.add(block, sequence)
+        return self._cache.find(sequence)
 
     def _load_later(self, segment: Segment, sequence: int) -> None:
         self._loading.add(sequence)
+        wanted = self._wanted(segment)
 
         def read() -> Block:
-            return segment.read(sequence, BLOCK_BYTES, may_block=True)
+            return segment.read(sequence, wanted, may_block=True)
 
         def loaded(block: Block | None, error: BaseException | None) -> None:
             self._loading.discard(sequence)
+            if not self.first <= sequence < self.end:
+                return  # let go meanwhile
             if block is not None:
-                if self._cache.find(block.first) is None and self.first <= block.first < self.end:
-                    self._cache.add(block)
+                self._failed_reads.pop(segment.first, None)
+                self._cache.add(block, sequence)
             elif isinstance(error, DamagedError | OSError):
                 self._read_failed(sequence, segment, error)
             elif error is not None:
@@ -322,22 +343,31 @@ class TopicLog:
 
         self._storage.submit(read, loaded)
 
+    def _wanted(self, segment: Segment) -> int:
+        """Return how much to read: just one batch when the disk failed to read more."""
+        return 1 if segment.first in self._failed_reads else BLOCK_BYTES
+
     def _read_failed(self, sequence: int, segment: Segment, error: DamagedError | OSError) -> None:
-        """Step over what is damaged. What the disk refuses is tried again, then given up."""
+        """Step over what is damaged. What the disk fails to read is tried again, then given up."""
         if isinstance(error, DamagedError):
             self._add_damage(error.damage)
             return
-        self.events.on_error(f"read message {sequence} from {segment.folder}", error)
-        tries = self._failed_reads[sequence] = self._failed_reads.get(sequence, 0) + 1
+        tries = self._failed_reads.get(segment.first, 0) + 1
+        self._failed_reads[segment.first] = min(tries, _READ_TRIES - 1)
+        if tries == 1:
+            self.events.on_error(f"read message {sequence} from {segment.folder}", error)
+        path = data_path(segment.folder, segment.first)
         if isinstance(error, FileNotFoundError):
-            self._add_damage(Damage(sequence, segment.end, segment.folder, "missing segment"))
+            self._add_damage(Damage(sequence, segment.end, path, "missing segment"))
         elif error.errno == errno.EIO and tries >= _READ_TRIES:
-            del self._failed_reads[sequence]
-            self._add_damage(Damage(sequence, sequence + 1, segment.folder, "input/output error"))
+            first, end = sequence, segment.end  # nothing is found without the index
+            if isinstance(error, UnreadableError):
+                first, end = error.first, error.end
+            self._add_damage(Damage(first, end, path, "input/output error"))
 
     def _add_damage(self, damage: Damage) -> None:
         self.lost.add(damage.first, damage.end)
-        self.damages.append(damage)
+        add_damage(self.damages, damage)
         self.events.on_damage(damage)
 
     # Time
@@ -367,11 +397,14 @@ class TopicLog:
         for segment in self._segments:
             if segment.end <= start or not segment.has_deferred:
                 continue
-            for _, commit in segment.commits():
-                if commit is not None and commit.due_ns and commit.messages:
-                    first, end = commit.first, commit.first + commit.messages
-                    if end > start:
-                        yield max(first, start), end, commit.due_ns
+            try:
+                for _, commit in segment.commits(sequence=max(start, segment.first)):
+                    if commit is not None and commit.due_ns and commit.messages:
+                        first, end = commit.first, commit.first + commit.messages
+                        if end > start:
+                            yield max(first, start), end, commit.due_ns
+            except OSError as error:
+                self.events.on_error(f"find what is deferred in {segment.folder}", error)
 
     # Retention
 
@@ -415,16 +448,32 @@ class TopicLog:
         )
 
     def _remove_later(self, segment: Segment) -> None:
-        self._removing += 1
+        """Remove a segment off the event loop; one by one, so that a crash leaves no gap."""
+        segment.close()
+        self._to_remove.append(segment)
+        if len(self._to_remove) == 1:
+            self._remove_next()
 
+    def _remove_next(self) -> None:
         def removed(_: None, error: BaseException | None) -> None:
-            self._removing -= 1
+            self._to_remove.popleft()
             if isinstance(error, OSError):
                 self.events.on_error(f"remove a finished segment of {self._folder}", error)
             elif error is not None:
                 raise error
+            if self._to_remove:
+                self._remove_next()
 
-        self._storage.submit(segment.remove, removed)
+        self._storage.submit(self._to_remove[0].remove, removed)
+
+
+def _with_parents(folder: str) -> list[str]:
+    """Return a folder and those it is in, up to the data folder itself."""
+    folders = [folder]
+    while folder:
+        folder = folder.rpartition("/")[0]
+        folders.append(folder)
+    return folders
 
 
 def _first_of(segment: Segment) -> int:

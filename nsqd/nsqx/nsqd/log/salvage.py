@@ -1,0 +1,131 @@
+"""
+Messages found by their frames alone, for a segment whose index is damaged or gone.
+
+A frame names its own size and an id, and the ids of a segment are consecutive. So a run of frames
+that lie end to end with just the ids that are expected is no accident, and after bytes that make
+no sense the next run is found by the digits that all ids of a segment share.
+"""
+
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+
+from nsqx.nsqd.log.records import Commit, crc32c
+from nsqx.protocol.messages import (
+    HEADER_BYTES,
+    ID_BYTES,
+    frame_offsets,
+    id_of,
+    message_id,
+    timestamp_of,
+)
+
+__all__ = ["group_frames", "id_base_of", "runs_of_frames"]
+
+# Frames that have lost their records are put into batches of this size.
+BATCH_BYTES = 64 * 1024
+
+_FRAME = re.compile(rb"\x00\x00\x00\x02.{8}\x00\x01([0-9a-f]{16})", re.DOTALL)  # from its type on
+_TYPE_AT = 4
+_ID_AT = HEADER_BYTES - ID_BYTES
+# What the ids of a segment have in common. It takes up to 2^32 messages to change these digits;
+# a run that begins behind both damage and that change is not found.
+_COMMON_DIGITS = 8
+_VOTES = 100
+
+
+def id_base_of(frames: bytes, first: int) -> int | None:
+    """Return what to add to the numbers of messages to get their ids, told from some of them."""
+    walked = (_id_at(frames, offset) for offset in frame_offsets(frames)[:-1])
+    bases = _bases(walked, first)
+    if not bases:  # the first frame's size is damaged
+        found = (int(match[1], 16) for match in _FRAME.finditer(frames))
+        bases = _bases(found, first)
+    return bases.most_common(1)[0][0] if bases else None
+
+
+def _bases(ids: "Iterator[int | None]", first: int) -> "Counter[int]":
+    numbered = enumerate(islice(ids, _VOTES), first)
+    return Counter(found - number for number, found in numbered if found is not None)
+
+
+def runs_of_frames(data: bytes, first: int, id_base: int) -> Iterator[tuple[int, int, int]]:
+    """
+    Yield ``(number, start, end)`` of frames that lie end to end, ``number`` being the first's.
+
+    Between runs are bytes that make no sense; the numbers say how many messages they cost.
+    """
+    position, number = 0, first
+    while (run := _next_run(data, position, number, id_base)) is not None:
+        number, start, offsets = run
+        position = start + offsets[-1]
+        yield number, start, position
+        number += len(offsets) - 1
+
+
+def group_frames(frames: bytes, first: int, offset: int, id_base: int) -> list[Commit]:
+    """
+    Put frames into batches, as far as they lie end to end with the ids that are expected.
+
+    ``offset`` is where they begin in the file. When they were due is not known any more.
+    """
+    offsets = _offsets(frames, id_base + first)
+    commits: list[Commit] = []
+    start = 0
+    for number in range(1, len(offsets)):
+        length = offsets[number] - offsets[start]
+        if length < BATCH_BYTES and number < len(offsets) - 1:
+            continue
+        batch = frames[offsets[start] : offsets[number]]
+        commits.append(
+            Commit(
+                first + start,
+                offset + offsets[start],
+                length,
+                number - start,
+                timestamp_of(batch),
+                0,
+                crc32c(batch),
+            )
+        )
+        start = number
+    return commits
+
+
+def _next_run(
+    data: bytes, start: int, number: int, id_base: int
+) -> "tuple[int, int, array[int]] | None":
+    """
+    Find the next run at or after ``start``, whose first message is ``number`` or later.
+
+    Returns:
+        The number of its first message, where it begins, and its offsets from there.
+    """
+    common = message_id(id_base + number)[:_COMMON_DIGITS]
+    while start < len(data):
+        found_id = _id_at(data, start)
+        if found_id is not None and found_id >= id_base + number:
+            offsets = _offsets(data[start:], found_id)
+            if len(offsets) > 1:
+                return found_id - id_base, start, offsets
+        found_at = data.find(common, start + _ID_AT + 1)
+        start = found_at - _ID_AT if found_at >= 0 else len(data)
+    return None
+
+
+def _offsets(frames: bytes, first_id: int) -> "array[int]":
+    """Return where frames begin and the last one ends, up to the first with another id."""
+    offsets = frame_offsets(frames)
+    for number, offset in enumerate(offsets[:-1]):
+        if _id_at(frames, offset) != first_id + number:
+            return offsets[: number + 1]
+    return offsets
+
+
+def _id_at(data: bytes, start: int) -> int | None:
+    """Return the id of the frame that begins there; None if these are not the bytes of one."""
+    if _FRAME.match(data, start + _TYPE_AT) is None:
+        return None
+    return id_of(data, start)
