@@ -19,8 +19,11 @@ from nsqx.runtime.addresses import (
     StartupError,
     bind,
     parse_address,
+    parse_tcp_address,
     socket_text,
 )
+from nsqx.runtime.discovery import Advertiser
+from nsqx.runtime.flags import Source
 from nsqx.runtime.http import HttpServer
 from nsqx.runtime.version import RUNTIME, VERSION
 
@@ -85,6 +88,8 @@ class Lookupd:
             stack.push_async_callback(self._http.stop)
             stack.callback(self._watches.close)
             _log.info("HTTP: listening on %s", self.http_address)
+            if self.options.advertise:
+                await stack.enter_async_context(self._advertiser())
             self._running = stack.pop_all()
 
     async def stop(self) -> None:
@@ -102,6 +107,21 @@ class Lookupd:
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
+
+    def _advertiser(self) -> Advertiser:
+        options = self.options
+        # The host's name is no better than the addresses that are advertised anyway.
+        is_chosen = options.source("broadcast_address") is not Source.DEFAULT
+        try:
+            return Advertiser(
+                cluster=options.cluster,
+                tcp_port=self.tcp_port,
+                http_port=self.http_port,
+                listens_on=parse_tcp_address(options.tcp_address).host,
+                host=options.broadcast_address if is_chosen else "",
+            )
+        except ValueError as exc:  # AddressError is one
+            raise StartupError(f"failed to instantiate {PROGRAM} - --advertise: {exc}") from exc
 
     def _make_session(self, remote_address: str) -> Session:
         return Session(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from nsqx.lookupd import registry, watches
 from nsqx.protocol import lookup
+from nsqx.runtime.discovery import DEFAULT_CLUSTER
 from nsqx.runtime.flags import DURATION, DaemonOptions, flag
 
 __all__ = ["LookupdOptions"]
@@ -28,6 +29,12 @@ class LookupdOptions(DaemonOptions):
         default_text="the host's name",
         group="network",
         help="`address` of this nsqlookupd, told to every nsqd for its queries over HTTP",
+    )
+    advertise: bool = flag(
+        False, group="network", help="let this nsqlookupd be found on the local network (mDNS)"
+    )
+    cluster: str = flag(
+        DEFAULT_CLUSTER, group="network", help="`name` of the cluster that it is found by"
     )
     inactive_producer_timeout: int = flag(
         "5m",

@@ -22,10 +22,13 @@ from nsqx.nsqd.core.lookup_peer import LookupPeer, Timing
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.known_channels import KnownChannels
 from nsqx.nsqd.lookup_connection import LookupConnection
+from nsqx.nsqd.options import NsqdOptions
 from nsqx.nsqd.peer_addresses import PeerAddresses, Resolve, resolve
 from nsqx.protocol.lookup import PeerInfo
 from nsqx.runtime import logs
-from nsqx.runtime.addresses import TcpAddress
+from nsqx.runtime.addresses import TcpAddress, parse_tcp_address
+from nsqx.runtime.discovery import Directory, Finder
+from nsqx.runtime.startup import StartupError
 from nsqx.runtime.version import VERSION
 
 if TYPE_CHECKING:
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["LookupPeers", "PeerState"]
 
 SECOND_NS = 1_000_000_000
-# How long a new topic waits for nsqlookupds that were not tried yet, as just after the start.
+# How long a new topic waits for nsqlookupds that were not tried yet, as just after the start, and
+# how long after the start it is that none being found yet means nothing.
 FIRST_TRY_S = 2.0
 
 _log = logs.get_logger("LOOKUPD")
@@ -64,7 +68,10 @@ class LookupPeers:
         options = nsqd.options
         self._nsqd = nsqd
         self._resolve = resolve
+        self._finder = _finder(options) if options.discover else None
         self._found: Sequence[str] = ()
+        self._found_some = asyncio.Event()
+        self._settles_at = 0.0
         self._started = asyncio.Event()
         self._resolved: PeerAddresses | None = None  # from start to stop
         self._connections: dict[TcpAddress, LookupConnection] = {}
@@ -81,10 +88,16 @@ class LookupPeers:
         """Connect. What is known of this node must be known: its ports, its topics."""
         self._resolved = PeerAddresses(self._reconcile, self._is_connected, self._resolve)
         self.set_addresses(addresses)
+        if self._finder is not None:
+            self._settles_at = asyncio.get_running_loop().time() + FIRST_TRY_S
+            self._finder.start()
+            self._finder.subscribe(self._discovered)
         self._started.set()
 
     async def stop(self) -> None:
         """Close all connections; nothing more is said."""
+        if self._finder is not None:
+            await self._finder.stop()
         if self._resolved is not None:
             self._resolved.stop()
             self._resolved = None
@@ -102,9 +115,10 @@ class LookupPeers:
         self.addresses = list(addresses or ())
         self._use_addresses()
 
-    def set_found(self, addresses: Sequence[str]) -> None:
-        """Use these besides: what discovery found and nobody configured."""
-        self._found = addresses
+    def _discovered(self, directories: list[Directory]) -> None:
+        self._found = [directory.tcp_address for directory in directories]
+        if self._found:
+            self._found_some.set()
         self._use_addresses()
 
     def states(self) -> list[PeerState]:
@@ -174,7 +188,7 @@ class LookupPeers:
         """Tell all, and hold the topic until its channels are known. Not called while loading."""
         for connection in self._connections.values():
             connection.register(topic.name)
-        if self.addresses or self._found:
+        if self.addresses or self._found or self._may_find_some:
             topic.hold()
             self._start(self._make_known_channels(topic))
 
@@ -191,6 +205,13 @@ class LookupPeers:
             connection.unregister(topic.name, channel.name)
 
     # Known channels
+
+    @property
+    def _may_find_some(self) -> bool:
+        """Whether nsqlookupds on the network have not had the time to answer."""
+        if self._finder is None or self._found_some.is_set():
+            return False
+        return asyncio.get_running_loop().time() < self._settles_at
 
     async def _make_known_channels(self, topic: Topic) -> None:
         try:
@@ -221,6 +242,8 @@ class LookupPeers:
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_TRY_S):
                 await self._started.wait()
+                if self._may_find_some and not self.addresses:
+                    await self._found_some.wait()
                 if self._resolved is not None:
                     await self._resolved.settled()
                 for connection in list(self._connections.values()):
@@ -239,3 +262,10 @@ class LookupPeers:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("%s crashed", task.get_name(), exc_info=error)
+
+
+def _finder(options: NsqdOptions) -> Finder:
+    try:
+        return Finder(options.cluster, listens_on=parse_tcp_address(options.tcp_address).host)
+    except ValueError as error:  # AddressError is one
+        raise StartupError(f"--discover: {error}") from error

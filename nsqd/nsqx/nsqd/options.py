@@ -9,6 +9,7 @@ from nsqx.nsqd.advertise import parse_advertised
 from nsqx.nsqd.core.topic import Durability
 from nsqx.protocol.lookup import ADVERTISED_MAX
 from nsqx.runtime.addresses import AddressError, parse_tcp_address
+from nsqx.runtime.discovery import DEFAULT_CLUSTER
 from nsqx.runtime.flags import (
     DURATION,
     FLOATS,
@@ -81,6 +82,12 @@ class NsqdOptions(DaemonOptions):
         config_key="nsqlookupd_tcp_addresses",
         group="network",
         help="`address` of an nsqlookupd (may be given several times)",
+    )
+    discover: bool = flag(
+        False, group="network", help="use the nsqlookupds found on the local network too (mDNS)"
+    )
+    cluster: str = flag(
+        DEFAULT_CLUSTER, group="network", help="`name` of the cluster that is looked for"
     )
     auth_http_address: list[str] = flag(
         [],
