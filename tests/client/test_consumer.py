@@ -262,6 +262,23 @@ async def test_a_message_delivered_again_on_the_same_connection_replaces_the_fir
         assert second.finish()
 
 
+async def test_a_message_not_answered_in_time_is_given_up(
+    nsqd: ScriptedNsqd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nsqx.client.subscription.EXPIRY_GRACE_SECONDS", 0)
+    async with Consumer("t", "c", nsqd=nsqd.address) as consumer:
+        peer = await accept(nsqd, msg_timeout=100)
+        peer.deliver(b"taken", b"waiting")
+        taken = await anext(consumer)
+        await asyncio.sleep(0.4)  # the subject is time that passes
+        assert consumer.stats.expired == 2
+        assert not taken.finish()
+        peer.deliver(b"next", first_id=3)
+        message = await anext(consumer)  # "waiting" went to someone else long ago
+        assert message.body == b"next"
+        message.finish()
+
+
 # Batches
 
 
@@ -545,6 +562,25 @@ async def test_close_does_not_hang_on_a_peer_that_ignores_it(nsqd: ScriptedNsqd)
         peer.answers_cls, peer.keeps_open = False, True
         async with asyncio.timeout(5):
             await consumer.close()
+
+
+async def test_a_close_that_is_cancelled_leaves_nothing_behind(nsqd: ScriptedNsqd) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address) as consumer:
+        peer = await accept(nsqd)
+        peer.answers_cls = False
+        close = asyncio.create_task(consumer.close())
+        await peer.expect(Close)
+        close.cancel()
+        await peer.expect_close()
+    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("nsqx")] == []
+
+
+async def test_close_does_not_wait_for_a_sub_that_is_not_answered(nsqd: ScriptedNsqd) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address):
+        peer = await nsqd.accept()
+        await peer.identify()
+        await peer.expect(Subscribe)
+    await peer.expect_close()
 
 
 async def test_closing_while_nothing_is_connected(nsqd: ScriptedNsqd) -> None:

@@ -24,7 +24,7 @@ from typing import Literal, Self
 
 from nsqx.client.addresses import Address, lookup_url, parse_addresses
 from nsqx.client.backoff import Backoff, BackoffPolicy, Phase
-from nsqx.client.discovery import INTERVAL_SECONDS, Discovery
+from nsqx.client.discovery import INTERVAL_SECONDS, Discovery, LookupdFinder
 from nsqx.client.errors import ClientClosed
 from nsqx.client.inbox import Inbox, InboxClosed
 from nsqx.client.link import Link
@@ -83,6 +83,7 @@ class Consumer:
         *,
         nsqd: str | Iterable[str] = (),
         lookupd: str | Iterable[str] = (),
+        discover: LookupdFinder | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
         settings: Settings | None = None,
         max_attempts: int | None = None,
@@ -101,6 +102,8 @@ class Consumer:
             nsqd: ``host:port`` of one nsqd or of several, all of which are consumed.
             lookupd: ``host:port`` or URL of one lookupd or of several. All are asked, and every
                 nsqd that one of them names is consumed, besides those in ``nsqd``.
+            discover: knows further lookupds, such as those on the local network
+                (``nsqx.runtime.discovery.Finder``).
             max_in_flight: how many messages may be unanswered at a time, over all connections.
                 Those that wait in the consumer count; it should not hold more than it can
                 answer within ``msg_timeout``.
@@ -126,7 +129,8 @@ class Consumer:
         self.stats = ConsumerStats()
         self._nsqd = parse_addresses(nsqd)
         self._lookupd = [lookupd] if isinstance(lookupd, str) else list(lookupd)
-        if not self._nsqd and not self._lookupd:
+        self._finder = discover
+        if not self._nsqd and not self._lookupd and discover is None:
             raise ValueError("a consumer needs the address of an nsqd or a lookupd")
         for address in self._lookupd:
             lookup_url(address, topic)  # ValueError here, and not in a task later
@@ -148,6 +152,7 @@ class Consumer:
         self._subscriptions: dict[Share, Subscription] = {}  # those that are connected
         self._tasks: set[asyncio.Task[None]] = set()
         self._discovery: Discovery | None = None
+        self._stop_finding: Callable[[], None] | None = None
         self._steer_timer: asyncio.TimerHandle | None = None
         self._steer_is_due = False
         self._drained = asyncio.Event()

@@ -15,7 +15,7 @@ from nsqx.client.watch import watch, watch_url
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-__all__ = ["Discovery", "parse_lookup"]
+__all__ = ["Discovery", "FoundLookupd", "LookupdFinder", "parse_lookup"]
 
 _log = logging.getLogger("nsqx.client")
 
@@ -30,6 +30,20 @@ Appeared = Callable[[set[Address]], None]
 
 def _ignore(addresses: set[Address]) -> None:
     """Nobody wants to know."""
+
+
+class FoundLookupd(Protocol):
+    """A lookupd that nobody named."""
+
+    @property
+    def http_address(self) -> str: ...
+
+
+class LookupdFinder(Protocol):
+    """Knows lookupds, such as those on the local network: ``nsqx.runtime.discovery.Finder``."""
+
+    def subscribe(self, changed: Callable[[Sequence[FoundLookupd]], None]) -> Callable[[], None]:
+        """Call ``changed`` now and after every change, until what is returned is called."""
 
 
 class Discovery:
@@ -52,7 +66,10 @@ class Discovery:
         interval: float = INTERVAL_SECONDS,
         appeared: Appeared = _ignore,
     ) -> None:
-        self._urls = list(dict.fromkeys(lookup_url(address, topic) for address in lookupd))
+        self._topic = topic
+        self._named = [lookup_url(address, topic) for address in lookupd]
+        self._urls = list(dict.fromkeys(self._named))
+        self._watches: dict[str, asyncio.Task[None]] = {}
         self._found = found
         self._appeared = appeared
         self._interval = interval
@@ -77,27 +94,32 @@ class Discovery:
 
         headers = {"Accept": "application/vnd.nsq; version=1.0"}
         async with aiohttp.ClientSession(headers=headers) as session:
-            watches = [
-                asyncio.create_task(watch(session, watched, partial(self._watched, url)))
-                for url in self._urls
-                if (watched := watch_url(url)) is not None
-            ]
-            for task in watches:
-                task.add_done_callback(_report_crash)
             try:
-                await self._poll(session)
+                while True:
+                    self._awake.clear()
+                    self._watch_all(session)
+                    await self._poll(session)
             finally:
+                watches = self._watches.values()
                 for task in watches:
                     task.cancel()
                 await asyncio.gather(*watches, return_exceptions=True)
 
     async def _poll(self, session: "ClientSession") -> None:
-        while True:
-            self._awake.clear()
-            answers = await asyncio.gather(*(self._ask(session, url) for url in self._urls))
-            addresses = {address for answer in answers for address in answer or ()}
-            self._found(addresses, None not in answers)
-            await self._pause(eagerly=not addresses)
+        urls = self._urls
+        answers = await asyncio.gather(*(self._ask(session, url) for url in urls))
+        addresses = {address for answer in answers for address in answer or ()}
+        self._found(addresses, bool(urls) and None not in answers)
+        await self._pause(eagerly=bool(urls) and not addresses)
+
+    def _watch_all(self, session: "ClientSession") -> None:
+        for url in self._watches.keys() - self._urls:
+            self._watches.pop(url).cancel()
+        for url in self._urls:
+            if url not in self._watches and (watched := watch_url(url)) is not None:
+                task = asyncio.create_task(watch(session, watched, self._watched))
+                task.add_done_callback(_report_crash)
+                self._watches[url] = task
 
     def _watched(self, url: str, addresses: set[Address]) -> None:
         self._note(url, addresses)

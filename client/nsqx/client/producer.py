@@ -247,20 +247,15 @@ class Producer:
             if publish.is_settled:
                 self._waiting.popleft()
                 continue
-            outlet = self._choose(publish)
+            outlet = self._choose()
             if outlet is None:
                 return
             self._waiting.popleft()
             outlet.send(publish)
 
-    def _choose(self, publish: "_Publish") -> "_Outlet | None":
-        able = [outlet for outlet in self._outlets if outlet.has_room]
-        if not able:
-            return None
-        if self._spread:
-            able.sort(key=_sent)
-        # Not again the one that has just failed, if there is a choice.
-        return next((outlet for outlet in able if outlet is not publish.outlet), able[0])
+    def _choose(self) -> "_Outlet | None":
+        able = (outlet for outlet in self._outlets if outlet.has_room)
+        return min(able, key=_sent, default=None) if self._spread else next(able, None)
 
     def _failed(self, publish: "_Publish", error: NsqError) -> None:
         """Decide what becomes of a publish that was sent in vain."""
