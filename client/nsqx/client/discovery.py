@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from nsqx.client.addresses import Address, lookup_url
 from nsqx.client.errors import LookupFailed
@@ -67,8 +67,8 @@ class Discovery:
         appeared: Appeared = _ignore,
     ) -> None:
         self._topic = topic
-        self._named = [lookup_url(address, topic) for address in lookupd]
-        self._urls = list(dict.fromkeys(self._named))
+        self._given = [lookup_url(address, topic) for address in lookupd]
+        self._urls = list(dict.fromkeys(self._given))
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._found = found
         self._appeared = appeared
@@ -82,6 +82,12 @@ class Discovery:
     def hurry(self) -> None:
         """Poll now."""
         self._awake.set()
+
+    def found_lookupds(self, lookupds: Sequence[FoundLookupd]) -> None:
+        """Ask these too, from now on, instead of those found before."""
+        urls = [lookup_url(lookupd.http_address, self._topic) for lookupd in lookupds]
+        self._urls = list(dict.fromkeys([*self._given, *urls]))
+        self.hurry()
 
     def stop(self) -> asyncio.Task[None]:
         """Poll no more. Returns the task, to be waited for."""
@@ -117,7 +123,8 @@ class Discovery:
             self._watches.pop(url).cancel()
         for url in self._urls:
             if url not in self._watches and (watched := watch_url(url)) is not None:
-                task = asyncio.create_task(watch(session, watched, self._watched))
+                found = partial(self._watched, url)
+                task = asyncio.create_task(watch(session, watched, found))
                 task.add_done_callback(_report_crash)
                 self._watches[url] = task
 
