@@ -168,10 +168,12 @@ class Consumer:
         self._own(asyncio.create_task(self._give_up()))
         for address in self._nsqd:
             self._add(address)
-        if self._lookupd:
+        if self._lookupd or self._finder is not None:
             self._discovery = Discovery(
                 self._lookupd, self.topic, self._found, self._poll_interval, self._appeared
             )
+            if self._finder is not None:
+                self._stop_finding = self._finder.subscribe(self._discovery.found_lookupds)
         return self
 
     async def __aexit__(
@@ -226,6 +228,8 @@ class Consumer:
             self._closed.set()
 
     async def _stop_connecting(self) -> None:
+        if self._stop_finding is not None:
+            self._stop_finding()
         # All are told before any is waited for.
         tasks = [link.stop() for link in self._links.values()]
         if self._discovery is not None:
