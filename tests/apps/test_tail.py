@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import signal
+import uuid
 
 import pytest
 
@@ -160,3 +161,14 @@ async def test_an_unreachable_nsqd_is_one_line_and_exit_code_1() -> None:
 @pytest.mark.parametrize("flag", ["--channel=no spaces", "--nsqd=x:y", "--lookupd=ftp://x"])
 async def test_what_cannot_be_is_a_usage_error(flag: str) -> None:
     assert (await nsqx("tail", "t", flag)).code == 2
+
+
+async def test_cluster_on_the_local_network_is_found(cluster: Cluster) -> None:
+    name = f"test-{uuid.uuid4().hex}"
+    mdns = f"--cluster={name}"
+    await cluster.lookupd("--advertise", mdns)
+    node = await cluster.nsqd("--discover", mdns)
+    await node.wait_for_log("LOOKUPD: .*: connected")
+    await node.post("/pub?topic=t", b"hello")
+    tail = await nsqx("tail", "t", "--channel=c", "-n1", "--discover", mdns)
+    assert (tail.code, tail.out, tail.err) == (0, "hello\n", "")

@@ -20,6 +20,9 @@ from nsqx.client.consumer import Consumer
 from nsqx.client.errors import NsqError
 from nsqx.client.message import Message
 from nsqx.client.settings import Settings
+from nsqx.runtime import logs
+from nsqx.runtime.discovery import DEFAULT_CLUSTER, Finder
+from nsqx.runtime.levels import Level
 from nsqx.runtime.version import VERSION
 
 __all__ = ["tail"]
@@ -36,10 +39,11 @@ Examples:
   nsqx tail orders refunds --print-topic       two topics
   nsqx tail orders -n 10 --json | jq .         ten messages, with all there is to know
   nsqx tail orders --nsqd 10.0.0.5:4150        of one nsqd only
+  nsqx tail orders --discover                  of the cluster on this network
 
-Without --lookupd and --nsqd, the lookupd at {LOOKUPD} is asked. Without --channel, a channel of our
-own gets a copy of every message from now on, and goes when we do; with the name of a channel that
-others consume, we take messages away from them.
+Without --lookupd, --nsqd and --discover, the lookupd at {LOOKUPD} is asked. Without --channel, a
+channel of our own gets a copy of every message from now on, and goes when we do; with the name of a
+channel that others consume, we take messages away from them.
 
 \b
 Exit codes: 0 after -n messages or a signal, 1 if an nsqd cannot be reached or nobody reads
@@ -64,6 +68,14 @@ what we print, 2 wrong usage.
     metavar="HOST:PORT",
     help="TCP address of an nsqd; may be given several times.",
 )
+@click.option("--discover", is_flag=True, help="Ask the lookupds on the local network (mDNS).")
+@click.option(
+    "--cluster",
+    default=DEFAULT_CLUSTER,
+    show_default=True,
+    metavar="NAME",
+    help="Cluster that --discover looks for.",
+)
 @click.option("-n", "--n", "count", type=click.IntRange(min=1), help="End after N messages in all.")
 @click.option("--print-topic", is_flag=True, help="Begin each line with its topic.")
 @click.option("--json", "as_json", is_flag=True, help="Print each message as a JSON object.")
@@ -79,21 +91,25 @@ def tail(
     channel: str | None,
     lookupds: tuple[str, ...],
     nsqds: tuple[str, ...],
+    discover: bool,
+    cluster: str,
     count: int | None,
     print_topic: bool,
     as_json: bool,
     max_in_flight: int,
 ) -> None:
     """Print the messages of each TOPIC as they come, and finish them."""
-    if not lookupds and not nsqds:
+    if not lookupds and not nsqds and not discover:
         lookupds = (LOOKUPD,)
     try:
+        finder = Finder(cluster) if discover else None
         consumers = [
             Consumer(
                 topic,
                 channel or f"tail{random.randrange(1_000_000):06}#ephemeral",
                 lookupd=lookupds,
                 nsqd=nsqds,
+                discover=finder,
                 max_in_flight=min(max_in_flight, count or max_in_flight),
                 settings=Settings(user_agent=f"nsqx-tail/{VERSION}"),
                 drain_timeout=DRAIN_SECONDS,
@@ -103,7 +119,7 @@ def tail(
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from None
     printer = Printer(_choose_format(as_json, print_topic), count)
-    sys.exit(_run(consumers, printer, Complaints("tail")))
+    sys.exit(_run(consumers, printer, Complaints("tail"), finder))
 
 
 def _choose_format(as_json: bool, print_topic: bool) -> Format:
@@ -190,11 +206,16 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _run(consumers: Iterable[Consumer], printer: Printer, complaints: Complaints) -> int:
+def _run(
+    consumers: Iterable[Consumer],
+    printer: Printer,
+    complaints: Complaints,
+    finder: Finder | None,
+) -> int:
     """Print until enough, a signal or a failure; return the exit code."""
     code = 0
     try:
-        asyncio.run(_print_all(consumers, printer))
+        asyncio.run(_print_all(consumers, printer, finder))
     except* (Enough, asyncio.CancelledError):
         pass
     except* BrokenPipeError:
@@ -206,13 +227,18 @@ def _run(consumers: Iterable[Consumer], printer: Printer, complaints: Complaints
     return code
 
 
-async def _print_all(consumers: Iterable[Consumer], printer: Printer) -> None:
+async def _print_all(
+    consumers: Iterable[Consumer], printer: Printer, finder: Finder | None
+) -> None:
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, task.cancel)
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+        if finder is not None:
+            logs.set_level(Level.WARNING)  # stderr is the user's
+            await stack.enter_async_context(finder)
         for consumer in consumers:
             await stack.enter_async_context(consumer)
             group.create_task(_print_topic(consumer, printer))
