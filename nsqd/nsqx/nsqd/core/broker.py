@@ -9,7 +9,7 @@ and the HTTP API. Nothing here waits.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from nsqx.nsqd.core.channel import Channel, ChannelSettings
 from nsqx.nsqd.core.consumer import Consumer, Place
@@ -23,9 +23,11 @@ from nsqx.nsqd.core.metadata import (
 from nsqx.nsqd.core.topic import Durability, Topic
 from nsqx.nsqd.core.topic_settings import TopicSettings
 from nsqx.nsqd.log.block import BlockMemory
-from nsqx.nsqd.log.channel_store import ChannelStore, Snapshot
+from nsqx.nsqd.log.channel_store import ChannelStore, Position, Snapshot
 from nsqx.nsqd.log.journal import decode_checkpoint, encode_checkpoint
 from nsqx.nsqd.log.memory_log import MemoryLog
+from nsqx.nsqd.log.ranges import Ranges
+from nsqx.nsqd.log.recovery import add_damage
 from nsqx.nsqd.log.segment import Damage
 from nsqx.nsqd.log.storage import Storage
 from nsqx.nsqd.log.topic_log import LogEvents, Retention, TopicLog
@@ -39,6 +41,9 @@ _TOPIC_SUFFIX = ".topic"
 _CHANNEL_SUFFIX = ".channel"
 _DELETED_SUFFIX = ".deleted"
 _STATE_NAME = "state"
+_PASSED_NAME = "passed"
+_PROBE_PATH = "probe"
+_PROBE_BYTES = 4096
 
 
 class TopicNotFoundError(LookupError):
@@ -90,6 +95,7 @@ class _Files:
 
     stores: dict[str, ChannelStore] = field(default_factory=dict)
     settings: TopicSettings = field(default_factory=TopicSettings)
+    saved_passed: int = 0
 
 
 class Broker:
@@ -125,6 +131,7 @@ class Broker:
         self._files: dict[str, _Files] = {}
         self._dirty: list[Topic] = []
         self._is_loading = False
+        self._is_probing = False
         self._metadata_is_stale = False
 
     @property
@@ -152,19 +159,31 @@ class Broker:
         for entry in self._with_found(entries):
             if not is_valid_name(entry.name):
                 self._events.warn(f"skipping creation of invalid topic {entry.name}")
-                continue
-            topic = self.get_topic(entry.name)
-            topic.is_paused = entry.is_paused
-            self._load_topic_state(topic, has_channels=bool(entry.channels))
-            for channel_entry in entry.channels:
-                if not is_valid_name(channel_entry.name):
-                    self._events.warn(f"skipping creation of invalid channel {channel_entry.name}")
-                    continue
-                channel = self._load_channel(topic, channel_entry.name)
-                channel.is_paused = channel_entry.is_paused
-            topic.settle()
+            elif not is_ephemeral(entry.name):
+                self._load_topic(entry)
         self._is_loading = False
         self.save_metadata()
+
+    def _load_topic(self, entry: TopicEntry) -> None:
+        topic = self.get_topic(entry.name)
+        topic.is_paused = entry.is_paused
+        passed = self._load_topic_state(topic)
+        found: list[tuple[ChannelEntry, ChannelStore, Position]] = []
+        for channel_entry in entry.channels:
+            name = channel_entry.name
+            if not is_valid_name(name):
+                self._events.warn(f"skipping creation of invalid channel {name}")
+            elif not is_ephemeral(name):
+                store = self._store(topic, name)
+                found.append((channel_entry, store, store.load(topic.log.first, topic.skips)))
+        topic.begin_at(max([passed, *(position.end for _, _, position in found)]))
+        if topic.is_paused or not found:
+            passed = max([passed, *(position.passed for _, _, position in found)])
+            topic.passed = max(passed, topic.log.first)
+        for channel_entry, store, position in found:
+            channel = self._restore_channel(topic, channel_entry.name, store, position)
+            channel.is_paused = channel_entry.is_paused
+        topic.settle()
 
     def _with_found(self, entries: list[TopicEntry]) -> list[TopicEntry]:
         """Add what is on disk and not in ``nsqd.dat``: a crash can come between the two."""
@@ -184,25 +203,22 @@ class Broker:
                 ]
         return list(known.values())
 
-    def _load_channel(self, topic: Topic, name: str) -> Channel:
-        store = self._store(topic, name)
-        position = store.load(topic.log.first, topic.skips)
+    def _restore_channel(
+        self, topic: Topic, name: str, store: ChannelStore, position: Position
+    ) -> Channel:
         for problem in position.problems:
             self._events.warn(f"channel {topic.name}/{name}: {problem}")
         channel = Channel(name, topic, self._channel_settings, store.journal)
-        cursor = min(max(position.cursor, topic.log.first), topic.log.end)
-        held = {sequence for sequence, _ in position.waiting}
-        held.update(sequence for sequence, _, _ in position.deferred)
+        stragglers = self._load_stragglers(topic, store, position)
+        held = position.held()
         deferred = [
-            (sequence, due_ns, 0)
-            for start, end, due_ns in topic.log.deferred_batches(position.passed)
-            for sequence in range(start, min(end, topic.passed))
-            if sequence not in position.finished and sequence not in held
+            message
+            for message in topic.deferred_in(position.passed)
+            if message[0] not in position.finished and message[0] not in held
         ]
-        stragglers = self._load_stragglers(topic, store, held)
         channel.save_stragglers = store.save_stragglers
         channel.restore(
-            cursor,
+            max(position.cursor, topic.log.first),
             [message for message in position.waiting if _is_there(topic, message[0], stragglers)],
             [message for message in position.deferred if _is_there(topic, message[0], stragglers)],
             stragglers,
@@ -212,42 +228,69 @@ class Broker:
         return channel
 
     def _load_stragglers(
-        self, topic: Topic, store: ChannelStore, unfinished: set[int]
+        self, topic: Topic, store: ChannelStore, position: Position
     ) -> dict[int, bytes]:
-        found = store.load_stragglers()
-        if found is None:
+        copies = store.load_stragglers()
+        if copies is None:
             self._events.warn(f"topic {topic.name}: a file of stragglers is damaged")
-            found = {}
-        lost = sorted(s for s in unfinished if s < topic.log.first and s not in found)
-        if lost:
-            path = self._folder(topic.name)
-            self._damaged(topic, Damage(lost[0], lost[-1] + 1, path, "missing stragglers"))
-        return {sequence: frame for sequence, frame in found.items() if sequence in unfinished}
+            copies = {}
+        held = position.held()
+        if position.problems:  # what was noted of them may be gone: rather once more than never
+            again = [s for s in copies if s not in held and s not in position.finished]
+            position.waiting += [(sequence, 1) for sequence in again]
+            held.update(again)
+        lost = Ranges((s, s + 1) for s in held if s < topic.log.first and s not in copies)
+        for start, end in lost:
+            damage = Damage(start, end, self._folder(topic.name), "missing stragglers")
+            self._damaged(topic, damage)
+        return {sequence: frame for sequence, frame in copies.items() if sequence in held}
 
-    def _load_topic_state(self, topic: Topic, *, has_channels: bool) -> None:
-        """Take up what was emptied, and up to where messages had been passed on."""
+    def _load_topic_state(self, topic: Topic) -> int:
+        """Take up what was emptied; return up to where messages had been passed on at least."""
         for start, end, _ in topic.log.deferred_batches(topic.log.first):
             topic.skips.add(start, end)
-        try:
-            state = decode_checkpoint(
-                self._storage.read_file(f"{self._folder(topic.name)}/{_STATE_NAME}")
-            )
-        except FileNotFoundError:
-            state = {"passed": 0, "emptied": []}
-        if state is None:
-            self._events.warn(f"topic {topic.name}: its state file is damaged and was not used")
-            state = {"passed": 0, "emptied": []}
+        state = self._read_state(topic, _STATE_NAME)
         self._apply(topic, TopicSettings.from_fields(state.get("settings") or {}))
-        for start, end in state["emptied"]:
+        for start, end in state.get("emptied") or ():
             topic.emptied.add(start, end)
             topic.skips.add(start, end)
-        if topic.is_paused or not has_channels:
-            topic.passed = min(max(state["passed"], topic.log.first), topic.log.end)
+        saved = (state, self._read_state(topic, _PASSED_NAME))
+        return max(int(fields.get("passed", 0)) for fields in saved)
+
+    def _read_state(self, topic: Topic, name: str) -> dict[str, Any]:
+        try:
+            content = self._storage.read_file(f"{self._folder(topic.name)}/{name}")
+        except FileNotFoundError:
+            return {}
+        state = decode_checkpoint(content)
+        if state is None:
+            self._events.warn(f"topic {topic.name}: its file {name} is damaged and was not used")
+        return state or {}
 
     def save_topic_state(self, topic: Topic) -> None:
         """Keep what can't be told from the log. OSError if the disk refuses."""
         if not topic.is_ephemeral:
             self._storage.replace_file(*self._topic_state(topic))
+        topic.is_state_stale = False
+
+    def _save_stale_state(self, topic: Topic) -> None:
+        """Write a topic's state if it has changed; again later if the disk refuses."""
+        if topic.is_state_stale:
+            self._try_write(partial(self.save_topic_state, topic))
+
+    def _save_passed(self, topic: Topic) -> None:
+        """
+        Keep up to where messages were passed on, if no channel does.
+
+        Ephemeral channels keep nothing: after a crash the next one would get it all again.
+        """
+        files = self._files[topic.name]
+        is_kept = topic.is_ephemeral or files.stores or not topic.channels
+        if not is_kept and topic.passed != files.saved_passed:
+            path = f"{self._folder(topic.name)}/{_PASSED_NAME}"
+            content = encode_checkpoint({"passed": topic.passed})
+            self._storage.replace_file(path, content, sync=False)
+            files.saved_passed = topic.passed
 
     def _topic_state(self, topic: Topic) -> tuple[str, bytes]:
         content = encode_checkpoint(
@@ -261,8 +304,8 @@ class Broker:
 
     def save_metadata(self) -> None:
         """Write ``nsqd.dat``. OSError if the disk refuses."""
-        self._metadata_is_stale = False
         self._storage.replace_file(METADATA_PATH, self._metadata())
+        self._metadata_is_stale = False
 
     def _metadata(self) -> bytes:
         entries = [
@@ -288,6 +331,8 @@ class Broker:
             OSError: the disk refused; the next start recovers as from a crash.
         """
         self.flush()
+        for topic in self.topics.values():
+            self._flush_journals(topic)  # of use even if what follows fails
         self.is_closing = True
         durable = [topic for topic in self.topics.values() if not topic.is_ephemeral]
         contents = {METADATA_PATH: self._metadata()}
@@ -297,8 +342,7 @@ class Broker:
         for topic in durable:
             contents.update([self._topic_state(topic)])
             for name, store in self._files[topic.name].stores.items():
-                snapshot = _snapshot(topic, topic.channels[name])
-                contents.update([store.last_checkpoint(snapshot)])
+                contents.update(store.last_checkpoint(_snapshot(topic, topic.channels[name])))
         self._storage.replace_files(contents)
         for topic in durable:
             for store in self._files[topic.name].stores.values():
@@ -434,7 +478,8 @@ class Broker:
         if with_topic:
             return
         if not topic.channels:
-            self.save_topic_state(topic)
+            topic.is_state_stale = True
+            self._save_stale_state(topic)
             if topic.is_ephemeral:
                 self.delete_topic(topic)
 
@@ -448,20 +493,21 @@ class Broker:
     def pause_topic(self, topic: Topic, is_paused: bool) -> None:
         """Keep messages at the topic, or pass them on again."""
         topic.pause(is_paused, self.clock())
-        self.save_topic_state(topic)
-        self.save_metadata()
+        topic.is_state_stale = True
+        self._save_stale_state(topic)
+        self._save_metadata_now()
 
     def pause_channel(self, channel: Channel, is_paused: bool) -> None:
         """Stop or resume the delivery of a channel."""
         channel.pause(is_paused)
         channel.dispatch(self.clock())
-        self.save_metadata()
+        self._save_metadata_now()
 
     def empty_topic(self, topic: Topic) -> None:
         """Drop what waits at a topic."""
         self.flush()
         topic.empty()
-        self.save_topic_state(topic)
+        self._save_stale_state(topic)
 
     def empty_channel(self, topic: Topic, channel: Channel) -> None:
         """Drop what waits in a channel, is in flight or deferred."""
@@ -532,9 +578,8 @@ class Broker:
         now_ns = self.clock()
         for topic in list(self.topics.values()):
             topic.tick(now_ns)
-            for name, store in self._files[topic.name].stores.items():
-                if store.journal.is_dirty:
-                    self._flush_journal(topic, name)
+            self._flush_journals(topic)
+            self._save_stale_state(topic)
         if self._metadata_is_stale:
             self._try_write(self.save_metadata)
 
@@ -546,7 +591,12 @@ class Broker:
     def upkeep(self) -> None:
         """Let go of finished segments, write checkpoints. To be called once a second."""
         now_ns = self.clock()
+        self._probe_disk()
         for topic in list(self.topics.values()):
+            # Before segments go: what is not noted as finished would be missing after a crash.
+            # When the disk is full they go all the same, for that is what makes room.
+            self._flush_journals(topic)
+            self._try_write(partial(self._save_passed, topic))
             topic.release(now_ns)
             for name, store in self._files[topic.name].stores.items():
                 if store.wants_checkpoint:
@@ -563,6 +613,11 @@ class Broker:
         store = self._files[topic.name].stores[channel_name] = ChannelStore(self._storage, path)
         return store
 
+    def _flush_journals(self, topic: Topic) -> None:
+        for store in self._files[topic.name].stores.values():
+            if store.journal.is_dirty:
+                self._try_write(store.flush)
+
     def _flush_journal(self, topic: Topic, channel_name: str) -> None:
         store = self._files[topic.name].stores.get(channel_name)
         if store is not None:
@@ -575,6 +630,10 @@ class Broker:
         except OSError as error:
             self._wrote(error)
 
+    def _save_metadata_now(self) -> None:
+        self._metadata_is_stale = True
+        self._try_write(self.save_metadata)
+
     def _metadata_changed(self, is_ephemeral: bool) -> None:
         if not is_ephemeral:
             self._metadata_is_stale = True
@@ -586,6 +645,28 @@ class Broker:
             self._events.warn(f"the disk refused a write - {error}")
         self.write_error = error
 
+    def _probe_disk(self) -> None:
+        """
+        Find out whether a disk that refused a write takes one again.
+
+        Producers that are told NOK stay away, so none of theirs would show it.
+        """
+        if self.write_error is None or self._is_probing:
+            return
+        self._is_probing = True
+
+        def write() -> None:
+            self._storage.replace_file(_PROBE_PATH, bytes(_PROBE_BYTES))
+            self._storage.remove(_PROBE_PATH)
+
+        def written(_: None, error: BaseException | None) -> None:
+            self._is_probing = False
+            if error is not None and not isinstance(error, OSError):
+                raise error
+            self._wrote(error)
+
+        self._storage.submit(write, written)
+
     def _removed(self, _: None, error: BaseException | None) -> None:
         if isinstance(error, OSError):
             self._events.warn(f"failed to remove the files of a deleted topic - {error}")
@@ -593,7 +674,7 @@ class Broker:
             raise error
 
     def _damaged(self, topic: Topic, damage: Damage) -> None:
-        self.damages.append(damage)
+        add_damage(self.damages, damage)
         topic.damaged(damage.first, damage.end)
         self._events.warn(
             f"topic {topic.name}: lost messages {damage.first} to {damage.end - 1} "

@@ -26,7 +26,7 @@ from nsqx.nsqd.core.in_flight import InFlight, NotInFlightError, NotOwnerError
 from nsqx.nsqd.log.block import Block
 from nsqx.nsqd.log.journal import Journal
 from nsqx.nsqd.log.ranges import Ranges
-from nsqx.protocol.messages import id_of, timestamp_of, with_attempts
+from nsqx.protocol.messages import ATTEMPTS_MAX, id_of, timestamp_of, with_attempts
 from nsqx.protocol.names import is_ephemeral
 
 __all__ = ["Channel", "ChannelSettings", "MessageState", "Source"]
@@ -153,6 +153,9 @@ class Channel:
         """A client is gone. What is in flight to it waits for its time-out."""
         if consumer in self.consumers:
             self.consumers.remove(consumer)
+        if consumer.is_waiting:  # or a channel without messages would keep all that ever came
+            self._ready.remove(consumer)
+            consumer.is_waiting = False
         consumer.ready_count = 0
         self.in_flight.leave(consumer)
 
@@ -250,7 +253,7 @@ class Channel:
         if due_ns:
             self.deferred.add(sequence, due_ns, attempts)
         else:
-            self._waiting.append(sequence << _ATTEMPTS_BITS | min(attempts, _ATTEMPTS_MASK))
+            self._waiting.append(sequence << _ATTEMPTS_BITS | attempts)
         if self.journal is not None:
             self.journal.requeued(sequence, due_ns, attempts)
 
@@ -405,7 +408,7 @@ class Channel:
                 continue
             waiting.popleft()
             self._let_go(sequence)
-            attempts += 1
+            attempts = min(attempts + 1, ATTEMPTS_MAX)
             self.in_flight.deliver_again(sequence, attempts, consumer, now_ns)
             consumer.message_count += 1
             self.delivery_counts[consumer.distance] += 1
@@ -438,10 +441,10 @@ class Channel:
         """
         if self.cursor < below or self._held_below(below) > STRAGGLERS_MAX:
             return False
-        unfinished = {sequence for sequence, _ in self.waiting() if sequence < below}
-        unfinished.update(sequence for sequence, _, _ in self.deferred if sequence < below)
+        unfinished = self._unfinished_below(below)
         copies = dict(self._stragglers)
-        for sequence in sorted(unfinished - copies.keys()):
+        added = sorted(unfinished.keys() - copies.keys())
+        for sequence in added:
             frame = self._frame(sequence)
             if frame is not None:
                 copies[sequence] = frame
@@ -450,12 +453,37 @@ class Channel:
         if len(copies) > STRAGGLERS_MAX or sum(map(len, copies.values())) > STRAGGLER_BYTES_MAX:
             return False
         self.save_stragglers(copies)
+        self._note_unfinished(added, unfinished)
         self.in_flight.move_out_below(below)
-        for sequence in copies.keys() - self._stragglers.keys():
+        for sequence in added:
             if self.in_flight.consumer_of(sequence) is None:
                 self._let_go(sequence)
         self._adopt(copies)
         return True
+
+    def _unfinished_below(self, below: int) -> dict[int, tuple[int, int]]:
+        """Return ``(due_ns, attempts)`` of all messages below a point that are not finished."""
+        unfinished = {
+            sequence: (0, attempts) for sequence, attempts in self.waiting() if sequence < below
+        }
+        for sequence, due_ns, attempts in self.deferred:
+            if sequence < below:
+                unfinished[sequence] = (due_ns, attempts)
+        return unfinished
+
+    def _note_unfinished(self, added: list[int], unfinished: dict[int, tuple[int, int]]) -> None:
+        """
+        Have a restart know stragglers by the journal.
+
+        Of other messages it finds in the log that they were published, and until when they were
+        deferred; of these only the copies are left, and they may be finished by now.
+        """
+        if self.journal is None:
+            return
+        self.journal.flush()  # if it fails, nothing piles up with each try
+        for sequence in added:
+            self.journal.requeued(sequence, *unfinished[sequence])
+        self.journal.flush()
 
     def _held_below(self, below: int) -> int:
         last = below >> _HELD_BITS

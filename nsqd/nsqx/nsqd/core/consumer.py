@@ -35,14 +35,15 @@ class Sink(Protocol):
 
 
 class Slice:
-    """Messages ``first`` to ``end - 1``, delivered at once to one consumer."""
+    """Messages ``first`` to ``end - 1``, delivered within a moment to one consumer."""
 
-    __slots__ = ("deadline_ns", "end", "first")
+    __slots__ = ("deadline_ns", "end", "first", "grows_until_ns")
 
-    def __init__(self, first: int, end: int, deadline_ns: int) -> None:
+    def __init__(self, first: int, end: int, deadline_ns: int, grows_until_ns: int) -> None:
         self.first = first
         self.end = end
-        self.deadline_ns = deadline_ns
+        self.deadline_ns = deadline_ns  # of the last delivery
+        self.grows_until_ns = grows_until_ns  # what has a later deadline begins the next slice
 
 
 class Consumer:

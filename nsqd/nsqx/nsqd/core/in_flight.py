@@ -16,7 +16,7 @@ import re
 from array import array
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from nsqx.nsqd.core.consumer import Consumer, Slice
 
@@ -25,6 +25,8 @@ __all__ = ["InFlight", "NotInFlightError", "NotOwnerError"]
 WINDOW_MAX = 64 * 1024
 # Slices that follow one another within this time share a deadline, the later one.
 SLICE_NS = 50_000_000
+# Deadlines of answered messages that may lie about.
+DEADLINES_MIN = 1000
 
 _NOBODY = 0
 _ANYBODY = re.compile(rb"[^\0]")
@@ -89,10 +91,11 @@ class InFlight:
         owners.extend(array("H", (consumer.slot,)) * count)
         deadline_ns = now_ns + consumer.msg_timeout_ns
         slices = consumer.slices
-        if slices and slices[-1].end == first and deadline_ns - slices[-1].deadline_ns < SLICE_NS:
+        if slices and slices[-1].end == first and deadline_ns < slices[-1].grows_until_ns:
             slices[-1].end = first + count
+            slices[-1].deadline_ns = deadline_ns
         else:
-            slices.append(Slice(first, first + count, deadline_ns))
+            slices.append(Slice(first, first + count, deadline_ns, deadline_ns + SLICE_NS))
         consumer.in_flight += count
         if len(owners) > self._shorten_at:
             self._shorten(now_ns)
@@ -101,7 +104,7 @@ class InFlight:
         """Note a later delivery; ``attempts`` counts it."""
         deadline_ns = now_ns + consumer.msg_timeout_ns
         self._others[sequence] = _Delivery(consumer, attempts, now_ns, deadline_ns)
-        heappush(self._deadlines, (deadline_ns, sequence))
+        self._note_deadline(deadline_ns, sequence)
         consumer.in_flight += 1
 
     # Answers
@@ -165,7 +168,7 @@ class InFlight:
             delivery = self._move_out(sequence, now_ns)
         latest_ns = delivery.delivered_ns + latest_after_ns
         delivery.deadline_ns = min(now_ns + timeout_ns, latest_ns)
-        heappush(self._deadlines, (delivery.deadline_ns, sequence))
+        self._note_deadline(delivery.deadline_ns, sequence)
 
     def consumer_of(self, sequence: int) -> Consumer | None:
         """Return who has a message, or None."""
@@ -346,5 +349,15 @@ class InFlight:
         delivered_ns = deadline_ns - consumer.msg_timeout_ns
         delivery = _Delivery(consumer, 1, delivered_ns, deadline_ns)
         self._others[sequence] = delivery
-        heappush(self._deadlines, (deadline_ns, sequence))
+        self._note_deadline(deadline_ns, sequence)
         return delivery
+
+    def _note_deadline(self, deadline_ns: int, sequence: int) -> None:
+        """Have `expire` look at a message; forget answered ones when they are the most."""
+        deadlines = self._deadlines
+        heappush(deadlines, (deadline_ns, sequence))
+        if len(deadlines) > 2 * len(self._others) + DEADLINES_MIN:
+            deadlines[:] = [
+                (delivery.deadline_ns, sequence) for sequence, delivery in self._others.items()
+            ]
+            heapify(deadlines)

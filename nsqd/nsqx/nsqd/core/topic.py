@@ -14,6 +14,7 @@ its append has returned; one sync serves all that wait, and appending goes on me
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.durations import Durations
@@ -82,7 +83,8 @@ class Topic:
         self.passed = log.end
         self._durable_end = log.end  # up to here producers were answered
         self.skips = Ranges(log.lost)  # emptied, deferred and damaged: channels step over these
-        self.emptied = Ranges()
+        self.emptied = Ranges()  # and what was refused since it could not be synced
+        self.is_state_stale = False  # what can't be told from the log is to be saved
         self.message_count = 0
         self.message_bytes = 0
         self.sync_every = 0  # messages; 0: no syncs but those of the class fsync
@@ -99,7 +101,7 @@ class Topic:
         self._unsynced: list[_Batch] = []
         self._is_syncing = False
         self._unsynced_messages = 0
-        self._has_deferred_behind = False  # beyond passed
+        self._has_deferred_behind = False  # beyond passed, maybe
 
     # Numbers
 
@@ -161,6 +163,9 @@ class Topic:
             self.on_error(None)
             self.message_count += len(bodies)
             self.message_bytes += written - HEADER_BYTES * len(bodies)
+        if due_ns:  # before the answers, which may let others go on and commit
+            self.skips.add(first, self.log.end)
+            self._has_deferred_behind = True
         batch = _Batch(self.log.end, first, due_ns, acknowledges, now_ns)
         if self.durability is Durability.FSYNC:
             self._unsynced.append(batch)
@@ -203,6 +208,10 @@ class Topic:
         self._is_syncing = True
         self._unsynced_messages = 0
         batches, self._unsynced = self._unsynced, []
+        try:
+            work = self.log.begin_sync()
+        except OSError as error:
+            work = partial(_raise, error)
 
         def synced(_: None, error: BaseException | None) -> None:
             self._is_syncing = False
@@ -222,19 +231,23 @@ class Topic:
             if self._unsynced:
                 self._sync()
 
-        self._storage.submit(self.log.begin_sync(), synced)
+        self._storage.submit(work, synced)
 
     def _sync_failed(self, batches: list[_Batch], error: OSError) -> None:
         """
         Refuse what was to be synced, and go on in a new segment.
 
         After a failed sync the operating system may have dropped what it could not write, and the
-        next sync would not tell: that segment can not be trusted with more.
+        next sync would not tell: that segment can not be trusted with more, nor with what was
+        appended to it meanwhile.
         """
         assert isinstance(self.log, TopicLog)
         self.log.abandon_segment()
+        batches += self._unsynced
+        self._unsynced = []
         for batch in batches:
-            self.skips.add(batch.first, batch.end)
+            self._drop(batch.first, batch.end)
+        for batch in batches:
             self._refuse(batch.acknowledges, error)
         self.on_error(error)
         if batches:
@@ -245,26 +258,20 @@ class Topic:
     def _pass_on(self, batch: _Batch, now_ns: int) -> None:
         # Not back: a class changed from fsync to os lets newer batches overtake.
         self._durable_end = max(self._durable_end, batch.end)
-        if batch.due_ns:
-            self.skips.add(batch.first, batch.end)
         if self.is_paused or self.is_held or not self.channels:
-            self._wait_here(batch)
+            if self.is_ephemeral:
+                self.passed = max(self.passed, self.log.end - self._mem_queue_size)
         elif self.passed == batch.first:
             self.passed = batch.end
+            if batch.end == self.log.end:
+                self._has_deferred_behind = False
             for channel in self.channels.values():
                 channel.passed(batch.first, batch.end, batch.due_ns)
                 channel.dispatch(now_ns)
         else:
-            self._has_deferred_behind = self._has_deferred_behind or bool(batch.due_ns)
             self.resume(now_ns)
         if self.is_ephemeral and self.log.end - self.log.first > 2 * self._mem_queue_size:
             self.release(now_ns)
-
-    def _wait_here(self, batch: _Batch) -> None:
-        if batch.due_ns:
-            self._has_deferred_behind = True
-        if self.is_ephemeral:
-            self.passed = max(self.passed, self.log.end - self._mem_queue_size)
 
     def resume(self, now_ns: int) -> None:
         """Pass on what waited at the topic, now that it has a channel and is not paused or held."""
@@ -272,14 +279,12 @@ class Topic:
         if self.is_paused or self.is_held or not self.channels or first >= end:
             return
         self.passed = end
-        deferred = []
-        if self._has_deferred_behind:
-            deferred = [batch for batch in self.log.deferred_batches(first) if batch[0] < end]
-            self._has_deferred_behind = False
+        deferred = list(self.deferred_in(first)) if self._has_deferred_behind else []
+        self._has_deferred_behind = end < self.log.end
         for channel in self.channels.values():
             channel.passed(first, end, 0)
-            for start, beyond, due_ns in deferred:
-                channel.defer((sequence, due_ns, 0) for sequence in range(start, beyond))
+            if deferred:
+                channel.defer(deferred)
             channel.dispatch(now_ns)
 
     def pause(self, is_paused: bool, now_ns: int) -> None:
@@ -298,9 +303,19 @@ class Topic:
 
     def empty(self) -> None:
         """Drop what waits at the topic, not what its channels have."""
-        self.emptied.add(self.passed, self.log.end)
-        self.skips.add(self.passed, self.log.end)
-        self._has_deferred_behind = False
+        self._drop(self.passed, self.log.end)
+
+    def _drop(self, first: int, end: int) -> None:
+        """Have nobody get messages that were not passed on yet."""
+        self.emptied.add(first, end)
+        self.skips.add(first, end)
+        self.is_state_stale = True
+
+    def begin_at(self, sequence: int) -> None:
+        """Give out no number below ``sequence``: see `TopicLog.begin_at`."""
+        if isinstance(self.log, TopicLog):
+            self.log.begin_at(sequence)
+            self.passed = self._durable_end = self.log.end
 
     def settle(self) -> None:
         """All channels of before the start are there again."""
@@ -384,10 +399,20 @@ class Topic:
         self.skips.add(first, end)
 
     def deferred_in(self, first: int) -> Iterator[tuple[int, int, int]]:
-        """Yield ``(sequence, due_ns, 0)`` of what was published deferred from ``first`` on."""
+        """
+        Yield ``(sequence, due_ns, 0)`` of what was published deferred from ``first`` on.
+
+        Up to `passed`, and without what was emptied or can't be delivered any more.
+        """
         for start, end, due_ns in self.log.deferred_batches(first):
-            for sequence in range(start, min(end, self.passed)):
-                yield sequence, due_ns, 0
+            for low, high in self.emptied.gaps(start, min(end, self.passed)):
+                for kept, beyond in self.log.lost.gaps(low, high):
+                    for sequence in range(kept, beyond):
+                        yield sequence, due_ns, 0
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _ignore(error: OSError | None) -> None:

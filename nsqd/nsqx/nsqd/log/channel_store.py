@@ -4,6 +4,7 @@ The files of a channel: its checkpoint and journal, and what they say after a re
     <name>.channel               the checkpoint
     <name>.channel.<n>.journal   what changed since, see `journal`
     <name>.channel.stragglers    copies of unfinished messages that the log let go
+    <name>.channel.next          a checkpoint that is being written
 """
 
 import struct
@@ -31,6 +32,7 @@ __all__ = ["ChannelStore", "Position", "Snapshot"]
 CHECKPOINT_AFTER_BYTES = 4 * 1024 * 1024
 
 _STRAGGLERS_SUFFIX = ".stragglers"
+_NEXT_SUFFIX = ".next"
 _WAITING = struct.Struct(">QH")
 _DEFERRED = struct.Struct(">QqH")
 
@@ -68,6 +70,20 @@ class Position:
     finished: Ranges = field(default_factory=Ranges)  # beyond what the checkpoint knew
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def end(self) -> int:
+        """Return a number above all messages that are mentioned."""
+        mentioned = [self.cursor, self.passed, *(end for _, end in self.finished)]
+        mentioned += [sequence + 1 for sequence, _ in self.waiting]
+        mentioned += [sequence + 1 for sequence, _, _ in self.deferred]
+        return max(mentioned)
+
+    def held(self) -> set[int]:
+        """Return the messages that are waiting or deferred."""
+        held = {sequence for sequence, _ in self.waiting}
+        held.update(sequence for sequence, _, _ in self.deferred)
+        return held
+
 
 class ChannelStore:
     """Keeps what must survive of one channel."""
@@ -77,9 +93,12 @@ class ChannelStore:
         self._path = path
         self.journal = Journal(storage, path)
         self._is_checkpointing = False
+        self._is_closed = False
 
     def begin(self, snapshot: Snapshot) -> None:
         """Write the first checkpoint of a new channel. OSError if the disk refuses."""
+        self.journal.begin()
+        self._storage.remove(self._path + _STRAGGLERS_SUFFIX)
         self._storage.replace_file(self._path, snapshot.encode(self.journal.number), sync=False)
 
     def load(self, first: int, skips: Ranges) -> Position:
@@ -94,11 +113,12 @@ class ChannelStore:
         journal_number = self._load_checkpoint(position, first)
         records, cut_bytes = self.journal.read(journal_number)
         if cut_bytes:
-            position.problems.append(f"cut {cut_bytes} bytes of a torn or damaged journal")
+            position.problems.append(f"left out {cut_bytes} bytes of a torn or damaged journal")
         self._apply(position, records, skips)
         return position
 
-    def _load_checkpoint(self, position: Position, first: int) -> int:
+    def _load_checkpoint(self, position: Position, first: int) -> int | None:
+        """Return the number of the journal that continues it; None if there is no telling."""
         try:
             fields = decode_checkpoint(self._storage.read_file(self._path))
         except FileNotFoundError:
@@ -110,21 +130,12 @@ class ChannelStore:
                 self._storage.rename(self._path, f"{self._path}.bad")
         if fields is None:
             position.cursor = position.passed = first
-            return self._oldest_journal()
+            return None
         position.cursor, position.passed = fields["cursor"], fields["passed"]
         position.waiting = list(_WAITING.iter_unpack(fields["waiting"]))
         position.deferred = list(_DEFERRED.iter_unpack(fields["deferred"]))
         journal_number: int = fields["journal"]
         return journal_number
-
-    def _oldest_journal(self) -> int:
-        folder, _, prefix = self._path.rpartition("/")
-        numbers = [
-            int(name.removeprefix(f"{prefix}.").removesuffix(".journal"))
-            for name in self._storage.list(folder)
-            if name.startswith(f"{prefix}.") and name.endswith(".journal")
-        ]
-        return min(numbers, default=0)
 
     def _apply(self, position: Position, records: list[tuple[int, bytes]], skips: Ranges) -> None:
         again: dict[int, tuple[int, int]] = {}
@@ -161,7 +172,12 @@ class ChannelStore:
     def _advance(
         self, position: Position, again: dict[int, tuple[int, int]], skips: Ranges
     ) -> None:
-        """Move the cursor behind all that the journal mentions; the rest was in flight."""
+        """
+        Move the cursor behind all first deliveries that the journal mentions; the rest of what it
+        passes was in flight.
+
+        What the cursor steps over anyway, as it was published deferred, says nothing about it.
+        """
         finished = position.finished
         known = Ranges(finished)
         for sequence, (due_ns, attempts) in again.items():
@@ -172,7 +188,7 @@ class ChannelStore:
                 position.deferred.append((sequence, due_ns, attempts))
             else:
                 position.waiting.append((sequence, attempts))
-        cursor = max([position.cursor, *(end for _, end in known)])
+        cursor = max(position.cursor, _behind_last(known, skips))
         for start, end in known.gaps(position.cursor, cursor):
             position.waiting += [
                 (sequence, 1)
@@ -218,37 +234,66 @@ class ChannelStore:
         """
         number = self.journal.begin_next()
         self._is_checkpointing = True
+        next_path = self._path + _NEXT_SUFFIX
 
         def write() -> None:
-            self._storage.replace_file(self._path, snapshot.encode(number))
+            self._storage.replace_file(next_path, snapshot.encode(number))
+
+        def put_in_place() -> None:
+            self._storage.rename(next_path, self._path)
+            self._storage.submit(sync_folder, then(remove_journals))
+
+        def sync_folder() -> None:
+            self._storage.sync_folder(self._path.rpartition("/")[0])
+
+        def remove_journals() -> None:
             self.journal.remove_before(number)
-
-        def written(_: None, error: BaseException | None) -> None:
             self._is_checkpointing = False
-            if isinstance(error, OSError):
-                failed(error)
-            elif error is not None:
-                raise error
 
-        self._storage.submit(write, written)
+        def then(step: Callable[[], None]) -> Callable[[None, BaseException | None], None]:
+            def done(_: None, error: BaseException | None) -> None:
+                if self._is_closed:
+                    return
+                try:
+                    if error is not None:
+                        raise error
+                    step()
+                except OSError as refusal:
+                    self._is_checkpointing = False
+                    failed(refusal)
 
-    def last_checkpoint(self, snapshot: Snapshot) -> tuple[str, bytes]:
+            return done
+
+        # Steps that can not be mixed up with a removal of the channel run on the event loop.
+        self._storage.submit(write, then(put_in_place))
+
+    def last_checkpoint(self, snapshot: Snapshot) -> dict[str, bytes]:
         """
-        Return path and content of a checkpoint that makes the journal superfluous.
+        Return a checkpoint that makes the journal superfluous: its content by its path.
 
         When the file is in place, `close` removes the journals. OSError if the disk refuses.
         """
-        return self._path, snapshot.encode(self.journal.begin_next())
+        return {self._path: snapshot.encode(self.journal.begin_next())}
 
     def close(self) -> None:
         """Remove the journals before the last checkpoint, and close."""
+        self._is_closed = True
         self.journal.remove_before(self.journal.number)
         self.journal.close()
 
     def remove(self) -> None:
         """Remove the files of a deleted channel."""
-        self.journal.close()
-        self._storage.remove(self._path)
-        self._storage.remove(self._path + _STRAGGLERS_SUFFIX)
-        self._storage.remove(f"{self._path}.{self.journal.number}.journal")
-        self.journal.remove_before(self.journal.number)
+        self._is_closed = True
+        # The checkpoint goes first: without it what is left is no channel.
+        for suffix in ("", _STRAGGLERS_SUFFIX, _NEXT_SUFFIX):
+            self._storage.remove(self._path + suffix)
+        self.journal.remove()
+
+
+def _behind_last(known: Ranges, skips: Ranges) -> int:
+    """Return what follows the last of the known messages that is not to be skipped; or 0."""
+    for start, end in reversed(list(known)):
+        gaps = list(skips.gaps(start, end))
+        if gaps:
+            return gaps[-1][1]
+    return 0

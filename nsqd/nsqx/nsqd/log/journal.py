@@ -21,15 +21,20 @@ A journal is a run of records; a crash may tear the last one:
     kind 3  to be delivered again: (sequence uint64, due int64, attempts uint16) *
     kind 4  position: cursor uint64; all below it is finished, nothing else is
 
-Integers are big-endian. Each checkpoint names the number of the journal that continues it. A new
-journal is begun before its checkpoint is written, so recovery reads that one and all later ones;
-reading a change twice does no harm.
+Integers are big-endian. Example: "messages 100 to 102 are finished" is
+
+    9164b18a | 00000010 | 01 | 0000000000000064 0000000000000003
+
+Each checkpoint names the number of the journal that continues it. A new journal is begun before
+its checkpoint is written, so recovery reads that one and all later ones; reading a change twice
+does no harm. A damaged record is left out if a sound one follows: without it a message may come
+again, or before it is due, but none is lost.
 """
 
 import struct
 from array import array
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 
@@ -58,6 +63,8 @@ _RANGE = struct.Struct(">QQ")
 _REQUEUE = struct.Struct(">QqH")
 _POSITION = struct.Struct(">Q")
 _PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
+# A record holds no more than this, be it hours until the disk takes it.
+_ENTRIES_MAX = 1_000_000
 
 
 def encode_record(kind: int, payload: bytes) -> bytes:
@@ -66,20 +73,39 @@ def encode_record(kind: int, payload: bytes) -> bytes:
     return _CRC.pack(crc32c(tail)) + tail
 
 
-def read_records(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
-    """Return the sound records that ``data`` begins with, and how many bytes they take."""
+def read_records(data: bytes) -> tuple[list[tuple[int, bytes]], int, int]:
+    """
+    Return the sound records, how many bytes they take with damaged ones, and the bytes of those.
+
+    What follows them is torn.
+    """
     records: list[tuple[int, bytes]] = []
-    position = 0
-    while position + _HEAD.size <= len(data):
-        crc, length, kind = _HEAD.unpack_from(data, position)
-        end = position + _HEAD.size + length
-        if length > _PAYLOAD_BYTES_MAX or end > len(data):
-            break
-        if crc32c(data[position + _CRC.size : end]) != crc:
-            break
-        records.append((kind, data[position + _HEAD.size : end]))
+    position = damaged = 0
+    while (end := _record_end(data, position)) is not None:
+        if _is_sound(data, position, end):
+            kind = data[position + _HEAD.size - 1]
+            records.append((kind, data[position + _HEAD.size : end]))
+        else:
+            next_end = _record_end(data, end)
+            if next_end is None or not _is_sound(data, end, next_end):
+                break
+            damaged += end - position
         position = end
-    return records, position
+    return records, position, damaged
+
+
+def _record_end(data: bytes, start: int) -> int | None:
+    """Return where the record ends that begins at ``start``; None if it is not all there."""
+    if start + _HEAD.size > len(data):
+        return None
+    _, length, _ = _HEAD.unpack_from(data, start)
+    end: int = start + _HEAD.size + length
+    return end if length <= _PAYLOAD_BYTES_MAX and end <= len(data) else None
+
+
+def _is_sound(data: bytes, start: int, end: int) -> bool:
+    crc: int = _CRC.unpack_from(data, start)[0]
+    return bool(crc32c(data[start + _CRC.size : end]) == crc)
 
 
 def encode_checkpoint(fields: dict[str, Any]) -> bytes:
@@ -122,6 +148,9 @@ def _swapped(numbers: "array[int]") -> "array[int]":
     return numbers
 
 
+Entries = TypeVar("Entries", list[int], list[bytes], "array[int]")
+
+
 class Journal:
     """
     Gathers the changes of a channel and writes them in batches.
@@ -137,6 +166,7 @@ class Journal:
         self._file: File | None = None
         self.number = 0
         self.size = 0
+        self._oldest = 0  # the lowest number of which there may be a file
         self._ranges: list[int] = []  # first and count, in turn
         self._singles = array("Q")
         self._requeues: list[bytes] = []
@@ -179,24 +209,34 @@ class Journal:
 
     # Files
 
-    def read(self, first_number: int) -> tuple[list[tuple[int, bytes]], int]:
+    def begin(self) -> None:
+        """Begin without a past; files that an earlier channel of this name left are removed."""
+        for number in self._numbers():
+            self._storage.remove(self._numbered(number))
+
+    def read(self, first_number: int | None) -> tuple[list[tuple[int, bytes]], int]:
         """
-        Read this journal and the later ones, and continue with the last.
+        Read this journal (the oldest if None) and the later ones, and continue with the last.
 
         Returns:
-            The records, and how many bytes at ends were cut because they were torn or damaged.
+            The records, and how many bytes were left out because they were torn or damaged.
         """
         records: list[tuple[int, bytes]] = []
         cut = 0
+        if first_number is None:
+            first_number = min(self._numbers(), default=0)
+        self._oldest = first_number
+        while self._oldest and self._is_there(self._oldest - 1):  # a crash stopped their removal
+            self._oldest -= 1
         self.number = first_number
         while True:
             try:
                 content = self._storage.read_file(self._numbered(self.number))
             except FileNotFoundError:
                 break
-            found, self.size = read_records(content)
+            found, self.size, damaged = read_records(content)
             records += found
-            cut += len(content) - self.size
+            cut += len(content) - self.size + damaged
             self.number += 1
         if self.number > first_number:
             self.number -= 1
@@ -212,17 +252,14 @@ class Journal:
         """
         # A requeue after a finish can not be, so the order of the kinds does not matter; a
         # position comes first, since it discarded what was before it.
-        parts = list(self._others)
-        if self._requeues:
-            parts.append(encode_record(REQUEUED, b"".join(self._requeues)))
-        if self._ranges:
-            packed = struct.pack(f">{len(self._ranges)}Q", *self._ranges)
-            parts.append(encode_record(FINISHED_RANGES, packed))
-        if self._singles:
-            singles = array("Q", self._singles)
-            singles.byteswap()
-            parts.append(encode_record(FINISHED, singles.tobytes()))
-        data = b"".join(parts)
+        data = b"".join(
+            [
+                *self._others,
+                *(encode_record(REQUEUED, b"".join(part)) for part in _pieces(self._requeues)),
+                *(encode_record(FINISHED_RANGES, _packed(part)) for part in _pieces(self._ranges)),
+                *(encode_record(FINISHED, _packed(part)) for part in _pieces(self._singles)),
+            ]
+        )
         self._open().write_at(data, self.size)
         self.size += len(data)
         self._discard()
@@ -244,15 +281,20 @@ class Journal:
         return self.number
 
     def remove_before(self, number: int) -> None:
-        """Remove the journals that a checkpoint made superfluous. May block."""
-        while number > 0:
-            number -= 1
-            path = self._numbered(number)
-            try:
-                self._storage.open(path).close()
-            except FileNotFoundError:
-                return
-            self._storage.remove(path)
+        """
+        Remove the journals that a checkpoint made superfluous. May block.
+
+        The oldest goes first, so that a crash meanwhile leaves no gap before those that count.
+        """
+        for old in range(self._oldest, number):
+            self._storage.remove(self._numbered(old))
+        self._oldest = number
+
+    def remove(self) -> None:
+        """Close and remove all files."""
+        self.close()
+        for number in range(self._oldest, self.number + 1):
+            self._storage.remove(self._numbered(number))
 
     def sync(self) -> None:
         """Return when what was written survives a loss of power. May block."""
@@ -272,3 +314,31 @@ class Journal:
 
     def _numbered(self, number: int) -> str:
         return f"{self._path}.{number}.journal"
+
+    def _is_there(self, number: int) -> bool:
+        try:
+            self._storage.open(self._numbered(number)).close()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _numbers(self) -> list[int]:
+        """Return the numbers of the files that are there. Costs a look at the whole folder."""
+        folder, _, prefix = self._path.rpartition("/")
+        numbers = [
+            name.removeprefix(f"{prefix}.").removesuffix(".journal")
+            for name in self._storage.list(folder)
+            if name.startswith(f"{prefix}.") and name.endswith(".journal")
+        ]
+        return [int(number) for number in numbers if number.isdecimal()]
+
+
+def _pieces(entries: "Entries") -> "Iterator[Entries]":
+    for start in range(0, len(entries), _ENTRIES_MAX):
+        yield entries[start : start + _ENTRIES_MAX]
+
+
+def _packed(numbers: "list[int] | array[int]") -> bytes:
+    packed = array("Q", numbers)
+    packed.byteswap()
+    return packed.tobytes()
