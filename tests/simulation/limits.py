@@ -1,0 +1,43 @@
+"""
+Small limits, so that a few thousand messages reach every edge.
+
+With the real ones a simulation would never see a second block, a window that is too long, or a
+checkpoint.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from nsqx.nsqd.core import channel, in_flight, topic
+from nsqx.nsqd.log import channel_store, memory_log, segment, topic_log
+
+__all__ = ["small_limits"]
+
+_SMALL: tuple[tuple[Any, str, int], ...] = (
+    (channel, "SLICE_BYTES_MAX", 2048),
+    (channel, "DUE_PER_TICK", 7),
+    (channel, "STRAGGLERS_MAX", 12),
+    (channel, "STRAGGLER_BYTES_MAX", 8192),
+    (in_flight, "WINDOW_MAX", 64),
+    (topic, "GATHERED_BYTES_MAX", 8192),
+    (channel_store, "CHECKPOINT_AFTER_BYTES", 1500),
+    (memory_log, "BLOCK_BYTES", 1024),
+    (memory_log, "BLOCKS_MAX", 4),
+    (segment, "_INDEX_CHUNK_RECORDS", 5),
+    (topic_log, "BLOCK_BYTES", 2048),
+    (topic_log, "IDLE_ROLL_BYTES", 4096),
+)
+
+
+@contextmanager
+def small_limits() -> Iterator[None]:
+    """Have small limits inside the block."""
+    real = [(module, name, getattr(module, name)) for module, name, _ in _SMALL]
+    for module, name, value in _SMALL:
+        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for module, name, value in real:
+            setattr(module, name, value)

@@ -1,0 +1,461 @@
+"""
+A simulated nsqd: the real broker and its real sessions between a simulated network and disk.
+
+What the daemon's edge does with asyncio is done here with the scheduler: flush at the end of a
+turn, tick, upkeep, sync, connections, and the talk with nsqlookupds (`node_peers`).
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+
+from nsqx.nsqd.core.broker import METADATA_PATH, Broker, BrokerSettings
+from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.core.metadata import MetadataError
+from nsqx.nsqd.core.session import Session, SessionSettings
+from nsqx.nsqd.core.topic import Durability, Topic
+from nsqx.protocol.command_parser import Limits
+from nsqx.protocol.identify import NegotiationOptions
+from tests.simulation.auditor import Auditor, Violation
+from tests.simulation.disk import NodeDisk, ProcessEnded
+from tests.simulation.network import End, Network
+from tests.simulation.scheduler import MILLISECOND_NS, SECOND_NS, Scheduler
+from tests.simulation.trace import Trace
+
+__all__ = ["Node", "NodePlan", "State"]
+
+TICK_NS = 50 * MILLISECOND_NS
+IDLE_TICK_NS = 500 * MILLISECOND_NS
+IDLE_AFTER_NS = SECOND_NS
+SYNC_NS = 2 * SECOND_NS
+TURN_NS = 20_000
+DISK_NS = (50_000, 5 * MILLISECOND_NS)
+SLOW_DISK_NS = (100 * MILLISECOND_NS, 3 * SECOND_NS)
+RESTART_NS = (SECOND_NS // 5, SECOND_NS, 5 * SECOND_NS, 30 * SECOND_NS)
+RETRY_START_NS = 5 * SECOND_NS
+CALM_NS = 15 * SECOND_NS  # after a fault of the disk, until nothing is excused by it
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """What distinguishes a node."""
+
+    name: str
+    durability: Durability
+    segment_bytes_max: int
+    memory_bytes_max: int
+    reads_block: bool
+
+
+class State(Enum):
+    """What a node's process does."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"  # by SIGSTOP
+    DOWN = "down"
+
+
+class Node:
+    """One nsqd, over its crashes. Is its broker's `BrokerEvents`."""
+
+    def __init__(
+        self,
+        plan: NodePlan,
+        scheduler: Scheduler,
+        network: Network,
+        auditor: Auditor,
+        trace: Trace,
+        chance: random.Random,
+    ) -> None:
+        self.plan = plan
+        self.name = plan.name
+        self.state = State.DOWN
+        self.disk = NodeDisk()
+        self.clock_offset_ns = 0
+        self.is_disk_slow = False
+        self.has_lost_power = False
+        self.may_give_up_reads = False  # after its disk refused reads
+        self.ended_ns = scheduler.now_ns
+        self.broker: Broker
+        self.connections: dict[Connection, None] = {}
+        self.crash_is_power_loss = False  # when the disk's steps have run out
+        self.on_started: Callable[[], None] = _ignore_start
+        self.on_topic_created: Callable[[Topic], None] = _ignore
+        self.on_changed: Callable[[str, str | None, bool], None] = _ignore_change
+        self.settings = BrokerSettings(
+            version="simulated",
+            mem_queue_size=20,
+            segment_bytes_max=plan.segment_bytes_max,
+            memory_bytes_max=plan.memory_bytes_max,
+            sync_every=50,
+            max_msg_timeout_ns=30 * SECOND_NS,
+            durability=plan.durability,
+        )
+        self.session_settings = SessionSettings(
+            Limits(max_req_timeout_ms=600_000), NegotiationOptions(max_msg_timeout_ms=30_000)
+        )
+        self._scheduler = scheduler
+        self._network = network
+        self._auditor = auditor
+        self._trace = trace
+        self._chance = chance
+        self.life = 0  # counts processes, so that calls for a dead one are dropped
+        self._how_ended = "stop"
+        self._is_inside = False  # of a call that `run` guards
+        self._next_tick_ns = 0
+        self._busy_ns = 0
+        self._trouble_ns = 0
+
+    def clock(self) -> int:
+        """Return what this node takes for the time."""
+        return self._scheduler.now_ns + self.clock_offset_ns
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it does something."""
+        return self.state is State.RUNNING
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is a process, stopped or not."""
+        return self.state is not State.DOWN
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing excuses it for being slow."""
+        disk = self.disk
+        if disk.fail_reads or disk.fail_writes or disk.fail_syncs or disk.free_bytes is not None:
+            self._trouble_ns = self._scheduler.now_ns
+        return self.is_running and self._scheduler.now_ns - self._trouble_ns > CALM_NS
+
+    def note(self, what: str) -> None:
+        """Write a line to the trace."""
+        self._trace.note(self.name, what)
+
+    # Start and end
+
+    def start(self) -> None:
+        """Start the process; when the disk does not let it, try again later."""
+        if self.state is not State.DOWN:
+            return
+        self.life += 1
+        self._prepare_disk()
+        self.broker = Broker(
+            self.disk,
+            self.settings,
+            self,
+            clock=self.clock,
+            random_bits=self._chance.getrandbits,
+        )
+        self.state = State.RUNNING
+        self.run(self._load)
+        if self.state is not State.RUNNING:
+            self._scheduler.after(RETRY_START_NS, self.start)
+
+    def _load(self) -> None:
+        try:
+            self.broker.load()
+        except (OSError, MetadataError) as error:
+            self.note(f"does not start: {error}")
+            self.state = State.DOWN
+            self.life += 1
+            if isinstance(error, MetadataError):  # as the message tells the operator
+                self.disk.rename(METADATA_PATH, f"{METADATA_PATH}.bad")
+            return
+        self.note(f"starts after {self._how_ended}")
+        self._auditor.restarted(self, self._how_ended)
+        self._how_ended = "kill"
+        self._trouble_ns = self._scheduler.now_ns
+        self._network.listen(self.name, self._accept)
+        self.on_started()
+        self._next_tick_ns = 0
+        self._plan_tick()
+        self.later(SECOND_NS, self._upkeep)
+        self.later(SYNC_NS, self._sync)
+
+    def _prepare_disk(self) -> None:
+        disk = self.disk
+        disk.chance = self._chance
+        disk.reads_block = self.plan.reads_block
+        disk.run_later = self._when_disk_is_free
+
+    def stop(self) -> None:
+        """End it as SIGTERM does."""
+        if self.state is State.RUNNING:
+            self.run(self._close)
+
+    def _close(self) -> None:
+        self.note("stops")
+        self.broker.flush()
+        for connection in list(self.connections):
+            connection.close()
+        try:
+            self.broker.close()
+            how = "stop"
+        except OSError as error:
+            self.note(f"can not write down where everything stands: {error}")
+            how = "kill"
+        self._ended(how)
+        if how == "stop":
+            for record in self._auditor._records_of(self):
+                for channel in record.channels.values():
+                    channel.journalled()
+                    attempts = channel.attempts
+                    channel.killed()
+                    channel.attempts = attempts
+        self._network.kill(self.name)
+
+    def kill(self) -> None:
+        """End it as ``kill -9`` does."""
+        if self.state is not State.DOWN:
+            self.note("is killed")
+            self._ended("kill")
+            self._network.kill(self.name)
+
+    def lose_power(self) -> None:
+        """The host goes dark: what was not synced is gone, in parts."""
+        self.note("loses power")
+        self.has_lost_power = True
+        self._ended("power")
+        self._network.lose_power(self.name)
+
+    def _ended(self, how: str) -> None:
+        """Leave the disk to the next process."""
+        self.state = State.DOWN
+        self.life += 1
+        self.ended_ns = self._scheduler.now_ns
+        self.disk.is_gone = True
+        faults = self.disk
+        if how == "power":
+            self.disk = self.disk.power_loss(self._chance)
+        else:
+            self.disk = self.disk.kill()
+        self.disk.free_bytes = faults.free_bytes
+        self.disk.fail_writes = faults.fail_writes
+        self.disk.fail_syncs = faults.fail_syncs
+        self.disk.fail_reads = faults.fail_reads
+        if how != "stop":
+            self._auditor.killed(self)
+        if self._how_ended != "power":
+            self._how_ended = how
+        self.connections.clear()
+        self._scheduler.after(self._chance.choice(RESTART_NS), self.start)
+
+    def disk_is_well(self) -> None:
+        """Let the disk do what it is asked from now on."""
+        self.is_disk_slow = False
+        disk = self.disk
+        disk.free_bytes = disk.fail_writes = disk.fail_syncs = disk.fail_reads = None
+
+    def freeze(self) -> None:
+        """Stop the process as SIGSTOP does."""
+        if self.state is State.RUNNING:
+            self.note("is stopped by a signal")
+            self.state = State.STOPPED
+            self._network.stop(self.name)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        if self.state is State.STOPPED:
+            self.note("goes on")
+            self.state = State.RUNNING
+            self._network.resume(self.name)
+
+    # Running
+
+    def run(self, call: Callable[[], None]) -> None:
+        """Run something in the process; what the disk ends, ends it."""
+        if self._is_inside:
+            call()
+            return
+        self._is_inside = True
+        try:
+            call()
+        except ProcessEnded:
+            if self.crash_is_power_loss:
+                self.lose_power()
+            else:
+                self.kill()
+        except Violation:
+            raise
+        except Exception as error:
+            raise Violation("no_exception", f"{type(error).__name__}: {error}") from error
+        finally:
+            self._is_inside = False
+
+    def operate(self, operation: Callable[[], None]) -> None:
+        """Do what an operator asks for over HTTP; the disk may refuse."""
+
+        def run() -> None:
+            try:
+                operation()
+            except OSError as error:
+                self.note(f"refuses: {error}")
+
+        self.run(run)
+
+    def later(self, delay_ns: int, call: Callable[[], None]) -> None:
+        """Run something later, if the process is still there."""
+        self._scheduler.after(delay_ns, partial(self._run_in_life, self.life, call))
+
+    def _run_in_life(self, life: int, call: Callable[[], None]) -> None:
+        if life != self.life:
+            return
+        if self.state is State.STOPPED:
+            self._scheduler.after(TICK_NS, partial(self._run_in_life, life, call))
+            return
+        self.run(call)
+
+    def _when_disk_is_free(self, call: Callable[[], None]) -> None:
+        self.later(self._chance.randrange(*(SLOW_DISK_NS if self.is_disk_slow else DISK_NS)), call)
+
+    def busy(self) -> None:
+        """Something happens: tick often."""
+        self._busy_ns = self._scheduler.now_ns
+        if self._next_tick_ns - self._scheduler.now_ns > TICK_NS:
+            self._plan_tick()
+
+    def _plan_tick(self) -> None:
+        now_ns = self._scheduler.now_ns
+        is_idle = now_ns - self._busy_ns > IDLE_AFTER_NS
+        self._next_tick_ns = now_ns + (IDLE_TICK_NS if is_idle else TICK_NS)
+        self.later(self._next_tick_ns - now_ns, partial(self._tick, self._next_tick_ns))
+
+    def _tick(self, planned_ns: int) -> None:
+        if planned_ns != self._next_tick_ns:
+            return  # another one was planned instead
+        self.broker.tick()
+        self._auditor.ticked(self)
+        now_ns = self.clock()
+        for connection in list(self.connections):
+            connection.session.tick(now_ns)
+        self._plan_tick()
+
+    def _upkeep(self) -> None:
+        self.later(SECOND_NS, self._upkeep)
+        self.broker.upkeep()
+
+    def _sync(self) -> None:
+        self.later(SYNC_NS, self._sync)
+        self.broker.sync()
+
+    def check(self) -> None:
+        """Compare with the model."""
+        if self.is_running:
+            self._auditor.check(self)
+
+    # Connections
+
+    def _accept(self, end: End) -> "Connection":
+        connection = Connection(self, end, self._auditor)
+        self.connections[connection] = None
+        return connection
+
+    # `BrokerEvents`
+
+    def wake(self) -> None:
+        self.later(TURN_NS, self.broker.flush)
+
+    def topic_created(self, topic: Topic) -> None:
+        self.note(f"creates topic {topic.name}")
+        self._auditor.watch_topic(self, topic, is_new=True)
+        self.on_changed(topic.name, None, True)
+        self.on_topic_created(topic)
+
+    def topic_deleted(self, topic: Topic) -> None:
+        self.note(f"deletes topic {topic.name}")
+        self._auditor.topic_deleted(self, topic.name)
+        self.on_changed(topic.name, None, False)
+
+    def channel_created(self, topic: Topic, channel: Channel) -> None:
+        self.note(f"creates channel {topic.name}/{channel.name}")
+        self._auditor.watch_channel(self, topic, channel)
+        self.on_changed(topic.name, channel.name, True)
+
+    def channel_deleted(self, topic: Topic, channel: Channel) -> None:
+        self.note(f"deletes channel {topic.name}/{channel.name}")
+        self._auditor.channel_deleted(self, topic.name, channel.name)
+        self.on_changed(topic.name, channel.name, False)
+
+    def warn(self, text: str) -> None:
+        self.note(f"warns: {text}")
+
+
+class Connection:
+    """A client at a node. Is its session's `SessionSink`, and the `Handler` of its end."""
+
+    def __init__(self, node: Node, end: End, auditor: Auditor) -> None:
+        self._node = node
+        self._end = end
+        self._auditor = auditor
+        self._is_closing = False
+        self._is_full = False
+        self._is_held = False
+        address = f"{end.peer_host}:{end.number}"
+        self.session = Session(node.broker, node.session_settings, self, address)
+
+    # Handler
+
+    def received(self, data: bytes) -> None:
+        if not self._is_closing:
+            self._node.busy()
+            self._node.run(partial(self.session.receive, data, self._node.clock()))
+
+    def ended(self) -> None:
+        if not self._is_closing:
+            self._node.run(self.session.receive_eof)
+
+    def lost(self) -> None:
+        self._node.connections.pop(self, None)
+        self._node.run(self.session.closed)
+
+    def set_writable(self, is_writable: bool) -> None:
+        self._is_full = not is_writable
+        self._read_or_not()
+        self._node.run(partial(self.session.set_writable, is_writable))
+
+    # Sink
+
+    def send(self, data: bytes | bytearray) -> None:
+        if not self._is_closing:
+            self._auditor.sent(self._node, self.session, data)
+            self._end.send(bytes(data))
+
+    def close(self) -> None:
+        if not self._is_closing:
+            self._is_closing = True
+            self._end.close()
+            self._node.later(0, self.lost)
+
+    def start_tls(self, received: bytes) -> None:
+        raise AssertionError("not offered")
+
+    def start_snappy(self, received: bytes) -> None:
+        raise AssertionError("not asked for")
+
+    def start_deflate(self, received: bytes, level: int) -> None:
+        raise AssertionError("not asked for")
+
+    def pause_reading(self, is_paused: bool) -> None:
+        self._is_held = is_paused
+        self._read_or_not()
+
+    def unsent_bytes(self) -> int:
+        return self._end.unsent_bytes
+
+    def _read_or_not(self) -> None:
+        self._end.set_reading(not self._is_full and not self._is_held)
+
+
+def _ignore_start() -> None:
+    """Nobody is to be told."""
+
+
+def _ignore(topic: Topic) -> None:
+    """Nobody is to be asked."""
+
+
+def _ignore_change(topic: str, channel: str | None, is_there: bool) -> None:
+    """Nobody is to be told."""
