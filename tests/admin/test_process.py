@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import uuid
 
 import pytest
 
@@ -49,3 +50,17 @@ async def test_a_lookupd_that_hangs_does_not_hang_the_page(cluster: Cluster) -> 
     assert answer["message"] == (
         f'WARNING: Get "http://{hanging.http_address}/topics": no answer in time'
     )
+
+
+async def test_lookupds_on_the_local_network_are_asked(cluster: Cluster) -> None:
+    mdns = f"--cluster=test-{uuid.uuid4().hex}"
+    lookupd = await cluster.lookupd("--advertise", mdns)
+    admin = await cluster.admin("--discover", mdns)
+    await lookupd.post("/topic/create?topic=t")
+    await admin.wait_for_log("found nsqlookupd")
+    assert await admin.get_json("/api/topics") == {"topics": ["t"], "message": ""}
+
+
+async def test_nsqds_and_discovery_are_not_mixed(cluster: Cluster) -> None:
+    with pytest.raises(AssertionError, match="use --nsqd-http-address or --discover not both"):
+        await cluster.admin("--discover", "--nsqd-http-address=127.0.0.1:1")

@@ -5,6 +5,7 @@ from types import TracebackType
 
 from nsqx.runtime import logs
 from nsqx.runtime.addresses import Address, AddressError, StartupError, bind, parse_address
+from nsqx.runtime.discovery import Directory, Finder
 from nsqx.runtime.http import HttpServer
 from nsqx.runtime.version import RUNTIME, VERSION
 
@@ -46,7 +47,8 @@ class Admin:
                 upstream = await stack.enter_async_context(Upstream(options))
             except OSError as exc:
                 raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
-            cluster = Cluster(upstream, options.lookupd_http_address, options.nsqd_http_address)
+            lookupds = list(options.lookupd_http_address)  # changes while it runs
+            cluster = Cluster(upstream, lookupds, options.nsqd_http_address)
             api = HttpApi(cluster, options.base_path)
             server = HttpServer(api.router, log=logs.get_logger("HTTP"))
             listener = _listener_address(options.http_address)
@@ -55,7 +57,19 @@ class Admin:
             stack.push_async_callback(server.stop)
             self.http_address = server.address
             _log.info("HTTP: listening on %s", server.address)
+            if options.discover:
+                await self._discover(lookupds, stack)
             self._running = stack.pop_all()
+
+    async def _discover(self, lookupds: list[str], stack: AsyncExitStack) -> None:
+        """Keep in ``lookupds`` those that were given and those that are found."""
+
+        def changed(directories: list[Directory]) -> None:
+            found = [directory.http_address for directory in directories]
+            lookupds[:] = dict.fromkeys([*self.options.lookupd_http_address, *found])
+
+        finder = await stack.enter_async_context(_finder(self.options))
+        finder.subscribe(changed)
 
     async def stop(self) -> None:
         """Let running requests end, and close. Fine when it is not running."""
@@ -72,6 +86,13 @@ class Admin:
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
+
+
+def _finder(options: AdminOptions) -> Finder:
+    try:
+        return Finder(options.cluster)
+    except ValueError as exc:
+        raise StartupError(f"failed to instantiate nsqadmin - --discover: {exc}") from exc
 
 
 def _listener_address(text: str) -> Address:

@@ -6,6 +6,7 @@ import socket
 from dataclasses import dataclass
 
 from nsqx.runtime import addresses, flags
+from nsqx.runtime.discovery import DEFAULT_CLUSTER
 from nsqx.runtime.flags import DURATION, flag
 from nsqx.runtime.startup import StartupError
 
@@ -39,6 +40,12 @@ class AdminOptions(flags.DaemonOptions):
         config_key="nsqd_http_addresses",
         group="sources",
         help="nsqd HTTP address, instead of lookupds (may be given several times)",
+    )
+    discover: bool = flag(
+        False, group="sources", help="ask the lookupds found on the local network too (mDNS)"
+    )
+    cluster: str = flag(
+        DEFAULT_CLUSTER, group="sources", help="`name` of the cluster that is looked for"
     )
     http_client_connect_timeout: int = flag(
         "2s", kind=DURATION, group="sources", help="time to connect to a lookupd or nsqd"
@@ -110,8 +117,10 @@ class AdminOptions(flags.DaemonOptions):
     def _check_sources(self) -> None:
         sources = [(each, "--lookupd-http-address") for each in self.lookupd_http_address]
         sources += [(each, "--nsqd-http-address") for each in self.nsqd_http_address]
-        if not sources:
+        if not sources and not self.discover:
             raise ValueError("--nsqd-http-address or --lookupd-http-address required")
+        if self.discover and self.nsqd_http_address:
+            raise ValueError("use --nsqd-http-address or --discover not both")
         if self.lookupd_http_address and self.nsqd_http_address:
             raise ValueError("use --nsqd-http-address or --lookupd-http-address not both")
         for address, name in sources:
