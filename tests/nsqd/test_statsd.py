@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from nsqx.nsqd.statsd import StatsdReport, packets, prefix_of
+from nsqx.nsqd.statsd_pusher import StatsdPusher
+from nsqx.runtime.addresses import TcpAddress
 from tests.support.node import Node, running_node
 
 SECOND_NS = 10**9
@@ -181,6 +183,29 @@ async def test_a_daemon_pushes_by_udp(tmp_path: Path) -> None:
                     received += packet
             prefix = f"n.127_0_0_1_{node.nsqd.http_port}.".encode()
     assert all(line.startswith(prefix) for line in received.splitlines())
+
+
+async def test_the_packets_of_a_round_are_spread_evenly_but_for_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses_s: list[float] = []
+
+    async def pause(pusher: StatsdPusher, seconds: float) -> bool:
+        pauses_s.append(seconds)
+        return False
+
+    monkeypatch.setattr(StatsdPusher, "_stopped_within", pause)
+    async with running_node(tmp_path) as node:
+        await node.post("/topic/create?topic=t")
+        pusher = StatsdPusher(
+            report(node),
+            TcpAddress("127.0.0.1", 9),
+            interval_s=9.0,
+            packet_bytes_max=1,
+            memory=lambda: None,
+        )
+        await pusher.push()
+    assert pauses_s == [2.0, 2.0, 2.0, 2.0]
 
 
 async def test_a_daemon_ends_at_once_in_the_middle_of_a_round(tmp_path: Path) -> None:
