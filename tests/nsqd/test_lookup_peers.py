@@ -387,6 +387,72 @@ async def serving_https(context: ssl.SSLContext, answer: object) -> AsyncIterato
     await runner.cleanup()
 
 
+# TLS
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> trustme.CA:
+    """Certificates for nsqlookupd and what nsqd verifies them by, as files."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    return authority
+
+
+def tls_lookupd(folder: Path) -> Lookupd:
+    options = LookupdOptions(
+        tcp_address="127.0.0.1:0",
+        http_address="127.0.0.1:0",
+        broadcast_address="127.0.0.1",
+        tls_cert=str(folder / "cert.pem"),
+        tls_key=str(folder / "key.pem"),
+    )
+    return Lookupd(options)
+
+
+@pytest.mark.usefixtures("authority")
+async def test_registrations_may_be_encrypted(
+    nsqd: Start, nsqd_options: NsqdOptions, tmp_path: Path
+) -> None:
+    nsqd_options.lookupd_tls = True
+    nsqd_options.lookupd_tls_root_ca_file = str(tmp_path / "ca.pem")
+    async with tls_lookupd(tmp_path) as lookupd, nsqd(address_of(lookupd)) as node:
+        node.broker.get_topic("orders")
+        await until(lambda: "orders" in registered(lookupd), "the topic is registered")
+
+
+@pytest.mark.usefixtures("authority")
+async def test_certificate_of_somebody_else_is_not_accepted(
+    nsqd: Start, nsqd_options: NsqdOptions, tmp_path: Path
+) -> None:
+    nsqd_options.lookupd_tls = True
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+    nsqd_options.lookupd_tls_root_ca_file = str(tmp_path / "other.pem")
+    async with tls_lookupd(tmp_path) as lookupd, nsqd(address_of(lookupd)) as node:
+        (connection,) = node.peers._connections.values()
+        await connection.tried.wait()
+        assert not connection.is_connected
+        assert not lookupd.registry.producers
+    nsqd_options.lookupd_tls_insecure_skip_verify = True
+    async with tls_lookupd(tmp_path) as lookupd, nsqd(address_of(lookupd)):
+        await until(lambda: bool(lookupd.registry.producers), "it is accepted unseen")
+
+
+async def test_missing_certificates_are_an_error_at_the_start(
+    nsqd: Start, nsqd_options: NsqdOptions, tmp_path: Path
+) -> None:
+    nsqd_options.lookupd_tls = True
+    nsqd_options.lookupd_tls_root_ca_file = str(tmp_path / "nosuch.pem")
+    with pytest.raises(StartupError, match=r"--lookupd-tls-root-ca-file .*: No such file"):
+        async with nsqd():
+            pass
+    with pytest.raises(StartupError, match="--tls-cert"):
+        async with tls_lookupd(tmp_path):
+            pass
+
+
 # Names
 
 

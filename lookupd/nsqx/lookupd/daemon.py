@@ -1,6 +1,7 @@
 """nsqlookupd as one object that starts and stops: for its own process, and within another's."""
 
 import socket
+import ssl
 from contextlib import AsyncExitStack
 from types import TracebackType
 
@@ -74,6 +75,7 @@ class Lookupd:
         Raises:
             StartupError: one sentence that says what is wrong. Nothing is left open.
         """
+        tls = _tls_context(self.options)
         async with AsyncExitStack() as stack:
             tcp_listener = _listen(self.options.tcp_address, "--tcp-address", stack)
             http_listener = _listen(self.options.http_address, "--http-address", stack)
@@ -81,7 +83,7 @@ class Lookupd:
             # Both are known before the first nsqd is told of them in the answer to IDENTIFY.
             self.tcp_address, self.tcp_port = _name(tcp_listener)
             self.http_address, self.http_port = _name(http_listener)
-            await self._tcp.start(tcp_listener)
+            await self._tcp.start(tcp_listener, tls)
             stack.push_async_callback(self._tcp.stop)
             _log.info("TCP: listening on %s", self.tcp_address)
             await self._http.start(http_listener)
@@ -152,6 +154,20 @@ def _listen(text: str, purpose: str, stack: AsyncExitStack) -> socket.socket:
         raise StartupError(f"failed to instantiate {PROGRAM} - {exc.message}") from exc
     stack.callback(listener.close)
     return listener
+
+
+def _tls_context(options: LookupdOptions) -> ssl.SSLContext | None:
+    """Return what connections of nsqds are wrapped in; HTTP is served as it is."""
+    if not options.tls_cert and not options.tls_key:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # A key with a password is refused: asking for it at the terminal would hang a daemon.
+        context.load_cert_chain(options.tls_cert, options.tls_key, password="")
+    except (OSError, ValueError) as exc:
+        reason = f"{options.tls_cert}, {options.tls_key}: {exc} (--tls-cert, --tls-key)"
+        raise StartupError(f"failed to instantiate {PROGRAM} - {reason}") from exc
+    return context
 
 
 def _name(listener: socket.socket) -> tuple[str, int]:

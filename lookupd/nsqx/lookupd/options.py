@@ -36,6 +36,10 @@ class LookupdOptions(DaemonOptions):
     cluster: str = flag(
         DEFAULT_CLUSTER, group="network", help="`name` of the cluster that it is found by"
     )
+    tls_cert: str = flag(
+        "", group="tls", help="path of a certificate: every nsqd must then use --lookupd-tls"
+    )
+    tls_key: str = flag("", group="tls", help="path of its key")
     inactive_producer_timeout: int = flag(
         "5m",
         kind=DURATION,

@@ -7,6 +7,7 @@ ones whose machine is gone.
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from typing import cast
 
@@ -87,11 +88,13 @@ class TcpServer:
         self._acceptor: asyncio.AbstractServer | None = None
         self._listener: socket.socket | None = None
 
-    async def start(self, listener: socket.socket) -> None:
-        """Accept from a bound socket until ``stop`` closes it."""
+    async def start(
+        self, listener: socket.socket, ssl_context: ssl.SSLContext | None = None
+    ) -> None:
+        """Accept from a bound socket until ``stop`` closes it; with a context, TLS only."""
         self._listener = listener
         self.is_stopping = False
-        self._acceptor = await serve(lambda: Connection(self), listener)
+        self._acceptor = await serve(lambda: Connection(self), listener, ssl_context)
 
     async def stop(self) -> None:
         """Stop accepting and drop all connections; an nsqd notices and comes back."""

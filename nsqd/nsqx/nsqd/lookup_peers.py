@@ -9,6 +9,7 @@ misses what is published on a node it has not found yet. Publishing does not wai
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ class LookupPeers:
         self._nsqd = nsqd
         self._resolve = resolve
         self._finder = _finder(options) if options.discover else None
+        self._tls = _tls_context(options)
         self._found: Sequence[str] = ()
         self._found_some = asyncio.Event()
         self._settles_at = 0.0
@@ -143,9 +145,11 @@ class LookupPeers:
         for address in self._connections.keys() - wanted.keys():
             self._start(self._connections.pop(address).stop())
         for address in wanted.keys() - self._connections.keys():
-            self._connections[address] = self._connect(address)
+            self._connections[address] = self._connect(address, wanted[address])
 
-    def _connect(self, address: TcpAddress) -> LookupConnection:
+    def _connect(self, address: TcpAddress, name: str) -> LookupConnection:
+        """Connect to an address; its certificate, if there is one, must have this name."""
+
         def changed() -> None:
             if self._resolved is not None:
                 self._resolved.noticed(address)
@@ -156,7 +160,8 @@ class LookupPeers:
             answer_bytes_max=self._nsqd.options.max_body_size,
             timing=self.timing,
         )
-        return LookupConnection(address, peer, changed)
+        tls = (self._tls, name) if self._tls is not None else None
+        return LookupConnection(address, peer, changed, tls)
 
     def _is_connected(self, address: TcpAddress) -> bool:
         connection = self._connections.get(address)
@@ -262,6 +267,21 @@ class LookupPeers:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("%s crashed", task.get_name(), exc_info=error)
+
+
+def _tls_context(options: NsqdOptions) -> ssl.SSLContext | None:
+    if not options.lookupd_tls:
+        return None
+    ca_file = options.lookupd_tls_root_ca_file
+    try:
+        context = ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:
+        reason = error.strerror or "it holds no certificate"
+        raise StartupError(f"--lookupd-tls-root-ca-file {ca_file}: {reason}") from error
+    if options.lookupd_tls_insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _finder(options: NsqdOptions) -> Finder:

@@ -83,6 +83,17 @@ class NsqdOptions(DaemonOptions):
         group="network",
         help="`address` of an nsqlookupd (may be given several times)",
     )
+    lookupd_tls: bool = flag(
+        False, group="tls", help="speak TLS to every nsqlookupd (NSQ's own can't)"
+    )
+    lookupd_tls_root_ca_file: str = flag(
+        "",
+        group="tls",
+        help="path of the certificates that nsqlookupds' must come from; the system's if empty",
+    )
+    lookupd_tls_insecure_skip_verify: bool = flag(
+        False, group="tls", help="accept any certificate of an nsqlookupd"
+    )
     discover: bool = flag(
         False, group="network", help="use the nsqlookupds found on the local network too (mDNS)"
     )
