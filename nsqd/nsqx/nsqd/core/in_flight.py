@@ -84,10 +84,10 @@ class InFlight:
 
     def deliver(self, first: int, count: int, consumer: Consumer, now_ns: int) -> None:
         """Note the first delivery of consecutive messages beyond all that were delivered so."""
-        owners = self._owners
-        gap = first - self.start - len(owners)
+        gap = first - self.start - len(self._owners)
         if gap:
             self._leave_gap(first, gap)
+        owners = self._owners  # another one after a wide gap
         owners.extend(array("H", (consumer.slot,)) * count)
         deadline_ns = now_ns + consumer.msg_timeout_ns
         slices = consumer.slices
