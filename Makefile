@@ -15,11 +15,11 @@ INSTALLED := $(VENV)/.installed
 DEV_INSTALLED := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up setup check test bench clean
+.PHONY: help up setup check test test-long bench clean
 .NOTPARALLEL:
 
 help: ## list what you can do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  ARGS="..." goes to the program that runs (make up ARGS="--nodes 3", make test ARGS=tests/apps);'
 	@echo '  PYTHON=python3.12 makes the virtual environment with that Python.'
@@ -37,6 +37,9 @@ check: $(DEV_INSTALLED) ## formatting, lint, types, and which layer may import w
 
 test: check ## check, then every test
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+test-long: $(DEV_INSTALLED) ## properties and state machines, for as long as a night allows
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --timeout 7200 $(or $(ARGS),tests/nsqd)
 
 bench: $(DEV_INSTALLED) ## measure this machine
 	$(BIN)/python -m benchmarks $(ARGS)
