@@ -36,7 +36,7 @@ check: $(DEV_INSTALLED) ## formatting, lint, types, and which layer may import w
 	$(BIN)/lint-imports
 
 test: check ## check, then every test
-	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-long: $(DEV_INSTALLED) ## properties and state machines, for as long as a night allows
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --timeout 7200 $(or $(ARGS),tests/nsqd)
