@@ -1,0 +1,1 @@
+"""The pytest plugin. Installed with nsqx, so its import must cost next to nothing."""
