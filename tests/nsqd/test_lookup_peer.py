@@ -111,6 +111,16 @@ def test_missing_answer_ends_the_connection_after_a_second() -> None:
     assert peer.error == "no answer in 1 s"
 
 
+def test_each_answer_has_a_second_after_the_one_before() -> None:
+    peer = new_peer({f"t{number}": [] for number in range(5)})
+    peer.connected(0.0)
+    for moment, answer in enumerate([INTRODUCTION, *[OK_ANSWER] * 5]):
+        peer.tick(moment * 0.9)
+        peer.receive_data(answer, moment * 0.9)
+    assert peer.error is None
+    assert peer.is_complete
+
+
 def test_answer_byte_by_byte_does_not_gain_time() -> None:
     peer = new_peer()
     peer.connected(0.0)
@@ -214,8 +224,8 @@ def test_delays_begin_anew_when_all_was_confirmed() -> None:
 
 def test_nothing_is_left_of_a_lost_connection() -> None:
     peer = present_peer()
-    peer.register("gone")
     peer.receive_data(b"\0\0", 1.0)
+    peer.register("gone")
     peer.lost(0.5)
     peer.connected(2.0)
     assert peer.receive_data(INTRODUCTION, 2.0) == b""
