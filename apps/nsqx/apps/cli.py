@@ -28,7 +28,12 @@ COMMANDS = {
     "tail": Entry("nsqx.apps.tail:tail", "Print the messages of topics as they come."),
 }
 
-# Their command lines are NSQ's own, which click could not parse: they get all that follows.
+# The command lines of these are NSQ's own, which click could not parse: they get all that follows.
+TOOLS = {
+    "to-file": Entry("nsqx.apps.tools.nsq_to_file:main", "Write messages to files (nsq_to_file)."),
+    "nsq-tail": Entry("nsqx.apps.tools.nsq_tail:main", "Print messages, with NSQ's own flags."),
+}
+
 DAEMONS = {
     "nsqd": Entry("nsqx.nsqd.__main__:main", "Run a broker (options as NSQ's nsqd)."),
     "lookupd": Entry("nsqx.lookupd.__main__:main", "Run a directory (as nsqlookupd)."),
@@ -36,12 +41,12 @@ DAEMONS = {
 }
 
 
-class DaemonCommand(click.Command):
-    """Hands the words after its name to a daemon's ``main(argv)``, unread."""
+class ForeignCommand(click.Command):
+    """Hands the words after its name to the ``main(argv)`` of a daemon or a tool, unread."""
 
-    def __init__(self, name: str, daemon: Entry) -> None:
-        super().__init__(name, short_help=daemon.summary, add_help_option=False)
-        self._target = daemon.target
+    def __init__(self, name: str, entry: Entry) -> None:
+        super().__init__(name, short_help=entry.summary, add_help_option=False)
+        self._target = entry.target
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.args = list(args)
@@ -56,11 +61,12 @@ class LazyGroup(click.Group):
     """Finds its sub-commands in the tables above."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*COMMANDS, *DAEMONS]
+        return [*COMMANDS, *TOOLS, *DAEMONS]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name in DAEMONS:
-            return DaemonCommand(name, DAEMONS[name])
+        foreign = {**TOOLS, **DAEMONS}
+        if name in foreign:
+            return ForeignCommand(name, foreign[name])
         if name in COMMANDS:
             command: click.Command = load(COMMANDS[name].target)
             return command
@@ -68,7 +74,8 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # click's own would import every command for its summary.
-        for title, table in (("Commands", COMMANDS), ("Daemons", DAEMONS)):
+        tables = (("Commands", COMMANDS), ("Tools with NSQ's flags", TOOLS), ("Daemons", DAEMONS))
+        for title, table in tables:
             with formatter.section(title):
                 formatter.write_dl([(name, entry.summary) for name, entry in table.items()])
 

@@ -1,0 +1,1 @@
+"""The command-line tools with the names, flags and texts of NSQ's."""

@@ -1,0 +1,79 @@
+"""``nsq_tail``: prints the messages of topics, each on a line."""
+
+import asyncio
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nsqx.apps.tail import Enough, Printer, format_body, format_with_topic
+from nsqx.apps.tools.consuming import (
+    ConsumerToolOptions,
+    check,
+    check_sources,
+    consume,
+    make_consumer,
+    run,
+    stop_event,
+)
+from nsqx.apps.tools.standard_log import log_client
+from nsqx.client.consumer import Consumer
+from nsqx.runtime import flags
+from nsqx.runtime.flags import flag
+from nsqx.runtime.startup import StartupError, exit_with_failure
+
+__all__ = ["TailOptions", "main"]
+
+TOOL = "nsq_tail"
+BATCH_MESSAGES_MAX = 1000
+
+
+def _random_channel() -> str:
+    return f"tail{random.randrange(1_000_000):06}#ephemeral"
+
+
+@dataclass
+class TailOptions(ConsumerToolOptions):
+    """Options of ``nsq_tail``."""
+
+    topics: list[str] = flag([], name="topic", help="topic (may be given several times)")
+    channel: str = flag("", help="channel; tailNNNNNN#ephemeral if it is not given")
+    n: int = flag(0, help="end after so many messages of a topic; 0: go on")
+    print_topic: bool = flag(False, help="print the topic before each message")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``nsq_tail`` and return its exit code."""
+    options = flags.parse(TailOptions, sys.argv[1:] if argv is None else argv, TOOL, environ={})
+    try:
+        consumers = _consumers(options)
+    except StartupError as exc:
+        raise exit_with_failure(exc, "") from None
+    log_client()
+    return run(_tail(options, consumers))
+
+
+def _consumers(options: TailOptions) -> list[Consumer]:
+    check_sources(options)
+    check(options.topics, "--topic required")
+    limit = options.max_in_flight
+    if 0 < options.n < limit:
+        limit = options.n
+    channel = options.channel or _random_channel()
+    topics = dict.fromkeys(options.topics)
+    return [make_consumer(options, topic, channel, TOOL, limit) for topic in topics]
+
+
+async def _tail(options: TailOptions, consumers: Sequence[Consumer]) -> None:
+    formatter = format_with_topic if options.print_topic else format_body
+    writing = asyncio.Lock()
+
+    async def print_topic(consumer: Consumer) -> None:
+        printer = Printer(formatter, options.n or None, writing)
+        async for batch in consumer.batches(BATCH_MESSAGES_MAX, wait=0):
+            await printer.print(consumer.topic, batch)
+
+    try:
+        await consume(consumers, print_topic, stop_event())
+    except* Enough:
+        pass
