@@ -24,6 +24,8 @@ __all__ = ["Connection", "TcpServer"]
 
 # Beyond this a consumer that does not read gets no more messages.
 OUTPUT_BYTES_MAX = 1024 * 1024
+# What one connection may have handed up in one turn of the loop: as much as one read of a socket.
+FEED_BYTES = 256 * 1024
 TLS_HANDSHAKE_NS = 5 * 10**9
 CLOSE_NS = 5 * 10**9  # how long a closing connection may take to accept what is left
 
@@ -115,6 +117,7 @@ class Connection(asyncio.Protocol):
         self._layers: list[Layer] = []  # nearest to the socket first
         self._handshake: TlsLayer | None = None
         self._backlog: deque[Iterator[bytes]] = deque()  # what the layers have yet to hand up
+        self._is_feeding = False  # `_feed` will be called
         self._is_at_eof = False
         self._deadline_ns = 0  # of a handshake or of closing; 0: none
         self._is_full = False  # the socket takes no more
@@ -192,22 +195,34 @@ class Connection(asyncio.Protocol):
             yield from self._pieces(piece, depth + 1)
 
     def _feed(self) -> None:
-        """Hand up what has come, as long as the session takes it."""
+        """Hand up what has come, as long as the session takes it; not all of it in one turn."""
+        self._is_feeding = False
+        room = FEED_BYTES
         try:
-            while self._backlog and not self._is_held and not self._transport.is_closing():
+            while self._backlog and room > 0 and not self._is_held:
+                if self._transport.is_closing():
+                    return
                 piece = next(self._backlog[0], None)
                 if piece is None:
                     self._backlog.popleft()
                 else:
                     self.session.receive(piece, time.time_ns())
+                    room -= len(piece)
         except (OSError, CompressionError) as error:
             _log.info("client(%s) broke off - %s", self.session.remote_address, error)
             self._transport.abort()
             return
-        if self._backlog or self._transport.is_closing():
-            return
-        if self._is_at_eof or any(layer.is_ended for layer in self._layers):
+        self._read_or_not()
+        if self._backlog:
+            if not self._is_held:
+                self._feed_soon()
+        elif self._is_at_eof or any(layer.is_ended for layer in self._layers):
             self.session.receive_eof()
+
+    def _feed_soon(self) -> None:
+        if not self._is_feeding:
+            self._is_feeding = True
+            asyncio.get_running_loop().call_soon(self._feed)
 
     # As a sink
 
@@ -270,9 +285,6 @@ class Connection(asyncio.Protocol):
             self._backlog.appendleft(self._pieces(received, len(self._layers) - 1))
             self._feed_soon()
 
-    def _feed_soon(self) -> None:
-        asyncio.get_running_loop().call_soon(self._feed)
-
     def pause_reading(self, is_paused: bool) -> None:
         """See `SessionSink.pause_reading`."""
         self._is_held = is_paused
@@ -301,7 +313,7 @@ class Connection(asyncio.Protocol):
     def _read_or_not(self) -> None:
         if self._transport.is_closing():
             return
-        if self._is_full or self._is_held:
+        if self._is_full or self._is_held or self._backlog:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()

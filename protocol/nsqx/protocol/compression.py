@@ -46,7 +46,7 @@ __all__ = [
     "SnappyDecompressor",
 ]
 
-OUTPUT_BYTES_MAX = 1024 * 1024  # of one call; snappy may exceed it by less than one chunk
+OUTPUT_BYTES_MAX = 256 * 1024  # of one call; snappy may exceed it by less than one chunk
 
 
 class Compressor(Protocol):
