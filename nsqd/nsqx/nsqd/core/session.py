@@ -288,11 +288,13 @@ class Session:
 
     def _release(self) -> None:
         """Execute what was held, now that it can be."""
-        if self._held and not self._is_held:
+        if self._is_held:
+            return
+        self._heard_ns = self.broker.clock()  # what it said meanwhile was not read
+        if self._held:
             commands = list(self._held)
             self._held.clear()
             self._sink.pause_reading(False)
-            self._heard_ns = self.broker.clock()
             self._run(commands, self._heard_ns)
         self._end_if_done()
 
