@@ -31,6 +31,14 @@ COMMANDS = {
 # The command lines of these are NSQ's own, which click could not parse: they get all that follows.
 TOOLS = {
     "to-file": Entry("nsqx.apps.tools.nsq_to_file:main", "Write messages to files (nsq_to_file)."),
+    "to-http": Entry("nsqx.apps.tools.nsq_to_http:main", "Send messages to URLs (nsq_to_http)."),
+    "nsq-to-nsq": Entry(
+        "nsqx.apps.tools.nsq_to_nsq:main", "Publish messages to other brokers (nsq_to_nsq)."
+    ),
+    "to-nsq": Entry("nsqx.apps.tools.to_nsq:main", "Publish what comes on stdin (to_nsq)."),
+    "stat": Entry(
+        "nsqx.apps.tools.nsq_stat:main", "Print a channel's rates and depths (nsq_stat)."
+    ),
     "nsq-tail": Entry("nsqx.apps.tools.nsq_tail:main", "Print messages, with NSQ's own flags."),
 }
 

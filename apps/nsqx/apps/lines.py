@@ -20,7 +20,8 @@ class LineTooLong(Exception):
 
 class LineSplitter:
     """
-    Cuts a stream at line feeds. Empty lines are dropped, since a message cannot be empty.
+    Cuts a stream at line feeds, or at another byte. Empty lines are dropped, since a message
+    cannot be empty.
 
     A carriage return is a part of its line, as in nsqd's ``/mpub``.
 
@@ -28,8 +29,9 @@ class LineSplitter:
         empty: how many lines were dropped.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, delimiter: bytes = b"\n") -> None:
         self.empty = 0
+        self._delimiter = delimiter
         self._begun: list[bytes] = []  # of a line whose end has not come
         self._begun_bytes = 0
 
@@ -40,7 +42,7 @@ class LineSplitter:
         Raises:
             LineTooLong: the stream cannot go on.
         """
-        *complete, rest = data.split(b"\n")
+        *complete, rest = data.split(self._delimiter)
         if complete:
             complete[0] = b"".join([*self._begun, complete[0]])
             self._begun.clear()

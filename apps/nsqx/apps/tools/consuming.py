@@ -10,9 +10,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from nsqx.apps.tools.consumer_options import CONSUMER_OPTION, ClientOptions, Given
-from nsqx.apps.tools.standard_log import name_consumer, say
+from nsqx.apps.tools.standard_log import log_client, name_consumer, say
 from nsqx.client.consumer import Consumer
 from nsqx.client.errors import ConnectFailed, NsqError
+from nsqx.client.producer import Producer
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.flags import Options, flag
 from nsqx.runtime.process import new_event_loop
@@ -28,9 +29,11 @@ __all__ = [
     "consume",
     "leaves",
     "make_consumer",
+    "make_producers",
     "new_event_loop",
     "reason_of",
     "run",
+    "start_log",
     "stop_event",
     "user_agent",
 ]
@@ -112,10 +115,38 @@ def make_consumer(
         raise StartupError(str(exc), bare=True) from exc
 
 
-def stop_event() -> asyncio.Event:
-    """Return an event that SIGINT and SIGTERM set."""
+def make_producers(
+    addresses: Sequence[str], given: Sequence[Given], tool: str
+) -> dict[str, Producer]:
+    """
+    Return a producer for each address, not open yet.
+
+    A lost connection fails what is being published, which nsqd may have or not: so that no message
+    is published twice.
+
+    Raises:
+        StartupError: an address or an option is wrong.
+    """
+    try:
+        settings = ClientOptions(given).settings(user_agent(tool))
+        return {
+            address: Producer(address, settings=settings, resend=False) for address in addresses
+        }
+    except (ValueError, OSError) as exc:
+        raise StartupError(str(exc), bare=True) from exc
+
+
+def start_log(given: Sequence[Given]) -> None:
+    """Have the client's log lines written, and say which of the options given do nothing."""
+    log_client()
+    for notice in ClientOptions(given).notices():
+        say(f"WRN  {notice}")
+
+
+def stop_event(*, hangup: bool = False) -> asyncio.Event:
+    """Return an event that SIGINT and SIGTERM set, and SIGHUP if it is to."""
     stop = asyncio.Event()
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    for signum in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangup else [])):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     return stop
 

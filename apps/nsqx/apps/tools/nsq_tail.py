@@ -14,9 +14,9 @@ from nsqx.apps.tools.consuming import (
     consume,
     make_consumer,
     run,
+    start_log,
     stop_event,
 )
-from nsqx.apps.tools.standard_log import log_client
 from nsqx.client.consumer import Consumer
 from nsqx.runtime import flags
 from nsqx.runtime.flags import flag
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         consumers = _consumers(options)
     except StartupError as exc:
         raise exit_with_failure(exc, "") from None
-    log_client()
+    start_log(options.consumer_opts)
     return run(_tail(options, consumers))
 
 

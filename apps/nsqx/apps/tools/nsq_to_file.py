@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from nsqx.apps.tools.consumer_options import CONSUMER_OPTION, ClientOptions, Given, lenient
+from nsqx.apps.tools.consumer_options import CONSUMER_OPTION, Given, lenient
 from nsqx.apps.tools.consuming import (
     ConsumerToolOptions,
     check,
@@ -32,12 +32,12 @@ from nsqx.apps.tools.consuming import (
     make_consumer,
     new_event_loop,
     reason_of,
+    start_log,
     stop_event,
 )
 from nsqx.apps.tools.file_names import FileNames, MissingRevision
 from nsqx.apps.tools.rolling_file import FilePlaces, RollingFile
 from nsqx.apps.tools.rotation import Rotation, RotationPolicy
-from nsqx.apps.tools.standard_log import log_client
 from nsqx.apps.tools.topics import list_topics
 from nsqx.client.consumer import Consumer
 from nsqx.client.errors import LookupFailed, NsqError
@@ -115,9 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StartupError as exc:
         raise exit_with_failure(exc, "") from None
     logs.setup("nsq", parse_level(options.log_level), options.log_prefix)
-    log_client()
-    for notice in ClientOptions(options.consumer_opts).notices():
-        _log.warning("%s", notice)
+    start_log(options.consumer_opts)
     return _run(options)
 
 

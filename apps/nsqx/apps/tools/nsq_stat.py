@@ -1,0 +1,134 @@
+"""``nsq_stat``: prints the rates and depths of a channel, a line for each interval."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nsqx.apps.node_http import NodeHttp, RequestFailed
+from nsqx.apps.tools.consuming import ToolOptions, check, run, stop_event
+from nsqx.apps.tools.stat_lines import HEADER, ChannelTotals, line
+from nsqx.runtime import flags
+from nsqx.runtime.durations import SECOND_NS
+from nsqx.runtime.flags import DURATION, flag
+from nsqx.runtime.startup import StartupError, exit_with_failure
+
+__all__ = ["StatOptions", "main"]
+
+TOOL = "nsq_stat"
+POLLS_PER_HEADER = 25
+NO_LIMIT = -1
+
+
+@dataclass
+class StatOptions(ToolOptions):
+    """Options of ``nsq_stat``."""
+
+    topic: str = flag("", help="topic of the channel")
+    channel: str = flag("", help="channel")
+    interval: int = flag("2s", kind=DURATION, help="time between lines")
+    count: int = flag(NO_LIMIT, help="end after so many lines", default_text="no limit")
+    nsqd_http_addresses: list[str] = flag(
+        [], name="nsqd-http-address", help="`host:port` of an nsqd (may be given several times)"
+    )
+    lookupd_http_addresses: list[str] = flag(
+        [],
+        name="lookupd-http-address",
+        help="`host:port` of an nsqlookupd (may be given several times)",
+    )
+    connect_timeout: int = flag(
+        "2s",
+        kind=DURATION,
+        name="http-client-connect-timeout",
+        help="how long connecting may take",
+    )
+    request_timeout: int = flag(
+        "5s", kind=DURATION, name="http-client-request-timeout", help="how long a request may take"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``nsq_stat`` and return its exit code."""
+    options = flags.parse(StatOptions, sys.argv[1:] if argv is None else argv, TOOL, environ={})
+    try:
+        _check(options)
+    except StartupError as exc:
+        raise exit_with_failure(exc, "") from None
+    return run(_report(options))
+
+
+def _check(options: StatOptions) -> None:
+    check(options.topic and options.channel, "--topic and --channel are required")
+    for name, duration_ns in (
+        ("interval", options.interval),
+        ("http-client-connect-timeout", options.connect_timeout),
+        ("http-client-request-timeout", options.request_timeout),
+    ):
+        check(duration_ns > 0, f"--{name} should be positive")
+    is_limited = options.source("count") is not flags.Source.DEFAULT
+    check(not is_limited or options.count > 0, "--count should be positive")
+    nsqds, lookupds = options.nsqd_http_addresses, options.lookupd_http_addresses
+    check(nsqds or lookupds, "--nsqd-http-address or --lookupd-http-address required")
+    check(not (nsqds and lookupds), "use --nsqd-http-address or --lookupd-http-address not both")
+    for name, addresses in (("nsqd", nsqds), ("lookupd", lookupds)):
+        for address in addresses:
+            check(
+                not address.startswith("http"),
+                f"--{name}-http-address error - address should not contain scheme",
+            )
+
+
+async def _report(options: StatOptions) -> None:
+    stop = stop_event(hangup=True)
+    seconds = options.interval / SECOND_NS
+    timeouts = (options.connect_timeout / SECOND_NS, options.request_timeout / SECOND_NS)
+    polls, left = 0, options.count
+    before: ChannelTotals | None = None
+    async with NodeHttp(*timeouts) as http:
+        while left != 0 and not stop.is_set():
+            totals = await _poll(http, options)
+            if polls % POLLS_PER_HEADER == 0:
+                sys.stdout.write(HEADER)
+            if before is not None:
+                sys.stdout.write(line(before, totals, seconds))
+                left -= 1
+            sys.stdout.flush()
+            before, polls = totals, polls + 1
+            if left != 0:
+                await _pause(stop, seconds)
+
+
+async def _poll(http: NodeHttp, options: StatOptions) -> ChannelTotals:
+    """Ask all nsqds; StartupError, with NSQ's words, if one of them cannot be asked."""
+    topic, channel = options.topic, options.channel
+    try:
+        nsqds = options.nsqd_http_addresses or await http.producers(
+            options.lookupd_http_addresses, topic
+        )
+    except RequestFailed as exc:
+        raise _fatal(f"failed to get topic producers - {exc}") from exc
+    try:
+        query = {"format": "json", "topic": topic, "channel": channel, "include_clients": "false"}
+        answers = await asyncio.gather(*(http.get(nsqd, "/stats", **query) for nsqd in nsqds))
+        totals = ChannelTotals.of(answers, topic, channel)
+    except RequestFailed as exc:
+        raise _fatal(f"failed to get nsqd stats - {exc}") from exc
+    except (KeyError, TypeError) as exc:
+        raise _fatal("failed to get nsqd stats - not an answer of an nsqd") from exc
+    if not any(answer["topics"] for answer in answers):
+        raise _fatal("failed to get nsqd stats - failed to query any nsqd: ")
+    if totals is None:
+        raise _fatal(f"failed to find channel({channel}) in stats metadata for topic({topic})")
+    return totals
+
+
+def _fatal(reason: str) -> StartupError:
+    return StartupError(f"ERROR: {reason}", bare=True)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass
