@@ -1,10 +1,11 @@
 """
-An asyncio client for NSQ: ``Producer`` publishes, ``Consumer`` consumes.
+An asyncio client for NSQ: ``Producer`` publishes, ``Consumer`` consumes, ``Nsq`` is an application.
 
 Works with any nsqd and nsqlookupd. Importing it loads no HTTP library.
 """
 
 from nsqx.client.backoff import BackoffPolicy
+from nsqx.client.codecs import BYTES, JSON, MSGPACK, Codec
 from nsqx.client.consumer import Consumer, ConsumerStats, Handler
 from nsqx.client.errors import (
     AuthFailed,
@@ -12,6 +13,7 @@ from nsqx.client.errors import (
     ConnectFailed,
     ConnectionClosed,
     DeadlineExceeded,
+    DecodeFailed,
     IdentifyFailed,
     LookupFailed,
     NsqError,
@@ -20,23 +22,32 @@ from nsqx.client.errors import (
     RequestFailed,
 )
 from nsqx.client.message import Message
+from nsqx.client.nsq import Nsq
+from nsqx.client.observer import Observer
 from nsqx.client.producer import Producer
 from nsqx.client.settings import Settings
 
 __all__ = [
+    "BYTES",
+    "JSON",
+    "MSGPACK",
     "AuthFailed",
     "BackoffPolicy",
     "ClientClosed",
+    "Codec",
     "ConnectFailed",
     "ConnectionClosed",
     "Consumer",
     "ConsumerStats",
     "DeadlineExceeded",
+    "DecodeFailed",
     "Handler",
     "IdentifyFailed",
     "LookupFailed",
     "Message",
+    "Nsq",
     "NsqError",
+    "Observer",
     "PartlyPublished",
     "Producer",
     "PublishFailed",

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
-__all__ = ["Address", "lookup_url", "parse_address", "parse_addresses"]
+__all__ = ["Address", "lookup_url", "nodes_url", "parse_address", "parse_addresses"]
 
 NSQD_PORT = 4150
 LOOKUPD_HTTP_PORT = 4161
@@ -52,6 +52,20 @@ def lookup_url(lookupd: str, topic: str) -> str:
     Raises:
         ValueError: it is none of these.
     """
+    return _lookupd_url(lookupd, "lookup", f"topic={quote(topic, safe='')}")
+
+
+def nodes_url(lookupd: str) -> str:
+    """
+    Return where a lookupd, named as above, is asked for all nsqds.
+
+    Raises:
+        ValueError: it is no address of one.
+    """
+    return _lookupd_url(lookupd, "nodes", "")
+
+
+def _lookupd_url(lookupd: str, question: str, argument: str) -> str:
     text = lookupd if "://" in lookupd else f"http://{lookupd}"
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -59,5 +73,7 @@ def lookup_url(lookupd: str, topic: str) -> str:
     bare_http = parts.scheme == "http" and parts.port is None
     netloc = f"{parts.netloc}:{LOOKUPD_HTTP_PORT}" if bare_http else parts.netloc
     path = parts.path if parts.path.strip("/") else "/lookup"
-    query = f"{parts.query}&" if parts.query else ""
-    return urlunsplit((parts.scheme, netloc, path, f"{query}topic={quote(topic, safe='')}", ""))
+    if path.endswith("/lookup"):
+        path = f"{path.removesuffix('lookup')}{question}"
+    query = "&".join(filter(None, (parts.query, argument)))
+    return urlunsplit((parts.scheme, netloc, path, query, ""))

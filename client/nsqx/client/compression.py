@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nsqx.protocol.compression import Compressor, Decompressor
 
-__all__ = ["Codec", "make_codec"]
+__all__ = ["CompressionLayer", "make_layer"]
 
 
-class Codec:
+class CompressionLayer:
     """Both directions of one connection."""
 
     def __init__(self, compressor: "Compressor", decompressor: "Decompressor") -> None:
@@ -28,11 +28,13 @@ class Codec:
             yield self._decompressor.decompress(b"")
 
 
-def make_codec(name: str, deflate_level: int) -> Codec:
-    """Return the codec that IDENTIFY granted: ``snappy`` or ``deflate``."""
+def make_layer(name: str, deflate_level: int) -> CompressionLayer:
+    """Return the layer that IDENTIFY granted: ``snappy`` or ``deflate``."""
     # Imported here: most connections are not compressed, and this loads two C libraries.
     from nsqx.protocol import compression
 
     if name == "snappy":
-        return Codec(compression.SnappyCompressor(), compression.SnappyDecompressor())
-    return Codec(compression.DeflateCompressor(deflate_level), compression.DeflateDecompressor())
+        return CompressionLayer(compression.SnappyCompressor(), compression.SnappyDecompressor())
+    return CompressionLayer(
+        compression.DeflateCompressor(deflate_level), compression.DeflateDecompressor()
+    )

@@ -24,6 +24,7 @@ from typing import Literal, Self
 
 from nsqx.client.addresses import Address, lookup_url, parse_addresses
 from nsqx.client.backoff import Backoff, BackoffPolicy, Phase
+from nsqx.client.codecs import JSON, Codec
 from nsqx.client.discovery import INTERVAL_SECONDS, Discovery, LookupdFinder
 from nsqx.client.errors import ClientClosed
 from nsqx.client.inbox import Inbox, InboxClosed
@@ -86,6 +87,7 @@ class Consumer:
         discover: LookupdFinder | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
         settings: Settings | None = None,
+        codec: Codec = JSON,
         max_attempts: int | None = None,
         on_give_up: Handler | None = None,
         requeue_delay: float = REQUEUE_DELAY_SECONDS,
@@ -108,6 +110,7 @@ class Consumer:
                 Those that wait in the consumer count; it should not hold more than it can
                 answer within ``msg_timeout``.
             settings: of the connections.
+            codec: what ``message.decode`` reads.
             max_attempts: a message delivered more often is not handed out: it is given to
                 ``on_give_up`` and finished. None: no limit.
             on_give_up: may, for example, publish the message elsewhere. If it raises, the
@@ -126,6 +129,7 @@ class Consumer:
             raise ValueError(f"not a valid topic and channel: {topic!r}, {channel!r}")
         self.topic = topic
         self.channel = channel
+        self.codec = codec
         self.stats = ConsumerStats()
         self._nsqd = parse_addresses(nsqd)
         self._lookupd = [lookupd] if isinstance(lookupd, str) else list(lookupd)

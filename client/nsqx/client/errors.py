@@ -12,6 +12,7 @@ Errors of the client. The class tells what a caller can do next.
       DeadlineExceeded     no answer in time; what was under way may have happened or not
       ClientClosed         the Producer or Consumer is not open
       LookupFailed         one lookupd could not be asked
+      DecodeFailed         the body of a message is not what was expected
 
 Wrong arguments (an invalid topic name, an empty body) are ``ValueError``, raised at once.
 """
@@ -24,6 +25,7 @@ __all__ = [
     "ConnectFailed",
     "ConnectionClosed",
     "DeadlineExceeded",
+    "DecodeFailed",
     "IdentifyFailed",
     "LookupFailed",
     "NsqError",
@@ -113,3 +115,19 @@ class LookupFailed(NsqError):
         super().__init__(f"lookup at {url} failed: {reason}")
         self.url = url
         self.reason = reason
+
+
+class DecodeFailed(NsqError, ValueError):
+    """
+    The body of a message is not what was expected.
+
+    Attributes:
+        body: as it came.
+        kind: the type that was asked for.
+    """
+
+    def __init__(self, body: bytes, kind: object, reason: str) -> None:
+        name = getattr(kind, "__name__", str(kind))
+        super().__init__(f"not a {name}: {reason}; the body: {body[:80]!r}")
+        self.body = body
+        self.kind = kind

@@ -1,8 +1,11 @@
 """A message as a consumer gets it, and the answers to it."""
 
+import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol as Interface
+from typing import Any, Protocol as Interface, TypeVar, overload
+
+from nsqx.client.codecs import Codec, decode_body
 
 __all__ = ["MakeMessage", "Message", "Source"]
 
@@ -10,8 +13,15 @@ __all__ = ["MakeMessage", "Message", "Source"]
 MakeMessage = Callable[[int, int, bytes, bytes], "Message"]
 
 
+T = TypeVar("T")
+
+_NS_PER_SECOND = 1_000_000_000
+
+
 class Source(Interface):
     """Where a message came from, which takes the answers to it."""
+
+    codec: Codec
 
     def finish(self, message: "Message") -> bool: ...
     def requeue(self, message: "Message", delay: float | None, backoff: bool) -> bool: ...
@@ -75,6 +85,26 @@ class Message:
     def is_open(self) -> bool:
         """Whether an answer would still be sent."""
         return self._source.is_open(self)
+
+    @property
+    def age(self) -> float:
+        """Seconds since nsqd accepted it, by this host's clock."""
+        return time.time() - self.timestamp_ns / _NS_PER_SECOND
+
+    @overload
+    def decode(self, kind: type[T]) -> T: ...
+    @overload
+    def decode(self, kind: Any = ...) -> Any: ...
+    def decode(self, kind: Any = Any) -> Any:
+        """
+        Return what the body holds, as a ``kind``, by the consumer's codec: JSON if none was set.
+
+        ``bytes`` and ``str`` are the body itself.
+
+        Raises:
+            DecodeFailed: it is no ``kind``.
+        """
+        return decode_body(self.body, kind, self._source.codec)
 
     async def __aenter__(self) -> "Message":
         self._source.hold(self)

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Self
 
 from nsqx.client.addresses import Address, parse_addresses
+from nsqx.client.codecs import BYTES, Codec
 from nsqx.client.connection import Connection
 from nsqx.client.errors import (
     ClientClosed,
@@ -454,6 +455,8 @@ class _Window:
 
 class _Unasked:
     """The source of messages that a producer never subscribed to: takes no answers."""
+
+    codec: Codec = BYTES
 
     def finish(self, message: Message) -> bool:
         return False

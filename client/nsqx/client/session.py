@@ -30,7 +30,7 @@ from enum import Enum
 from itertools import groupby
 from typing import Protocol as Interface, cast
 
-from nsqx.client.compression import Codec, make_codec
+from nsqx.client.compression import CompressionLayer, make_layer
 from nsqx.client.errors import (
     AuthFailed,
     ConnectFailed,
@@ -167,7 +167,7 @@ class Session:
         self._parser = FrameParser(make_message, frame_bytes_max=settings.frame_bytes_max)
         self._handshake = bytearray()  # received before OPEN, in the present layer
         self._layers: list[str] = []  # what IDENTIFY granted and is not yet in use, in order
-        self._codec: Codec | None = None
+        self._compression: CompressionLayer | None = None
         self._output: list[bytes] = []
         self._finished: list[bytes] = []  # ids for which FIN is due
 
@@ -203,7 +203,7 @@ class Session:
             self._finished.clear()
         data = b"".join(self._output)
         self._output.clear()
-        return self._codec.compress(data) if self._codec is not None and data else data
+        return self._compression.compress(data) if self._compression is not None and data else data
 
     # Receiving
 
@@ -211,7 +211,7 @@ class Session:
         """Return what happened, in order. After ``Failed`` nothing happens any more."""
         events: list[Event] = []
         try:
-            pieces = (data,) if self._codec is None else self._codec.decompress(data)
+            pieces = (data,) if self._compression is None else self._compression.decompress(data)
             for piece in pieces:
                 if self._phase is not _Phase.OPEN:
                     piece = self._shake_hands(piece, events)
@@ -310,9 +310,9 @@ class Session:
             events.append(StartTls())
             return
         self._phase = _Phase.AWAITING_OK
-        self._codec = make_codec(layer, self._settings.deflate_level)
+        self._compression = make_layer(layer, self._settings.deflate_level)
         # nsqd may have sent its OK right behind the answer, in the new layer.
-        self._handshake += b"".join(self._codec.decompress(self._take_rest()))
+        self._handshake += b"".join(self._compression.decompress(self._take_rest()))
 
     def _authenticate(self, events: list[Event]) -> None:
         secret = self._settings.secret()

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Protocol as Interface
 
 from nsqx.client.addresses import Address
+from nsqx.client.codecs import Codec
 from nsqx.client.connection import Connection
 from nsqx.client.message import MakeMessage, Message
 from nsqx.client.ready_counts import Share
@@ -28,6 +29,7 @@ class Subscriber(Interface):
 
     topic: str
     channel: str
+    codec: Codec
 
     def connected(self, subscription: "Subscription") -> None: ...
     def subscribed(self, subscription: "Subscription") -> None: ...
@@ -50,6 +52,7 @@ class Subscription:
 
     def __init__(self, subscriber: Subscriber, address: Address) -> None:
         self.address = address
+        self.codec = subscriber.codec
         self.in_flight: dict[bytes, Message] = {}  # by id, the next to expire first
         self.share = Share(0, self.in_flight)
         self.is_subscribed = False

@@ -1,0 +1,484 @@
+"""
+The client as one object, for applications: publishes values, and runs functions as handlers.
+
+Theory of operation. An ``Nsq`` holds what ``Producer`` and ``Consumer`` need and makes them when
+they are wanted: a producer at the first publish, a consumer per handler in ``running``. It closes
+them in this order: consumers first, so that what their last handlers publish is still sent.
+"""
+
+# ruff: noqa: ASYNC109
+# As in producer.py: the timeouts bound retries, and have an error that tells more.
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from nsqx.client.codecs import JSON, Codec, encode_body
+from nsqx.client.consumer import Consumer, Handler
+from nsqx.client.discovery import LookupdFinder
+from nsqx.client.errors import ClientClosed, DeadlineExceeded
+from nsqx.client.handlers import GiveUp, HandlerFunction, Route, Worker
+from nsqx.client.message import Message
+from nsqx.client.nodes import Nodes
+from nsqx.client.observer import Observer
+from nsqx.client.producer import TIMEOUT_SECONDS, Producer
+from nsqx.client.service_url import Service, parse_environment, parse_service_url
+from nsqx.client.settings import Settings
+from nsqx.protocol.names import is_valid_name
+
+__all__ = ["Nsq"]
+
+_log = logging.getLogger("nsqx.client")
+
+# Twice the handlers: one message in work and one at hand for each. More would lie here while
+# other consumers may be free, and perhaps longer than nsqd waits for an answer.
+MESSAGES_PER_HANDLER = 2
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+FunctionT = TypeVar("FunctionT", bound=HandlerFunction)
+
+
+class Nsq:
+    """
+    A connection to a cluster::
+
+        async with Nsq(lookupd="127.0.0.1:4161") as nsq:
+            await nsq.publish("orders", {"id": 1})
+
+    and an application that consumes from it::
+
+        nsq = Nsq(lookupd="127.0.0.1:4161")
+
+        @nsq.handler("orders", "billing", concurrency=20)
+        async def bill(order: Order) -> None: ...
+
+        asyncio.run(nsq.run())
+
+    It may be made anywhere, also where no event loop runs, and be opened again after it was closed.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        nsqd: str | Iterable[str] = (),
+        lookupd: str | Iterable[str] = (),
+        discover: LookupdFinder | None = None,
+        settings: Settings | None = None,
+        codec: Codec | None = None,
+        timeout: float | None = None,
+        resend: bool = True,
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        """
+        Nothing is connected yet.
+
+        Args:
+            url: as in ``nsqx.client.service_url``, such as ``nsq://host,host?tls=1``; instead of
+                ``nsqd``, ``lookupd`` and ``settings``.
+            nsqd: publishes go to the first of them that works; all are consumed.
+            lookupd: all nsqds that they name are consumed. Without ``nsqd``, publishes go to all of
+                them in turn.
+            discover: as for ``Consumer``. It needs an ``nsqd`` to publish to.
+            settings: of all connections.
+            codec: for what is neither bytes nor text; JSON if not given.
+            timeout: seconds that a publish may take.
+            resend: as for ``Producer``.
+            observers: such as those in ``nsqx.integrations``.
+
+        Raises:
+            ValueError: there is no address, or one is wrong.
+        """
+        service = parse_service_url(url) if url is not None else Service()
+        self._nsqd = [*service.nsqd, *_listed(nsqd)]
+        self._lookupd = [*service.lookupd, *_listed(lookupd)]
+        self._discover = discover
+        self._settings = settings or service.settings
+        self._codec = codec or service.codec or JSON
+        self._timeout = next(
+            (seconds for seconds in (timeout, service.timeout) if seconds is not None),
+            TIMEOUT_SECONDS,
+        )
+        self._resend = resend
+        self._observers = tuple(observers)
+        self._routes: list[Route] = []
+        self._nodes: Nodes | None = None
+        self._stop: asyncio.Event | None = None
+        if not self._nsqd and not self._lookupd and discover is None:
+            raise ValueError("an Nsq needs the address of an nsqd or a lookupd")
+        self._new_nodes()  # ValueError here, and not when it is opened
+        if self._nsqd:
+            self._new_producer(self._nsqd)
+
+    @classmethod
+    def from_env(cls, prefix: str = "NSQ_", **options: Any) -> "Nsq":
+        """
+        Make one of environment variables: ``NSQ_URL``, or ``NSQ_NSQD`` and ``NSQ_LOOKUPD``.
+
+        Further ones are in ``nsqx.client.service_url``.
+
+        Args:
+            prefix: of their names.
+            options: as for ``Nsq``; they win over the environment.
+
+        Raises:
+            ValueError: no address is set, or a value is not understood.
+        """
+        service = parse_environment(os.environ, prefix)
+        known = {
+            "nsqd": service.nsqd,
+            "lookupd": service.lookupd,
+            "settings": service.settings,
+            "codec": service.codec,
+            "timeout": service.timeout,
+        }
+        return cls(**{**known, **options})
+
+    # Opening and closing
+
+    async def __aenter__(self) -> Self:
+        if self._nodes is not None:
+            raise ClientClosed("this Nsq is open already")
+        self._nodes = self._new_nodes()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Wait for what is being published, and disconnect."""
+        nodes, self._nodes = self._nodes, None
+        if nodes is not None:
+            await nodes.close()
+
+    @property
+    def is_open(self) -> bool:
+        return self._nodes is not None
+
+    # Publishing
+
+    async def publish(
+        self,
+        topic: str,
+        value: object,
+        *,
+        delay: float | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """
+        Publish a message, and return when nsqd has accepted it.
+
+        Args:
+            topic: created if it does not exist.
+            value: bytes and text are sent as they are, all else as the codec encodes it.
+            delay: seconds before it is delivered.
+            timeout: seconds this may take in all, instead of the usual ones.
+
+        Raises:
+            TypeError: the codec cannot encode the value.
+            ValueError, PublishFailed, DeadlineExceeded, ConnectionClosed, ClientClosed: as for
+                ``Producer.publish``.
+        """
+        body = encode_body(value, self._codec)
+        seconds = self._timeout if timeout is None else timeout
+        with self._observed_publish(topic):
+            async with self._producer(seconds) as producer:
+                await producer.publish(topic, body, defer=delay, timeout=seconds)
+        for observer in self._observers:
+            observer.published(topic, 1)
+
+    async def publish_many(
+        self, topic: str, values: Iterable[object], *, timeout: float | None = None
+    ) -> int:
+        """
+        Publish many messages in batches, and return how many.
+
+        ``values`` is read only as fast as nsqd confirms, so it may be a generator without end.
+
+        Args:
+            topic: created if it does not exist.
+            values: as for ``publish``.
+            timeout: seconds that each batch may take.
+
+        Raises:
+            TypeError: the codec cannot encode one; batches before it may be published.
+            ValueError, PartlyPublished, ClientClosed: as for ``Producer.publish_many``.
+        """
+        codec = self._codec
+        bodies = (encode_body(value, codec) for value in values)
+        seconds = self._timeout if timeout is None else timeout
+        with self._observed_publish(topic):
+            async with self._producer(seconds) as producer:
+                count = await producer.publish_many(topic, bodies, timeout=seconds)
+        for observer in self._observers:
+            observer.published(topic, count)
+        return count
+
+    @contextlib.contextmanager
+    def _observed_publish(self, topic: str) -> Iterator[None]:
+        with ExitStack() as stack:
+            for observer in self._observers:
+                stack.enter_context(observer.publishing(topic))
+            yield
+
+    @asynccontextmanager
+    async def _producer(self, seconds: float) -> AsyncIterator[Producer]:
+        if self._nodes is None:
+            raise ClientClosed("this Nsq is not open: use async with")
+        lending = self._nodes.producer()
+        try:
+            async with asyncio.timeout(seconds):
+                producer = await lending.__aenter__()
+        except TimeoutError:
+            raise DeadlineExceeded("finding an nsqd to publish to", seconds) from None
+        # Entered by hand, because only the search for an nsqd has a deadline here.
+        async with AsyncExitStack() as stack:
+            stack.push_async_exit(lending)
+            yield producer
+
+    # Consuming
+
+    def consume(self, topic: str, channel: str, **options: Any) -> Consumer:
+        """
+        Return a consumer, to be entered with ``async with``.
+
+        It is independent of this object from then on, and is closed by leaving its own block.
+
+        Args:
+            topic, channel: created if they do not exist.
+            options: as for ``Consumer``, such as ``max_in_flight``.
+
+        Raises:
+            ValueError: a name is wrong.
+        """
+        known: dict[str, Any] = {
+            "nsqd": self._nsqd,
+            "lookupd": self._lookupd,
+            "discover": self._discover,
+            "settings": self._settings,
+            "codec": self._codec,
+        }
+        return _ObservedConsumer(self._observers, topic, channel, **{**known, **options})
+
+    def handler(
+        self,
+        topic: str,
+        channel: str,
+        *,
+        concurrency: int = 1,
+        max_attempts: int | None = None,
+        dead_letter: str | None = None,
+        codec: Codec | None = None,
+        **options: Any,
+    ) -> Callable[[FunctionT], FunctionT]:
+        """
+        Decorate a function that is to handle the messages of a channel, once this object runs.
+
+        When it returns, the message is finished; when it raises, the message comes again later. It
+        may take the message (a parameter annotated with ``Message``), its body (one parameter
+        annotated with anything else, as which the body is decoded), or both. A plain function
+        runs in a thread.
+
+        Args:
+            topic, channel: created if they do not exist.
+            concurrency: how many messages are handled at the same time.
+            max_attempts: a message that failed so often is given up. None: never.
+            dead_letter: topic to which the bodies of messages are published that are given up or
+                cannot be decoded.
+            codec: for the body, instead of this object's.
+            options: as for ``Consumer``. ``max_in_flight`` is twice ``concurrency`` if not given.
+
+        Raises:
+            ValueError: a name or a number is wrong.
+            TypeError: the parameters are not those described.
+        """
+        for name in (topic, channel, *([dead_letter] if dead_letter is not None else ())):
+            if not is_valid_name(name):
+                raise ValueError(f"not a valid name of a topic or channel: {name!r}")
+        if concurrency < 1 or (max_attempts is not None and max_attempts < 1):
+            raise ValueError("concurrency and max_attempts are at least 1")
+
+        def decorate(function: FunctionT) -> FunctionT:
+            route = Route.of(
+                function,
+                topic=topic,
+                channel=channel,
+                concurrency=concurrency,
+                max_attempts=max_attempts,
+                dead_letter=dead_letter,
+                codec=codec or self._codec,
+                options=options,
+            )
+            self._routes.append(route)
+            return function
+
+        return decorate
+
+    # Running
+
+    async def run(self, *, handle_signals: bool = True) -> None:
+        """
+        Run the handlers until SIGTERM or SIGINT comes or ``stop`` is called.
+
+        Then no more messages are taken, those in work are finished, and all connections closed. A
+        second signal does what it does without us. Opens this object if it is not open.
+
+        Args:
+            handle_signals: False leaves signals alone. They are left alone outside the main thread
+                too.
+        """
+        async with AsyncExitStack() as stack:
+            if not self.is_open:
+                await stack.enter_async_context(self)
+            self._stop = stopped = asyncio.Event()
+            if handle_signals and threading.current_thread() is threading.main_thread():
+                stack.enter_context(_stopped_by_signals(stopped))
+            consuming = await stack.enter_async_context(self._consuming())
+            waiting = asyncio.create_task(stopped.wait())
+            # A consumer that ends by itself has crashed.
+            await asyncio.wait((waiting, *consuming), return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+
+    def stop(self) -> None:
+        """Have ``run`` end in good order. To be called in its event loop."""
+        if self._stop is not None:
+            self._stop.set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """
+        Run the handlers beside the block, and drain them when it is left.
+
+        For applications that have a main loop of their own. Opens this object if it is not open.
+        """
+        async with AsyncExitStack() as stack:
+            if not self.is_open:
+                await stack.enter_async_context(self)
+            await stack.enter_async_context(self._consuming())
+            yield self
+
+    @asynccontextmanager
+    async def _consuming(self) -> AsyncIterator[list[asyncio.Task[None]]]:
+        """Run all handlers; the tasks end when the block does, or when they crash."""
+        workers = [Worker(route, self._give_up(route)) for route in self._routes]
+        consumers: list[Consumer] = []
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            for route, worker in zip(self._routes, workers, strict=True):
+                consumer = await self._consumer(route, worker).__aenter__()
+                consumers.append(consumer)
+                handle = self._observed_handler(route, worker)
+                running = consumer.run(handle, concurrency=route.concurrency)
+                tasks.append(asyncio.create_task(running, name=f"nsqx handler {route.name}"))
+            yield tasks
+        finally:
+            await asyncio.gather(*(consumer.close() for consumer in consumers))
+            for worker in workers:
+                worker.close()
+            # Those that still run had their time to drain.
+            for task in tasks:
+                task.cancel()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        crashes = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        if crashes:
+            raise crashes[0]
+
+    def _consumer(self, route: Route, worker: Worker) -> Consumer:
+        options = {"max_in_flight": MESSAGES_PER_HANDLER * route.concurrency, **route.options}
+        if route.max_attempts is not None:
+            # Reached here only if the process died, or a message timed out, at the last attempt.
+            options |= {"max_attempts": route.max_attempts, "on_give_up": self._give_up(route)}
+        return self.consume(route.topic, route.channel, codec=route.codec, **options)
+
+    def _observed_handler(self, route: Route, worker: Worker) -> Handler:
+        if not self._observers:
+            return worker.handle
+
+        async def handle(message: Message) -> None:
+            with ExitStack() as stack:
+                for observer in self._observers:
+                    watch = observer.handling(message, route.topic, route.channel)
+                    stack.enter_context(watch)
+                await worker.handle(message)
+
+        return handle
+
+    def _give_up(self, route: Route) -> GiveUp:
+        async def give_up(message: Message) -> None:
+            if route.dead_letter is not None:
+                await self.publish(route.dead_letter, message.body)
+
+        return give_up
+
+    # Making
+
+    def _new_nodes(self) -> Nodes:
+        return Nodes(self._new_producer, self._nsqd, self._lookupd)
+
+    def _new_producer(self, nsqd: Iterable[str]) -> Producer:
+        return Producer(
+            nsqd,
+            settings=self._settings,
+            timeout=self._timeout,
+            resend=self._resend,
+            spread=not self._nsqd,
+        )
+
+
+class _ObservedConsumer(Consumer):
+    """A consumer whose opening and closing observers are told of."""
+
+    def __init__(
+        self, observers: tuple[Observer, ...], topic: str, channel: str, **options: Any
+    ) -> None:
+        super().__init__(topic, channel, **options)
+        self._observers = observers
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        for observer in self._observers:
+            observer.consumer_opened(self)
+        return self
+
+    async def close(self, timeout: float | None = None) -> None:
+        try:
+            await super().close(timeout)
+        finally:
+            observers, self._observers = self._observers, ()
+            for observer in observers:
+                observer.consumer_closed(self)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stopped: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def stop(signum: signal.Signals) -> None:
+        _log.info("received %s: finishing what is in work", signum.name)
+        loop.remove_signal_handler(signum)
+        stopped.set()
+
+    for signum in _STOP_SIGNALS:
+        loop.add_signal_handler(signum, stop, signum)
+    try:
+        yield
+    finally:
+        for signum in _STOP_SIGNALS:
+            loop.remove_signal_handler(signum)
+
+
+def _listed(addresses: str | Iterable[str]) -> list[str]:
+    return [addresses] if isinstance(addresses, str) else list(addresses)
