@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # What is installed, as files: a second run finds them and starts at once. The installation is
-# editable, so only a change of pyproject.toml asks for a new one.
+# editable, so only a change of pyproject.toml asks for a new one, or of what the dashboard uses.
 PIP_READY := $(VENV)/.pip-ready
 INSTALLED := $(VENV)/.installed
 DEV_INSTALLED := $(VENV)/.dev-installed
@@ -56,7 +56,7 @@ $(PIP_READY):
 	@$(PIP) install "pip>=25.1" # the first that installs dependency groups
 	@touch $@
 
-$(INSTALLED): $(PIP_READY) pyproject.toml
+$(INSTALLED): $(PIP_READY) pyproject.toml admin/package-lock.json
 	@echo "Installing nsqx and what it needs"
 	@$(PIP) install --editable .
 	@touch $@
