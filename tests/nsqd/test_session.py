@@ -627,3 +627,20 @@ def test_a_sampling_client_gets_a_share_and_the_rest_is_gone(bench: SessionBench
     assert len(channel.in_flight) == len(connection.messages)
     assert connection.session.consumer is not None
     assert connection.session.consumer.message_count == len(connection.messages)
+
+
+def test_a_message_that_comes_again_may_be_dropped_too(bench: SessionBench) -> None:
+    connection = bench.connect()
+    connection.identify(sample_rate=50)
+    connection.tell(commands.sub("t", "ch") + commands.rdy(2500))
+    connection.tell(commands.mpub("t", [b"x"] * 400))
+    first = len(connection.messages)
+    for message in list(connection.messages):
+        connection.tell(commands.req(message.id, 0))
+    again = len(connection.messages) - first
+    channel = bench.topic("t").channels["ch"]
+    assert first / 4 < again < first * 3 / 4
+    assert (channel.depth, len(channel.in_flight)) == (0, again)
+    bench.wait(50)  # the journal is written
+    bench.kill()
+    assert bench.topic("t").channels["ch"].depth == again

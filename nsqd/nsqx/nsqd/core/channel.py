@@ -378,15 +378,21 @@ class Channel:
         """Deliver or drop one message: a consumer that samples pays per message."""
         sequence = self.cursor
         self.cursor += 1
-        if self._settings.random_percent() > consumer.sample_rate:
-            if self.journal is not None:
-                self.journal.finished(sequence)
+        if self._is_dropped(sequence, consumer):
             return
         self._id_base = block.id_base
         self.in_flight.deliver(sequence, 1, consumer, now_ns)
         consumer.message_count += 1
         self.delivery_counts[consumer.distance] += 1
         consumer.sink.send(block.frame(sequence))
+
+    def _is_dropped(self, sequence: int, consumer: Consumer) -> bool:
+        """Decide whether a sampling consumer gets a message; if not, it is as good as finished."""
+        if self._settings.random_percent() <= consumer.sample_rate:
+            return False
+        if self.journal is not None:
+            self.journal.finished(sequence)
+        return True
 
     def _deliver_waiting(self, now_ns: int) -> None:
         """Deliver again, each message to the consumer whose turn it is."""
@@ -408,6 +414,10 @@ class Channel:
                 continue
             waiting.popleft()
             self._let_go(sequence)
+            if consumer.sample_rate and self._is_dropped(sequence, consumer):
+                self._forget_straggler(sequence)
+                self._ready.appendleft(consumer)
+                continue
             attempts = min(attempts + 1, ATTEMPTS_MAX)
             self.in_flight.deliver_again(sequence, attempts, consumer, now_ns)
             consumer.message_count += 1
