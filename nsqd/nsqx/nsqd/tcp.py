@@ -76,6 +76,11 @@ class TcpServer:
         for connection in list(self.connections):
             connection.close()
 
+    def abort_all(self) -> None:
+        """Break all connections, for tests of what clients do then."""
+        for connection in list(self.connections):
+            connection.abort()
+
     def poll_on(self) -> None:
         """
         Go on polling for a moment before the loop sleeps.
@@ -240,6 +245,10 @@ class Connection(asyncio.Protocol):
             if self._layers:
                 self._transport.write(self._layers[0].end())
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, and drop what is not sent."""
+        self._transport.abort()
 
     def start_tls(self, received: bytes) -> None:
         """See `SessionSink.start_tls`."""
