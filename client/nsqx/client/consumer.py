@@ -17,7 +17,7 @@ import contextlib
 import inspect
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
@@ -281,7 +281,7 @@ class Consumer:
         self,
         max: int = 100,
         wait: float = 0.05,
-    ) -> AsyncIterator[list[Message]]:
+    ) -> AsyncGenerator[list[Message], None]:
         """
         Yield lists of 1 to ``max`` messages, ``max_in_flight`` at most.
 

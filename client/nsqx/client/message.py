@@ -107,7 +107,7 @@ class Message:
         return decode_body(self.body, kind, self._source.codec)
 
     async def __aenter__(self) -> "Message":
-        self._source.hold(self)
+        self.begin()
         return self
 
     async def __aexit__(
@@ -116,6 +116,14 @@ class Message:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.end(error)
+
+    def begin(self) -> None:
+        """Enter the block of ``async with``: for who cannot write one."""
+        self._source.hold(self)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Leave it: finish, or requeue because of ``error``, unless it was answered before."""
         self._source.release(self)
         if error is None:
             self.finish()
