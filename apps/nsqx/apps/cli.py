@@ -26,6 +26,7 @@ COMMANDS = {
     "up": Entry("nsqx.apps.up:up", "Run a whole cluster on this machine until Ctrl-C."),
     "pub": Entry("nsqx.apps.pub:pub", "Publish lines of a file or of stdin to a topic."),
     "tail": Entry("nsqx.apps.tail:tail", "Print the messages of topics as they come."),
+    "doctor": Entry("nsqx.apps.doctor:doctor", "Check a cluster, and say what to do."),
 }
 
 # The command lines of these are NSQ's own, which click could not parse: they get all that follows.

@@ -1,0 +1,282 @@
+"""``nsqx doctor`` on real clusters, and its probes against who does not answer as he should."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+import trustme
+
+from nsqx.apps import examination
+from nsqx.apps.examination import Examination
+from nsqx.apps.probes import probe_nsqd, probe_registrar
+from nsqx.client.addresses import Address
+from nsqx.protocol.frames import encode_error, encode_response
+from nsqx.protocol.lookup import OK_ANSWER
+from tests.support.commands import nsqx
+from tests.support.fake_http import fake_http
+from tests.support.processes import Cluster, Lookupd, Nsqd, eventually, free_port
+
+
+async def examine(*arguments: str) -> tuple[int, dict[str, Any]]:
+    """The exit code and what ``--json`` says."""
+    done = await nsqx("doctor", "--timeout=2", "--json", *arguments)
+    assert not done.err
+    return done.code, json.loads(done.out)
+
+
+def asking(*lookupds: Lookupd) -> list[str]:
+    return [f"--lookupd={lookupd.http_address}" for lookupd in lookupds]
+
+
+async def until_listed(topic: str, node: Nsqd, *lookupds: Lookupd) -> None:
+    async def is_listed() -> bool:
+        for lookupd in lookupds:
+            status, body = await lookupd.get(f"/lookup?topic={topic}")
+            if status != 200 or f'"tcp_port":{node.tcp_port}'.encode() not in body:
+                return False
+        return True
+
+    await eventually(is_listed, f"{topic} of {node.name} is listed")
+
+
+async def test_well_cluster(cluster: Cluster) -> None:
+    lookupds = [await cluster.lookupd() for _ in range(2)]
+    node = await cluster.nsqd(lookupds=lookupds)
+    await node.post("/topic/create?topic=orders")
+    await until_listed("orders", node, *lookupds)
+    code, document = await examine(*asking(*lookupds))
+    assert (code, document["findings"], document["is_well"]) == (0, [], True)
+    (seen,) = document["nsqds"]
+    assert seen["listed_by"] == [lookupd.http_address for lookupd in lookupds]
+    assert (seen["tcp"]["address"], seen["http"]["address"]) == (
+        node.tcp_address,
+        node.http_address,
+    )
+    assert seen["disk_free_bytes"] > 0
+    assert seen["open_files"] > 0
+    assert [each["address"] for each in document["registrars"]] == [
+        lookupd.tcp_address for lookupd in lookupds
+    ]
+
+
+async def test_text_says_the_same_without_colours(cluster: Cluster) -> None:
+    lookupd = await cluster.lookupd()
+    node = await cluster.nsqd(lookupds=[lookupd])
+    done = await nsqx("doctor", *asking(lookupd))
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0].startswith(f"nsqlookupd {lookupd.http_address}: HTTP ")
+    assert lines[1].startswith(f"nsqd {node.tcp_address}: TCP ")
+    assert lines[-1] == "All is well."
+    assert "\x1b" not in done.out
+
+
+async def test_dead_daemons_and_an_address_that_nobody_reaches(cluster: Cluster) -> None:
+    lookupds = [await cluster.lookupd() for _ in range(2)]
+    node = await cluster.nsqd(lookupds=lookupds)
+    lost = await cluster.nsqd("--broadcast-address=nowhere.invalid", lookupds=lookupds)
+    await lookupds[1].kill()
+
+    async def is_noticed() -> bool:
+        _, metrics = await node.get("/metrics")
+        address = lookupds[1].tcp_address
+        return f'nsqd_lookupd_connected{{address="{address}"}} 0'.encode() in metrics
+
+    await eventually(is_noticed, "the nsqd has noticed")
+    done = await nsqx("doctor", *asking(*lookupds))
+    assert done.code == 1
+    assert f"ERROR nsqlookupd {lookupds[1].http_address} cannot be reached by HTTP" in done.out
+    assert f"ERROR nsqd {node.tcp_address} is not connected to nsqlookupd" in done.out
+    assert f"ERROR nsqd nowhere.invalid:{lost.tcp_port} cannot be reached by HTTP" in done.out
+    assert "unknown host name" in done.out
+    assert done.out.splitlines()[-1] == "3 errors."
+
+
+async def test_address_for_our_network_is_the_one_that_is_tried(cluster: Cluster) -> None:
+    lookupd = await cluster.lookupd()
+    node = await cluster.nsqd(
+        "--broadcast-address=nowhere.invalid",
+        "--advertise=127.0.0.0/8=127.0.0.1",
+        lookupds=[lookupd],
+    )
+    code, document = await examine(*asking(lookupd))
+    assert (code, document["nsqds"][0]["tcp"]["address"]) == (0, node.tcp_address)
+
+
+async def test_lookupds_that_disagree(cluster: Cluster) -> None:
+    lookupds = [await cluster.lookupd() for _ in range(2)]
+    node = await cluster.nsqd(lookupds=lookupds)
+    for name in ("orders", "refunds"):
+        await node.post(f"/topic/create?topic={name}")
+        await until_listed(name, node, *lookupds)
+    await lookupds[0].post("/topic/delete?topic=orders")
+    code, document = await examine(*asking(*lookupds))
+    (finding,) = document["findings"]
+    assert code == 1
+    assert finding["subject"] == f"nsqlookupd {lookupds[0].http_address}"
+    assert finding["problem"] == f"does not list orders of nsqd {node.tcp_address}, as others do"
+
+
+async def test_one_nsqd_by_its_address(cluster: Cluster) -> None:
+    node = await cluster.nsqd()
+    code, document = await examine(f"--nsqd={node.http_address}")
+    assert code == 1
+    assert [each["problem"] for each in document["findings"]] == [
+        "knows no nsqlookupd: consumers that ask for its topics do not find it"
+    ]
+    assert document["nsqds"][0]["tcp"] == {
+        "address": node.tcp_address,
+        "problem": "",
+        "took_s": document["nsqds"][0]["tcp"]["took_s"],
+    }
+
+
+async def test_nobody_there() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    code, document = await examine(f"--lookupd={address}", f"--nsqd={address}")
+    assert code == 1
+    assert [each["subject"] for each in document["findings"]] == [
+        f"nsqlookupd {address}",
+        f"nsqd {address}",
+    ]
+
+
+async def test_somebody_else_there() -> None:
+    async with fake_http({"/ping": "OK"}) as stranger:
+        code, document = await examine(f"--lookupd={stranger.address}")
+    assert code == 1
+    assert document["findings"][0]["problem"] == ("cannot be reached by HTTP: it is no nsqlookupd")
+
+
+@pytest.mark.parametrize("flag", ["--lookupd=:", "--nsqd=a:b", "--timeout=0"])
+async def test_wrong_usage(flag: str) -> None:
+    assert (await nsqx("doctor", flag)).code == 2
+
+
+async def test_changes_between_two_looks_are_no_disagreement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second lookupd hears of a topic a moment later than the first."""
+    monkeypatch.setattr(examination, "SECOND_LOOK_S", 0.0)
+    node = {"broadcast_address": "a", "tcp_port": 1}
+    complete, empty = {"topic:t:": [node]}, dict[str, object]()
+    common = {"/ping": "OK", "/nodes": {"producers": []}}
+    async with (
+        fake_http({**common, "/debug": complete}) as first,
+        fake_http({**common, "/debug": empty}) as second,
+    ):
+        addresses = [
+            Address("127.0.0.1", int(each.address.split(":")[1])) for each in (first, second)
+        ]
+        still = await Examination(addresses, []).run()
+        assert [sorted(each.missing) for each in still.lookupds] == [[], [("a:1", "t", "")]]
+
+        class Late(dict[str, object]):
+            """Complete from the third answer on: the first look takes two."""
+
+        asked = 0
+        get = second.answers.get
+
+        def answers(path: str, default: object = None) -> object:
+            nonlocal asked
+            asked += path == "/debug"
+            return complete if path == "/debug" and asked > 2 else get(path, default)
+
+        monkeypatch.setattr(
+            second, "answers", type("Answers", (), {"get": staticmethod(answers)})()
+        )
+        late = await Examination(addresses, []).run()
+        assert [each.missing for each in late.lookupds] == [frozenset(), frozenset()]
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "skew_s"),
+    [(0, 0.0), (1, 0.5), (-1, -0.25), (100, 99.5), (-100, -99.25)],
+)
+def test_clock_skew_is_what_the_whole_seconds_of_a_date_cannot_explain(
+    offset_s: int, skew_s: float
+) -> None:
+    date = formatdate(1_000_000 + offset_s, usegmt=True)
+    assert examination._clock_skew(date, asked_at=1_000_000.25, took_s=0.25) == skew_s
+
+
+@pytest.mark.parametrize("date", ["", "yesterday"])
+def test_who_tells_no_date_has_no_skew(date: str) -> None:
+    assert examination._clock_skew(date, 1_000_000, 0) == 0
+
+
+# Probes
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await talk(reader, writer)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def saying(answer: bytes) -> Talk:
+    """Answer whatever comes first."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(answer)
+        await writer.drain()
+        await reader.read()
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (encode_response(b'{"version":"1.3.0"}'), ""),
+        (encode_response(b"OK"), "it does not answer to IDENTIFY"),
+        (encode_error(b"E_INVALID no"), "it refuses clients: E_INVALID no"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "it does not speak NSQ's protocol"),
+    ],
+)
+async def test_probe_of_an_nsqd(answer: bytes, problem: str) -> None:
+    async with listening(saying(answer)) as port:
+        reach = await probe_nsqd("127.0.0.1", port, 5)
+        assert (reach.address, reach.problem) == (f"127.0.0.1:{port}", problem)
+
+
+async def test_probe_of_who_says_nothing_or_hangs_up() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None: ...
+
+    async with listening(hang_up) as port:
+        assert (await probe_nsqd("127.0.0.1", port, 5)).problem in (
+            "it closes the connection",
+            "connection reset by peer",
+        )
+    async with listening(saying(b"")) as port:
+        assert (await probe_nsqd("127.0.0.1", port, 0.1)).problem == "no answer in 0.1 s"
+    assert (await probe_nsqd("127.0.0.1", free_port(), 5)).problem == "connection refused"
+    assert (await probe_nsqd("nowhere.invalid", 1, 5)).problem == "unknown host name"
+
+
+async def test_probe_of_a_registrar_speaks_tls_where_that_is_spoken() -> None:
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("elsewhere.example").configure_cert(context)
+    async with listening(saying(OK_ANSWER)) as port:
+        assert (await probe_registrar("127.0.0.1", port, 5)).problem == ""
+    async with listening(saying(OK_ANSWER), context) as port:
+        assert (await probe_registrar("127.0.0.1", port, 5)).problem == ""
+    async with listening(saying(b"220 smtp.example\r\n")) as port:
+        reach = await probe_registrar("127.0.0.1", port, 5)
+        assert reach.problem == "it does not speak nsqlookupd's protocol"
