@@ -108,7 +108,7 @@ async def _poll(http: NodeHttp, options: StatOptions) -> ChannelTotals:
     except RequestFailed as exc:
         raise _fatal(f"failed to get topic producers - {exc}") from exc
     try:
-        query = {"format": "json", "topic": topic, "channel": channel, "include_clients": "false"}
+        query = {"format": "json", "topic": topic, "include_clients": "false"}
         answers = await asyncio.gather(*(http.get(nsqd, "/stats", **query) for nsqd in nsqds))
         totals = ChannelTotals.of(answers, topic, channel)
     except RequestFailed as exc:

@@ -36,9 +36,9 @@ class ChannelTotals:
         found = [
             channel_stats
             for answer in statistics
-            for topic_stats in answer["topics"]
+            for topic_stats in answer["topics"] or ()
             if topic_stats["topic_name"] == topic
-            for channel_stats in topic_stats["channels"]
+            for channel_stats in topic_stats["channels"] or ()
             if channel_stats["channel_name"] == channel
         ]
         if not found:
