@@ -9,7 +9,8 @@ Names are at most 64 characters of ASCII, so what is different is mostly syntax:
 - ``\p{..}``, ``\pN``, ``\C`` and ``(?U)``, which Python does not have, are refused.
 
 RE2 takes linear time whatever the pattern. Here a repetition without a bound within another one
-(``(a+)*``) can take exponential time, which would stop the whole broker: it is refused too.
+(``(a+)*``) can take exponential time, which would stop the whole broker: it is refused too
+(decision record 32).
 """
 
 import re

@@ -3,7 +3,8 @@ TLS of the listeners: contexts from the options, and names for ``/stats`` (proto
 
 The policy ``require`` of ``--tls-client-auth-policy`` takes any certificate that its owner has the
 key of. The standard library knows only certificates that it can verify, so there each connection
-gets a context of its own, which is made to trust the certificate that the client has just sent.
+gets a context of its own, which is made to trust the certificate that the client has just sent
+(decision record 33).
 """
 
 import ssl
