@@ -414,6 +414,7 @@ class Broker:
             topic.readable,
             lambda damage: self._damaged(topic, damage),
             lambda what, error: self._events.warn(f"failed to {what} - {error}"),
+            partial(self._journal_sync, topic),
         )
 
     def get_channel(self, topic: Topic, name: str) -> Channel:
@@ -622,6 +623,27 @@ class Broker:
         store = self._files[topic.name].stores.get(channel_name)
         if store is not None:
             self._try_write(store.flush)
+
+    def _journal_sync(self, topic: Topic) -> Callable[[], None]:
+        """Return what makes durable, in another thread, what the journals say by now."""
+        files = self._files.get(topic.name)
+        stores = list(files.stores.values()) if files is not None else []
+        paths = [store.journal.path for store in stores]
+
+        def sync() -> None:
+            for path in paths:
+                try:
+                    file = self._storage.open(path)
+                except FileNotFoundError:
+                    continue  # nothing to say, or a checkpoint, which is durable, has said it
+                try:
+                    file.sync()
+                finally:
+                    file.close()
+            if paths:
+                self._storage.sync_folder(self._folder(topic.name))
+
+        return sync
 
     def _try_write(self, write: Callable[[], None]) -> None:
         """Write what will be tried again if the disk refuses now."""

@@ -453,12 +453,16 @@ class Channel:
             return False
         unfinished = self._unfinished_below(below)
         copies = dict(self._stragglers)
-        added = sorted(unfinished.keys() - copies.keys())
-        for sequence in added:
+        added: list[int] = []
+        lost: set[int] = set()
+        for sequence in sorted(unfinished.keys() - copies.keys()):
             frame = self._frame(sequence)
             if frame is not None:
                 copies[sequence] = frame
-            elif not self._source.is_lost(sequence):
+                added.append(sequence)
+            elif self._source.is_lost(sequence):
+                lost.add(sequence)
+            else:
                 return False
         if len(copies) > STRAGGLERS_MAX or sum(map(len, copies.values())) > STRAGGLER_BYTES_MAX:
             return False
@@ -468,8 +472,22 @@ class Channel:
         for sequence in added:
             if self.in_flight.consumer_of(sequence) is None:
                 self._let_go(sequence)
+        if lost:
+            self._drop(lost)
         self._adopt(copies)
         return True
+
+    def _drop(self, lost: set[int]) -> None:
+        """Forget messages that wait or are deferred. Costs a look at all that do."""
+        waiting = [packed for packed in self._waiting if packed >> _ATTEMPTS_BITS not in lost]
+        deferred = [message for message in self.deferred if message[0] not in lost]
+        gone = [packed >> _ATTEMPTS_BITS for packed in self._waiting]
+        gone += [sequence for sequence, _, _ in self.deferred]
+        for sequence in lost.intersection(gone):
+            self._let_go(sequence)
+        self._waiting = deque(waiting)
+        self.deferred.clear()
+        self.deferred.extend(deferred)
 
     def _unfinished_below(self, below: int) -> dict[int, tuple[int, int]]:
         """Return ``(due_ns, attempts)`` of all messages below a point that are not finished."""

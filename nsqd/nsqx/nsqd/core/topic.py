@@ -348,7 +348,7 @@ class Topic:
 
     def is_lost(self, sequence: int) -> bool:
         """Return whether a message can't be delivered, since the log is damaged there."""
-        return sequence in self.log.lost
+        return sequence in self.log.lost or sequence < self.log.first
 
     # Upkeep
 

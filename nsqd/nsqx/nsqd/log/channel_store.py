@@ -114,7 +114,7 @@ class ChannelStore:
         records, cut_bytes = self.journal.read(journal_number)
         if cut_bytes:
             position.problems.append(f"left out {cut_bytes} bytes of a torn or damaged journal")
-        self._apply(position, records, skips)
+        self._apply(position, records, first, skips)
         return position
 
     def _load_checkpoint(self, position: Position, first: int) -> int | None:
@@ -137,7 +137,13 @@ class ChannelStore:
         journal_number: int = fields["journal"]
         return journal_number
 
-    def _apply(self, position: Position, records: list[tuple[int, bytes]], skips: Ranges) -> None:
+    def _apply(
+        self,
+        position: Position,
+        records: list[tuple[int, bytes]],
+        log_first: int,
+        skips: Ranges,
+    ) -> None:
         again: dict[int, tuple[int, int]] = {}
         for kind, payload in records:
             if kind == POSITION:
@@ -167,16 +173,21 @@ class ChannelStore:
             for message in position.deferred
             if message[0] not in finished and message[0] not in again
         ]
-        self._advance(position, again, skips)
+        self._advance(position, again, log_first, skips)
 
     def _advance(
-        self, position: Position, again: dict[int, tuple[int, int]], skips: Ranges
+        self,
+        position: Position,
+        again: dict[int, tuple[int, int]],
+        log_first: int,
+        skips: Ranges,
     ) -> None:
         """
         Move the cursor behind all first deliveries that the journal mentions; the rest of what it
         passes was in flight.
 
         What the cursor steps over anyway, as it was published deferred, says nothing about it.
+        What the log let go was finished, or the journal mentions it as a straggler.
         """
         finished = position.finished
         known = Ranges(finished)
@@ -189,7 +200,7 @@ class ChannelStore:
             else:
                 position.waiting.append((sequence, attempts))
         cursor = max(position.cursor, _behind_last(known, skips))
-        for start, end in known.gaps(position.cursor, cursor):
+        for start, end in known.gaps(max(position.cursor, log_first), cursor):
             position.waiting += [
                 (sequence, 1)
                 for first, beyond in skips.gaps(start, end)

@@ -177,6 +177,11 @@ class Journal:
         """Return whether something waits to be written."""
         return bool(self._ranges or self._singles or self._requeues or self._others)
 
+    @property
+    def path(self) -> str:
+        """Return where the present journal is, if anything was written to it."""
+        return self._numbered(self.number)
+
     # Changes
 
     def finished_range(self, first: int, count: int) -> None:
@@ -233,7 +238,9 @@ class Journal:
             try:
                 content = self._storage.read_file(self._numbered(self.number))
             except FileNotFoundError:
-                break
+                if not self._is_there(self.number + 1):
+                    break
+                content = b""  # a loss of power took it, and left its successor
             found, self.size, damaged = read_records(content)
             records += found
             cut += len(content) - self.size + damaged

@@ -53,6 +53,9 @@ class LogEvents:
     on_readable: Callable[[], None] = field(default=lambda: None)
     on_damage: Callable[[Damage], None] = field(default=lambda damage: None)
     on_error: Callable[[str, OSError], None] = field(default=lambda what, error: None)
+    # Returns what makes durable, in another thread, that all below `TopicLog.first` is finished.
+    # Else a loss of power might forget that, but not that its segment is gone.
+    note_finished: Callable[[], Callable[[], None]] = field(default=lambda: _do_nothing)
 
 
 class Log(Protocol):
@@ -455,6 +458,13 @@ class TopicLog:
             self._remove_next()
 
     def _remove_next(self) -> None:
+        segment = self._to_remove[0]
+        note_finished = self.events.note_finished()
+
+        def remove() -> None:
+            note_finished()
+            segment.remove()
+
         def removed(_: None, error: BaseException | None) -> None:
             self._to_remove.popleft()
             if isinstance(error, OSError):
@@ -464,7 +474,11 @@ class TopicLog:
             if self._to_remove:
                 self._remove_next()
 
-        self._storage.submit(self._to_remove[0].remove, removed)
+        self._storage.submit(remove, removed)
+
+
+def _do_nothing() -> None:
+    """Nobody keeps what is finished."""
 
 
 def _with_parents(folder: str) -> list[str]:
