@@ -11,6 +11,7 @@ import time
 
 from tests.simulation.cluster import Result, simulate
 from tests.simulation.plan import plan_of
+from tests.simulation.shrink import shrink
 
 
 def main() -> int:
@@ -21,6 +22,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--only", help="numbers of actions, with commas between them")
     parser.add_argument("--trace", action="store_true")
+    parser.add_argument("--shrink", action="store_true")
     arguments = parser.parse_args()
     failed = 0
     for seed in range(arguments.seed, arguments.seed + arguments.seeds):
@@ -31,6 +33,12 @@ def main() -> int:
         result = simulate(plan, is_trace_kept=arguments.trace)
         for line in result.lines:
             print(line)
+        if result.violation is not None and arguments.shrink:
+            result = shrink(result)
+            result = simulate(result.plan, is_trace_kept=True)
+            for line in result.lines:
+                print(line)
+            print(result.plan)
         failed += result.violation is not None
         _report(result, time.perf_counter() - began)
     return 1 if failed else 0

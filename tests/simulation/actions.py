@@ -83,7 +83,10 @@ def _restarts(cluster: "Cluster", node: Node, action: Action) -> None:
 
 
 def _clock(cluster: "Cluster", node: Node, action: Action) -> None:
-    node.clock_offset_ns += JUMPS_S[action.value % len(JUMPS_S)] * SECOND_NS
+    jump_s = JUMPS_S[action.value % len(JUMPS_S)]
+    if jump_s < 0:
+        cluster.auditor.clock_set_back(node, node.clock())
+    node.clock_offset_ns += jump_s * SECOND_NS
 
 
 # Disks

@@ -296,6 +296,7 @@ class Auditor:
             channel_record.in_flight[entry.sequence] = flight
         count = len(offsets) - 1
         channel_record.deliveries += count
+        channel_record.peak = max(channel_record.peak, len(channel_record.in_flight))
         self.counts.delivered += count
         self._trace.note(
             node.name, f"{topic.name}/{channel.name} sends {self._name_ids(data, offsets)}"
@@ -428,17 +429,30 @@ class Auditor:
         end = topic.passed
         before = record.unsure_below
         record.unsure_below = max(before, end)
+        record.moved(sequence, end)
         life = node.life
         yield
         if node.life != life or channel.journal is None:
             record.finished.clear()
             return
-        record.moved(sequence, end)
         if not channel.journal.is_dirty:
             record.unsure_below = before
             record.journalled()
 
     # Crashes
+
+    def clock_set_back(self, node: "Node", now_ns: int) -> None:
+        """Forget what was over before ``now_ns``: it will not be so again on a clock set back."""
+        for record in self._records_of(node):
+            for entry in record.entries.values():
+                if entry.due_ns <= now_ns:
+                    entry.due_ns = 0
+            for channel in record.channels.values():
+                for sequence in [each for each, due_ns in channel.due.items() if due_ns <= now_ns]:
+                    del channel.due[sequence]
+                for flight in channel.in_flight.values():
+                    if flight.deadline_ns <= now_ns:
+                        flight.deadline_ns = 0
 
     def killed(self, node: "Node") -> None:
         """A broker ended without a farewell."""
@@ -459,6 +473,12 @@ class Auditor:
                 self._topic_is_gone(node, record, how)
                 continue
             self._check_log(node, record, topic, how)
+            self._take_damages(node)
+            if how == "power":
+                for entry in record.entries.values():
+                    if not self._must_survive(node, record, entry):
+                        entry.due_ns = 0  # indexed again from its frame alone
+                        record.doubtful.add(entry.sequence)  # it may be there in part
             for channel in record.channels.values():
                 if how == "power" or channel.is_damaged:
                     channel.lost_files()
@@ -549,22 +569,35 @@ class Auditor:
             raise Violation(
                 "memory_is_bounded", f"{memory.bytes_used} of {memory.bytes_max} at {node.name}"
             )
+        self._take_damages(node)
         for topic in node.broker.topics.values():
             record = self.topics[node.name, topic.name]
-            for entry in [
-                entry for sequence, entry in record.entries.items() if sequence in topic.log.lost
-            ]:
-                self._take_away(node, record, entry, is_after_power_loss=node.has_lost_power)
             for channel in topic.channels.values():
                 channel_record = record.channels[channel.name]
-                self._check_window(node, topic, channel)
+                self._check_window(node, topic, channel, channel_record)
                 if not channel_record.is_ephemeral:
                     self._check_counts(node, topic, channel, record, channel_record)
                 self._check_starving(node, topic, channel, channel_record)
 
-    def _check_window(self, node: "Node", topic: Topic, channel: Channel) -> None:
+    def _take_damages(self, node: "Node") -> None:
+        """Take in what the broker has reported as lost to damage since the last time."""
+        damages = node.broker.damages
+        for damage in damages[node.damages_seen :]:
+            topic_name = damage.path.split("/")[1].removesuffix(".topic")
+            record = self.topics.get((node.name, topic_name))
+            if record is None:
+                continue
+            for sequence in range(damage.first, damage.end):
+                entry = record.entries.get(sequence)
+                if entry is not None:
+                    self._take_away(node, record, entry, is_after_power_loss=node.has_lost_power)
+        node.damages_seen = len(damages)
+
+    def _check_window(
+        self, node: "Node", topic: Topic, channel: Channel, record: ChannelRecord
+    ) -> None:
         window = len(channel.in_flight._owners)
-        if window > 4 * in_flight.WINDOW_MAX + 16 * len(channel.in_flight):
+        if window > 4 * in_flight.WINDOW_MAX + 16 * record.peak:
             raise Violation(
                 "memory_is_bounded",
                 f"the window of {topic.name}/{channel.name} at {node.name} has {window} places "

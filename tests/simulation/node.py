@@ -6,6 +6,7 @@ turn, tick, upkeep, sync, connections, and the talk with nsqlookupds (`node_peer
 """
 
 import random
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -76,6 +77,7 @@ class Node:
         self.clock_offset_ns = 0
         self.is_disk_slow = False
         self.has_lost_power = False
+        self.damages_seen = 0  # of those that its broker has reported
         self.may_give_up_reads = False  # after its disk refused reads
         self.ended_ns = scheduler.now_ns
         self.broker: Broker
@@ -149,6 +151,7 @@ class Node:
             clock=self.clock,
             random_bits=self._chance.getrandbits,
         )
+        self.damages_seen = 0
         self.state = State.RUNNING
         self.run(self._load)
         if self.state is not State.RUNNING:
@@ -281,7 +284,7 @@ class Node:
         except Violation:
             raise
         except Exception as error:
-            raise Violation("no_exception", f"{type(error).__name__}: {error}") from error
+            raise Violation("no_exception", _describe(error)) from error
         finally:
             self._is_inside = False
 
@@ -447,6 +450,15 @@ class Connection:
 
     def _read_or_not(self) -> None:
         self._end.set_reading(not self._is_full and not self._is_held)
+
+
+def _describe(error: Exception) -> str:
+    """Return what was raised, and where: the last lines of the core that led there."""
+    calls = traceback.extract_tb(error.__traceback__)[-4:]
+    where = " < ".join(
+        f"{call.filename.rpartition('/')[2]}:{call.lineno} {call.name}" for call in reversed(calls)
+    )
+    return f"{type(error).__name__}: {error} in {where}"
 
 
 def _ignore_start() -> None:

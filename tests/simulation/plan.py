@@ -130,7 +130,7 @@ def _producer(chance: random.Random, number: int, topic: str) -> ProducerPlan:
     return ProducerPlan(
         f"producer{number}",
         topic,
-        pause_ms=chance.choice((100, 400, 1500)),
+        pause_ms=chance.choice((300, 1000, 4000)),
         batch_max=chance.choice((1, 3, 12)),
         deferred_part=chance.choice((0.0, 0.1, 0.5)),
         delay_max_ms=chance.choice((2_000, 30_000, 120_000)),

@@ -59,6 +59,7 @@ class ChannelRecord:
     unwritten_due: set[int] = field(default_factory=set)
     attempts: dict[int, int] = field(default_factory=dict)
     deliveries: int = 0
+    peak: int = 0  # most in flight at once
     is_damaged: bool = False  # its files were: what they said may be forgotten
 
     def finish(self, sequence: int) -> None:
