@@ -42,7 +42,8 @@ class MemoryStats:
 
     def read(self) -> dict[str, int]:
         """Return the numbers, in NSQ's order."""
-        pauses_us = sorted(pause // 1000 for pause in self._pauses_ns)
+        # Copied first: a collection may begin with any object that is made, and adds its pause.
+        pauses_us = sorted([pause // 1000 for pause in list(self._pauses_ns)])
         return {
             "heap_objects": sys.getallocatedblocks(),
             "heap_idle_bytes": 0,
