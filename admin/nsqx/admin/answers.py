@@ -10,11 +10,16 @@ import msgspec
 __all__ = [
     "ChannelStats",
     "ChannelsAnswer",
+    "ClientStats",
+    "Damage",
+    "Latency",
     "LookupAnswer",
     "NodesAnswer",
     "NsqdInfo",
     "NsqdStats",
     "Producer",
+    "PublishCount",
+    "Quantile",
     "TopicStats",
     "TopicsAnswer",
 ]
@@ -71,6 +76,57 @@ class NsqdInfo(msgspec.Struct):
     topology_region: str = ""
 
 
+class Quantile(msgspec.Struct, gc=False):
+    """One percentile of a latency; ``value`` is nanoseconds."""
+
+    quantile: float = 0.0
+    value: float = 0.0
+
+
+class Latency(msgspec.Struct):
+    """``e2e_processing_latency``."""
+
+    count: int = 0
+    percentiles: list[Quantile] | None = None
+
+
+class PublishCount(msgspec.Struct, gc=False):
+    """What a producer has published to one topic."""
+
+    topic: str = ""
+    count: int = 0
+
+
+class ClientStats(msgspec.Struct):
+    """A client of a channel, or a producer, in nsqd's ``/stats``."""
+
+    client_id: str = ""
+    hostname: str = ""
+    version: str = ""
+    remote_address: str = ""
+    ready_count: int = 0
+    in_flight_count: int = 0
+    message_count: int = 0
+    finish_count: int = 0
+    requeue_count: int = 0
+    connect_ts: int = 0
+    sample_rate: int = 0
+    deflate: bool = False
+    snappy: bool = False
+    user_agent: str = ""
+    authed: bool = False
+    auth_identity: str = ""
+    auth_identity_url: str = ""
+    topology_zone: str = ""
+    topology_region: str = ""
+    tls: bool = False
+    tls_cipher_suite: str = ""
+    tls_version: str = ""
+    tls_negotiated_protocol: str = ""
+    tls_negotiated_protocol_is_mutual: bool = False
+    pub_counts: list[PublishCount] | None = None
+
+
 class ChannelStats(msgspec.Struct):
     """A channel in nsqd's ``/stats``."""
 
@@ -80,10 +136,15 @@ class ChannelStats(msgspec.Struct):
     in_flight_count: int = 0
     deferred_count: int = 0
     message_count: int = 0
+    zone_local_msg_count: int = 0
+    region_local_msg_count: int = 0
+    global_msg_count: int = 0
     requeue_count: int = 0
     timeout_count: int = 0
     client_count: int = 0
+    clients: list[ClientStats] | None = None
     paused: bool = False
+    e2e_processing_latency: Latency | None = None
 
 
 class TopicStats(msgspec.Struct):
@@ -93,8 +154,17 @@ class TopicStats(msgspec.Struct):
     depth: int = 0
     backend_depth: int = 0
     message_count: int = 0
+    message_bytes: int = 0
     paused: bool = False
     channels: list[ChannelStats] | None = None
+    e2e_processing_latency: Latency | None = None
+
+
+class Damage(msgspec.Struct):
+    """Ours: where a log was found damaged."""
+
+    places: int = 0
+    lost_messages: int = 0
 
 
 class NsqdStats(msgspec.Struct):
@@ -104,3 +174,6 @@ class NsqdStats(msgspec.Struct):
     health: str = ""
     start_time: int = 0
     topics: list[TopicStats] | None = None
+    memory: dict[str, int] | None = None
+    producers: list[ClientStats] | None = None
+    damage: Damage | None = None

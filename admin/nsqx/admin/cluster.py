@@ -6,7 +6,6 @@ without, the given nsqds are all (nsqadmin sections 1 and 2).
 """
 
 import asyncio
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -26,6 +25,7 @@ from .answers import (
     TopicStats,
 )
 from .upstream import Answers, Upstream
+from .versions import version_key
 
 __all__ = [
     "AllFailed",
@@ -225,9 +225,9 @@ class Cluster:
             nodes = _merge_nodes(warnings.settle(asked, LOOKUPD))
         else:
             nodes = await self._given_nodes(warnings)
-        newest = max((_version_key(node.producer.version) for node in nodes), default=())
+        newest = max((version_key(node.producer.version) for node in nodes), default=())
         for node in nodes:
-            node.out_of_date = _version_key(node.producer.version) < newest
+            node.out_of_date = version_key(node.producer.version) < newest
         return sorted(nodes, key=lambda node: (node.producer.hostname, node.tcp_address))
 
     async def overview(self) -> Overview:
@@ -313,15 +313,3 @@ def _sum_topics(stats: Iterable[NsqdStats], known: Iterable[str]) -> list[TopicT
         for topic in each.topics or ():
             totals.setdefault(topic.topic_name, TopicTotal(topic.topic_name)).add(topic)
     return [totals[name] for name in sorted(totals)]
-
-
-_SEMVER = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
-
-
-def _version_key(version: str) -> tuple[int, int, int, bool, str]:
-    """Order versions; a pre-release comes before its release, and what is no version is 0.0.0."""
-    match = _SEMVER.fullmatch(version)
-    if match is None:
-        return (0, 0, 0, True, "")
-    major, minor, patch, pre_release = match.groups()
-    return (int(major), int(minor), int(patch), pre_release is None, pre_release or "")

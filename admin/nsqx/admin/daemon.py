@@ -6,12 +6,14 @@ from types import TracebackType
 from nsqx.runtime import logs
 from nsqx.runtime.addresses import Address, AddressError, StartupError, bind, parse_address
 from nsqx.runtime.discovery import Directory, Finder
+from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.http import HttpServer
 from nsqx.runtime.version import RUNTIME, VERSION
 
-from .cluster import Cluster
-from .http_api import HttpApi
+from .collector import Collector
+from .compression import compress
 from .options import AdminOptions
+from .parts import Parts, make_router
 from .upstream import Upstream
 
 __all__ = ["Admin"]
@@ -48,25 +50,37 @@ class Admin:
             except OSError as exc:
                 raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
             lookupds = list(options.lookupd_http_address)  # changes while it runs
-            cluster = Cluster(upstream, lookupds, options.nsqd_http_address)
-            api = HttpApi(cluster, options.base_path)
-            server = HttpServer(api.router, log=logs.get_logger("HTTP"))
+            collector = Collector(
+                upstream,
+                lookupds,
+                options.nsqd_http_address,
+                interval_s=options.poll_interval / SECOND_NS,
+                forget_s=options.forget_nodes_after / SECOND_NS,
+            )
+            await stack.enter_async_context(collector)
+            parts = Parts(options, upstream, collector, lookupds)
+            await stack.enter_async_context(parts.hub)
+            server = HttpServer(make_router(parts), log=logs.get_logger("HTTP"), on_answer=compress)
             listener = _listener_address(options.http_address)
             _log.info("nsqadmin v%s (built w/%s)", VERSION, RUNTIME)
             await server.start(bind(listener, "--http-address"))
             stack.push_async_callback(server.stop)
+            stack.callback(parts.hub.close_watchers)
             self.http_address = server.address
             _log.info("HTTP: listening on %s", server.address)
             if options.discover:
-                await self._discover(lookupds, stack)
+                await self._discover(lookupds, collector, stack)
             self._running = stack.pop_all()
 
-    async def _discover(self, lookupds: list[str], stack: AsyncExitStack) -> None:
+    async def _discover(
+        self, lookupds: list[str], collector: Collector, stack: AsyncExitStack
+    ) -> None:
         """Keep in ``lookupds`` those that were given and those that are found."""
 
         def changed(directories: list[Directory]) -> None:
             found = [directory.http_address for directory in directories]
             lookupds[:] = dict.fromkeys([*self.options.lookupd_http_address, *found])
+            collector.reconcile()
 
         finder = await stack.enter_async_context(_finder(self.options))
         finder.subscribe(changed)

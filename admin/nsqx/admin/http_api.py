@@ -14,6 +14,7 @@ from nsqx.runtime.version import VERSION
 
 from . import page
 from .cluster import AllFailed, Cluster, Warnings
+from .gate import Gate
 
 __all__ = ["HttpApi"]
 
@@ -21,13 +22,16 @@ __all__ = ["HttpApi"]
 class HttpApi:
     """The handlers over one cluster."""
 
-    def __init__(self, cluster: Cluster, base_path: str) -> None:
+    def __init__(self, cluster: Cluster, gate: Gate) -> None:
         self._cluster = cluster
-        self.router: Router[Handler] = Router(base_path)
-        self.router.add("GET", "/", self.get_page)
-        self.router.add("GET", "/ping", self.get_ping)
-        self.router.add("GET", "/api/topics", self.get_topics)
-        self.router.add("GET", "/api/nodes", self.get_nodes)
+        self._gate = gate
+
+    def add_to(self, router: Router[Handler]) -> None:
+        page = self._gate.page
+        router.add("GET", "/", page(self.get_page))
+        router.add("GET", "/ping", self.get_ping)
+        router.add("GET", "/api/topics", page(self.get_topics))
+        router.add("GET", "/api/nodes", page(self.get_nodes))
 
     async def get_ping(self, _request: Request) -> Answer:
         return plain_text("OK")

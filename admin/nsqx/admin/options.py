@@ -10,10 +10,9 @@ from nsqx.runtime.discovery import DEFAULT_CLUSTER
 from nsqx.runtime.flags import DURATION, flag
 from nsqx.runtime.startup import StartupError
 
-__all__ = ["AdminOptions"]
+from .credentials import ROLES
 
-NO_CHANGES = "this version of the dashboard shows things and changes nothing"
-NO_GRAPHS = "this version of the dashboard has no graphs"
+__all__ = ["AdminOptions"]
 
 
 @dataclass
@@ -25,8 +24,7 @@ class AdminOptions(flags.DaemonOptions):
     base_path: str = flag("/", help="URL path under which everything is")
     dev_static_dir: str = flag(
         "",
-        help="folder to read the page's files from, for development",
-        no_effect="the page has no files yet",
+        help="folder to read the page's files from at each request, for development",
     )
 
     lookupd_http_address: list[str] = flag(
@@ -64,11 +62,27 @@ class AdminOptions(flags.DaemonOptions):
     )
     http_client_tls_key: str = flag("", group="sources", help="path of that certificate's key")
 
+    poll_interval: int = flag(
+        "1s",
+        kind=DURATION,
+        group="sources",
+        help="time between two questions to a lookupd or nsqd; each has 0.8 of it to answer",
+    )
+    forget_nodes_after: int = flag(
+        "10m",
+        kind=DURATION,
+        group="sources",
+        help="time for which a node that no lookupd lists any more is shown as missing",
+    )
+    oldest_age_warning: int = flag(
+        "15m", kind=DURATION, group="sources", help="age of a waiting message that is a warning"
+    )
+    history_path: str = flag(
+        "", group="sources", help="`file` (SQLite) in which a week of rates and depths is kept"
+    )
+
     notification_http_endpoint: str = flag(
-        "",
-        group="changes",
-        help="URL that gets a POST for every change made here",
-        no_effect=NO_CHANGES,
+        "", group="changes", help="URL that gets a POST for every change made here"
     )
     allow_config_from_cidr: str = flag(
         "127.0.0.1/8", group="changes", help="network from which /config is open (empty: all)"
@@ -81,13 +95,38 @@ class AdminOptions(flags.DaemonOptions):
         config_key="admin_users",
         group="changes",
         help="user that may change things; without any, all may (may be given several times)",
-        no_effect=NO_CHANGES,
+    )
+    operator_user: list[str] = flag(
+        [],
+        config_key="operator_users",
+        group="changes",
+        help="user that may do all but delete, empty a topic and tombstone (several times)",
+    )
+    acl_trusted_cidr: list[str] = flag(
+        ["127.0.0.0/8", "::1/128"],
+        config_key="acl_trusted_cidrs",
+        group="changes",
+        help="network of proxies whose --acl-http-header is believed (may be given several times)",
+    )
+    read_only: bool = flag(False, group="changes", help="refuse every change")
+    auth_token_file: str = flag(
+        "", group="changes", help="`file` of bearer tokens; then nobody gets in without proof"
+    )
+    auth_basic_file: str = flag(
+        "", group="changes", help="`file` of names and passwords; then nobody gets in without proof"
+    )
+    message_role: str = flag(
+        "operator", group="changes", help="least `role` that may read messages"
+    )
+    allowed_origin: list[str] = flag(
+        [],
+        config_key="allowed_origins",
+        group="changes",
+        help="origin of our pages if a proxy hides it, as https://nsq.example (several times)",
     )
 
-    graphite_url: str = flag("", group="graphs", help="URL of Graphite", no_effect=NO_GRAPHS)
-    proxy_graphite: bool = flag(
-        False, group="graphs", help="fetch Graphite's images from here", no_effect=NO_GRAPHS
-    )
+    graphite_url: str = flag("", group="graphs", help="URL of Graphite")
+    proxy_graphite: bool = flag(False, group="graphs", help="fetch Graphite's images from here")
     statsd_counter_format: str = flag(
         "stats.counters.%s.count", group="graphs", help="what statsd makes of a counter's key"
     )
@@ -110,6 +149,7 @@ class AdminOptions(flags.DaemonOptions):
             self._check_sources()
             self._check_client_tls()
             self._check_cidr()
+            self._check_access()
         except ValueError as exc:
             raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
         self.base_path = posixpath.normpath("/" + self.base_path.lstrip("/"))
@@ -142,6 +182,17 @@ class AdminOptions(flags.DaemonOptions):
             raise ValueError(
                 f"failed to parse --allow-config-from-cidr ({self.allow_config_from_cidr}) - {exc}"
             ) from exc
+
+    def _check_access(self) -> None:
+        for text in self.acl_trusted_cidr:
+            try:
+                ipaddress.ip_network(text, strict=False)
+            except ValueError as exc:
+                raise ValueError(f"failed to parse --acl-trusted-cidr ({text}) - {exc}") from exc
+        if self.message_role not in ROLES:
+            raise ValueError(f"--message-role ({self.message_role}) is not one of {ROLES}")
+        if self.poll_interval <= 0:
+            raise ValueError("--poll-interval must be positive")
 
 
 def _check_resolves(address: str, name: str) -> None:

@@ -8,18 +8,19 @@ the texts that nsqadmin shows (nsqadmin section 2).
 import asyncio
 import errno
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
 import aiohttp
 import msgspec
+import yarl
 
 from nsqx.protocol.errors import NsqError, quote
 
 from .options import AdminOptions
 
-__all__ = ["Answers", "Upstream", "UpstreamError"]
+__all__ = ["Answers", "HangingError", "StatusError", "Upstream", "UpstreamError"]
 
 NANOSECONDS = 1_000_000_000
 ANSWER_BYTES_MAX = 64 << 20  # /stats of some ten thousand channels
@@ -30,6 +31,18 @@ AnswerType = TypeVar("AnswerType")
 
 class UpstreamError(NsqError):
     """One daemon gave no answer, or not the one asked for. The text names the request."""
+
+
+class HangingError(UpstreamError):
+    """It did not answer in time."""
+
+
+class StatusError(UpstreamError):
+    """It answered, with a status that means no."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 @dataclass(slots=True)
@@ -51,9 +64,14 @@ class Upstream:
         )
         self._tls = _tls_context(options)
         self._session: aiohttp.ClientSession
+        self.hanging: Callable[[str], bool] = _nobody  # set by who knows
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=self._timeout, headers=HEADERS)
+        # Without a limit: what hangs must not keep others waiting for a connection.
+        connector = aiohttp.TCPConnector(limit=0)
+        self._session = aiohttp.ClientSession(
+            timeout=self._timeout, headers=HEADERS, connector=connector
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -62,10 +80,15 @@ class Upstream:
     async def ask_all(
         self, addresses: Iterable[str], path: str, answer: type[AnswerType]
     ) -> Answers[AnswerType]:
-        """GET ``path`` from every ``host:port``, all at once."""
+        """
+        GET ``path`` from every ``host:port``, all at once.
+
+        Those known to hang are not asked: that is their answer, as it would be in a while.
+        """
         asked = list(dict.fromkeys(addresses))
         results = await asyncio.gather(
-            *(self.ask(address, path, answer) for address in asked), return_exceptions=True
+            *(self._ask_unless_hanging(address, path, answer) for address in asked),
+            return_exceptions=True,
         )
         answers: Answers[AnswerType] = Answers({}, {})
         for address, result in zip(asked, results, strict=True):
@@ -77,34 +100,110 @@ class Upstream:
                 answers.by_address[address] = result
         return answers
 
-    async def ask(self, address: str, path: str, answer: type[AnswerType]) -> AnswerType:
+    async def _ask_unless_hanging(
+        self, address: str, path: str, answer: type[AnswerType]
+    ) -> AnswerType:
+        if self.hanging(address):
+            raise HangingError(f'Get "http://{address}{path}": no answer in time')
+        return await self.ask(address, path, answer)
+
+    async def ask(
+        self, address: str, path: str, answer: type[AnswerType], seconds_max: float | None = None
+    ) -> AnswerType:
         """
-        GET ``path`` from one daemon; once more by HTTPS if it says that it wants that.
+        GET ``path`` from one daemon and decode the JSON.
 
         Raises:
             UpstreamError: no answer in time, or another one.
         """
-        url = f"http://{address}{path}"
-        status, reason, body = await self._get(url)
-        if status == 403 and (port := _https_port(body)) is not None:
-            url = f"https://{address.rpartition(':')[0]}:{port}{path}"
-            status, reason, body = await self._get(url)
-        if status != 200:
-            raise UpstreamError(f"got response {status} {reason} {quote(body)}")
+        body = await self.get(address, path, seconds_max)
         try:
             return msgspec.json.decode(body, type=answer)
         except msgspec.DecodeError as exc:
-            raise UpstreamError(f'Get "{url}": {exc}') from exc
+            raise UpstreamError(f'Get "http://{address}{path}": {exc}') from exc
 
-    async def _get(self, url: str) -> tuple[int, str, bytes]:
+    async def get(self, address: str, path: str, seconds_max: float | None = None) -> bytes:
+        """
+        GET ``path`` from one daemon.
+
+        Raises:
+            StatusError: another status than 200.
+            UpstreamError: no answer in ``seconds_max`` (default: as the options say).
+        """
+        return await self._request("GET", address, path, b"", seconds_max)
+
+    async def post(
+        self, address: str, path: str, body: bytes = b"", seconds_max: float | None = None
+    ) -> bytes:
+        """POST to one daemon; otherwise as ``get``."""
+        return await self._request("POST", address, path, body, seconds_max)
+
+    async def _request(
+        self, method: str, address: str, path: str, body: bytes, seconds_max: float | None
+    ) -> bytes:
+        """Send it, and once more by HTTPS if the daemon says that it wants that."""
         try:
-            async with self._session.get(url, ssl=self._tls) as response:
-                body = await _read(response)
-                return response.status, response.reason or "", body
+            async with asyncio.timeout(seconds_max):
+                url = f"http://{address}{path}"
+                status, reason, answer = await self._send(method, url, body)
+                if status == 403 and (port := _https_port(answer)) is not None:
+                    url = f"https://{address.rpartition(':')[0]}:{port}{path}"
+                    status, reason, answer = await self._send(method, url, body)
         except TimeoutError as exc:
-            raise UpstreamError(f'Get "{url}": no answer in time') from exc
+            name = method.capitalize()
+            raise HangingError(f'{name} "http://{address}{path}": no answer in time') from exc
+        if status != 200:
+            raise StatusError(status, f"got response {status} {reason} {quote(answer)}")
+        return answer
+
+    async def _send(self, method: str, url: str, body: bytes) -> tuple[int, str, bytes]:
+        # The URL is taken as it is: escapes such as %23 have a meaning.
+        target = yarl.URL(url, encoded=True)
+        try:
+            async with self._session.request(
+                method, target, data=body or None, ssl=self._tls
+            ) as response:
+                return response.status, response.reason or "", await _read(response)
+        except TimeoutError as exc:
+            name = method.capitalize()
+            raise HangingError(f'{name} "{url}": no answer in time') from exc
         except (aiohttp.ClientError, OSError, ValueError) as exc:
+            raise UpstreamError(f'{method.capitalize()} "{url}": {_reason(exc)}') from exc
+
+    async def fetch(self, url: str) -> tuple[int, str, bytes]:
+        """
+        GET any URL, such as Graphite's: the status, the content type and the body.
+
+        Raises:
+            UpstreamError: no answer in time.
+        """
+        try:
+            async with self._session.get(yarl.URL(url, encoded=True)) as response:
+                content_type = response.headers.get("Content-Type", "")
+                return response.status, content_type, await _read(response)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as exc:
             raise UpstreamError(f'Get "{url}": {_reason(exc)}') from exc
+
+    async def notify(self, url: str, body: bytes) -> None:
+        """
+        POST JSON to any URL.
+
+        Raises:
+            UpstreamError: no answer in time, or not a good one.
+        """
+        headers = {"Content-Type": "application/json"}
+        try:
+            async with self._session.post(url, data=body, headers=headers) as response:
+                await _read(response)
+                status = response.status
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as exc:
+            raise UpstreamError(f'Post "{url}": {_reason(exc)}') from exc
+        if not 200 <= status < 300:
+            raise StatusError(status, f'Post "{url}": status {status}')
+
+
+def _nobody(_address: str) -> bool:
+    return False
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -1,0 +1,248 @@
+"""
+The rows of the dashboard's documents, as they are sent (docs/admin-api.md). Never changed once
+made.
+
+Times are seconds since 1970, rates are a second. None: not known, or there is none.
+"""
+
+import msgspec
+
+__all__ = [
+    "Attention",
+    "ChannelAtNode",
+    "ChannelRow",
+    "ClientRow",
+    "LookupdRow",
+    "NodeRow",
+    "QuantileRow",
+    "TopicAtNode",
+    "TopicRow",
+    "Totals",
+    "Verdict",
+]
+
+_RATES = {"in_rate": "in", "out_rate": "out"}  # ``in`` is a word of Python's
+
+
+class Verdict(msgspec.Struct):
+    """The one line at the top."""
+
+    level: str
+    text: str
+    counts: dict[str, int]
+
+
+class Attention(msgspec.Struct):
+    """Something that somebody should look at."""
+
+    id: str
+    rule: str
+    severity: str
+    since: float
+    text: str
+    topic: str = ""
+    channel: str = ""
+    node: str = ""
+    lookupd: str = ""
+    page: str = "/"
+
+
+class Totals(msgspec.Struct, rename=_RATES):
+    """The whole cluster."""
+
+    in_rate: float = 0.0
+    out_rate: float = 0.0
+    depth: int = 0
+    in_flight: int = 0
+    deferred: int = 0
+    clients: int = 0
+    requeues: float = 0.0
+    timeouts: float = 0.0
+    topics: int = 0
+    channels: int = 0
+    nodes: int = 0
+    nodes_up: int = 0
+    lookupds: int = 0
+    lookupds_up: int = 0
+    oldest_at: float | None = None
+    messages: int = 0
+
+
+class LookupdRow(msgspec.Struct):
+    """One nsqlookupd."""
+
+    address: str
+    state: str
+    observed_at: float | None
+    failing_since: float | None
+    error: str
+    version: str
+    nodes: int
+    topics: int
+    found: bool
+
+
+class NodeRow(msgspec.Struct, rename=_RATES):
+    """One nsqd."""
+
+    address: str
+    tcp_address: str
+    hostname: str
+    version: str
+    zone: str
+    region: str
+    state: str
+    observed_at: float | None
+    failing_since: float | None
+    error: str
+    health: str
+    start_time: int
+    restarted_at: float | None
+    out_of_date: bool
+    lookupds: list[str]
+    is_nsqx: bool
+    topics: int = 0
+    channels: int = 0
+    clients: int = 0
+    depth: int = 0
+    in_flight: int = 0
+    messages: int = 0
+    in_rate: float = 0.0
+    out_rate: float = 0.0
+    disk_free: int | None = None
+    loop_lag: float | None = None
+    rss: int | None = None
+    open_fds: int | None = None
+    fds_max: int | None = None
+    lost_messages: int | None = None
+    answer_ms: float = 0.0
+
+
+class TopicRow(msgspec.Struct, rename=_RATES):
+    """One topic, summed over the nodes that have it."""
+
+    depth: int = 0
+    total_depth: int = 0
+    messages: int = 0
+    message_bytes: int = 0
+    in_rate: float = 0.0
+    out_rate: float = 0.0
+    paused: bool = False
+    clients: int = 0
+    in_flight: int = 0
+    deferred: int = 0
+    requeues: float = 0.0
+    timeouts: float = 0.0
+    oldest_at: float | None = None
+    channels: int = 0
+    nodes: int = 0
+    stale: int = 0
+    log_bytes: int | None = None
+    flags: list[str] = []
+
+
+class ChannelRow(msgspec.Struct, rename=_RATES):
+    """One channel, summed over the nodes that have it."""
+
+    depth: int = 0
+    backend_depth: int = 0
+    in_flight: int = 0
+    deferred: int = 0
+    clients: int = 0
+    paused: bool = False
+    in_rate: float = 0.0
+    out_rate: float = 0.0
+    requeues: float = 0.0
+    timeouts: float = 0.0
+    messages: int = 0
+    requeued: int = 0
+    timed_out: int = 0
+    oldest_at: float | None = None
+    nodes: int = 0
+    stale: int = 0
+    flags: list[str] = []
+
+    @property
+    def waiting(self) -> int:
+        """All messages that are not finished."""
+        return self.depth + self.in_flight + self.deferred
+
+
+class QuantileRow(msgspec.Struct):
+    """A percentile of the time from publish to finish."""
+
+    quantile: float
+    seconds: float
+
+
+class TopicAtNode(msgspec.Struct, rename=_RATES):
+    """A topic on one node."""
+
+    state: str
+    observed_at: float | None
+    tombstoned: bool
+    depth: int
+    total_depth: int
+    backend_depth: int
+    messages: int
+    message_bytes: int
+    in_rate: float
+    out_rate: float
+    paused: bool
+    channels: int
+    clients: int
+    oldest_at: float | None
+    log_bytes: int | None
+    log_segments: int | None
+    e2e: list[QuantileRow] | None
+    is_nsqx: bool
+
+
+class ChannelAtNode(msgspec.Struct, rename=_RATES):
+    """A channel on one node."""
+
+    state: str
+    observed_at: float | None
+    depth: int
+    backend_depth: int
+    in_flight: int
+    deferred: int
+    requeued: int
+    timed_out: int
+    messages: int
+    in_rate: float
+    out_rate: float
+    requeues: float
+    timeouts: float
+    clients: int
+    paused: bool
+    oldest_at: float | None
+    e2e: list[QuantileRow] | None
+
+
+class ClientRow(msgspec.Struct):
+    """A consumer's connection."""
+
+    node: str
+    topic: str
+    channel: str
+    remote_address: str
+    client_id: str
+    hostname: str
+    user_agent: str
+    version: str
+    connected_at: float
+    ready: int
+    in_flight: int
+    messages: int
+    finished: int
+    requeued: int
+    sample_rate: int
+    tls: bool
+    tls_version: str
+    compression: str
+    authed: bool
+    identity: str
+    identity_url: str
+    zone: str
+    region: str

@@ -1,0 +1,43 @@
+/** Which dialog is open, and the frame that all of them have. */
+
+import { html, signal, useEffect, useRef } from "./html.mjs";
+import { Icon } from "./icons.mjs";
+
+/** The open dialog as { draw }, or null. One at a time. */
+const open = signal(null);
+
+export function openDialog(draw) {
+  open.value = { draw };
+}
+
+export function closeDialog() {
+  open.value = null;
+}
+
+export function isDialogOpen() {
+  return open.value !== null;
+}
+
+export function DialogPlace() {
+  return open.value === null ? null : open.value.draw();
+}
+
+/** The browser's own modal dialog: it keeps the focus inside, gives it back, and closes with Esc. */
+export function Dialog({ title, className = "", hideTitle, children }) {
+  const element = useRef(null);
+  useEffect(() => {
+    const before = document.activeElement;
+    element.current.showModal();
+    return () => before?.focus?.({ preventScroll: true });
+  }, []);
+  const closeOnBackdrop = (event) => { if (event.target === element.current) closeDialog(); };
+  return html`<dialog ref=${element} class=${className} aria-labelledby="dialog-title" onClose=${closeDialog} onPointerDown=${closeOnBackdrop}>
+    <div class="dialog-body">
+      <div class=${hideTitle ? "visually-hidden" : "dialog-head"}>
+        <h2 id="dialog-title">${title}</h2>
+        ${!hideTitle && html`<button type="button" class="icon-button" aria-label="Close" onClick=${closeDialog}><${Icon} name="close" /></button>`}
+      </div>
+      ${children}
+    </div>
+  </dialog>`;
+}

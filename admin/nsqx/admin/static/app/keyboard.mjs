@@ -1,0 +1,100 @@
+/** Keys that work on every page. The list below is also what the help shows. */
+
+import { Dialog, isDialogOpen, openDialog } from "./dialogs.mjs";
+import { html } from "./html.mjs";
+import { paused, setPaused } from "./live.mjs";
+import { openPalette } from "./palette.mjs";
+import { navigate, route } from "./router.mjs";
+import { topicPath } from "./url.mjs";
+
+const SEQUENCE_MS = 1200;
+
+const GO = { t: "/", o: "/topology", n: "/nodes", r: "/registry", a: "/activity", p: "/publish", s: "/settings" };
+
+export const HELP = [
+  [["Ctrl K", "⌘ K"], "Go to anything, or do something"],
+  [["/"], "Search on this page"],
+  [["j", "k"], "Next and previous row"],
+  [["Enter"], "Open what has the focus"],
+  [["g t"], "Topics and channels"],
+  [["g o"], "Topology"],
+  [["g n"], "Nodes"],
+  [["g r"], "Registry"],
+  [["g a"], "Activity"],
+  [["g s"], "Settings"],
+  [["p"], "Publish a message"],
+  [["."], "Stop and continue live updates"],
+  [["Esc"], "Close, or leave the search"],
+  [["?"], "This list"],
+];
+
+let goPressedAt = 0;
+
+export function listenToKeys() {
+  addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.altKey) return;
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+      event.preventDefault();
+      openPalette();
+    } else if (!event.ctrlKey && !event.metaKey && !isDialogOpen()) {
+      if (isTyping(event.target)) leaveOnEscape(event);
+      else if (press(event.key)) event.preventDefault();
+    }
+  });
+}
+
+function isTyping(target) {
+  return target instanceof Element && target.closest("input, textarea, select, [contenteditable]") !== null;
+}
+
+function leaveOnEscape(event) {
+  if (event.key === "Escape") event.target.blur();
+}
+
+/** Do what a key means; false when it means nothing here. */
+function press(key) {
+  if (performance.now() - goPressedAt < SEQUENCE_MS) {
+    goPressedAt = 0;
+    if (GO[key] !== undefined) {
+      navigate(GO[key]);
+      return true;
+    }
+  }
+  const act = KEYS[key];
+  if (act === undefined) return false;
+  return act() !== false;
+}
+
+const KEYS = {
+  g: () => { goPressedAt = performance.now(); },
+  j: () => moveInRows(1),
+  k: () => moveInRows(-1),
+  p: () => navigate(route.value.params.topic ? topicPath(route.value.params.topic, "publish") : "/publish"),
+  ".": () => setPaused(!paused.value),
+  "?": openHelp,
+  "/": () => {
+    const field = document.querySelector("[data-filter]");
+    field?.focus();
+    field?.select();
+    return field !== null;
+  },
+};
+
+/** The focus to the link of the next row, or of the first. */
+function moveInRows(step) {
+  const links = [...document.querySelectorAll("main table.data tbody th a, main .row-link")];
+  if (links.length === 0) return false;
+  const at = links.indexOf(document.activeElement);
+  const next = links[at === -1 ? 0 : Math.min(links.length - 1, Math.max(0, at + step))];
+  next.focus({ preventScroll: true });
+  next.scrollIntoView({ block: "nearest" });
+  return true;
+}
+
+export function openHelp() {
+  openDialog(() => html`<${Dialog} key="help" title="Keys" className="help">
+    <dl class="keys">${HELP.map(([keys, text]) => html`<div key=${text}>
+      <dt>${keys.map((key, index) => html`${index > 0 && " or "}<kbd>${key}</kbd>`)}</dt><dd>${text}</dd>
+    </div>`)}</dl>
+  <//>`);
+}

@@ -1,0 +1,67 @@
+/** Filtering and ordering of table rows. Pure. */
+
+/** Compare two values of a column: numbers, texts; what is not known comes last either way. */
+export function compareValues(one, other, descending) {
+  const oneMissing = one === null || one === undefined;
+  const otherMissing = other === null || other === undefined;
+  if (oneMissing || otherMissing) return oneMissing - otherMissing;
+  const order = typeof one === "string" ? one.localeCompare(other, "en", { numeric: true }) : one - other;
+  return descending ? -order : order;
+}
+
+/** Sorted copy of `rows` by the value of one column; equal ones stay in the order of their keys. */
+export function sortRows(rows, valueOf, descending) {
+  return rows
+    .map((row) => [valueOf(row), row])
+    .sort((a, b) => compareValues(a[0], b[0], descending) || compareValues(a[1].key, b[1].key, false))
+    .map(([, row]) => row);
+}
+
+/**
+ * Topics with their channels below them, both sorted by the column.
+ *
+ * A topic stands where its own value puts it; a channel below its topic.
+ */
+export function sortTree(rows, valueOf, descending) {
+  const below = new Map();
+  const tops = [];
+  for (const row of rows) {
+    if (row.parent === null) tops.push(row);
+    else if (below.has(row.parent)) below.get(row.parent).push(row);
+    else below.set(row.parent, [row]);
+  }
+  return sortRows(tops, valueOf, descending).flatMap((top) => [
+    top,
+    ...sortRows(below.get(top.key) ?? [], valueOf, descending),
+  ]);
+}
+
+/** Whether every word of the search is in the text, in any order, whatever the case. */
+export function matches(text, search) {
+  const lower = text.toLowerCase();
+  return search.toLowerCase().split(/\s+/).every((word) => lower.includes(word));
+}
+
+/**
+ * Rows in the order of `keys`, when these are the same rows; else null.
+ *
+ * Tables use it to stand still for a while although the numbers they are sorted by change.
+ */
+export function inOrder(rows, keys) {
+  if (keys === null || rows.length !== keys.length) return null;
+  const byKey = new Map(rows.map((row) => [row.key, row]));
+  const ordered = keys.map((key) => byKey.get(key));
+  return ordered.includes(undefined) ? null : ordered;
+}
+
+/**
+ * Which rows of a long table to draw: those on screen and some more on both sides.
+ *
+ * @param {number} top where the first row is, in pixels below the upper edge of the screen
+ */
+export function visibleRange(total, rowHeight, top, screenHeight, overscan = 12) {
+  const first = Math.floor(-top / rowHeight) - overscan;
+  const last = Math.ceil((screenHeight - top) / rowHeight) + overscan;
+  const clamp = (index) => Math.min(total, Math.max(0, index));
+  return [clamp(first), clamp(last)];
+}

@@ -1,0 +1,143 @@
+/** The small parts that pages are made of. */
+
+import { clockTime, count, duration, exactTime, rate } from "./format.mjs";
+import { html, memo, useEffect } from "./html.mjs";
+import { Icon } from "./icons.mjs";
+import { now } from "./live.mjs";
+import { href } from "./router.mjs";
+import { nodePath } from "./url.mjs";
+
+/** What a flag means to people, and how urgent it is. */
+export const FLAGS = {
+  paused: ["paused", "quiet"],
+  "no-consumers": ["no consumers", "warning"],
+  growing: ["growing", "warning"],
+  stuck: ["stuck", "critical"],
+  old: ["old messages", "warning"],
+  requeues: ["many requeues", "warning"],
+  timeouts: ["many timeouts", "warning"],
+  "no-channels": ["no channels", "warning"],
+  "no-producer": ["no node has it", "warning"],
+  stale: ["partly stale", "warning"],
+};
+
+export function Link({ to, children, ...rest }) {
+  return html`<a href=${href(to)} ...${rest}>${children}</a>`;
+}
+
+/** How long ago something was, kept counting. `at` in seconds by the server's clock. */
+export function Age({ at, none = "–" }) {
+  if (at === null || at === undefined) return html`<span class="quiet">${none}</span>`;
+  return html`<time title=${exactTime(at)}>${duration(now.value - at)}</time>`;
+}
+
+/** When something was: the time of day, with the date when it was not today. */
+export function Moment({ at }) {
+  if (at === null || at === undefined) return html`<span class="quiet">–</span>`;
+  return html`<time title=${exactTime(at)}>${clockTime(at, now.value)}</time>`;
+}
+
+/** A mark with a word. Level: ok, quiet, warning, critical. */
+export function Badge({ level, children, title }) {
+  return html`<span class="badge ${level}" title=${title}>${children}</span>`;
+}
+
+export const Flags = memo(({ flags }) => flags.map((flag) => {
+  const [text, level] = FLAGS[flag] ?? [flag, "warning"];
+  return html`<${Badge} key=${flag} level=${level}>${text}<//>`;
+}));
+
+/** The state of a node or lookupd: "ok", or since when its numbers are. */
+export function SourceState({ source }) {
+  const { state, observed_at: at, error } = source;
+  if (state === "ok") return html`<${Badge} level="ok">ok<//>`;
+  if (state === "waiting") return html`<${Badge} level="quiet">asking<//>`;
+  if (state === "stale") return html`<${Badge} level="critical" title=${error}>stale <${Age} at=${at} /><//>`;
+  return html`<${Badge} level="critical" title=${error}>unreachable<//>`;
+}
+
+/** Numbers of columns: zero is grey, so that what is not stands out less. */
+export function Count({ value }) {
+  return html`<span class=${value ? "" : "quiet"}>${count(value)}</span>`;
+}
+
+export function Rate({ value }) {
+  return html`<span class=${value ? "" : "quiet"}>${rate(value)}</span>`;
+}
+
+export function Figure({ label, children, note, level }) {
+  return html`<div class="figure ${level ?? ""}">
+    <dt>${label}</dt>
+    <dd><span class="value">${children}</span>${note && html`<span class="note">${note}</span>`}</dd>
+  </div>`;
+}
+
+export function Section({ title, id, children, tools }) {
+  return html`<section class="section" aria-labelledby=${id}>
+    <div class="section-head"><h2 id=${id}>${title}</h2>${tools}</div>
+    ${children}
+  </section>`;
+}
+
+/** The head of a page: where one is, what it is called, what one can do with it. */
+export function PageHead({ title, crumbs = [], badges, actions, children }) {
+  useEffect(() => {
+    document.title = `${title} · nsqx`;
+  }, [title]);
+  return html`<header class="page-head">
+    ${crumbs.length > 0 && html`<nav class="crumbs" aria-label="Where you are">
+      <ol>${crumbs.map(([text, to]) => html`<li key=${to}><${Link} to=${to}>${text}<//></li>`)}</ol>
+    </nav>`}
+    <div class="page-title">
+      <h1 tabindex="-1">${title}</h1>
+      ${badges}
+      ${actions && html`<div class="page-actions">${actions}</div>`}
+    </div>
+    ${children}
+  </header>`;
+}
+
+export function Tabs({ label, tabs, current }) {
+  return html`<nav class="tabs" aria-label=${label}>
+    ${tabs.map(([text, to, id]) => html`<${Link} key=${to} to=${to} aria-current=${id === current ? "page" : null}>${text}<//>`)}
+  </nav>`;
+}
+
+/** A choice of one among few, as buttons. */
+export function Choice({ label, options, value, onChange }) {
+  return html`<div class="choice" role="group" aria-label=${label}>
+    ${options.map(([id, text]) => html`<button key=${id} type="button" aria-pressed=${String(id === value)}
+      onClick=${() => onChange(id)}>${text}</button>`)}
+  </div>`;
+}
+
+export function Attention({ items, nothing }) {
+  if (items.length === 0) return nothing ? html`<p class="all-well"><${Icon} name="ok" />${nothing}</p>` : null;
+  return html`<ul class="attention">
+    ${items.map((item) => html`<li key=${item.id} class=${item.severity}>
+      <${Icon} name=${item.severity} />
+      <span class="severity">${item.severity}</span>
+      <${Link} to=${item.page || "/"}>${item.text}<//>
+      <span class="since">for <${Age} at=${item.since} /></span>
+    </li>`)}
+  </ul>`;
+}
+
+export function NodeLink({ address, hostname }) {
+  return html`<${Link} to=${nodePath(address)} class="mono" title=${hostname ? address : null}>${hostname || address}<//>`;
+}
+
+export function Loading() {
+  return html`<p class="loading" role="status">Waiting for the first numbers</p>`;
+}
+
+export function Missing({ what, hint }) {
+  return html`<${PageHead} title="Not found" />
+    <p>${what}</p>
+    ${hint}
+    <p><${Link} to="/">All topics and channels<//></p>`;
+}
+
+export function Problem({ error }) {
+  return html`<p class="problem" role="alert"><${Icon} name="critical" />${error.message}</p>`;
+}

@@ -1,0 +1,177 @@
+"""
+Live messages of a topic, read through an ephemeral channel of its own: it has no effect on others.
+
+The viewer gets at most ``rate`` messages a second, in up to four portions; the rest is counted.
+What comes much faster than that is not even read: nsqd then drops it, as ephemeral channels do.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Self
+
+from nsqx.client import Consumer, Message
+from nsqx.client.settings import Settings
+from nsqx.protocol.names import is_valid_name
+from nsqx.runtime.queries import BadQuery, parse_query
+from nsqx.runtime.version import VERSION
+
+from .message_rows import MessageRow, message_row
+from .views import ClusterView
+
+__all__ = ["Tail", "TailKey", "Tails"]
+
+RATE_DEFAULT, RATE_MAX = 50, 200
+PORTIONS_A_SECOND = 4
+READ_PER_PORTION_MAX = 1000
+FILTER_BYTES_MAX = 1000
+WAITING_BYTES_MAX = 1 << 20  # of bodies that a slow viewer has not taken
+
+
+@dataclass(frozen=True, slots=True)
+class TailKey:
+    """What a viewer wants to see: ``tail:T?filter=abc&rate=50``."""
+
+    topic: str
+    filter: bytes
+    rate: int
+
+    @classmethod
+    def parse(cls, key: str) -> Self:
+        """
+        Read a subscription key.
+
+        Raises:
+            ValueError: it is none.
+        """
+        topic, _, query = key.removeprefix("tail:").partition("?")
+        if not is_valid_name(topic):
+            raise ValueError(f"no valid topic: {topic[:100]!r}")
+        try:
+            wanted = parse_query(query)
+            rate = int(wanted.get("rate", RATE_DEFAULT))
+        except (BadQuery, ValueError) as exc:
+            raise ValueError(f"the parameters of a tail are filter and rate: {exc}") from exc
+        text = wanted.get("filter", "").encode("utf-8", "replace")
+        if not 1 <= rate <= RATE_MAX or len(text) > FILTER_BYTES_MAX:
+            raise ValueError(f"rate is 1 to {RATE_MAX}, filter at most {FILTER_BYTES_MAX} bytes")
+        return cls(topic, text, rate)
+
+
+class Tail:
+    """One viewer's tail. ``notify`` is called when ``take`` has something."""
+
+    def __init__(self, wanted: TailKey, consumer: Consumer, notify: Callable[[], None]) -> None:
+        self._wanted = wanted
+        self._consumer = consumer
+        self._notify = notify
+        self._rows: list[MessageRow] = []
+        self._waiting_bytes = 0
+        self._seen = self._dropped = self._sequence = 0
+        self._has_news = True  # the first portion says that it runs
+        self._task = asyncio.create_task(self._run(), name=f"tail {wanted.topic}")
+
+    def take(self) -> dict[str, Any] | None:
+        """Return the next portion, or None."""
+        if not self._has_news:
+            return None
+        self._has_news = False
+        rows, self._rows, self._waiting_bytes = self._rows, [], 0
+        self._sequence += 1
+        return {
+            "t": time.time(),
+            "seq": self._sequence,
+            "messages": rows,
+            "dropped": self._dropped,
+            "seen": self._seen,
+        }
+
+    async def close(self) -> None:
+        """Leave the channel, which vanishes with that."""
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        async with self._consumer as consumer:
+            window_ends = 0.0
+            room = 0.0
+            read = 0
+            async for batch in consumer.batches(max=100, wait=0.02):
+                now = time.monotonic()
+                if now >= window_ends:
+                    window_ends = now + 1 / PORTIONS_A_SECOND
+                    room = self._wanted.rate / PORTIONS_A_SECOND + min(room, 1)
+                    read = 0
+                for message in batch:
+                    message.finish()
+                    room -= self._take_in(message, has_room=room >= 1)
+                read += len(batch)
+                self._tell(window_ends - now)
+                if read >= READ_PER_PORTION_MAX:
+                    await asyncio.sleep(max(0.0, window_ends - time.monotonic()))
+
+    def _take_in(self, message: Message, *, has_room: bool) -> bool:
+        """Count a message and keep it if it is wanted and there is room; return whether."""
+        self._seen += 1
+        if self._wanted.filter and self._wanted.filter not in message.body:
+            return False
+        if not has_room or self._waiting_bytes > WAITING_BYTES_MAX:
+            self._dropped += 1
+            return False
+        row = message_row(
+            message.body,
+            id=message.id.decode("ascii", "replace"),
+            timestamp_ns=message.timestamp_ns,
+            attempts=message.attempts,
+        )
+        self._waiting_bytes += len(row.body)
+        self._rows.append(row)
+        return True
+
+    def _tell(self, delay_s: float) -> None:
+        """Have the portion sent when its time is over."""
+        if not self._has_news:
+            self._has_news = True
+            asyncio.get_running_loop().call_later(max(0.0, delay_s), self._notify)
+
+
+class Tails:
+    """
+    Opens tails.
+
+    Args:
+        view: the cluster as it is known now.
+        lookupds: HTTP addresses; empty if nsqds were given.
+    """
+
+    def __init__(self, view: Callable[[], ClusterView], lookupds: Sequence[str]) -> None:
+        self._view = view
+        self._lookupds = lookupds
+
+    def open(self, wanted: TailKey, notify: Callable[[], None]) -> Tail:
+        """
+        Begin to read.
+
+        Raises:
+            ValueError: no node has the topic.
+        """
+        channel = f"admin-tail-{secrets.token_hex(4)}#ephemeral"
+        # Nodes that are known to have it are consumed at once. One that does not have the topic is
+        # left alone: subscribing there would create it.
+        nodes = [node.tcp_address for node in self._view().nodes_with(wanted.topic)]
+        if not nodes and not self._lookupds:
+            raise ValueError(f"no node has the topic {wanted.topic}")
+        consumer = Consumer(
+            wanted.topic,
+            channel,
+            nsqd=[address for address in nodes if address],
+            lookupd=list(self._lookupds),
+            max_in_flight=200,
+            settings=Settings(client_id="nsqadmin", user_agent=f"nsqadmin/{VERSION}"),
+            drain_timeout=1.0,
+        )
+        return Tail(wanted, consumer, notify)

@@ -1,0 +1,85 @@
+"""What the collector knows of each daemon: the input of every document. Immutable, no I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .answers import ChannelStats, NsqdStats, Producer
+from .health import DaemonState
+from .node_metrics import NodeMetrics
+from .rates import NodeRates
+
+__all__ = ["ClusterView", "LookupdView", "NodeView"]
+
+
+@dataclass(frozen=True, slots=True)
+class LookupdView:
+    """One nsqlookupd. ``producers`` are of ``observed_at``."""
+
+    address: str
+    state: DaemonState
+    observed_at: float | None
+    failing_since: float | None
+    error: str
+    version: str = ""
+    found: bool = False  # by discovery
+    producers: Sequence[Producer] = ()
+    topics: frozenset[str] = frozenset()
+    channels: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of topics without nodes
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One nsqd. ``stats`` is None until it has answered once."""
+
+    address: str  # HTTP
+    state: DaemonState
+    observed_at: float | None
+    failing_since: float | None
+    error: str
+    answer_ms: float = 0.0
+    tcp_address: str = ""
+    hostname: str = ""
+    version: str = ""
+    zone: str = ""
+    region: str = ""
+    restarted_at: float | None = None
+    lookupds: tuple[str, ...] = ()  # that list it
+    tombstoned: frozenset[str] = frozenset()  # topics, at any lookupd
+    stats: NsqdStats | None = None
+    rates: NodeRates = field(default_factory=NodeRates)
+    metrics: NodeMetrics | None = None  # None: unknown, or it has none
+    with_clients: NsqdStats | None = None  # seen less often than ``stats``
+    finish_rates: Mapping[str, float] = field(default_factory=dict)  # by client's remote address
+
+    @property
+    def is_current(self) -> bool:
+        return self.state is DaemonState.OK
+
+    def channel(self, topic: str, channel: str) -> ChannelStats | None:
+        """Return what the node last said of a channel."""
+        for each in (self.stats.topics or ()) if self.stats else ():
+            if each.topic_name == topic:
+                found = (c for c in each.channels or () if c.channel_name == channel)
+                return next(found, None)
+        return None
+
+    def has_topic(self, topic: str) -> bool:
+        return any(
+            each.topic_name == topic for each in ((self.stats.topics or ()) if self.stats else ())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """Everything, at one moment."""
+
+    now: float
+    lookupds: Sequence[LookupdView]
+    nodes: Sequence[NodeView]
+
+    def node(self, address: str) -> NodeView | None:
+        return next((node for node in self.nodes if node.address == address), None)
+
+    def nodes_with(self, topic: str) -> list[NodeView]:
+        """Return the nodes that have a topic, as far as is known."""
+        return [node for node in self.nodes if node.has_topic(topic)]
