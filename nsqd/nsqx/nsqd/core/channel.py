@@ -466,6 +466,11 @@ class Channel:
                 return False
         if len(copies) > STRAGGLERS_MAX or sum(map(len, copies.values())) > STRAGGLER_BYTES_MAX:
             return False
+        if self.journal is not None:
+            # The file leaves out what was finished since it was written last. A loss of power
+            # that forgot those FINs would make them missing.
+            self.journal.flush()
+            self.journal.sync()
         self.save_stragglers(copies)
         self._note_unfinished(added, unfinished)
         self.in_flight.move_out_below(below)
