@@ -1,0 +1,102 @@
+"""A start that can't work says so in one line and exits with 1, and changes nothing on disk."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import Cluster
+
+SECONDS_MAX = 30
+
+
+def start(*flags: str) -> tuple[int, list[str]]:
+    """Run nsqd until it ends; return its exit code and the lines of stderr."""
+    command = [sys.executable, "-m", "nsqx.nsqd", "--http-address=127.0.0.1:0", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+    return done.returncode, done.stderr.splitlines()
+
+
+def refused(*flags: str) -> str:
+    """Return the one line of a start that is refused."""
+    code, lines = start(*flags)
+    assert code == 1, lines
+    assert len(lines) == 1, lines
+    assert "FATAL: failed to " in lines[0]
+    return lines[0]
+
+
+@pytest.mark.parametrize("listener", ["tcp", "http"])
+def test_port_taken(tmp_path: Path, listener: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        flags = ["--tcp-address=127.0.0.1:0", f"--{listener}-address={address}"]
+        line = refused(f"--data-path={tmp_path}", *flags)
+    assert address in line
+    assert "already in use" in line
+    assert list(tmp_path.iterdir()) == [], "nothing was begun"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:abc", "127.0.0.1:99999", "[::1"])
+def test_invalid_address(tmp_path: Path, address: str) -> None:
+    line = refused(f"--data-path={tmp_path}", f"--tcp-address={address}")
+    assert "--tcp-address" in line
+
+
+def test_address_of_no_interface(tmp_path: Path) -> None:
+    line = refused(f"--data-path={tmp_path}", "--tcp-address=203.0.113.1:4150")
+    assert "no interface of this machine" in line
+
+
+def test_data_path_missing(tmp_path: Path) -> None:
+    line = refused("--tcp-address=127.0.0.1:0", f"--data-path={tmp_path}/nowhere")
+    assert f"{tmp_path}/nowhere: no such file or directory" in line
+
+
+def test_data_path_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"precious")
+    line = refused("--tcp-address=127.0.0.1:0", f"--data-path={path}")
+    assert str(path) in line
+    assert path.read_bytes() == b"precious"
+
+
+def test_data_path_unwritable(tmp_path: Path) -> None:
+    """Not even root may create files below /proc, so no rights have to be taken away first."""
+    line = refused("--tcp-address=127.0.0.1:0", "--data-path=/proc/self")
+    assert "failed to write to data-path /proc/self" in line
+    assert os.listdir(tmp_path) == []
+
+
+async def test_data_path_locked(cluster: Cluster) -> None:
+    node = await cluster.nsqd()
+    line = await asyncio.to_thread(
+        refused, "--tcp-address=127.0.0.1:0", f"--data-path={node.data_path}"
+    )
+    assert "in use by another nsqd" in line
+    assert (await node.get("/ping"))[1] == b"OK"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"topics":5}', b"\0" * 64])
+def test_damaged_metadata_is_kept(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "nsqd.dat"
+    path.write_bytes(content)
+    line = refused("--tcp-address=127.0.0.1:0", f"--data-path={tmp_path}")
+    assert "nsqd.dat is damaged" in line
+    assert path.read_bytes() == content
+
+
+def test_unknown_flag(tmp_path: Path) -> None:
+    """As in NSQ: the line, then the usage, and exit code 2."""
+    code, lines = start(f"--data-path={tmp_path}", "--no-such-flag")
+    assert code == 2
+    assert lines[0] == "flag provided but not defined: -no-such-flag"
+
+
+def test_value_out_of_range(tmp_path: Path) -> None:
+    line = refused(f"--data-path={tmp_path}", "--tcp-address=127.0.0.1:0", "--node-id=1024")
+    assert "--node-id" in line
