@@ -456,6 +456,7 @@ class Auditor:
 
     def killed(self, node: "Node") -> None:
         """A broker ended without a farewell."""
+        self._take_damages(node)
         for record in self._records_of(node):
             for channel in record.channels.values():
                 channel.killed()
@@ -589,9 +590,22 @@ class Auditor:
                 continue
             for sequence in range(damage.first, damage.end):
                 entry = record.entries.get(sequence)
-                if entry is not None:
+                if entry is None:
+                    continue
+                if damage.reason == "missing stragglers" and record.is_finished(sequence):
+                    self._false_alarm(node, record, entry)
+                else:
                     self._take_away(node, record, entry, is_after_power_loss=node.has_lost_power)
         node.damages_seen = len(damages)
+
+    def _false_alarm(self, node: "Node", record: TopicRecord, entry: Entry) -> None:
+        """A finished message is reported as lost: only damage and worse excuse that."""
+        if not node.was_damaged:
+            raise Violation(
+                "damage_is_confined",
+                f"{node.name} reports message {entry.number}, {entry.sequence} of {record.name}, "
+                "as lost, which was finished",
+            )
 
     def _check_window(
         self, node: "Node", topic: Topic, channel: Channel, record: ChannelRecord

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from nsqx.client.backoff import Backoff, BackoffPolicy, Phase
+from nsqx.client.codecs import JSON, Codec
 from nsqx.client.message import Message
 from nsqx.client.ready_counts import ReadyCounts, Share
 from nsqx.client.reconnect import ReconnectDelays
@@ -58,6 +59,7 @@ class Subscription:
         self.in_flight: dict[bytes, Message] = {}
         self.share = Share(0, self.in_flight)
         self.is_subscribed = False
+        self.codec: Codec = JSON  # of a `Source`; nobody decodes here
         self._consumer = consumer
 
     def confirm(self) -> None:

@@ -76,6 +76,7 @@ def _choose(node: Node, suffix: str, chance: random.Random) -> str | None:
 
 
 def _flip(node: Node, path: str, offset: int, chance: random.Random) -> None:
+    node.was_damaged = True
     if chance.random() < BYTE_PART:
         node.disk.content(path)[offset] ^= chance.randrange(1, 256)
     else:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from nsqx.client.codecs import JSON, Codec
 from nsqx.client.message import Message
 from nsqx.client.reconnect import ReconnectDelays
 from nsqx.client.session import Confirmed, Event, Opened, Refused
@@ -185,6 +186,8 @@ def _span(numbers: Sequence[int]) -> str:
 
 class _NoSource:
     """A producer is sent no messages."""
+
+    codec: Codec = JSON
 
     def finish(self, message: Message) -> bool:
         return False

@@ -134,6 +134,14 @@ class TopicRecord:
     damaged: set[int] = field(default_factory=set)
     is_due_unsure: bool = False
 
+    def is_finished(self, sequence: int) -> bool:
+        """Return whether every channel that got a message has finished it, once."""
+        return all(
+            sequence in channel.ever or sequence < channel.start
+            for channel in self.channels.values()
+            if not channel.is_ephemeral
+        )
+
     def forget_from(self, end: int) -> None:
         """The log ends here now; what follows gets these numbers again."""
         for sequence in [sequence for sequence in self.entries if sequence >= end]:

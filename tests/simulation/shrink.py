@@ -5,6 +5,7 @@ Halves of the actions are left out, then quarters, and so on, as long as the pro
 without them (delta debugging).
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -14,7 +15,7 @@ from tests.simulation.plan import Plan
 
 __all__ = ["shrink"]
 
-RUNS_MAX = 150
+SECONDS_MAX = 30.0
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ class _Shrinker:
         assert failing.violation is not None
         self._promise = failing.violation.promise
         self._best = failing
-        self._runs = 0
+        self._until = time.monotonic() + SECONDS_MAX
 
     def shrink(self) -> Result:
         self._cut_time()
@@ -49,9 +50,8 @@ class _Shrinker:
         return self._best
 
     def _try(self, plan: Plan) -> bool:
-        if self._runs >= RUNS_MAX:
+        if time.monotonic() > self._until:
             return False
-        self._runs += 1
         result = simulate(plan)
         if result.violation is None or result.violation.promise != self._promise:
             return False
@@ -67,7 +67,7 @@ class _Shrinker:
 
     def _reduce(self, items: list[T], with_items: Callable[[Plan, Sequence[T]], Plan]) -> None:
         pieces = 2
-        while items and self._runs < RUNS_MAX:
+        while items and time.monotonic() < self._until:
             size = -(-len(items) // pieces)
             for start in range(0, len(items), size):
                 fewer = items[:start] + items[start + size :]
