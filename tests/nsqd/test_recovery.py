@@ -68,6 +68,13 @@ def test_a_segment_that_was_just_being_begun_is_empty(disk: SimulatedDisk) -> No
     assert (log.first, log.end) == (0, 6)
 
 
+def test_a_header_alone_is_not_taken_for_a_seal(disk: SimulatedDisk) -> None:
+    del disk.content(INDEX)[RECORD_BYTES:]
+    disk.content(LOG).clear()
+    log = open_log(disk.kill())
+    assert (log.first, log.end) == (0, 0)
+
+
 def test_a_segment_that_could_not_be_begun_and_was_overtaken_is_removed(
     disk: SimulatedDisk,
 ) -> None:

@@ -89,6 +89,8 @@ def _open_sealed(storage: Storage, folder: str, first: int) -> Segment | None:
         index.close()
     if size % RECORD_BYTES or header is None or header.first != first:
         return None
+    if size == RECORD_BYTES:  # just begun: what was read last is the header, and no seal
+        return None
     if seal is None or seal.messages:
         return None
     segment = Segment(storage, folder, header)

@@ -1,0 +1,280 @@
+"""A topic: gathering, committing, syncing, and what waits for a channel or the end of a pause."""
+
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from nsqx.nsqd.core.topic import Durability, PublishError
+from tests.support.broker_bench import SECOND_NS, BrokerBench
+
+
+@pytest.fixture
+def bench() -> BrokerBench:
+    bench = BrokerBench()
+    bench.channel()
+    return bench
+
+
+class Answers:
+    """Answers to publishes, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.given: list[str] = []
+
+    def to(self, name: str) -> Callable[[PublishError | None], None]:
+        return lambda error: self.given.append(f"{name} {'OK' if error is None else error}")
+
+
+def test_what_many_publish_in_one_turn_is_one_batch(bench: BrokerBench) -> None:
+    topic, answers = bench.topic(), Answers()
+    assert topic.publish_one(b"a", answers.to("a"))
+    assert not topic.publish_one(b"b", answers.to("b"))
+    assert not topic.publish([b"c", b"d"], 0, answers.to("cd"), bench.now_ns)
+    assert (answers.given, bench.log().end) == ([], 0)
+    topic.commit(bench.now_ns)
+    assert answers.given == ["a OK", "b OK", "cd OK"]
+    assert len([commit for segment in bench.log()._segments for commit in segment.commits()]) == 1
+    assert (topic.message_count, topic.message_bytes) == (4, 4)
+
+
+def test_what_is_due_at_another_time_is_another_batch(bench: BrokerBench) -> None:
+    topic, answers = bench.topic(), Answers()
+    for number, due_ns in enumerate([0, 5, 5, 6, 0]):
+        topic.publish([b"x"], due_ns, answers.to(str(number)), bench.now_ns)
+    topic.commit(bench.now_ns)
+    assert list(bench.log().deferred_batches(0)) == [(1, 3, 5), (3, 4, 6)]
+    assert answers.given == ["0 OK", "1 OK", "2 OK", "3 OK", "4 OK"]
+
+
+def test_a_turn_of_many_bytes_is_committed_before_its_end(bench: BrokerBench) -> None:
+    topic, answers = bench.topic(), Answers()
+    topic.publish([b"x" * 700_000], 0, answers.to("one"), bench.now_ns)
+    topic.publish([b"x" * 700_000], 0, answers.to("two"), bench.now_ns)
+    assert answers.given == ["one OK", "two OK"]
+
+
+def test_a_topic_that_closes_takes_nothing(bench: BrokerBench) -> None:
+    topic, answers = bench.topic(), Answers()
+    topic.is_closing = True
+    topic.publish_one(b"x", answers.to("x"))
+    assert answers.given == ["x exiting"]
+
+
+# Waiting at the topic
+
+
+def test_messages_wait_at_a_topic_without_a_channel() -> None:
+    bench = BrokerBench()
+    bench.publish(b"a", b"b")
+    bench.publish(b"later", delay_ns=SECOND_NS)
+    assert bench.topic().depth == 2
+    bench.kill()
+    assert bench.topic().depth == 2
+    bench.channel()
+    assert (bench.topic().depth, bench.channel().depth) == (0, 2)
+    assert len(bench.channel().deferred) == 1
+    bench.pass_time(SECOND_NS)
+    assert sorted(bench.drained()) == [b"a", b"b", b"later"]
+
+
+def test_a_second_channel_gets_what_comes_from_now_on(bench: BrokerBench) -> None:
+    bench.publish(b"old")
+    bench.channel("other")
+    bench.publish(b"new")
+    assert bench.drained("other") == [b"new"]
+    assert bench.drained() == [b"old", b"new"]
+
+
+def test_a_paused_topic_keeps_what_comes_over_restarts(bench: BrokerBench) -> None:
+    bench.publish(b"before")
+    bench.broker.pause_topic(bench.topic(), True)
+    bench.publish(b"during")
+    bench.publish(b"later", delay_ns=SECOND_NS)
+    for again in (bench.run, bench.kill, bench.stop, bench.kill):
+        again()
+        assert (bench.topic().depth, bench.channel().depth) == (1, 1)
+        assert len(bench.channel().deferred) == 0
+    bench.broker.pause_topic(bench.topic(), False)
+    assert (bench.topic().depth, bench.channel().depth) == (0, 2)
+    assert len(bench.channel().deferred) == 1
+    bench.kill()
+    assert (bench.channel().depth, len(bench.channel().deferred)) == (2, 1)
+    bench.pass_time(SECOND_NS)
+    assert sorted(bench.drained()) == [b"before", b"during", b"later"]
+
+
+def test_a_pause_whose_state_the_disk_refused_repeats_nothing(bench: BrokerBench) -> None:
+    """The metadata says paused, the state file is of before: channels know better."""
+    bench.publish(b"later", delay_ns=SECOND_NS)
+    bench.pass_time(SECOND_NS)
+    assert bench.drained() == [b"later"]
+    bench.stop()
+    bench.broker.pause_topic(bench.topic(), True)
+    bench.disk.remove("topics/orders.topic/state")
+    bench.kill()
+    bench.publish(b"new")
+    bench.broker.pause_topic(bench.topic(), False)
+    bench.pass_time(SECOND_NS)
+    assert bench.drained() == [b"new"]
+
+
+def test_emptying_a_topic_drops_what_waits_at_it_over_restarts(bench: BrokerBench) -> None:
+    bench.publish(b"passed on")
+    bench.broker.pause_topic(bench.topic(), True)
+    bench.publish(b"dropped")
+    bench.publish(b"dropped later", delay_ns=SECOND_NS)
+    bench.broker.empty_topic(bench.topic())
+    assert bench.topic().depth == 0
+    bench.publish(b"kept")
+    bench.publish(b"kept later", delay_ns=SECOND_NS)
+    bench.kill()
+    bench.broker.pause_topic(bench.topic(), False)
+    bench.kill()
+    bench.pass_time(SECOND_NS)
+    assert sorted(bench.drained()) == [b"kept", b"kept later", b"passed on"]
+
+
+def test_a_held_topic_keeps_what_comes_until_it_is_let_go() -> None:
+    bench = BrokerBench()
+    topic = bench.topic()
+    topic.hold()
+    bench.publish(b"a")
+    bench.channel()
+    bench.channel("other")
+    assert (topic.depth, bench.channel().depth) == (1, 0)
+    topic.let_go(bench.now_ns)
+    assert (bench.drained(), bench.drained("other")) == ([b"a"], [b"a"])
+
+
+def test_what_ephemeral_channels_consumed_does_not_come_again_after_a_kill() -> None:
+    bench = BrokerBench()
+    bench.topic()
+    client = bench.client("tail#ephemeral", ready=100)
+    bench.publish(b"seen")
+    assert client.bodies() == [b"seen"]
+    bench.upkeep()
+    bench.kill()
+    bench.publish(b"new")
+    assert bench.client(ready=100).bodies() == [b"new"]
+
+
+def test_an_ephemeral_topic_keeps_the_newest_messages_for_its_first_channel() -> None:
+    bench = BrokerBench.of(mem_queue_size=3)
+    for number in range(10):
+        bench.publish(b"%d" % number, topic="live#ephemeral")
+    client = bench.client(topic="live#ephemeral", ready=100)
+    assert client.bodies() == [b"7", b"8", b"9"]
+    assert bench.disk.paths("live#ephemeral") == []
+
+
+def test_an_ephemeral_topic_lets_go_of_what_was_finished() -> None:
+    bench = BrokerBench.of(mem_queue_size=100)
+    client = bench.client(topic="live#ephemeral", ready=100)
+    for _ in range(3000):
+        bench.publish(b"x" * 1000, topic="live#ephemeral")
+        client.finish(*client.take())
+    log = bench.topic("live#ephemeral").log
+    assert log.end == 3000
+    assert log.end - log.first < 400
+
+
+# Syncing
+
+
+@pytest.fixture
+def fsync_bench() -> BrokerBench:
+    bench = BrokerBench.of(durability=Durability.FSYNC)
+    bench.channel()
+    bench.run()
+    return bench
+
+
+def publish(bench: BrokerBench, answers: Answers, name: str) -> None:
+    topic = bench.topic()
+    topic.publish([name.encode()], 0, answers.to(name), bench.now_ns)
+    topic.commit(bench.now_ns)
+
+
+def test_one_sync_serves_all_that_wait(fsync_bench: BrokerBench) -> None:
+    answers = Answers()
+    for name in "abc":
+        publish(fsync_bench, answers, name)
+    assert (answers.given, fsync_bench.channel().depth) == ([], 0)
+    assert len(fsync_bench.disk.pending) == 1
+    fsync_bench.disk.pending.popleft()()
+    assert answers.given == ["a OK"]  # the others came when the first sync had begun
+    fsync_bench.disk.pending.popleft()()
+    assert answers.given == ["a OK", "b OK", "c OK"]
+    assert fsync_bench.drained() == [b"a", b"b", b"c"]
+
+
+def test_a_failed_sync_refuses_all_that_was_appended_meanwhile(fsync_bench: BrokerBench) -> None:
+    """Their pages may have been dropped by the same failure; the next sync would not tell."""
+    answers = Answers()
+    publish(fsync_bench, answers, "before")
+    fsync_bench.run()
+    publish(fsync_bench, answers, "a")
+    publish(fsync_bench, answers, "b")
+    fsync_bench.disk.fail_syncs = errno.EIO
+    fsync_bench.disk.pending.popleft()()
+    fsync_bench.disk.fail_syncs = None
+    assert answers.given == ["before OK", "a EIO", "b EIO"]
+    publish(fsync_bench, answers, "after")
+    fsync_bench.run()
+    assert answers.given[-1] == "after OK"
+    assert fsync_bench.log().segment_count == 2
+    assert fsync_bench.drained() == [b"before", b"after"]
+
+
+def test_what_a_failed_sync_refused_is_not_delivered_after_a_restart(
+    fsync_bench: BrokerBench,
+) -> None:
+    fsync_bench.disk.fail_syncs = errno.EIO
+    assert fsync_bench.publish(b"refused") == "EIO"
+    fsync_bench.disk.fail_syncs = None
+    assert fsync_bench.publish(b"kept") == "OK"
+    fsync_bench.broker.tick()
+    fsync_bench.kill()
+    assert fsync_bench.drained() == [b"kept"]
+
+
+def test_a_segment_that_can_not_be_opened_for_its_sync_is_a_failed_sync(
+    fsync_bench: BrokerBench,
+) -> None:
+    answers = Answers()
+    fsync_bench.log().segment_bytes_max = 50
+    publish(fsync_bench, answers, "a")  # its sync runs while the next ones are appended
+    publish(fsync_bench, answers, "b")
+    publish(fsync_bench, answers, "c")  # another segment
+    log_of_b = "topics/orders.topic/00000000000000000001.log"
+    content = fsync_bench.disk._files.pop(log_of_b)
+    fsync_bench.run()
+    fsync_bench.disk._files[log_of_b] = content
+    assert answers.given[0] == "a OK"
+    assert [answer.split()[0] for answer in answers.given[1:]] == ["b", "c"]
+    assert all("No such file" in answer for answer in answers.given[1:])
+    publish(fsync_bench, answers, "d")
+    fsync_bench.run()
+    assert answers.given[-1] == "d OK"
+
+
+def test_under_os_a_background_sync_that_fails_costs_no_message(bench: BrokerBench) -> None:
+    bench.publish(b"a")
+    bench.disk.fail_syncs = errno.EIO
+    bench.broker.sync()
+    bench.run()
+    assert bench.broker.health == "NOK - EIO"
+    bench.disk.fail_syncs = None
+    bench.publish(b"b")
+    assert bench.drained() == [b"a", b"b"]
+
+
+def test_a_change_to_os_lets_newer_batches_overtake(fsync_bench: BrokerBench) -> None:
+    answers = Answers()
+    publish(fsync_bench, answers, "a")
+    fsync_bench.topic().durability = Durability.OS
+    publish(fsync_bench, answers, "b")
+    fsync_bench.run()
+    assert sorted(answers.given) == ["a OK", "b OK"]
+    assert sorted(fsync_bench.drained()) == [b"a", b"b"]
