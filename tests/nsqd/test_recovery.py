@@ -140,7 +140,9 @@ def test_what_can_not_be_proved_is_cut_and_reported(disk: SimulatedDisk) -> None
     disk.content(INDEX)[start : start + RECORD_BYTES] = bytes(RECORD_BYTES)
     found = recovered(disk)
     assert ranges(found) == [(3, 6, "damaged index")]
-    assert found.segments[0].end == 3
+    assert found.cut_bytes == 3 * FRAME_BYTES
+    assert found.segments[0].end == 6  # these numbers are not given to other messages
+    assert deliverable(disk) == {0: b"a", 1: b"b", 2: b"c"}
 
 
 def test_the_due_time_of_a_mended_record_is_kept() -> None:

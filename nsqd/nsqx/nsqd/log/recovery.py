@@ -179,13 +179,18 @@ def _mend(segment: Segment, data: File, index: File, position: int) -> bool:
 
 
 def _report_unproved(segment: Segment, data: File, recovered: Recovered) -> None:
-    """Report the messages at the end that have to go with their damaged records."""
+    """
+    Report the messages at the end that have to go with their damaged records.
+
+    Their numbers stay theirs: what is appended next must not be taken for lost.
+    """
     frames = data.read_at(data.size() - segment.size, segment.size)
     commits = group_frames(frames, segment.end, segment.size, segment.id_base)
     if commits:
         end = commits[-1].first + commits[-1].messages
         path = data_path(segment.folder, segment.first)
         add_damage(recovered.damages, Damage(segment.end, end, path, "damaged index"))
+        segment.end = end
 
 
 def _grow(segment: Segment, commit: Commit) -> None:
