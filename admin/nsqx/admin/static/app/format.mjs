@@ -58,6 +58,12 @@ export function duration(seconds) {
   return withRest(whole, 86400, "d", 3600, "h");
 }
 
+/** How old something is. Below a second it would flicker without saying more. */
+export function age(seconds) {
+  if (seconds === null || seconds === undefined || Number.isNaN(seconds)) return NOTHING;
+  return seconds < 1 ? "<1 s" : duration(seconds);
+}
+
 /** 0.1234 -> "12 %"; under a tenth with one digit. */
 export function percent(fraction) {
   if (fraction === null || fraction === undefined || !Number.isFinite(fraction)) return NOTHING;

@@ -1,7 +1,7 @@
 /** What is around every page: the bar above, the state of the connection, what is below. */
 
 import { DialogPlace } from "./dialogs.mjs";
-import { duration } from "./format.mjs";
+import { age as ageText } from "./format.mjs";
 import { html, useEffect, useState } from "./html.mjs";
 import { Icon } from "./icons.mjs";
 import { openHelp } from "./keyboard.mjs";
@@ -61,7 +61,7 @@ function liveText(age) {
   if (paused.value) return ["Stopped", "quiet"];
   if (connection.value === "offline") return ["No connection", "critical"];
   if (connection.value === "connecting") return ["Connecting", "quiet"];
-  if (age !== null && age > 25) return [`${duration(age)} old`, "warning"];
+  if (age !== null && age > 25) return [`${ageText(age)} old`, "warning"];
   return [connection.value === "polling" ? "Polling" : "Live", "ok"];
 }
 
@@ -69,11 +69,11 @@ function liveText(age) {
 function Interrupted() {
   const age = heardAt.value === null ? null : now.value - heardAt.value;
   if (paused.value) {
-    return html`<p class="banner quiet" role="status">Stopped: this is how it was ${duration(age ?? 0)} ago.
+    return html`<p class="banner quiet" role="status">Stopped: this is how it was ${ageText(age ?? 0)} ago.
       <button type="button" class="button small" onClick=${() => setPaused(false)}>Continue</button></p>`;
   }
   if (connection.value !== "offline" || age === null) return null;
-  return html`<p class="banner critical" role="status">The dashboard's server does not answer. All numbers are ${duration(age)} old.</p>`;
+  return html`<p class="banner critical" role="status">The dashboard's server does not answer. All numbers are ${ageText(age)} old.</p>`;
 }
 
 function Foot() {

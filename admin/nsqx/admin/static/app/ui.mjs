@@ -1,6 +1,6 @@
 /** The small parts that pages are made of. */
 
-import { clockTime, count, duration, exactTime, rate } from "./format.mjs";
+import { age, clockTime, count, exactTime, rate } from "./format.mjs";
 import { html, memo, useEffect } from "./html.mjs";
 import { Icon } from "./icons.mjs";
 import { now } from "./live.mjs";
@@ -28,7 +28,7 @@ export function Link({ to, children, ...rest }) {
 /** How long ago something was, kept counting. `at` in seconds by the server's clock. */
 export function Age({ at, none = "–" }) {
   if (at === null || at === undefined) return html`<span class="quiet">${none}</span>`;
-  return html`<time title=${exactTime(at)}>${duration(now.value - at)}</time>`;
+  return html`<time title=${exactTime(at)}>${age(now.value - at)}</time>`;
 }
 
 /** When something was: the time of day, with the date when it was not today. */

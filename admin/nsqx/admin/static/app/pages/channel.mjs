@@ -1,0 +1,109 @@
+/** One channel: will it be done soon, who works on it, and how it is spread over the nodes. */
+
+import { ActionButton } from "../actions.mjs";
+import { History } from "../charts.mjs";
+import { age, count, duration, rate } from "../format.mjs";
+import { html } from "../html.mjs";
+import { now, useDocument } from "../live.mjs";
+import { route, setQuery } from "../router.mjs";
+import { matches } from "../rows.mjs";
+import { DataTable, Filter, nextSort } from "../table.mjs";
+import { Age, Attention, Badge, Count, Figure, Flags, Loading, Missing, NodeLink, PageHead, Rate, Section, SourceState } from "../ui.mjs";
+import { parseSort, topicPath } from "../url.mjs";
+import { Latency } from "./topic.mjs";
+
+export function ChannelPage({ topic, channel }) {
+  const { doc, t } = useDocument(`channel:${topic}/${channel}`);
+  const crumbs = [["Topics", "/"], [topic, topicPath(topic)]];
+  if (doc === undefined) return html`<${PageHead} title=${channel} crumbs=${crumbs} /><${Loading} />`;
+  if (doc === null) return html`<${Missing} what=${`The topic ${topic} has no channel ${channel}.`} />`;
+  const { row } = doc;
+  const target = { topic, channel };
+  return html`
+    <${PageHead} title=${channel} crumbs=${crumbs} badges=${html`<${Flags} flags=${row.flags} />`} actions=${html`
+      <${ActionButton} action=${row.paused ? "unpause_channel" : "pause_channel"} target=${target} label=${row.paused ? "Unpause" : "Pause"} />
+      <${ActionButton} action="seek" target=${target} />
+      <${ActionButton} action="replay" target=${target} label="Replay" />
+      <${ActionButton} action="empty_channel" target=${target} label="Empty" />
+      <${ActionButton} action="delete_channel" target=${target} label="Delete" />`} />
+    <${Attention} items=${doc.attention} />
+    <dl class="figures">
+      <${Figure} label="waiting" note=${drainText(doc)}>${count(row.depth)}<//>
+      <${Figure} label="oldest">${row.oldest_at === null ? "–" : age(now.value - row.oldest_at)}<//>
+      <${Figure} label="in" note="/s">${rate(row.in)}<//>
+      <${Figure} label="out" note="/s">${rate(row.out)}<//>
+      <${Figure} label="in flight" note=${row.deferred ? `${count(row.deferred)} deferred` : ""}>${count(row.in_flight)}<//>
+      <${Figure} label="consumers">${count(row.clients)}<//>
+      <${Figure} label="requeued" note=${row.requeues ? `${rate(row.requeues)} /s` : ""}>${count(row.requeued)}<//>
+      <${Figure} label="timed out" note=${row.timeouts ? `${rate(row.timeouts)} /s` : ""}>${count(row.timed_out)}<//>
+    </dl>
+    <${History} title="History" series=${`channel:${topic}/${channel}`} row=${row} t=${t} charts=${[["in", "out", "requeues"], ["depth"]]} />
+    <${Clients} clients=${doc.clients} />
+    <${Nodes} nodes=${doc.nodes} />`;
+}
+
+function drainText({ row, drain_seconds: seconds }) {
+  if (row.depth === 0) return "";
+  if (row.paused) return "paused";
+  return seconds === null ? "does not get less" : `gone in ${duration(seconds)}`;
+}
+
+/** What stands in the way of reading a client's traffic or sharing it, and where it is. */
+function Attributes({ client }) {
+  const { tls, tls_version: version, compression, sample_rate: sample, authed, identity, zone } = client;
+  return html`
+    ${tls && html`<${Badge} level="quiet">${version || "TLS"}<//>`}
+    ${compression && html`<${Badge} level="quiet">${compression}<//>`}
+    ${sample > 0 && html`<${Badge} level="quiet">${sample} % sampled<//>`}
+    ${authed && html`<${Badge} level="quiet">${identity || "authed"}<//>`}
+    ${zone && html`<${Badge} level="quiet">${zone}<//>`}`;
+}
+
+export const CLIENT_COLUMNS = [
+  { key: "host", title: "Client", value: ({ data }) => data.hostname || data.remote_address, cell: ({ data }) => html`
+    <span title=${data.remote_address}>${data.hostname || data.remote_address}</span>${data.client_id && data.client_id !== data.hostname && html` <span class="quiet">${data.client_id}</span>`}` },
+  { key: "agent", title: "Library", wide: "desk", value: ({ data }) => data.user_agent, cell: ({ data }) => html`<span class="quiet">${data.user_agent}</span>` },
+  { key: "attributes", title: "Uses", wide: "desk", cell: ({ data }) => html`<${Attributes} client=${data} />` },
+  { key: "node", title: "Node", wide: "tablet", value: ({ data }) => data.node, cell: ({ data }) => html`<${NodeLink} address=${data.node} />` },
+  { key: "ready", title: "RDY", number: true, wide: "tablet", value: ({ data }) => data.ready, cell: ({ data }) => html`<${Count} value=${data.ready} />` },
+  { key: "in_flight", title: "In flight", number: true, value: ({ data }) => data.in_flight, cell: ({ data }) => html`<${Count} value=${data.in_flight} />` },
+  { key: "finished", title: "Finished", number: true, value: ({ data }) => data.finished, cell: ({ data }) => html`<${Count} value=${data.finished} />` },
+  { key: "requeued", title: "Requeued", number: true, wide: "tablet", value: ({ data }) => data.requeued, cell: ({ data }) => html`<${Count} value=${data.requeued} />` },
+  { key: "messages", title: "Messages", number: true, wide: "desk", value: ({ data }) => data.messages, cell: ({ data }) => html`<${Count} value=${data.messages} />` },
+  { key: "connected", title: "Connected", number: true, wide: "tablet", value: ({ data }) => -data.connected_at, cell: ({ data }) => html`<${Age} at=${data.connected_at} />` },
+];
+
+function Clients({ clients }) {
+  const { clients: sorting, q = "" } = route.value.query;
+  const sort = parseSort(sorting, "host");
+  const all = Object.entries(clients).map(([key, data]) => ({ key, data }));
+  const rows = all.filter(({ key, data }) => q === "" || matches(`${key} ${data.hostname} ${data.client_id} ${data.user_agent}`, q));
+  return html`<${Section} id="clients" title="Consumers" tools=${all.length > 8 && html`<${Filter} label="Search consumers" value=${q} onInput=${(text) => setQuery({ q: text })} />`}>
+    <${DataTable} caption="Consumers" columns=${CLIENT_COLUMNS} rows=${rows} sort=${sort} orderKey=${q}
+      empty=${all.length ? "Nothing matches" : "Nobody is connected."} onSort=${(key) => setQuery({ clients: nextSort(CLIENT_COLUMNS, sort, key) })} />
+  <//>`;
+}
+
+const NODE_COLUMNS = [
+  { key: "node", title: "Node", value: (row) => row.key, cell: ({ key }) => html`<${NodeLink} address=${key} />` },
+  { key: "state", title: "State", value: ({ data }) => data.state, cell: ({ data }) => html`<${SourceState} source=${data} />${data.paused && html`<${Badge} level="quiet">paused<//>`}` },
+  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.depth, cell: ({ data }) => html`<${Count} value=${data.depth} />` },
+  { key: "backend", title: "On disk", number: true, wide: "desk", value: ({ data }) => data.backend_depth, cell: ({ data }) => html`<${Count} value=${data.backend_depth} />` },
+  { key: "in_flight", title: "In flight", number: true, value: ({ data }) => data.in_flight, cell: ({ data }) => html`<${Count} value=${data.in_flight} />` },
+  { key: "deferred", title: "Deferred", number: true, wide: "desk", value: ({ data }) => data.deferred, cell: ({ data }) => html`<${Count} value=${data.deferred} />` },
+  { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => html`<${Rate} value=${data.out} />` },
+  { key: "requeued", title: "Requeued", number: true, wide: "desk", value: ({ data }) => data.requeued, cell: ({ data }) => html`<${Count} value=${data.requeued} />` },
+  { key: "timed_out", title: "Timed out", number: true, wide: "desk", value: ({ data }) => data.timed_out, cell: ({ data }) => html`<${Count} value=${data.timed_out} />` },
+  { key: "clients", title: "Consumers", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => html`<${Count} value=${data.clients} />` },
+  { key: "oldest", title: "Oldest", number: true, wide: "tablet", value: ({ data }) => (data.oldest_at === null ? null : -data.oldest_at), cell: ({ data }) => html`<${Age} at=${data.oldest_at} />` },
+  { key: "e2e", title: "Latency", wide: "desk", cell: ({ data }) => html`<${Latency} e2e=${data.e2e} />` },
+];
+
+function Nodes({ nodes }) {
+  const sort = parseSort(route.value.query.nodes, "node");
+  const rows = Object.entries(nodes).map(([key, data]) => ({ key, data }));
+  return html`<${Section} id="nodes" title="Nodes">
+    <${DataTable} caption="Nodes that have the channel" columns=${NODE_COLUMNS} rows=${rows} sort=${sort}
+      onSort=${(key) => setQuery({ nodes: nextSort(NODE_COLUMNS, sort, key) })} />
+  <//>`;
+}

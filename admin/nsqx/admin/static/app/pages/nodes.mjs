@@ -1,0 +1,75 @@
+/** The machines: brokers and directories, and how they are. */
+
+import { bytes, duration } from "../format.mjs";
+import { html } from "../html.mjs";
+import { useDocument } from "../live.mjs";
+import { route, setQuery } from "../router.mjs";
+import { matches } from "../rows.mjs";
+import { DataTable, Filter, nextSort } from "../table.mjs";
+import { Age, Badge, Count, Loading, Moment, NodeLink, PageHead, Rate, Section, SourceState } from "../ui.mjs";
+import { parseSort } from "../url.mjs";
+
+export function NodesPage() {
+  const { doc } = useDocument("summary");
+  if (!doc) return html`<${PageHead} title="Nodes" /><${Loading} />`;
+  return html`<${PageHead} title="Nodes" /><${Brokers} doc=${doc} /><${Directories} lookupds=${doc.lookupds} />`;
+}
+
+/** A node that does not answer keeps its row, and its numbers their age. */
+const stateRow = (data) => (data.state === "ok" ? "" : "stale-row");
+
+const COLUMNS = [
+  { key: "host", title: "Node", value: ({ data }) => data.hostname || data.address, cell: ({ data }) => html`<${NodeLink} address=${data.address} hostname=${data.hostname} /> <span class="quiet mono address">${data.address}</span>` },
+  { key: "state", title: "State", value: ({ data }) => data.state, cell: ({ data }) => html`<${SourceState} source=${data} />${data.state === "ok" && data.health !== "OK" && html`<${Badge} level="critical">${data.health}<//>`}` },
+  { key: "version", title: "Version", wide: "tablet", value: ({ data }) => data.version, cell: ({ data }) => html`${data.version}${data.out_of_date && html` <${Badge} level="warning">out of date<//>`}` },
+  { key: "zone", title: "Zone", wide: "desk", value: ({ data }) => `${data.region} ${data.zone}`.trim(), cell: ({ data }) => data.zone || data.region || html`<span class="quiet">–</span>` },
+  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.depth, cell: ({ data }) => html`<${Count} value=${data.depth} />` },
+  { key: "in", title: "In /s", number: true, value: ({ data }) => data.in, cell: ({ data }) => html`<${Rate} value=${data.in} />` },
+  { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => html`<${Rate} value=${data.out} />` },
+  { key: "topics", title: "Topics", number: true, wide: "desk", value: ({ data }) => data.topics, cell: ({ data }) => html`<${Count} value=${data.topics} />` },
+  { key: "clients", title: "Clients", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => html`<${Count} value=${data.clients} />` },
+  { key: "disk", title: "Disk free", number: true, wide: "tablet", value: ({ data }) => data.disk_free, cell: ({ data }) => bytes(data.disk_free) },
+  { key: "memory", title: "Memory", number: true, wide: "desk", value: ({ data }) => data.rss, cell: ({ data }) => bytes(data.rss) },
+  { key: "lag", title: "Loop lag", number: true, wide: "desk", hint: "How late the node's event loop is", value: ({ data }) => data.loop_lag, cell: ({ data }) => duration(data.loop_lag) },
+  { key: "up", title: "Up", number: true, wide: "tablet", value: ({ data }) => -data.start_time, cell: ({ data }) => html`<${Age} at=${data.start_time} />` },
+  { key: "directories", title: "Directories", number: true, wide: "desk", value: ({ data }) => data.lookupds.length, cell: ({ data, lookupds }) => html`<${Registered} node=${data} lookupds=${lookupds} />` },
+];
+
+/** At how many directories a node is registered; marked when it is not all of them. */
+function Registered({ node, lookupds }) {
+  const text = `${node.lookupds.length} of ${lookupds}`;
+  if (node.lookupds.length === lookupds) return html`<span class=${lookupds ? "" : "quiet"}>${text}</span>`;
+  return html`<${Badge} level="warning" title=${node.lookupds.join(", ")}>${text}<//>`;
+}
+
+function Brokers({ doc }) {
+  const { q = "", sort: text } = route.value.query;
+  const sort = parseSort(text, "host");
+  const lookupds = Object.keys(doc.lookupds).length;
+  const rows = Object.entries(doc.nodes)
+    .filter(([key, data]) => q === "" || matches(`${key} ${data.hostname} ${data.version} ${data.zone} ${data.region}`, q))
+    .map(([key, data]) => ({ key, data, lookupds, className: stateRow(data) }));
+  return html`<${Section} id="brokers" title="Brokers" tools=${html`<${Filter} label="Search nodes" value=${q} onInput=${(value) => setQuery({ q: value })} />`}>
+    <${DataTable} caption="Nodes" columns=${COLUMNS} rows=${rows} sort=${sort} orderKey=${q} empty=${q ? "Nothing matches" : "No node is known yet."}
+      onSort=${(key) => setQuery({ sort: nextSort(COLUMNS, sort, key) })} />
+  <//>`;
+}
+
+const LOOKUPD_COLUMNS = [
+  { key: "address", title: "Directory", value: (row) => row.key, cell: ({ key }) => html`<span class="mono">${key}</span>` },
+  { key: "state", title: "State", value: ({ data }) => data.state, cell: ({ data }) => html`<${SourceState} source=${data} />` },
+  { key: "version", title: "Version", wide: "tablet", value: ({ data }) => data.version, cell: ({ data }) => data.version },
+  { key: "nodes", title: "Nodes", number: true, value: ({ data }) => data.nodes, cell: ({ data }) => html`<${Count} value=${data.nodes} />` },
+  { key: "topics", title: "Topics", number: true, value: ({ data }) => data.topics, cell: ({ data }) => html`<${Count} value=${data.topics} />` },
+  { key: "found", title: "Known by", wide: "tablet", value: ({ data }) => String(data.found), cell: ({ data }) => (data.found ? "discovery" : "option") },
+  { key: "seen", title: "Seen", number: true, wide: "tablet", value: ({ data }) => data.observed_at, cell: ({ data }) => html`<${Moment} at=${data.observed_at} />` },
+];
+
+function Directories({ lookupds }) {
+  const sort = parseSort(route.value.query.directories, "address");
+  const rows = Object.entries(lookupds).map(([key, data]) => ({ key, data, className: stateRow(data) }));
+  return html`<${Section} id="directories" title="Directories">
+    <${DataTable} caption="Directories" columns=${LOOKUPD_COLUMNS} rows=${rows} sort=${sort} empty="None: the nodes were named to nsqadmin."
+      onSort=${(key) => setQuery({ directories: nextSort(LOOKUPD_COLUMNS, sort, key) })} />
+  <//>`;
+}

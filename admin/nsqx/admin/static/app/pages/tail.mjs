@@ -1,0 +1,76 @@
+/** Messages as they are published, through a channel of its own that ends with the page. */
+
+import { count } from "../format.mjs";
+import { html, useEffect, useRef, useState } from "../html.mjs";
+import { Icon } from "../icons.mjs";
+import { connection, openStream, useDocument } from "../live.mjs";
+import { MessageList } from "../message-list.mjs";
+import { route, setQuery } from "../router.mjs";
+import { NoTopic, TopicHead } from "./topic.mjs";
+
+const SHOWN_MAX = 500;
+const RATES = ["1", "10", "50", "200"];
+
+export function TailPage({ topic }) {
+  const { doc } = useDocument(`topic:${topic}`);
+  const { filter = "", rate = "50" } = route.value.query;
+  const [isPaused, setPaused] = useState(false);
+  const tail = useTail(topic, filter, rate, isPaused);
+  if (doc === null) return html`<${NoTopic} topic=${topic} />`;
+  return html`
+    <${TopicHead} topic=${topic} tab="tail" row=${doc?.row} />
+    <div class="tools peek">
+      <${FilterField} value=${filter} onChange=${(text) => setQuery({ filter: text })} />
+      <label class="field"><span>At most</span><select value=${rate} onChange=${(event) => setQuery({ rate: event.target.value === "50" ? null : event.target.value })}>
+        ${RATES.map((number) => html`<option key=${number} value=${number}>${number} a second</option>`)}</select></label>
+      <button type="button" class="button" aria-pressed=${String(isPaused)} onClick=${() => setPaused(!isPaused)}>
+        <${Icon} name=${isPaused ? "play" : "pause"} />${isPaused ? "Continue" : "Pause"}</button>
+      <button type="button" class="button" onClick=${tail.clear}>Clear</button>
+    </div>
+    <p class="quiet tail-counts">
+      <span>seen <b>${count(tail.seen)}</b></span> <span>shown <b>${count(tail.messages.length)}</b></span>
+      <span class=${tail.dropped ? "warning-text" : ""}>dropped <b>${count(tail.dropped)}</b></span>
+      ${isPaused && html`<span>paused, ${count(tail.waiting)} wait</span>`}
+    </p>
+    ${tail.error && html`<p class="problem" role="alert">${tail.error}</p>`}
+    ${connection.value === "polling" && html`<p class="warning-text">Tailing needs a WebSocket, and none gets through here.</p>`}
+    <${MessageList} topic=${topic} messages=${tail.messages} empty="New messages appear here. Those of before are under Messages." />`;
+}
+
+/** The newest messages first, and the server's counters. While paused, they gather unseen. */
+function useTail(topic, filter, rate, isPaused) {
+  const [tail, setTail] = useState(EMPTY);
+  const paused = useRef(isPaused);
+  paused.current = isPaused;
+
+  useEffect(() => {
+    setTail(EMPTY);
+    const query = new URLSearchParams({ ...(filter && { filter }), rate });
+    return openStream(`tail:${topic}?${query}`, (message) => setTail((before) => received(before, message, paused.current)));
+  }, [topic, filter, rate]);
+
+  useEffect(() => {
+    if (!isPaused) setTail((before) => ({ ...before, messages: newest(before.held, before.messages), held: [], waiting: 0 }));
+  }, [isPaused]);
+
+  return { ...tail, clear: () => setTail((before) => ({ ...before, messages: [], held: [], waiting: 0 })) };
+}
+
+const EMPTY = { messages: [], held: [], waiting: 0, seen: 0, dropped: 0, error: "" };
+
+function received(tail, { messages, seen, dropped, error }, isPaused) {
+  if (error !== undefined) return { ...tail, error };
+  const counters = { seen, dropped, error: "" };
+  if (isPaused) return { ...tail, ...counters, held: newest(messages, tail.held), waiting: tail.waiting + messages.length };
+  return { ...tail, ...counters, messages: newest(messages, tail.messages) };
+}
+
+function newest(arrived, before) {
+  return [...arrived.toReversed(), ...before].slice(0, SHOWN_MAX);
+}
+
+function FilterField({ value, onChange }) {
+  const [text, setText] = useState(value);
+  return html`<label class="field grow"><span>Body contains</span>
+    <input type="search" data-filter value=${text} onInput=${(event) => setText(event.target.value)} onChange=${() => onChange(text)} /></label>`;
+}

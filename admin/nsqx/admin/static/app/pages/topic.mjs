@@ -1,0 +1,118 @@
+/** One topic: its history, its channels, and how it is spread over the nodes. */
+
+import { ActionButton } from "../actions.mjs";
+import { History } from "../charts.mjs";
+import { age, bytes, count, duration, rate } from "../format.mjs";
+import { html } from "../html.mjs";
+import { now, useDocument } from "../live.mjs";
+import { route, setQuery } from "../router.mjs";
+import { DataTable, nextSort } from "../table.mjs";
+import { Age, Attention, Badge, Count, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Rate, Section, SourceState, Tabs } from "../ui.mjs";
+import { channelPath, parseSort, topicPath } from "../url.mjs";
+
+export function TopicPage({ topic }) {
+  const { doc, t } = useDocument(`topic:${topic}`);
+  if (doc === undefined) return html`<${TopicHead} topic=${topic} tab="" /><${Loading} />`;
+  if (doc === null) return html`<${NoTopic} topic=${topic} />`;
+  const { row } = doc;
+  return html`
+    <${TopicHead} topic=${topic} tab="" row=${row} actions=${html`
+      <${Link} class="button primary" to=${topicPath(topic, "publish")}>Publish<//>
+      <${ActionButton} action="create_channel" target=${{ topic }} />
+      <${ActionButton} action=${row.paused ? "unpause_topic" : "pause_topic"} target=${{ topic }} label=${row.paused ? "Unpause" : "Pause"} />
+      <${ActionButton} action="empty_topic" target=${{ topic }} label="Empty" />
+      <${ActionButton} action="delete_topic" target=${{ topic }} label="Delete" />`} />
+    <${Attention} items=${doc.attention} />
+    <${Figures} row=${row} />
+    <${History} title="History" series=${`topic:${topic}`} row=${{ in: row.in, out: row.out, depth: row.total_depth, requeues: row.requeues }} t=${t}
+      charts=${[["in", "out"], ["depth"]]} />
+    <${Channels} topic=${topic} channels=${doc.channels} />
+    <${Nodes} topic=${topic} nodes=${doc.nodes} />`;
+}
+
+/** The head of a topic's page and of its tabs. */
+export function TopicHead({ topic, tab, row, actions }) {
+  const tabs = [
+    ["Overview", topicPath(topic), ""],
+    ["Messages", topicPath(topic, "messages"), "messages"],
+    ["Tail", topicPath(topic, "tail"), "tail"],
+    ["Publish", topicPath(topic, "publish"), "publish"],
+    ["Activity", topicPath(topic, "activity"), "activity"],
+  ];
+  return html`<${PageHead} title=${topic} crumbs=${[["Topics", "/"]]} badges=${row && html`<${Flags} flags=${row.flags} />`} actions=${actions}>
+    <${Tabs} label="About this topic" tabs=${tabs} current=${tab} />
+  <//>`;
+}
+
+export function NoTopic({ topic }) {
+  return html`<${Missing} what=${`No node has a topic ${topic}.`} hint=${html`<${ActionButton} action="create_topic" target=${{ topic }} label=${`Create ${topic}`} />`} />`;
+}
+
+function Figures({ row }) {
+  return html`<dl class="figures">
+    <${Figure} label="in" note="/s">${rate(row.in)}<//>
+    <${Figure} label="out" note="/s">${rate(row.out)}<//>
+    <${Figure} label="waiting" note=${row.depth > 0 ? `${count(row.depth)} at the topic itself` : ""}>${count(row.total_depth)}<//>
+    <${Figure} label="oldest">${row.oldest_at === null ? "–" : age(now.value - row.oldest_at)}<//>
+    <${Figure} label="in flight" note=${row.deferred ? `${count(row.deferred)} deferred` : ""}>${count(row.in_flight)}<//>
+    <${Figure} label="consumers">${count(row.clients)}<//>
+    <${Figure} label="messages ever" note=${bytes(row.message_bytes)}>${count(row.messages)}<//>
+    ${row.log_bytes !== null && html`<${Figure} label="log on disk">${bytes(row.log_bytes)}<//>`}
+  </dl>`;
+}
+
+const CHANNEL_COLUMNS = [
+  { key: "name", title: "Channel", value: (row) => row.key, cell: ({ topic, key }) => html`<${Link} to=${channelPath(topic, key)}>${key}<//>` },
+  { key: "state", title: "State", value: ({ data }) => -data.flags.length, cell: ({ data }) => html`<${Flags} flags=${data.flags} />` },
+  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.depth, cell: ({ data }) => html`<${Count} value=${data.depth} />` },
+  { key: "oldest", title: "Oldest", number: true, wide: "tablet", value: ({ data }) => (data.oldest_at === null ? null : -data.oldest_at), cell: ({ data }) => html`<${Age} at=${data.oldest_at} />` },
+  { key: "out", title: "Out /s", number: true, value: ({ data }) => data.out, cell: ({ data }) => html`<${Rate} value=${data.out} />` },
+  { key: "in_flight", title: "In flight", number: true, wide: "tablet", value: ({ data }) => data.in_flight, cell: ({ data }) => html`<${Count} value=${data.in_flight} />` },
+  { key: "deferred", title: "Deferred", number: true, wide: "desk", value: ({ data }) => data.deferred, cell: ({ data }) => html`<${Count} value=${data.deferred} />` },
+  { key: "requeued", title: "Requeued", number: true, wide: "desk", value: ({ data }) => data.requeued, cell: ({ data }) => html`<${Count} value=${data.requeued} />` },
+  { key: "timed_out", title: "Timed out", number: true, wide: "desk", value: ({ data }) => data.timed_out, cell: ({ data }) => html`<${Count} value=${data.timed_out} />` },
+  { key: "clients", title: "Consumers", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => html`<${Count} value=${data.clients} />` },
+  { key: "actions", title: html`<span class="visually-hidden">Actions</span>`, wide: "tablet", cell: ({ topic, key, data }) => html`<span class="row-actions">
+    <${ActionButton} quiet action=${data.paused ? "unpause_channel" : "pause_channel"} target=${{ topic, channel: key }} label=${data.paused ? "Unpause" : "Pause"} />
+    <${ActionButton} quiet action="empty_channel" target=${{ topic, channel: key }} label="Empty" /></span>` },
+];
+
+function Channels({ topic, channels }) {
+  const sort = parseSort(route.value.query.sort, "name");
+  const rows = Object.entries(channels).map(([key, data]) => ({ key, topic, data }));
+  return html`<${Section} id="channels" title="Channels">
+    <${DataTable} caption="Channels" columns=${CHANNEL_COLUMNS} rows=${rows} sort=${sort}
+      empty="No channels: messages wait at the topic until one is created."
+      onSort=${(key) => setQuery({ sort: nextSort(CHANNEL_COLUMNS, sort, key) })} />
+  <//>`;
+}
+
+const NODE_COLUMNS = [
+  { key: "node", title: "Node", value: (row) => row.key, cell: ({ key }) => html`<${NodeLink} address=${key} />` },
+  { key: "state", title: "State", value: ({ data }) => data.state, cell: ({ data }) => html`<${SourceState} source=${data} />${data.tombstoned && html`<${Badge} level="warning">tombstoned<//>`}${data.paused && html`<${Badge} level="quiet">paused<//>`}` },
+  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.total_depth, cell: ({ data }) => html`<${Count} value=${data.total_depth} />` },
+  { key: "backend", title: "On disk", number: true, wide: "desk", value: ({ data }) => data.backend_depth, cell: ({ data }) => html`<${Count} value=${data.backend_depth} />` },
+  { key: "in", title: "In /s", number: true, value: ({ data }) => data.in, cell: ({ data }) => html`<${Rate} value=${data.in} />` },
+  { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => html`<${Rate} value=${data.out} />` },
+  { key: "messages", title: "Messages", number: true, wide: "tablet", value: ({ data }) => data.messages, cell: ({ data }) => html`<${Count} value=${data.messages} />` },
+  { key: "log", title: "Log", number: true, wide: "desk", value: ({ data }) => data.log_bytes, cell: ({ data }) => bytes(data.log_bytes) },
+  { key: "e2e", title: "Latency", wide: "desk", cell: ({ data }) => html`<${Latency} e2e=${data.e2e} />` },
+  { key: "actions", title: html`<span class="visually-hidden">Actions</span>`, wide: "tablet", cell: ({ topic, key, data }) => (data.tombstoned
+    ? html`<${ActionButton} quiet action="clear_tombstone" target=${{ topic, node: key }} />`
+    : html`<${ActionButton} quiet action="tombstone" target=${{ topic, node: key }} />`) },
+];
+
+/** From publishing to finishing, by quantile; each node for itself, since averages of quantiles lie. */
+export function Latency({ e2e }) {
+  if (!e2e?.length) return html`<span class="quiet">–</span>`;
+  return e2e.map(({ quantile, seconds }) => html`<span key=${quantile} class="quantile"><span class="quiet">p${Math.round(quantile * 1000) / 10}</span> ${duration(seconds)}</span>`);
+}
+
+function Nodes({ topic, nodes }) {
+  const sort = parseSort(route.value.query.nodes, "node");
+  const rows = Object.entries(nodes).map(([key, data]) => ({ key, topic, data }));
+  return html`<${Section} id="nodes" title="Nodes">
+    <${DataTable} caption="Nodes that have the topic" columns=${NODE_COLUMNS} rows=${rows} sort=${sort}
+      empty="No node has it." onSort=${(key) => setQuery({ nodes: nextSort(NODE_COLUMNS, sort, key) })} />
+  <//>`;
+}
