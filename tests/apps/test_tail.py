@@ -9,6 +9,8 @@ import uuid
 import pytest
 
 from nsqx.apps import tail
+from nsqx.apps.printer import format_body, format_with_topic
+from nsqx.client.codecs import JSON, Codec
 from nsqx.client.message import Message
 from tests.support.commands import nsqx, running_nsqx
 from tests.support.processes import Cluster, Nsqd, eventually, free_port
@@ -17,6 +19,7 @@ from tests.support.processes import Cluster, Nsqd, eventually, free_port
 class Source:
     """A connection that takes no answers."""
 
+    codec: Codec = JSON
     next_deadline = 0.0
 
     def finish(self, message: Message) -> bool:
@@ -37,11 +40,11 @@ def message(body: bytes) -> Message:
 
 
 def test_a_body_is_printed_as_it_is() -> None:
-    assert tail.format_body("t", message(b"\xff\x00 hi")) == b"\xff\x00 hi\n"
+    assert format_body("t", message(b"\xff\x00 hi")) == b"\xff\x00 hi\n"
 
 
 def test_the_topic_comes_first_if_wanted() -> None:
-    assert tail.format_with_topic("t", message(b"hi")) == b"t | hi\n"
+    assert format_with_topic("t", message(b"hi")) == b"t | hi\n"
 
 
 def test_json_says_all_there_is_to_know() -> None:

@@ -3,19 +3,17 @@
 import asyncio
 import base64
 import json
-import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any
 
 import click
 
-from nsqx.apps.blocking import in_thread
 from nsqx.apps.complaints import Complaints
+from nsqx.apps.printer import Enough, Format, Printer, format_body, format_with_topic
 from nsqx.client.consumer import Consumer
 from nsqx.client.errors import NsqError
 from nsqx.client.message import Message
@@ -30,8 +28,6 @@ __all__ = ["tail"]
 LOOKUPD = "127.0.0.1:4161"
 MAX_IN_FLIGHT = 200
 DRAIN_SECONDS = 1.0  # what is not printed by then will be delivered again
-
-Format = Callable[[str, Message], bytes]
 
 EPILOG = f"""\b
 Examples:
@@ -128,14 +124,6 @@ def _choose_format(as_json: bool, print_topic: bool) -> Format:
     return format_with_topic if print_topic else format_body
 
 
-def format_body(_topic: str, message: Message) -> bytes:
-    return message.body + b"\n"
-
-
-def format_with_topic(topic: str, message: Message) -> bytes:
-    return b"%s | %s\n" % (topic.encode(), message.body)
-
-
 def format_json(topic: str, message: Message) -> bytes:
     """One line of JSON; a body that is not UTF-8 comes as ``body_base64``."""
     fields: dict[str, Any] = {
@@ -149,61 +137,6 @@ def format_json(topic: str, message: Message) -> bytes:
     except UnicodeDecodeError:
         fields["body_base64"] = base64.b64encode(message.body).decode()
     return json.dumps(fields).encode() + b"\n"
-
-
-class Enough(Exception):
-    """As many messages were printed as were asked for."""
-
-
-class Printer:
-    """Writes messages to stdout. A message is finished when it is written."""
-
-    def __init__(self, format_message: Format, count: int | None) -> None:
-        self._format = format_message
-        self._left = count  # None: no limit
-        self._descriptor = sys.stdout.fileno()
-        self._writing = asyncio.Lock()  # batches of several topics must not mix
-
-    async def print(self, topic: str, messages: list[Message]) -> None:
-        """
-        Write a batch and finish it; give back what is too much.
-
-        Raises:
-            Enough: that was the last.
-            OSError: nobody reads what we write.
-        """
-        try:
-            async with self._writing:
-                await self._print(topic, messages)
-        finally:
-            # All that is not finished; for the others this does nothing.
-            for message in messages:
-                message.requeue(0, backoff=False)
-
-    async def _print(self, topic: str, messages: list[Message]) -> None:
-        wanted = messages if self._left is None else messages[: self._left]
-        data = b"".join(self._format(topic, message) for message in wanted)
-        writing = asyncio.ensure_future(in_thread(partial(_write_all, self._descriptor, data)))
-        try:
-            await asyncio.wait((writing,))
-        finally:
-            # When a signal ends us in the middle of it: what is out should not come again.
-            await asyncio.wait((writing,), timeout=DRAIN_SECONDS)
-            if writing.done() and writing.exception() is None:
-                for message in wanted:
-                    message.finish()
-        writing.result()
-        if self._left is not None:
-            self._left -= len(wanted)
-            if self._left == 0:
-                raise Enough
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    # Not through sys.stdout, whose lock a thread that is blocked here would hold at the exit.
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def _run(

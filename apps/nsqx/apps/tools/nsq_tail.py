@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nsqx.apps.tail import Enough, Printer, format_body, format_with_topic
+from nsqx.apps.printer import Enough, Printer, format_body, format_with_topic
 from nsqx.apps.tools.consuming import (
     ConsumerToolOptions,
     check,
@@ -26,6 +26,7 @@ __all__ = ["TailOptions", "main"]
 
 TOOL = "nsq_tail"
 BATCH_MESSAGES_MAX = 1000
+BLOCKED_SECONDS = 3.0  # how long the end may take
 
 
 def _random_channel() -> str:
@@ -73,7 +74,14 @@ async def _tail(options: TailOptions, consumers: Sequence[Consumer]) -> None:
         async for batch in consumer.batches(BATCH_MESSAGES_MAX, wait=0):
             await printer.print(consumer.topic, batch)
 
+    stop = stop_event()
+    printing = asyncio.create_task(consume(consumers, print_topic, stop))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((printing, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    await asyncio.wait((printing,), timeout=BLOCKED_SECONDS)
+    printing.cancel()  # nobody reads what we print; does nothing if it is done
     try:
-        await consume(consumers, print_topic, stop_event())
-    except* Enough:
+        await printing
+    except* (Enough, asyncio.CancelledError):
         pass
