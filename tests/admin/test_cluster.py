@@ -158,39 +158,6 @@ async def test_given_nsqds_have_no_remote_address(upstream: Upstream) -> None:
     assert shown["topics"] == [{"topic": "t", "tombstoned": False}]
 
 
-async def test_the_overview_sums_channels_over_nodes(upstream: Upstream) -> None:
-    def node_stats(depth: int, *, paused: bool) -> dict[str, Any]:
-        channel = {"channel_name": "c", "depth": depth, "client_count": 1, "paused": paused}
-        return {"topics": [topic("t", channel, depth=1, message_count=depth)]}
-
-    async with (
-        fake_http({"/info": info("n1"), "/stats": node_stats(3, paused=False)}) as one,
-        fake_http({"/info": info("n2"), "/stats": node_stats(4, paused=True)}) as two,
-    ):
-        overview = await Cluster(upstream, [], [one.address, two.address]).overview()
-    (total,) = overview.topics
-    assert (total.nodes, total.depth, total.messages) == (2, 2, 7)
-    channel = total.channels["c"]
-    assert (channel.depth, channel.clients, channel.paused) == (7, 2, True)
-
-
-async def test_the_overview_shows_a_dead_node_and_goes_on(upstream: Upstream) -> None:
-    dead_port = free_port()
-    stats = {"topics": [topic("t", depth=5)]}
-    async with fake_http({"/stats": stats}) as nsqd:
-        alive_port = int(nsqd.address.rpartition(":")[2])
-        producers = [
-            producer("alive", tcp_port=1, http_port=alive_port),
-            producer("dead", tcp_port=2, http_port=dead_port),
-        ]
-        answers = {"/nodes": {"producers": producers}, "/topics": {"topics": ["t", "orphan"]}}
-        async with fake_http(answers) as lookupd:
-            overview = await Cluster(upstream, [lookupd.address], []).overview()
-    assert [bool(state.error) for state in overview.nodes] == [False, True]
-    assert [(each.name, each.nodes) for each in overview.topics] == [("orphan", 0), ("t", 1)]
-    assert overview.lookupds == {lookupd.address: ""}
-
-
 async def test_an_nsqd_that_requires_tls_is_asked_again_over_https(upstream: Upstream) -> None:
     port = free_port()
     answer = (403, json.dumps({"message": "TLS_REQUIRED", "https_port": port}))

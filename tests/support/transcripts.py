@@ -60,6 +60,7 @@ import socket
 import ssl
 import time
 import tomllib
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -519,8 +520,11 @@ def _request_body(run: Replay, spec: Mapping[str, Any]) -> bytes:
 def _read_answer(response: http.client.HTTPResponse) -> Answer:
     body = response.read()
     headers = {name.lower(): value for name, value in response.getheaders()}
-    if headers.get("content-encoding") == "gzip":
+    encoding = headers.get("content-encoding")
+    if encoding == "gzip":
         body = gzip.decompress(body)
+    elif encoding == "deflate":  # without zlib's header, as NSQ sends it
+        body = zlib.decompress(body, -zlib.MAX_WBITS)
     return Answer(response.status, headers, body.decode(errors="surrogateescape"))
 
 

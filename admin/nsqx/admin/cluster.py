@@ -1,12 +1,13 @@
 """
-The cluster as a whole, put together from what its lookupds or nsqds answer.
+The cluster as NSQ's own API shows it: put together anew for every request.
 
-Keeps nothing: every call asks anew. With lookupds as sources they say which nsqds there are;
-without, the given nsqds are all (nsqadmin sections 1 and 2).
+With lookupds as sources they say which nsqds there are; without, the given nsqds are all (nsqadmin
+sections 1 and 2). Nobody waits for a daemon that the collector knows to hang: it counts as failed.
 """
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -15,31 +16,20 @@ from nsqx.protocol.errors import NsqError
 
 from .answers import (
     ChannelsAnswer,
-    ChannelStats,
     LookupAnswer,
     NodesAnswer,
     NsqdInfo,
     NsqdStats,
     Producer,
     TopicsAnswer,
-    TopicStats,
 )
-from .upstream import Answers, Upstream
+from .nsq_shapes import NodeFacts, channel_at_node, channel_sum, topic_at_node, topic_sum
+from .upstream import Answers, Upstream, UpstreamError
 from .versions import version_key
 
-__all__ = [
-    "AllFailed",
-    "ChannelTotal",
-    "Cluster",
-    "Node",
-    "NodeState",
-    "Overview",
-    "TopicTotal",
-    "Warnings",
-]
+__all__ = ["AllFailed", "Cluster", "Node", "Warnings"]
 
 LOOKUPD, NSQD = "nsqlookupd", "nsqd"
-STATS_PATH = "/stats?format=json&include_clients=false&include_mem=false"
 
 AnswerType = TypeVar("AnswerType")
 
@@ -52,7 +42,7 @@ class Warnings:
     """What went wrong on the way to a partial answer, step by step."""
 
     def __init__(self) -> None:
-        self._steps: list[str] = []
+        self.steps: list[str] = []  # the errors of each, joined by newlines
 
     def settle(self, answers: Answers[AnswerType], kind: str) -> dict[str, AnswerType]:
         """
@@ -64,14 +54,14 @@ class Warnings:
         failed = "\n".join(map(str, answers.errors.values()))
         if not answers.by_address:
             raise AllFailed(f"failed to query any {kind}: {failed}")
-        if failed and failed not in self._steps:
-            self._steps.append(failed)
+        if failed and failed not in self.steps:
+            self.steps.append(failed)
         return answers.by_address
 
     @property
     def message(self) -> str:
         """For the ``message`` of an answer; empty when all went well."""
-        return f"WARNING: {'; '.join(self._steps)}" if self._steps else ""
+        return f"WARNING: {'; '.join(self.steps)}" if self.steps else ""
 
 
 @dataclass(slots=True)
@@ -90,6 +80,16 @@ class Node:
     @property
     def tcp_address(self) -> str:
         return f"{self.producer.broadcast_address}:{self.producer.tcp_port}"
+
+    @property
+    def facts(self) -> NodeFacts:
+        producer = self.producer
+        return NodeFacts(
+            self.http_address,
+            producer.hostname,
+            producer.topology_zone,
+            producer.topology_region,
+        )
 
     def as_json(self) -> dict[str, Any]:
         producer = self.producer
@@ -112,78 +112,19 @@ class Node:
         }
 
 
-@dataclass(slots=True)
-class NodeState:
-    """A node on the page: its statistics, or why there are none."""
-
-    address: str  # HTTP
-    node: Node | None
-    stats: NsqdStats | None
-    error: str
-
-
-@dataclass(slots=True)
-class ChannelTotal:
-    """A channel, summed over the nodes that answered."""
-
-    name: str
-    depth: int = 0
-    in_flight: int = 0
-    deferred: int = 0
-    requeued: int = 0
-    timed_out: int = 0
-    messages: int = 0
-    clients: int = 0
-    paused: bool = False
-
-    def add(self, stats: ChannelStats) -> None:
-        self.depth += stats.depth
-        self.in_flight += stats.in_flight_count
-        self.deferred += stats.deferred_count
-        self.requeued += stats.requeue_count
-        self.timed_out += stats.timeout_count
-        self.messages += stats.message_count
-        self.clients += stats.client_count
-        self.paused |= stats.paused
-
-
-@dataclass(slots=True)
-class TopicTotal:
-    """A topic, summed over the nodes that answered; ``nodes`` is 0 if only lookupds know it."""
-
-    name: str
-    nodes: int = 0
-    depth: int = 0
-    messages: int = 0
-    paused: bool = False
-    channels: dict[str, ChannelTotal] = field(default_factory=dict)
-
-    def add(self, stats: TopicStats) -> None:
-        self.nodes += 1
-        self.depth += stats.depth
-        self.messages += stats.message_count
-        self.paused |= stats.paused
-        for channel in stats.channels or ():
-            name = channel.channel_name
-            self.channels.setdefault(name, ChannelTotal(name)).add(channel)
-
-
-@dataclass(slots=True)
-class Overview:
-    """All that the page shows. Daemons that do not answer are a part of it, not a failure."""
-
-    lookupds: dict[str, str]  # address to what is wrong with it, "" if nothing
-    nodes: list[NodeState]
-    topics: list[TopicTotal]
-
-
 class Cluster:
     """Answers questions about the whole; ``lookupds`` and ``nsqds`` are HTTP addresses."""
 
-    def __init__(self, upstream: Upstream, lookupds: list[str], nsqds: list[str]) -> None:
+    def __init__(self, upstream: Upstream, lookupds: Sequence[str], nsqds: Sequence[str]) -> None:
         self._upstream = upstream
         self._lookupds = lookupds
         self._nsqds = nsqds
+
+    @property
+    def lookupds(self) -> list[str]:
+        return list(self._lookupds)
+
+    # Names
 
     async def topics(self, warnings: Warnings) -> list[str]:
         """
@@ -192,7 +133,7 @@ class Cluster:
         Raises:
             AllFailed: no source answered.
         """
-        if self._lookupds:
+        if self._is_by_lookupds:
             answers = await self._ask_lookupds("/topics", TopicsAnswer, warnings)
             return sorted({name for answer in answers for name in answer.topics or ()})
         stats = warnings.settle(await self._ask_stats(self._nsqds), NSQD)
@@ -205,13 +146,15 @@ class Cluster:
         Raises:
             AllFailed: no lookupd answered. Without lookupds, no topic is ever inactive.
         """
-        if not self._lookupds:
+        if not self._is_by_lookupds:
             return {}
         names = await self.topics(warnings)
         found = await asyncio.gather(*(self._has_producer(name, warnings) for name in names))
         inactive = [name for name, has in zip(names, found, strict=True) if not has]
         channels = await asyncio.gather(*(self._channels(name, warnings) for name in inactive))
         return dict(zip(inactive, channels, strict=True))
+
+    # Nodes
 
     async def nodes(self, warnings: Warnings) -> list[Node]:
         """
@@ -220,7 +163,7 @@ class Cluster:
         Raises:
             AllFailed: no source answered.
         """
-        if self._lookupds:
+        if self._is_by_lookupds:
             asked = await self._upstream.ask_all(self._lookupds, "/nodes", NodesAnswer)
             nodes = _merge_nodes(warnings.settle(asked, LOOKUPD))
         else:
@@ -230,29 +173,130 @@ class Cluster:
             node.out_of_date = version_key(node.producer.version) < newest
         return sorted(nodes, key=lambda node: (node.producer.hostname, node.tcp_address))
 
-    async def overview(self) -> Overview:
-        """Return everything that can be had now. Never fails."""
-        if not self._lookupds:
-            return await self._overview_of_given()
-        nodes_asked, topics_asked = await asyncio.gather(
-            self._upstream.ask_all(self._lookupds, "/nodes", NodesAnswer),
-            self._upstream.ask_all(self._lookupds, "/topics", TopicsAnswer),
-        )
-        errors = nodes_asked.errors | topics_asked.errors
-        lookupds = {address: str(errors.get(address, "")) for address in self._lookupds}
-        nodes = {node.http_address: node for node in _merge_nodes(nodes_asked.by_address)}
-        stats = await self._ask_stats(nodes)
-        states = [_state_of(address, node, stats) for address, node in nodes.items()]
-        known = [name for each in topics_asked.by_address.values() for name in each.topics or ()]
-        return Overview(lookupds, states, _sum_topics(stats.by_address.values(), known))
+    async def nodes_with(self, topic: str, warnings: Warnings) -> list[Node]:
+        """
+        Return the nsqds that have a topic; with lookupds, those that are listed for it.
 
-    async def _overview_of_given(self) -> Overview:
-        infos, stats = await asyncio.gather(
-            self._upstream.ask_all(self._nsqds, "/info", NsqdInfo), self._ask_stats(self._nsqds)
-        )
-        nodes = {address: Node(info, {}) for address, info in infos.by_address.items()}
-        states = [_state_of(address, nodes.get(address), stats) for address in self._nsqds]
-        return Overview({}, states, _sum_topics(stats.by_address.values(), ()))
+        Raises:
+            AllFailed: no source answered. A lookupd that does not know the topic has failed.
+        """
+        if not self._is_by_lookupds:
+            return await self._given_nodes_with(topic, warnings)
+        path = f"/lookup?topic={quote(topic, safe='')}"
+        answers = await self._ask_lookupds(path, LookupAnswer, warnings)
+        nodes: dict[str, Node] = {}
+        for answer in answers:
+            for producer in answer.producers or ():
+                node = Node(producer, {})
+                nodes.setdefault(node.http_address, node)
+        return list(nodes.values())
+
+    async def node_at(self, address: str) -> Node:
+        """
+        Return the nsqd at an HTTP address, from what it says itself.
+
+        Raises:
+            AllFailed: it does not answer.
+        """
+        try:
+            return Node(await self._upstream.ask(address, "/info", NsqdInfo), {})
+        except UpstreamError as exc:
+            raise AllFailed(f"failed to query any {NSQD}: {exc}") from exc
+
+    # Statistics
+
+    async def topic(self, topic: str, warnings: Warnings) -> dict[str, Any]:
+        """
+        Return TOPIC, the sum over all nodes.
+
+        Raises:
+            AllFailed: no source answered, or no node has it.
+        """
+        nodes = await self.nodes_with(topic, warnings)
+        stats = await self._stats_of(nodes, warnings, topic)
+        now_s = int(time.time())
+        entries = [
+            topic_at_node(node.facts, each, now_s)
+            for node in nodes
+            if node.http_address in stats
+            for each in stats[node.http_address].topics or ()
+        ]
+        return topic_sum(topic, entries)
+
+    async def channel(self, topic: str, channel: str, warnings: Warnings) -> dict[str, Any] | None:
+        """
+        Return CHANNEL, the sum over all nodes; None if none of them has it.
+
+        Raises:
+            AllFailed: no source answered, or no node has the topic.
+        """
+        nodes = await self.nodes_with(topic, warnings)
+        stats = await self._stats_of(nodes, warnings, topic, channel)
+        now_s = int(time.time())
+        entries = [
+            channel_at_node(node.facts, topic, channel_stats, now_s)
+            for node in nodes
+            if node.http_address in stats
+            for topic_stats in stats[node.http_address].topics or ()
+            for channel_stats in topic_stats.channels or ()
+            if channel_stats.channel_name == channel
+        ]
+        return channel_sum(topic, channel, entries) if entries else None
+
+    async def node_topics(self, node: Node, warnings: Warnings) -> list[dict[str, Any]]:
+        """
+        Return TOPIC for each topic of a node, with all clients.
+
+        Raises:
+            AllFailed: it does not answer.
+        """
+        path = "/stats?format=json&include_mem=false"
+        asked = await self._upstream.ask_all([node.http_address], path, NsqdStats)
+        (stats,) = warnings.settle(asked, NSQD).values()
+        now_s = int(time.time())
+        return [topic_at_node(node.facts, topic, now_s) for topic in stats.topics or ()]
+
+    async def message_counts(self, warnings: Warnings) -> dict[str, dict[str, Any]]:
+        """
+        Return the entries of ``/api/counter``.
+
+        Raises:
+            AllFailed: no source answered, or there are no nodes.
+        """
+        nodes = await self.nodes(warnings)
+        stats = await self._stats_of(nodes, warnings)
+        counts = {
+            f"{topic.topic_name}:{channel.channel_name}:{address}": {
+                "node": address,
+                "topic_name": topic.topic_name,
+                "channel_name": channel.channel_name,
+                "message_count": channel.message_count,
+            }
+            for address, each in stats.items()
+            for topic in each.topics or ()
+            for channel in topic.channels or ()
+        }
+        return dict(sorted(counts.items()))
+
+    # Asking
+
+    @property
+    def _is_by_lookupds(self) -> bool:
+        return not self._nsqds
+
+    async def _stats_of(
+        self, nodes: Iterable[Node], warnings: Warnings, topic: str = "", channel: str = ""
+    ) -> dict[str, NsqdStats]:
+        asked = await self._ask_stats([node.http_address for node in nodes], topic, channel)
+        return warnings.settle(asked, NSQD)
+
+    async def _ask_stats(
+        self, nsqds: Iterable[str], topic: str = "", channel: str = ""
+    ) -> Answers[NsqdStats]:
+        path = "/stats?format=json&include_mem=false"
+        path += f"&topic={quote(topic, safe='')}" if topic else ""
+        path += f"&channel={quote(channel, safe='')}" if channel else "&include_clients=false"
+        return await self._upstream.ask_all(nsqds, path, NsqdStats)
 
     async def _given_nodes(self, warnings: Warnings) -> list[Node]:
         infos, stats = await asyncio.gather(
@@ -265,6 +309,18 @@ class Cluster:
             for address, info in found.items()
             if address in topics
         ]
+
+    async def _given_nodes_with(self, topic: str, warnings: Warnings) -> list[Node]:
+        stats = warnings.settle(await self._ask_stats(self._nsqds, topic), NSQD)
+        having = [
+            address
+            for address, each in stats.items()
+            if any(found.topic_name == topic for found in each.topics or ())
+        ]
+        if not having:
+            return []
+        infos = await self._upstream.ask_all(having, "/info", NsqdInfo)
+        return [Node(info, {}) for info in warnings.settle(infos, NSQD).values()]
 
     async def _has_producer(self, topic: str, warnings: Warnings) -> bool:
         path = f"/lookup?topic={quote(topic, safe='')}"
@@ -282,9 +338,6 @@ class Cluster:
         asked = await self._upstream.ask_all(self._lookupds, path, answer)
         return list(warnings.settle(asked, LOOKUPD).values())
 
-    async def _ask_stats(self, nsqds: Iterable[str]) -> Answers[NsqdStats]:
-        return await self._upstream.ask_all(nsqds, STATS_PATH, NsqdStats)
-
 
 def _merge_nodes(answers: dict[str, NodesAnswer]) -> list[Node]:
     """Several lookupds list the same nsqd: one node, with an address from each."""
@@ -300,16 +353,3 @@ def _merge_nodes(answers: dict[str, NodesAnswer]) -> list[Node]:
 def _topics_of(producer: Producer) -> dict[str, bool]:
     names, tombstones = producer.topics or (), producer.tombstones or ()
     return dict(sorted(zip(names, tombstones, strict=False)))
-
-
-def _state_of(address: str, node: Node | None, stats: Answers[NsqdStats]) -> NodeState:
-    error = str(stats.errors.get(address, ""))
-    return NodeState(address, node, stats.by_address.get(address), error)
-
-
-def _sum_topics(stats: Iterable[NsqdStats], known: Iterable[str]) -> list[TopicTotal]:
-    totals = {name: TopicTotal(name) for name in known}
-    for each in stats:
-        for topic in each.topics or ():
-            totals.setdefault(topic.topic_name, TopicTotal(topic.topic_name)).add(topic)
-    return [totals[name] for name in sorted(totals)]

@@ -7,12 +7,13 @@ from nsqx.runtime import logs
 from nsqx.runtime.addresses import Address, AddressError, StartupError, bind, parse_address
 from nsqx.runtime.discovery import Directory, Finder
 from nsqx.runtime.durations import SECOND_NS
-from nsqx.runtime.http import HttpServer
+from nsqx.runtime.http import Answer, HttpServer, Request
 from nsqx.runtime.version import RUNTIME, VERSION
 
 from .collector import Collector
 from .compression import compress
 from .options import AdminOptions
+from .pages import secure
 from .parts import Parts, make_router
 from .upstream import Upstream
 
@@ -58,15 +59,16 @@ class Admin:
                 forget_s=options.forget_nodes_after / SECOND_NS,
             )
             await stack.enter_async_context(collector)
-            parts = Parts(options, upstream, collector, lookupds)
+            parts = _parts(options, upstream, collector, lookupds)
+            await stack.enter_async_context(parts.notifications)
             await stack.enter_async_context(parts.hub)
-            server = HttpServer(make_router(parts), log=logs.get_logger("HTTP"), on_answer=compress)
+            server = HttpServer(make_router(parts), log=logs.get_logger("HTTP"), on_answer=_finish)
             listener = _listener_address(options.http_address)
             _log.info("nsqadmin v%s (built w/%s)", VERSION, RUNTIME)
             await server.start(bind(listener, "--http-address"))
             stack.push_async_callback(server.stop)
             stack.callback(parts.hub.close_watchers)
-            self.http_address = server.address
+            self.http_address = parts.http_address = server.address
             _log.info("HTTP: listening on %s", server.address)
             if options.discover:
                 await self._discover(lookupds, collector, stack)
@@ -100,6 +102,20 @@ class Admin:
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
+
+
+def _parts(
+    options: AdminOptions, upstream: Upstream, collector: Collector, lookupds: list[str]
+) -> Parts:
+    try:
+        return Parts(options, upstream, collector, lookupds)
+    except (OSError, ValueError) as exc:
+        raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
+
+
+def _finish(request: Request, answer: Answer) -> None:
+    secure(request, answer)
+    compress(request, answer)
 
 
 def _finder(options: AdminOptions) -> Finder:

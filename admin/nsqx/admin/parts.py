@@ -1,5 +1,6 @@
 """Puts the parts of the dashboard together: what needs what, in one place."""
 
+from nsqx.runtime.config_endpoint import parse_addresses
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.http import Handler, Router
 from nsqx.runtime.version import VERSION
@@ -8,11 +9,16 @@ from .access import Access, Role, parse_networks
 from .audit import AuditTrail
 from .cluster import Cluster
 from .collector import Collector
+from .config import AdminConfigEndpoint
 from .credentials import Credentials
 from .gate import Gate
-from .http_api import HttpApi
+from .graphite import Graphite
 from .hub import Hub
+from .notifications import Notifications
+from .nsq_api import NsqApi
 from .options import AdminOptions
+from .pages import Pages
+from .static_files import StaticFiles
 from .tail import Tails
 from .upstream import Upstream
 from .v2_api import V2Api
@@ -36,10 +42,13 @@ class Parts:
         self.upstream = upstream
         self.collector = collector
         self.lookupds = lookupds
+        self.http_address = options.http_address  # the real one, once it listens
         self.audit = AuditTrail()
         self.hub = Hub(collector, Watch(options.oldest_age_warning / SECOND_NS), self.audit)
         self.tails = Tails(lambda: self.hub.view, lookupds)
         self.gate = Gate(make_access(options), options.allowed_origin)
+        self.notifications = Notifications(upstream, options.notification_http_endpoint)
+        self.files = StaticFiles(options.dev_static_dir)
 
 
 def make_access(options: AdminOptions) -> Access:
@@ -73,6 +82,37 @@ def make_router(parts: Parts) -> Router[Handler]:
     documents = DocumentEndpoints(parts.hub, parts.tails, parts.gate, facts)
     router: Router[Handler] = Router(options.base_path)
     cluster = Cluster(parts.upstream, parts.lookupds, options.nsqd_http_address)
-    HttpApi(cluster, parts.gate).add_to(router)
+    NsqApi(
+        cluster,
+        parts.upstream,
+        parts.gate,
+        parts.notifications,
+        parts.audit,
+        parts.collector.hurry,
+    ).add_to(router)
+    _add_graphite(router, parts)
+    _add_config(router, parts)
+    Pages(parts.files, options.base_path, lambda: parts.hub.snapshot).add_to(router, parts.gate)
     V2Api(parts.gate, documents).add_to(router)
     return router
+
+
+def _add_graphite(router: Router[Handler], parts: Parts) -> None:
+    options = parts.options
+    interval_s = options.statsd_interval / SECOND_NS
+    graphite = Graphite(parts.upstream, options.graphite_url, interval_s)
+    router.add("GET", "/api/graphite", parts.gate.page(graphite.get_rate))
+    if options.proxy_graphite:
+        router.add("GET", "/render", parts.gate.page(graphite.get_render))
+
+
+def _add_config(router: Router[Handler], parts: Parts) -> None:
+    endpoint = AdminConfigEndpoint(parts.options, parts.gate)
+    endpoint.may_show("http_address", lambda: parts.http_address)
+
+    def take(addresses: list[str] | None) -> None:
+        parts.lookupds[:] = addresses or ()
+        parts.collector.reconcile()
+
+    endpoint.may_set("nsqlookupd_http_addresses", parse_addresses, take)
+    endpoint.add_to(router)

@@ -1,0 +1,89 @@
+"""The plain page's HTML, from snapshots made by hand."""
+
+import base64
+import hashlib
+import re
+
+from nsqx.admin import plain_page
+from nsqx.admin.answers import ChannelStats, NsqdStats, TopicStats
+from nsqx.admin.health import DaemonState
+from nsqx.admin.merge import ClusterSnapshot, merge
+from nsqx.admin.registry import registry_of
+from nsqx.admin.views import ClusterView, LookupdView, NodeView
+from nsqx.admin.watch import Watch
+
+NOW = 1_795_500_000.0
+EVIL = "<script>alert('x')</script>\"&"
+ESCAPED = "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;&quot;&amp;"
+
+
+def node(address: str = "n1:4151", **fields: object) -> NodeView:
+    known: dict[str, object] = {
+        "address": address,
+        "state": DaemonState.OK,
+        "observed_at": NOW,
+        "failing_since": None,
+        "error": "",
+        **fields,
+    }
+    return NodeView(**known)  # type: ignore[arg-type]
+
+
+def snapshot(*nodes: NodeView, lookupds: tuple[LookupdView, ...] = ()) -> ClusterSnapshot:
+    view = ClusterView(NOW, lookupds, nodes)
+    made = merge(view)
+    Watch(900).judge(made, registry_of(view))
+    return made
+
+
+def rendered(*nodes: NodeView) -> str:
+    return plain_page.render(snapshot(*nodes), "1.2.3")
+
+
+def test_every_text_from_elsewhere_is_escaped() -> None:
+    evil_stats = NsqdStats(health=EVIL, topics=[TopicStats(EVIL, channels=[ChannelStats(EVIL)])])
+    evil_node = node(
+        EVIL,
+        state=DaemonState.STALE,
+        error=EVIL,
+        hostname=EVIL,
+        version=EVIL,
+        tcp_address=EVIL,
+        stats=evil_stats,
+    )
+    evil_lookupd = LookupdView(EVIL, DaemonState.STALE, NOW, NOW, EVIL, topics=frozenset({EVIL}))
+    html = plain_page.render(snapshot(evil_node, lookupds=(evil_lookupd,)), EVIL)
+    assert "<script" not in html
+    assert html.count(ESCAPED) >= 12
+
+
+def test_the_policy_allows_the_style_of_the_page_and_nothing_else() -> None:
+    policy = plain_page.SECURITY_HEADERS["Content-Security-Policy"]
+    style = re.search("<style>(.*)</style>", rendered(), re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}';")
+    assert "unsafe" not in policy
+
+
+def test_an_empty_cluster_says_so() -> None:
+    html = rendered()
+    assert "No nodes found" in html
+    assert "No topics found" in html
+
+
+def test_a_node_shows_what_waits_on_it() -> None:
+    html = rendered(node(stats=NsqdStats(topics=[TopicStats("t", depth=1_234)])))
+    assert '<td class="number">1,234</td>' in html
+    assert "<td>ok</td>" in html
+
+
+def test_a_dead_node_is_shown_with_the_age_of_what_is_known() -> None:
+    dead = node(state=DaemonState.STALE, error="connection refused", observed_at=NOW - 14)
+    assert 'stale 14 s <span class="dim">connection refused</span>' in rendered(dead)
+
+
+def test_paused_topics_and_channels_are_marked() -> None:
+    channels = [ChannelStats("c", paused=True), ChannelStats("d")]
+    stats = NsqdStats(topics=[TopicStats("t", paused=True, channels=channels)])
+    assert rendered(node(stats=stats)).count(">paused<") == 2
