@@ -10,6 +10,8 @@ delivered before it is due, nothing that was acknowledged is lost, and attempts 
 Segments, blocks and checkpoints are tiny, so that a few messages meet all of them.
 """
 
+import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
@@ -24,6 +26,7 @@ from hypothesis.stateful import (
 from nsqx.nsqd.core import channel as channel_module, in_flight as in_flight_module
 from nsqx.nsqd.core.topic import Durability
 from nsqx.nsqd.log import channel_store, topic_log
+from tests.simulation.disk import NodeDisk, ProcessEnded
 from tests.support.broker_bench import SECOND_NS, BrokerBench, Client
 from tests.support.sinks import Received
 
@@ -86,6 +89,15 @@ class Published:
     may_be_gone: bool = False
 
 
+class CrashingDisk(NodeDisk):
+    """Ends the process in the middle of a change; what is submitted waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run_later = self.pending.append
+        self.chance = random.Random(1)
+
+
 class BrokerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -116,6 +128,7 @@ class BrokerMachine(RuleBasedStateMachine):
             self.patches.append(patch.object(module, name, value))
             self.patches[-1].start()
         self.bench = BrokerBench.of(
+            disk=CrashingDisk(),
             segment_bytes_max=120,
             memory_bytes_max=600,
             durability=Durability(durability),
@@ -430,7 +443,58 @@ class BrokerMachine(RuleBasedStateMachine):
         self.note()
         self._crash(1)
 
-    def _crash(self, work: int) -> None:
+    @rule(steps=st.integers(1, 25))
+    def kill_in_upkeep(self, steps: int) -> None:
+        self.crash_in(steps, lambda: self.bench.upkeep())
+        self._crash(0)
+
+    @rule(steps=st.integers(1, 25))
+    def kill_in_a_stop(self, steps: int) -> None:
+        self.crash_in(steps, lambda: self.bench.broker.close())
+        self._crash(0)
+
+    @rule(steps=st.integers(1, 25), count=st.integers(1, 3), delay_ns=st.just(0) | SECONDS)
+    def kill_in_a_publish(self, steps: int, count: int, delay_ns: int) -> None:
+        answers: list[str] = []
+        bodies = self._bodies(count, 0)
+        self.crash_in(steps, lambda: answers.append(self.bench.publish(*bodies, delay_ns=delay_ns)))
+        due_ns = self.now_ns + delay_ns if delay_ns else 0
+        self._remember(count, due_ns, may_be_gone=answers != ["OK"])
+        if answers:
+            self.pass_on()
+        self._crash(0)
+
+    @rule(steps=st.integers(1, 25), name=CHANNEL)
+    def kill_while_emptying(self, steps: int, name: str) -> None:
+        topic, channel = self.bench.topic(), self.bench.channel(name)
+        is_done = self.crash_in(steps, lambda: self.bench.broker.empty_channel(topic, channel))
+        for fate in self.channels[name].fates.values():
+            if is_done:
+                fate.state, fate.is_noted = FINISHED, True
+            elif fate.state != FINISHED:
+                fate.may_be_gone = True
+        self._crash(0)
+
+    @rule(steps=st.integers(1, 25))
+    def kill_in_a_change_of_the_pause(self, steps: int) -> None:
+        topic, wanted = self.bench.topic(), not self.is_topic_paused
+        self.crash_in(steps, lambda: self.bench.broker.pause_topic(topic, wanted))
+        self._crash(0, is_pause_known=False)
+
+    def crash_in(self, steps: int, action: Callable[[], None]) -> bool:
+        """Do something while the process ends after some changes; return whether it got through."""
+        disk = self.bench.disk
+        assert isinstance(disk, CrashingDisk)
+        disk.steps_left = steps
+        try:
+            action()
+        except ProcessEnded:
+            return False
+        finally:
+            disk.steps_left = None
+        return True
+
+    def _crash(self, work: int, *, is_pause_known: bool = True) -> None:
         for _ in range(min(work, len(self.bench.disk.pending))):
             self.bench.disk.pending.popleft()()
         for model in self.channels.values():
@@ -443,6 +507,11 @@ class BrokerMachine(RuleBasedStateMachine):
             for fate in model.fates.values():
                 self._forget(fate)
         self.bench.kill()
+        if not is_pause_known:
+            topic = self.bench.topic()
+            self.is_topic_paused = topic.is_paused and topic.passed < topic.log.end
+            self.pass_on()  # they were, if the pause ended or just had begun
+            self.is_topic_paused = topic.is_paused
         self._paused_as_before()
         self.pass_on()
         self.let_time_pass(0)  # what was due already is taken up again

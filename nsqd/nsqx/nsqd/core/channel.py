@@ -513,10 +513,10 @@ class Channel:
         """
         if self.journal is None:
             return
-        self.journal.flush()  # if it fails, nothing piles up with each try
         for sequence in added:
             self.journal.requeued(sequence, *unfinished[sequence])
         self.journal.flush()
+        self.journal.sync()
 
     def _held_below(self, below: int) -> int:
         last = below >> _HELD_BITS
