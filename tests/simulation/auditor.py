@@ -456,10 +456,19 @@ class Auditor:
 
     def killed(self, node: "Node") -> None:
         """A broker ended without a farewell."""
-        self._take_damages(node)
         for record in self._records_of(node):
             for channel in record.channels.values():
                 channel.killed()
+
+    def warned(self, node: "Node", text: str) -> None:
+        """A channel whose journal was torn delivers again what it can not tell from the rest."""
+        if "of a torn or damaged journal" not in text:
+            return
+        topic_name, _, channel_name = text.removeprefix("channel ").partition(":")[0].partition("/")
+        record = self.topics.get((node.name, topic_name))
+        channel = record.channels.get(channel_name) if record is not None else None
+        if channel is not None:
+            channel.finished.clear()
 
     def restarted(self, node: "Node", how: str) -> None:
         """
@@ -474,7 +483,7 @@ class Auditor:
                 self._topic_is_gone(node, record, how)
                 continue
             self._check_log(node, record, topic, how)
-            self._take_damages(node)
+            self.take_damages(node)
             if how == "power":
                 for entry in record.entries.values():
                     if not self._must_survive(node, record, entry):
@@ -570,7 +579,7 @@ class Auditor:
             raise Violation(
                 "memory_is_bounded", f"{memory.bytes_used} of {memory.bytes_max} at {node.name}"
             )
-        self._take_damages(node)
+        self.take_damages(node)
         for topic in node.broker.topics.values():
             record = self.topics[node.name, topic.name]
             for channel in topic.channels.values():
@@ -580,7 +589,7 @@ class Auditor:
                     self._check_counts(node, topic, channel, record, channel_record)
                 self._check_starving(node, topic, channel, channel_record)
 
-    def _take_damages(self, node: "Node") -> None:
+    def take_damages(self, node: "Node") -> None:
         """Take in what the broker has reported as lost to damage since the last time."""
         damages = node.broker.damages
         for damage in damages[node.damages_seen :]:

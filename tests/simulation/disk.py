@@ -45,10 +45,16 @@ class NodeDisk(SimulatedDisk):
                 raise ProcessEnded
 
     def write(self, content: Content, data: bytes, offset: int) -> None:
-        """Write; if the process ends now, a part is there."""
+        """
+        Write; if the process ends now, all or nothing is there.
+
+        The system completes a write whoever is killed meanwhile. When power is lost the pages of
+        the file decide.
+        """
         if self.steps_left == 1 and not self.is_gone:
             self.steps_left = None
-            super().write(content, data[: self.chance.randrange(len(data) + 1)], offset)
+            if self.chance.random() < 0.5:
+                super().write(content, data, offset)
             self.steps_left = 1
             self.step()
         super().write(content, data, offset)

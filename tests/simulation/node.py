@@ -227,6 +227,7 @@ class Node:
 
     def _ended(self, how: str) -> None:
         """Leave the disk to the next process."""
+        self._auditor.take_damages(self)
         self.state = State.DOWN
         self.life += 1
         self.ended_ns = self._scheduler.now_ns
@@ -385,6 +386,7 @@ class Node:
 
     def warn(self, text: str) -> None:
         self.note(f"warns: {text}")
+        self._auditor.warned(self, text)
 
 
 class Connection:

@@ -19,7 +19,7 @@ from typing import Self, TypeVar
 
 from nsqx.nsqd.log.storage import File, WouldBlockError
 
-__all__ = ["SimulatedDisk", "SimulatedFile"]
+__all__ = ["Content", "SimulatedDisk", "SimulatedFile"]
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ PAGE_BYTES = 4096
 
 
 @dataclass
-class _Content:
+class Content:
     """What a file holds; several open files share it."""
 
     written: bytearray = field(default_factory=bytearray)
@@ -51,6 +51,16 @@ class _Content:
             self.durable = bytes(self.written)
         self.dirty_pages.clear()
 
+    def copy(self) -> "Content":
+        """Return one that changes for itself."""
+        return Content(
+            bytearray(self.written),
+            self.durable,
+            set(self.dirty_pages),
+            set(self.dropped_pages),
+            self.is_name_durable,
+        )
+
     def drop(self) -> None:
         """Note that a sync failed: what it was to write will never be written."""
         self.dropped_pages |= self.dirty_pages
@@ -64,6 +74,7 @@ class SimulatedDisk:
     Attributes:
         free_bytes: how much can still be written; None for no limit.
         fail_writes, fail_syncs, fail_reads: the error number to raise, or None.
+        fail_reads_of: the same by path, for reads of open files.
         reads_block: whether reads that may not block find nothing in memory.
         pending: work that was submitted and waits for `run_pending`.
     """
@@ -73,11 +84,12 @@ class SimulatedDisk:
         self.fail_writes: int | None = None
         self.fail_syncs: int | None = None
         self.fail_reads: int | None = None
+        self.fail_reads_of: dict[str, int] = {}
         self.reads_block = False
         self.pending: deque[Callable[[], None]] = deque()
-        self._files: dict[str, _Content] = {}
-        self._folders: set[str] = set()
-        self._removed: dict[str, _Content] = {}  # may be back after a loss of power
+        self._files: dict[str, Content] = {}
+        self._folders: dict[str, bool] = {"": True}  # and whether its name is durable
+        self._removed: dict[str, Content] = {}  # may be back after a loss of power
 
     def step(self) -> None:
         """Called before each change; a subclass may end the process here."""
@@ -90,13 +102,17 @@ class SimulatedDisk:
             self.pending.popleft()()
 
     def kill(self) -> Self:
-        """Return the disk as the next process finds it: what was written is there."""
-        return self._copy(lambda content: bytes(content.written), lambda content: True)
+        """Return the disk as the next process finds it: what was written is there, if not safe."""
+        disk = self._new()
+        disk._folders = dict(self._folders)
+        disk._removed = dict(self._removed)
+        disk._files = {path: content.copy() for path, content in self._files.items()}
+        return disk
 
     def power_loss(self, chance: random.Random) -> Self:
         """Return the disk as the next boot finds it: of what was not synced, some pages."""
 
-        def survives(content: _Content) -> bytes:
+        def survives(content: Content) -> bytes:
             kept = bytearray(content.durable)
             for page in sorted(content.dirty_pages):
                 if chance.random() < 0.5:
@@ -106,24 +122,19 @@ class SimulatedDisk:
                     kept[start : start + len(piece)] = piece
             return bytes(kept)
 
-        disk = self._copy(
-            survives, lambda content: content.is_name_durable or chance.random() < 0.5
-        )
+        disk = self._new()
+        disk._folders = dict.fromkeys(self._folders, True)
+        for path, content in self._files.items():
+            if content.is_name_durable or chance.random() < 0.5:
+                survivor = survives(content)
+                disk._files[path] = Content(bytearray(survivor), survivor, is_name_durable=True)
+        for folder, is_durable in self._folders.items():
+            if not is_durable and chance.random() < 0.5:
+                disk.remove_folder(folder)
         for path, content in self._removed.items():
             if path not in self._files and chance.random() < 0.5:
                 survivor = survives(content)
-                disk._files[path] = _Content(bytearray(survivor), survivor, is_name_durable=True)
-        return disk
-
-    def _copy(
-        self, content_of: Callable[[_Content], bytes], is_there: Callable[[_Content], bool]
-    ) -> Self:
-        disk = self._new()
-        disk._folders = set(self._folders)
-        for path, content in self._files.items():
-            if is_there(content):
-                survivor = content_of(content)
-                disk._files[path] = _Content(bytearray(survivor), survivor, is_name_durable=True)
+                disk._files[path] = Content(bytearray(survivor), survivor, is_name_durable=True)
         return disk
 
     def _new(self) -> Self:
@@ -150,9 +161,10 @@ class SimulatedDisk:
             if not create:
                 raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
             self.step()
+            self._check_folder(path)
             self._check_write(0)
-            self._files[path] = _Content()
-        return SimulatedFile(self, self._files[path])
+            self._files[path] = Content()
+        return SimulatedFile(self, path, self._files[path])
 
     def read_file(self, path: str) -> bytes:
         """See `Storage.read_file`."""
@@ -164,13 +176,14 @@ class SimulatedDisk:
     def replace_file(self, path: str, data: bytes, *, sync: bool = True) -> None:
         """See `Storage.replace_file`."""
         self.step()
+        self._check_folder(path)
         self._check_write(len(data))
         if sync:
             self.check_sync()
         before = self._files.get(path)
-        content = _Content(bytearray(data), bytes(data) if sync else b"", is_name_durable=sync)
+        content = Content(bytearray(data), bytes(data) if sync else b"", is_name_durable=sync)
         if sync:
-            self._sync_names(path.rpartition("/")[0])
+            self._sync_names(_parent(path))
         else:
             content.durable = before.durable if before is not None else b""
             content.dirty_pages = set(range(len(data) // PAGE_BYTES + 1))
@@ -186,13 +199,14 @@ class SimulatedDisk:
         """See `Storage.list`."""
         prefix = f"{path}/" if path else ""
         names = [*self._files, *self._folders]
-        return sorted(
-            {name[len(prefix) :].split("/")[0] for name in names if name.startswith(prefix)}
-        )
+        found = {name[len(prefix) :].split("/")[0] for name in names if name.startswith(prefix)}
+        return sorted(found - {""})
 
     def make_folder(self, path: str) -> None:
         """See `Storage.make_folder`."""
-        self._folders.add(path)
+        parts = path.split("/")
+        for count in range(1, len(parts) + 1):
+            self._folders.setdefault("/".join(parts[:count]), False)
 
     def rename(self, old: str, new: str) -> None:
         """See `Storage.rename`."""
@@ -201,8 +215,8 @@ class SimulatedDisk:
             if path == old or path.startswith(f"{old}/"):
                 self._files[new + path[len(old) :]] = self._files.pop(path)
         self._folders = {
-            new + path[len(old) :] if path == old or path.startswith(f"{old}/") else path
-            for path in self._folders
+            (new + path[len(old) :] if path == old or path.startswith(f"{old}/") else path): durable
+            for path, durable in self._folders.items()
         }
 
     def remove(self, path: str) -> None:
@@ -218,23 +232,33 @@ class SimulatedDisk:
             if name.startswith(f"{path}/"):
                 del self._files[name]
         self._folders = {
-            name for name in self._folders if name != path and not name.startswith(f"{path}/")
+            name: durable
+            for name, durable in self._folders.items()
+            if name != path and not name.startswith(f"{path}/")
         }
 
     def sync_folder(self, path: str) -> None:
         """See `Storage.sync_folder`."""
         self.step()
+        if path not in self._folders:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
         self.check_sync()
         self._sync_names(path)
 
     def _sync_names(self, folder: str) -> None:
-        prefix = f"{folder}/" if folder else ""
         for name, content in self._files.items():
-            if name.startswith(prefix):
+            if _parent(name) == folder:
                 content.is_name_durable = True
+        for name in self._folders:
+            if _parent(name) == folder:
+                self._folders[name] = True
         self._removed = {
-            name: content for name, content in self._removed.items() if not name.startswith(prefix)
+            name: content for name, content in self._removed.items() if _parent(name) != folder
         }
+
+    def _check_folder(self, path: str) -> None:
+        if _parent(path) not in self._folders:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
 
     def submit(
         self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
@@ -261,7 +285,7 @@ class SimulatedDisk:
                 raise OSError(errno.ENOSPC, "No space left on device")
             self.free_bytes -= size
 
-    def write(self, content: _Content, data: bytes, offset: int) -> None:
+    def write(self, content: Content, data: bytes, offset: int) -> None:
         """Write to a file; what fits is written even if it fails."""
         self.step()
         fits = len(data)
@@ -283,10 +307,11 @@ class SimulatedDisk:
         if error is not None:
             raise error
 
-    def check_read(self) -> None:
+    def check_read(self, path: str = "") -> None:
         """Raise if reads fail."""
-        if self.fail_reads is not None:
-            raise OSError(self.fail_reads, errno.errorcode[self.fail_reads])
+        failure = self.fail_reads_of.get(path, self.fail_reads)
+        if failure is not None:
+            raise OSError(failure, errno.errorcode[failure])
 
     def check_sync(self) -> None:
         """Raise if syncs fail."""
@@ -297,8 +322,9 @@ class SimulatedDisk:
 class SimulatedFile:
     """An open file of a `SimulatedDisk`."""
 
-    def __init__(self, disk: SimulatedDisk, content: _Content) -> None:
+    def __init__(self, disk: SimulatedDisk, path: str, content: Content) -> None:
         self._disk = disk
+        self._path = path
         self._content = content
         self._is_open = True
 
@@ -310,7 +336,7 @@ class SimulatedFile:
     def read_at(self, size: int, offset: int, *, may_block: bool = True) -> bytes:
         """See `File.read_at`."""
         assert self._is_open
-        self._disk.check_read()
+        self._disk.check_read(self._path)
         if self._disk.reads_block and not may_block:
             raise WouldBlockError
         return bytes(self._content.written[offset : offset + size])
@@ -342,3 +368,7 @@ class SimulatedFile:
     def close(self) -> None:
         """See `File.close`."""
         self._is_open = False
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
