@@ -41,6 +41,11 @@ async def api() -> AsyncIterator[Api]:
         yield Api(lookupd, http)
 
 
+async def test_probes_are_answered(api: Api) -> None:
+    for path in ("/livez", "/readyz"):
+        assert await api.ask("GET", path) == (200, "OK")
+
+
 async def test_full_registry_refuses_topics_and_channels(api: Api) -> None:
     for path in ("/topic/create?topic=a", "/channel/create?topic=b&channel=c"):
         assert await api.ask("POST", path) == (200, "")

@@ -1,8 +1,11 @@
 """Daemons as real processes: signals, exit codes and the one line of a failed start."""
 
 import asyncio
+import os
 import signal
+import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,12 +34,13 @@ sys.exit(run_daemon(daemon, options))
 """
 
 
-async def start(*argv: str) -> asyncio.subprocess.Process:
+async def start(*argv: str, **variables: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         PROGRAM,
         *argv,
+        env={**os.environ, **variables},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -64,6 +68,32 @@ async def test_a_second_signal_ends_it_at_once() -> None:
     process.send_signal(signal.SIGTERM)
     await process.communicate()
     assert process.returncode == -signal.SIGTERM
+
+
+async def test_sighup_ends_nothing() -> None:
+    process = await start()
+    assert process.stdout is not None
+    assert process.stderr is not None
+    await process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    assert b"INFO: received SIGHUP, going on" in await process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    await process.communicate()
+    assert process.returncode == 0
+
+
+async def test_the_service_manager_hears_that_it_is_ready_lives_and_stops(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        process = await start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="60000000")
+        async with asyncio.timeout(30):
+            assert await loop.sock_recv(manager, 100) == b"READY=1"
+            assert await loop.sock_recv(manager, 100) == b"WATCHDOG=1"
+            process.send_signal(signal.SIGTERM)
+            assert await loop.sock_recv(manager, 100) == b"STOPPING=1"
+        await process.communicate()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from nsqx.lookupd.answers import Answers
 from nsqx.lookupd.clock import Clock
-from nsqx.lookupd.http_api import HttpApi
+from nsqx.lookupd.http_api import UNLOGGED_PATHS, HttpApi
 from nsqx.lookupd.options import LookupdOptions
 from nsqx.lookupd.registry import Limits, Registry
 from nsqx.lookupd.session import Session
@@ -64,7 +64,12 @@ class Lookupd:
         answers = Answers(self.registry)
         self._watches = Watches(self.registry, answers, self.clock, options.max_watches)
         api = HttpApi(self.registry, answers, self._watches, self.clock)
-        self._http = HttpServer(api.router(), log=logs.get_logger("HTTP"), ends_with_client=True)
+        self._http = HttpServer(
+            api.router(),
+            unlogged=UNLOGGED_PATHS,
+            log=logs.get_logger("HTTP"),
+            ends_with_client=True,
+        )
         self._limits = lookup.Limits(options.max_line_size, options.max_identify_size)
         self._running = AsyncExitStack()
 

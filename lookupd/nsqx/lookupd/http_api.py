@@ -29,7 +29,9 @@ from nsqx.runtime.http import (
 from nsqx.runtime.metrics import Sample, counter, gauge
 from nsqx.runtime.version import VERSION
 
-__all__ = ["HttpApi"]
+__all__ = ["UNLOGGED_PATHS", "HttpApi"]
+
+UNLOGGED_PATHS = frozenset({"/livez", "/readyz"})  # probes come every few seconds for ever
 
 INDEX_HEADER = "X-NSQX-Index"
 WAIT_NS = 30 * 1_000_000_000
@@ -55,6 +57,8 @@ class HttpApi:
         router: Router[Handler] = Router()
         for method, path, handler in [
             ("GET", "/ping", self._ping),
+            ("GET", "/livez", self._ping),
+            ("GET", "/readyz", self._ping),  # it has nothing to wait for; a stop closes the port
             ("GET", "/info", self._info),
             ("GET", "/topics", self._topics),
             ("GET", "/channels", self._channels),

@@ -23,6 +23,7 @@ from nsqx.nsqd.data_folder import DataFolder
 from nsqx.nsqd.files import FileStorage
 from nsqx.nsqd.http_api import UNLOGGED_PATHS, HttpApi
 from nsqx.nsqd.latencies import Latencies
+from nsqx.nsqd.leave import take_leave
 from nsqx.nsqd.lookup_peers import LookupPeers
 from nsqx.nsqd.loop_lag import LoopLag
 from nsqx.nsqd.memory_stats import MemoryStats
@@ -84,6 +85,7 @@ class Nsqd:
         self._loop: asyncio.AbstractEventLoop
         self._tls: ssl.SSLContext | None = None
         self._authenticator: AuthServers | None = None
+        self.is_stopping = False
         self._is_woken = False
         self._running = AsyncExitStack()
 
@@ -131,7 +133,12 @@ class Nsqd:
             self._running = stack.pop_all()
 
     async def stop(self) -> None:
-        """Close the listeners and all connections, then write down where everything stands."""
+        """
+        Take leave of all clients, then write down where everything stands.
+
+        No connection is accepted and nothing delivered any more. Clients get the answers to what
+        they sent, have ``--drain-timeout`` to finish the messages they hold, and are disconnected.
+        """
         await self._running.aclose()
 
     async def __aenter__(self) -> "Nsqd":
@@ -215,7 +222,6 @@ class Nsqd:
         await self._serve_http(listeners, stack)
         server = await serve(self.tcp_server.make_connection, listeners["TCP"])
         stack.callback(self._close_clients)
-        stack.callback(server.close)
         _log.info("TCP: listening on %s", self.tcp_address)
         self.peers.start(self.options.lookupd_tcp_address)
         if self.options.statsd_address:
@@ -225,6 +231,9 @@ class Nsqd:
         self._repeat(TICK_S, self._tick, stack)
         self._repeat(UPKEEP_S, self.broker.upkeep, stack)
         self._repeat(self.options.sync_timeout / 1e9, self.broker.sync, stack)
+        # The first to be unwound, while the clocks above still run.
+        stack.push_async_callback(self._take_leave)
+        stack.callback(server.close)
 
     async def _serve_http(self, listeners: dict[str, socket.socket], stack: AsyncExitStack) -> None:
         router = HttpApi(self).router()
@@ -241,8 +250,13 @@ class Nsqd:
             stack.push_async_callback(http_server.stop)
             _log.info("%s: listening on %s", kind, http_server.address)
 
+    async def _take_leave(self) -> None:
+        self.is_stopping = True
+        self.broker.flush()
+        await take_leave(self.tcp_server, self.options.drain_timeout / 1e9)
+
     def _close_clients(self) -> None:
-        """Answer what was published, and end all connections."""
+        """The start failed, or a client was faster than the end of listening."""
         self.broker.flush()
         self.tcp_server.close_all()
 

@@ -22,6 +22,7 @@ from nsqx.nsqd.http_debug import DebugEndpoints
 from nsqx.nsqd.http_history import HistoryEndpoints
 from nsqx.nsqd.http_metrics import MetricsEndpoint
 from nsqx.nsqd.http_publish import PublishEndpoints
+from nsqx.nsqd.readiness import Readiness
 from nsqx.nsqd.stats import Selection, Stats
 from nsqx.nsqd.steps import in_steps
 from nsqx.runtime.config_endpoint import ConfigEndpoint, parse_addresses
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["UNLOGGED_PATHS", "HttpApi"]
 
 # As in NSQ: a line for each published message would be the log's main content.
-UNLOGGED_PATHS = frozenset({"/pub", "/mpub"})
+# Probes come every few seconds for ever.
+UNLOGGED_PATHS = frozenset({"/pub", "/mpub", "/livez", "/readyz"})
 
 
 class HttpApi:
@@ -54,6 +56,7 @@ class HttpApi:
     def __init__(self, nsqd: "Nsqd") -> None:
         self._nsqd = nsqd
         self._options = nsqd.options
+        self._readiness = Readiness(nsqd)
 
     def router(self) -> Router[Handler]:
         """Return the routes."""
@@ -61,6 +64,7 @@ class HttpApi:
         for method, path, handler in [
             ("GET", "/ping", self._ping),
             ("GET", "/livez", self._livez),
+            ("GET", "/readyz", self._readyz),
             ("GET", "/info", self._info),
             ("GET", "/stats", self._stats),
             ("POST", "/topic/create", self._create_topic),
@@ -102,6 +106,10 @@ class HttpApi:
 
     async def _livez(self, request: Request) -> Answer:
         return plain_text("OK")
+
+    async def _readyz(self, request: Request) -> Answer:
+        obstacle = self._readiness.obstacle()
+        return plain_text(f"NOK - {obstacle}", 503) if obstacle else plain_text("OK")
 
     async def _info(self, request: Request) -> Answer:
         nsqd, options = self._nsqd, self._options

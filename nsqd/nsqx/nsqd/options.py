@@ -189,6 +189,12 @@ class NsqdOptions(DaemonOptions):
         group="clients",
         help="output buffer timeout told to clients; messages go out at once whatever it is",
     )
+    drain_timeout: int = flag(
+        "0s",
+        kind=DURATION,
+        group="clients",
+        help="time that clients have at a stop to finish the messages they hold",
+    )
     max_channel_consumers: int = flag(
         0, group="clients", help="most consumers of a channel on this node; 0 for no limit"
     )

@@ -71,6 +71,23 @@ class TcpServer:
         for connection in list(self.connections):
             connection.tick(now_ns)
 
+    @property
+    def has_answered(self) -> bool:
+        """Return whether no publish waits for its answer."""
+        return not any(connection.session.is_unanswered for connection in self.connections)
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether moreover no client has a message to finish."""
+        return self.has_answered and not any(
+            connection.session.holds_messages for connection in self.connections
+        )
+
+    def stop_deliveries(self) -> None:
+        """Deliver nothing more to those that are connected."""
+        for connection in self.connections:
+            connection.session.stop_deliveries()
+
     def close_all(self) -> None:
         """End all connections, sending what was handed over."""
         for connection in list(self.connections):

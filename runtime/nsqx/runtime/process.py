@@ -7,6 +7,8 @@ A daemon's process: logs, event loop, signals, exit code (options section 1).
 
 The daemon is an async context manager: entering starts it, leaving stops it. SIGINT and SIGTERM
 leave it once; the same signal again ends the process at once, for when stopping takes too long.
+SIGHUP, which a terminal sends as it closes and old scripts send for new log files, ends nothing.
+systemd is told when the daemon is ready, that it lives, and that it stops (`service_manager`).
 """
 
 import asyncio
@@ -14,7 +16,7 @@ import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from . import logs, open_files
+from . import logs, open_files, service_manager
 from .flags import DaemonOptions
 from .startup import StartupError, exit_with_failure
 
@@ -76,8 +78,16 @@ async def _run(make_daemon: Callable[[], Daemon]) -> None:
     # Before the daemon starts: a long recovery can be interrupted too, once it is over.
     for signum in _STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(signum, _end, signum, ended)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _go_on)
     async with make_daemon():
-        await ended.wait()
+        service_manager.notify("READY=1")
+        with service_manager.watchdog():
+            await ended.wait()
+        service_manager.notify("STOPPING=1")
+
+
+def _go_on() -> None:
+    _log.info("received SIGHUP, going on: logs go to stderr, and options are read at the start")
 
 
 def _end(signum: signal.Signals, ended: asyncio.Event) -> None:

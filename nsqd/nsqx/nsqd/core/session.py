@@ -208,6 +208,21 @@ class Session:
         if self.consumer is not None and self.channel is not None and self.topic is not None:
             self.broker.leave(self.topic, self.channel, self.consumer)
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Return whether a publish waits for its answer."""
+        return self._outstanding > 0
+
+    @property
+    def holds_messages(self) -> bool:
+        """Return whether the client has messages that it did not answer."""
+        return self.consumer is not None and self.consumer.in_flight > 0
+
+    def stop_deliveries(self) -> None:
+        """Deliver nothing more; what the client has it may still answer."""
+        if self.consumer is not None:
+            self.consumer.closing = True
+
     def set_writable(self, is_writable: bool) -> None:
         """The connection's buffer is full, or has room again."""
         self._is_writable = is_writable
