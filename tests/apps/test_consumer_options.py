@@ -46,6 +46,11 @@ def test_an_option_is_read(text: str, given: object) -> None:
             "msg_timeout,1x",
             'failed to coerce option msg_timeout (1x) - time: invalid duration "1x"',
         ),
+        (
+            "local_addr,10.0.0.1",
+            "failed to coerce option local_addr (10.0.0.1) - "
+            "address 10.0.0.1: missing port in address",
+        ),
         ("deflate_level,0", "invalid deflate_level ! 0 < 1"),
         ("sample_rate,100", "invalid sample_rate ! 100 > 99"),
         ("max_requeue_delay,2h", "invalid max_requeue_delay ! 2h0m0s > 1h0m0s"),
@@ -87,6 +92,8 @@ def test_settings_are_taken_over() -> None:
         "auth_secret,s",
         "dial_timeout,2s",
         "write_timeout,3s",
+        "local_addr,[::1]:0",
+        "skip_lookupd_authorization,false",
     )
     assert (settings.client_id, settings.hostname) == ("me", "host")
     assert (settings.user_agent, settings.heartbeat_interval) == ("mine/2", 5)
@@ -94,6 +101,7 @@ def test_settings_are_taken_over() -> None:
     assert (settings.sample_rate, settings.auth_secret) == (10, "s")
     assert (settings.compression, settings.deflate_level) == ("deflate", 9)
     assert (settings.connect_timeout, settings.write_timeout) == (2, 3)
+    assert (settings.local_address, settings.authorize_lookups) == (("::1", 0), False)
 
 
 def test_two_compressions_are_refused() -> None:

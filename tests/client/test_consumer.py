@@ -73,6 +73,13 @@ async def test_tells_nsqd_who_it_is(nsqd: ScriptedNsqd) -> None:
         }
 
 
+async def test_connects_from_where_it_is_told(nsqd: ScriptedNsqd) -> None:
+    settings = Settings(local_address=("127.0.0.2", 0))
+    async with Consumer("t", "c", nsqd=nsqd.address, settings=settings):
+        peer = await nsqd.accept()
+        assert peer.transport.get_extra_info("peername")[0] == "127.0.0.2"
+
+
 async def test_asks_for_no_more_than_nsqd_allows(nsqd: ScriptedNsqd) -> None:
     async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=5000):
         await accept(nsqd, rdy=2500)

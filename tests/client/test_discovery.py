@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from nsqx.client import Consumer, consumer
+from nsqx.client import Consumer, Settings, consumer
 from nsqx.client.addresses import Address
 from nsqx.client.discovery import Discovery, parse_lookup
 from nsqx.client.reconnect import ReconnectDelays
@@ -52,6 +52,29 @@ async def start(found: Findings) -> AsyncIterator[Start]:
     yield start
     if discoveries:
         await asyncio.wait([discovery.stop() for discovery in discoveries])
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        (Settings(auth_secret="s", authorize_lookups=True), "Bearer s"),
+        (Settings(auth_secret="s"), None),
+        (Settings(authorize_lookups=True), None),
+    ],
+)
+async def test_a_lookupd_is_shown_the_secret_only_if_that_is_wanted(
+    settings: Settings, shown: str | None
+) -> None:
+    async with (
+        fake_http({TOPIC: producers()}) as lookupd,
+        Consumer("t", "c", lookupd=lookupd.address, settings=settings),
+    ):
+
+        async def was_asked() -> bool:
+            return TOPIC in lookupd.requests
+
+        await eventually(was_asked, "the lookupd is asked")
+    assert set(lookupd.authorizations) == {shown}
 
 
 async def test_all_lookupds_are_asked_and_their_answers_united(

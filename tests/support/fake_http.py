@@ -24,9 +24,11 @@ class FakeHttp:
     answers: dict[str, Any]
     address: str = ""
     requests: list[str] = field(default_factory=list)  # paths with their queries, in order
+    authorizations: list[str | None] = field(default_factory=list)  # the headers of these
 
     async def handle(self, request: web.Request) -> web.Response:
         self.requests.append(request.path_qs)
+        self.authorizations.append(request.headers.get("Authorization"))
         answer = self.answers.get(request.path_qs, self.answers.get(request.path))
         if answer is ConnectionResetError:
             assert request.transport is not None

@@ -108,7 +108,8 @@ class Connection(asyncio.Protocol):
     async def open(self) -> None:
         """Connect and do the handshake; only ``connect`` calls this."""
         host, port = self.address
-        await self._loop.create_connection(lambda: self, host, port)
+        local = self._settings.local_address
+        await self._loop.create_connection(lambda: self, host, port, local_addr=local)
         if isinstance(await self._next_step(), StartTls):
             await self._start_tls()
             await self._next_step()

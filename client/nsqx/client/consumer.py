@@ -173,8 +173,15 @@ class Consumer:
         for address in self._nsqd:
             self._add(address)
         if self._lookupd or self._finder is not None:
+            # Whoever shares the network may be found: those are not shown a secret.
+            token = self._settings.lookup_token() if self._finder is None else None
             self._discovery = Discovery(
-                self._lookupd, self.topic, self._found, self._poll_interval, self._appeared
+                self._lookupd,
+                self.topic,
+                self._found,
+                self._poll_interval,
+                self._appeared,
+                token=token,
             )
             if self._finder is not None:
                 self._stop_finding = self._finder.subscribe(self._discovery.found_lookupds)

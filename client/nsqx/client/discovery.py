@@ -65,7 +65,10 @@ class Discovery:
         found: Found,
         interval: float = INTERVAL_SECONDS,
         appeared: Appeared = _ignore,
+        *,
+        token: bytes | None = None,
     ) -> None:
+        """``token`` is shown to lookupds, or rather to a proxy before them."""
         self._topic = topic
         self._given = [lookup_url(address, topic) for address in lookupd]
         self._urls = list(dict.fromkeys(self._given))
@@ -73,6 +76,7 @@ class Discovery:
         self._found = found
         self._appeared = appeared
         self._interval = interval
+        self._token = token
         self._named: dict[str, set[Address]] = {}  # by the URL that named them last
         self._failing: set[str] = set()  # URLs, so that each outage is logged once
         self._awake = asyncio.Event()
@@ -99,6 +103,8 @@ class Discovery:
         import aiohttp
 
         headers = {"Accept": "application/vnd.nsq; version=1.0"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token.decode()}"
         async with aiohttp.ClientSession(headers=headers) as session:
             try:
                 while True:

@@ -40,6 +40,9 @@ class Settings:
         compression: used if nsqd offers it.
         deflate_level: 1 to 9.
         auth_secret: sent if nsqd demands authorization.
+        authorize_lookups: whether lookupds are shown it too, as a bearer token: for proxies
+            before them.
+        local_address: host and port (0: any) to connect from; None: the system chooses.
         frame_bytes_max: a larger frame from nsqd ends the connection.
     """
 
@@ -58,6 +61,8 @@ class Settings:
     compression: Literal["snappy", "deflate"] | None = None
     deflate_level: int = 6
     auth_secret: str | bytes | None = field(default=None, repr=False)
+    authorize_lookups: bool = False
+    local_address: tuple[str, int] | None = None
     frame_bytes_max: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:
@@ -77,6 +82,10 @@ class Settings:
         """Return the secret as it is sent."""
         secret = self.auth_secret
         return secret.encode() if isinstance(secret, str) else secret
+
+    def lookup_token(self) -> bytes | None:
+        """Return what lookupds are shown; None: nothing."""
+        return self.secret() if self.authorize_lookups else None
 
     def identify_body(self) -> bytes:
         """Return the JSON of IDENTIFY (protocol section 6)."""

@@ -78,6 +78,15 @@ def _duration(text: str) -> int:
         raise ValueError(f"time: invalid duration {go_quote(text)}") from None
 
 
+def _local_address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise ValueError(f"address {text}: missing port in address")
+    if not port.isdecimal() or int(port) > UINT16_MAX:
+        raise ValueError(f"address {text}: invalid port")
+    return host.strip("[]") or "0.0.0.0", int(port)
+
+
 def _one_of(*words: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in words:
@@ -111,7 +120,7 @@ _OPTIONS: Mapping[str, _Option] = {
         no_effect="a connection is dead after two heartbeat_intervals of silence",
     ),
     "write_timeout": _Option(_duration, 10 * SECOND_NS, 100 * MILLISECOND_NS, 5 * MINUTE_NS),
-    "local_addr": _Option(_text, "", no_effect="the system chooses the local address"),
+    "local_addr": _Option(_local_address, None),
     "lookupd_poll_interval": _Option(_duration, MINUTE_NS, 10 * MILLISECOND_NS, 5 * MINUTE_NS),
     "lookupd_poll_jitter": _Option(_float, 0.3, 0.0, 1.0, no_effect="the jitter is fixed"),
     "lookupd_poll_timeout": _Option(_duration, MINUTE_NS, no_effect="a poll takes 5s at most"),
@@ -149,9 +158,8 @@ _OPTIONS: Mapping[str, _Option] = {
     "max_in_flight": _Option(_int, 1, 0, None, no_effect="--max-in-flight is what counts"),
     "msg_timeout": _Option(_duration, 0, 0),
     "auth_secret": _Option(_text, None),
-    "skip_lookupd_authorization": _Option(
-        _bool, True, no_effect="lookupds are not told the auth_secret"
-    ),
+    # Misnamed: true is to send it.
+    "skip_lookupd_authorization": _Option(_bool, True),
 }
 
 
@@ -245,6 +253,8 @@ class ClientOptions:
             compression=self._compression(),
             deflate_level=self["deflate_level"],
             auth_secret=self["auth_secret"],
+            authorize_lookups=self["skip_lookupd_authorization"],
+            local_address=self["local_addr"],
         )
 
     def consumer(
