@@ -609,6 +609,7 @@ class BrokerMachine(RuleBasedStateMachine):
             channel = self.bench.channel(name)
             assert (channel.depth, len(channel.in_flight), len(channel.deferred)) == (0, 0, 0)
             assert channel.unfinished >= channel.cursor
+            assert (channel._stragglers, channel._held) == ({}, {})
         assert self.bench.log().segment_count <= 1
 
 
