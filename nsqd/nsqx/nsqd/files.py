@@ -68,6 +68,10 @@ class FileStorage:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
         try:
             _write_all(descriptor, data, 0)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()  # it would take room that a full disk does not have
+            raise
         finally:
             os.close(descriptor)
         return temporary

@@ -1,0 +1,107 @@
+"""Storage on real files, as far as the simulated disk is only a model of it."""
+
+import asyncio
+import errno
+import resource
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from nsqx.nsqd.files import FileStorage
+from nsqx.nsqd.steps import in_background
+
+
+@pytest.fixture
+async def storage(tmp_path: Path) -> AsyncIterator[FileStorage]:
+    storage = FileStorage(tmp_path, asyncio.get_running_loop())
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """Let no file grow beyond 10,000 bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+async def test_reads_and_writes_are_positioned(storage: FileStorage) -> None:
+    file = storage.open("a", create=True)
+    file.write_at(b"world", 5)
+    file.write_at(b"hello", 0)
+    assert file.read_at(100, 0) == b"helloworld"
+    assert file.read_at(3, 9) == b"d"
+    assert file.read_at(3, 9, may_block=False) == b"d"
+    assert file.read_at(3, 10, may_block=False) == b""
+    assert file.size() == 10
+    file.truncate(4)
+    file.sync()
+    file.close()
+    assert storage.read_file("a") == b"hell"
+
+
+async def test_a_missing_file_is_an_error_unless_it_may_be_created(storage: FileStorage) -> None:
+    for missing in (lambda: storage.open("none"), lambda: storage.read_file("none")):
+        with pytest.raises(FileNotFoundError):
+            missing()
+    storage.remove("none")
+    storage.remove_folder("none")
+    assert storage.list("none") == []
+
+
+async def test_replacing_leaves_only_the_new_content(storage: FileStorage, tmp_path: Path) -> None:
+    storage.replace_file("a", b"one")
+    storage.replace_file("a", b"two", sync=False)
+    storage.replace_files({"a": b"three", "b": b"four"})
+    assert storage.list("") == ["a", "b"]
+    assert storage.read_file("a") == b"three"
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_write_that_does_not_fit_says_so(storage: FileStorage, small_files: None) -> None:
+    file = storage.open("a", create=True)
+    with pytest.raises(OSError, match="File too large"):
+        file.write_at(b"x" * 20_000, 0)
+    file.truncate(0)
+    file.close()
+
+
+async def test_a_replacement_that_does_not_fit_leaves_the_old_content(
+    storage: FileStorage, small_files: None
+) -> None:
+    storage.replace_file("a", b"old")
+    with pytest.raises(OSError, match="File too large"):
+        storage.replace_file("a", b"x" * 20_000)
+    assert storage.read_file("a") == b"old"
+    assert storage.list("") == ["a"]
+
+
+async def test_work_that_fails_is_reported_where_it_is_waited_for(storage: FileStorage) -> None:
+    def fail() -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with pytest.raises(OSError, match="broken"):
+        await in_background(storage, fail)
+    assert await in_background(storage, lambda: 7) == 7
+
+
+async def test_after_closing_nothing_new_is_begun(storage: FileStorage) -> None:
+    storage.close()
+    storage.submit(lambda: None, lambda result, error: pytest.fail("called"))
+
+
+async def test_folders_are_made_renamed_and_removed(storage: FileStorage) -> None:
+    storage.make_folder("topics/a.topic")
+    storage.open("topics/a.topic/x", create=True).close()
+    storage.sync_folder("topics/a.topic")
+    storage.sync_folder("")
+    storage.rename("topics/a.topic", "topics/b")
+    assert storage.list("topics") == ["b"]
+    storage.remove_folder("topics/b")
+    assert storage.list("topics") == []
