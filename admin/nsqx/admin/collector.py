@@ -19,7 +19,7 @@ Theory of operation
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Self, TypeVar
 from urllib.parse import quote
@@ -340,16 +340,6 @@ class Collector:
         for source in self._sources():
             if not source.health.is_open:
                 source.wake.set()
-
-    async def refresh(self, addresses: Iterable[str] = ()) -> None:
-        """Ask these (or all that answer) at once, and return when they have been asked."""
-        wanted = set(addresses)
-        asked: list[Awaitable[None]] = [
-            source.poll()
-            for source in self._sources()
-            if source.address in wanted or (not wanted and not source.health.is_open)
-        ]
-        await asyncio.gather(*asked)
 
     def reconcile(self) -> None:
         """Begin to ask who is new, and cease to ask who is gone."""

@@ -1,6 +1,7 @@
 """nsqadmin as one object: starts and stops its listener. For its process, ``nsqx up`` and tests."""
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 
 from nsqx.runtime import logs
@@ -12,6 +13,7 @@ from nsqx.runtime.version import RUNTIME, VERSION
 
 from .collector import Collector
 from .compression import compress
+from .history_store import HistoryStore
 from .options import AdminOptions
 from .pages import secure
 from .parts import Parts, make_router
@@ -61,6 +63,8 @@ class Admin:
             await stack.enter_async_context(collector)
             parts = _parts(options, upstream, collector, lookupds)
             await stack.enter_async_context(parts.notifications)
+            if parts.store is not None:
+                await stack.enter_async_context(_opened(parts.store))
             await stack.enter_async_context(parts.hub)
             server = HttpServer(make_router(parts), log=logs.get_logger("HTTP"), on_answer=_finish)
             listener = _listener_address(options.http_address)
@@ -102,6 +106,18 @@ class Admin:
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
+
+
+@asynccontextmanager
+async def _opened(store: HistoryStore) -> AsyncIterator[None]:
+    try:
+        await store.__aenter__()
+    except OSError as exc:
+        raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
+    try:
+        yield
+    finally:
+        await store.__aexit__()
 
 
 def _parts(

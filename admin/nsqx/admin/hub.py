@@ -26,11 +26,12 @@ from .topology import topology_document
 from .views import ClusterView
 from .watch import Watch
 
-__all__ = ["Hub", "UnknownKey", "Watcher"]
+__all__ = ["Hub", "UnknownKey", "Watcher", "check_key"]
 
 REGISTRY_EVERY = 5  # ticks: it costs the most
 FEED_SECONDS = 120.0  # how long a document that nobody watches can be resumed
 FEEDS_MAX = 1000
+SOON_S = 0.1  # most answers are here by then
 
 _log = logs.get_logger("HUB")
 
@@ -85,19 +86,15 @@ class Hub:
             await self._task
 
     async def _run(self) -> None:
-        """Tick for ever: a failure of one tick must not end the dashboard."""
         while True:
             await asyncio.sleep(self._collector.interval_s)
-            try:
-                self.tick()
-            except Exception as exc:
-                _log.error("tick failed: %r", exc, exc_info=exc)
+            self._safe_tick()
 
     def tick(self) -> None:
         """Look at the cluster as it is known now, and tell all watchers."""
         self.view = self._collector.view()
         snapshot = merge(self.view)
-        if self._ticks % REGISTRY_EVERY == 0 or self._is_watched("registry"):
+        if self._ticks % REGISTRY_EVERY == 0 or self.is_watched("registry"):
             self.registry = registry_of(self.view)
         self._watch.judge(snapshot, self.registry)
         self.snapshot = snapshot
@@ -111,10 +108,16 @@ class Hub:
         for watcher in self._watchers:
             watcher.changed.set()
 
-    async def refresh(self, addresses: Iterable[str] = ()) -> None:
-        """Ask these daemons now, after a change, and show what they say."""
-        await self._collector.refresh(addresses)
-        self.tick()
+    def tick_soon(self) -> None:
+        """After a change, for which daemons were asked again: do not wait for the next turn."""
+        asyncio.get_running_loop().call_later(SOON_S, self._safe_tick)
+
+    def _safe_tick(self) -> None:
+        """A failure of one tick must not end the dashboard."""
+        try:
+            self.tick()
+        except Exception as exc:
+            _log.error("tick failed: %r", exc, exc_info=exc)
 
     def close_watchers(self) -> None:
         """Have every connection that watches end: the server is about to stop."""
@@ -171,7 +174,8 @@ class Hub:
             case _:
                 return self._audit.document()
 
-    def _is_watched(self, key: str) -> bool:
+    def is_watched(self, key: str) -> bool:
+        """Whether somebody has a document on screen."""
         return any(key in watcher.keys for watcher in self._watchers)
 
     def _forget(self) -> None:

@@ -1,11 +1,14 @@
 """Puts the parts of the dashboard together: what needs what, in one place."""
 
+from typing import Any
+
 from nsqx.runtime.config_endpoint import parse_addresses
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.http import Handler, Router
 from nsqx.runtime.version import VERSION
 
 from .access import Access, Role, parse_networks
+from .actions import ActionEndpoint
 from .audit import AuditTrail
 from .cluster import Cluster
 from .collector import Collector
@@ -13,6 +16,8 @@ from .config import AdminConfigEndpoint
 from .credentials import Credentials
 from .gate import Gate
 from .graphite import Graphite
+from .history import History
+from .history_store import HistoryStore
 from .hub import Hub
 from .notifications import Notifications
 from .nsq_api import NsqApi
@@ -23,9 +28,14 @@ from .tail import Tails
 from .upstream import Upstream
 from .v2_api import V2Api
 from .v2_documents import DocumentEndpoints
+from .v2_history import HistoryEndpoints
+from .v2_messages import MessageEndpoints
 from .watch import Watch
 
 __all__ = ["Parts", "make_router"]
+
+
+HISTORY_SECONDS, HISTORY_SECONDS_STORED = 86_400, 7 * 86_400
 
 
 class Parts:
@@ -45,6 +55,12 @@ class Parts:
         self.http_address = options.http_address  # the real one, once it listens
         self.audit = AuditTrail()
         self.hub = Hub(collector, Watch(options.oldest_age_warning / SECOND_NS), self.audit)
+        self.history = History(self.hub.is_watched)
+        self.store = HistoryStore(options.history_path) if options.history_path else None
+        self.hub.on_tick = self.history.record
+        collector.on_restart = self.history.restarted
+        if self.store is not None:
+            self.history.on_minute = self.store.take_minute
         self.tails = Tails(lambda: self.hub.view, lookupds)
         self.gate = Gate(make_access(options), options.allowed_origin)
         self.notifications = Notifications(upstream, options.notification_http_endpoint)
@@ -76,10 +92,9 @@ def make_router(parts: Parts) -> Router[Handler]:
         "base_path": options.base_path,
         "version": VERSION,
         "has_lookupds": bool(options.lookupd_http_address or options.discover),
-        "history_seconds": 86400,
+        "history_seconds": HISTORY_SECONDS_STORED if parts.store else HISTORY_SECONDS,
         "interval": options.poll_interval / SECOND_NS,
     }
-    documents = DocumentEndpoints(parts.hub, parts.tails, parts.gate, facts)
     router: Router[Handler] = Router(options.base_path)
     cluster = Cluster(parts.upstream, parts.lookupds, options.nsqd_http_address)
     NsqApi(
@@ -93,8 +108,20 @@ def make_router(parts: Parts) -> Router[Handler]:
     _add_graphite(router, parts)
     _add_config(router, parts)
     Pages(parts.files, options.base_path, lambda: parts.hub.snapshot).add_to(router, parts.gate)
-    V2Api(parts.gate, documents).add_to(router)
+    _add_v2(router, parts, facts)
     return router
+
+
+def _add_v2(router: Router[Handler], parts: Parts, facts: dict[str, Any]) -> None:
+    acting = (parts.hub, parts.collector, parts.upstream, parts.audit, parts.notifications)
+    api = V2Api(
+        parts.gate,
+        DocumentEndpoints(parts.hub, parts.tails, parts.gate, facts),
+        MessageEndpoints(*acting),
+        HistoryEndpoints(parts.hub, parts.history, parts.store, parts.audit),
+        ActionEndpoint(*acting),
+    )
+    api.add_to(router)
 
 
 def _add_graphite(router: Router[Handler], parts: Parts) -> None:

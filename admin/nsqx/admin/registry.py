@@ -122,11 +122,10 @@ def _judge(registration: Registration) -> None:
         registration.repair = ["register_topic"]
     elif registration.has_topic is None and missing and listing:
         registration.why = f"{_join(missing)} does not list {topic} at {node}, others do"
-    if marked:
-        registration.repair.append("clear_tombstone")
-        if registration.at.keys() - set(marked) - set(by_state.get(STALE, [])):
-            hidden = f"{topic} at {node} is hidden by a tombstone at {_join(marked)} only"
-            registration.why = f"{registration.why}; {hidden}" if registration.why else hidden
+    if marked and registration.at.keys() - set(marked) - set(by_state.get(STALE, [])):
+        # It ends by itself, after --tombstone-lifetime of the lookupd.
+        hidden = f"{topic} at {node} is hidden by a tombstone at {_join(marked)} only"
+        registration.why = f"{registration.why}; {hidden}" if registration.why else hidden
     registration.differs = bool(registration.why)
 
 

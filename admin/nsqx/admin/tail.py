@@ -71,6 +71,7 @@ class Tail:
         self._rows: list[MessageRow] = []
         self._waiting_bytes = 0
         self._seen = self._dropped = self._sequence = 0
+        self._room, self._refilled_at = float(wanted.rate), time.monotonic()
         self._has_news = True  # the first portion says that it runs
         self._task = asyncio.create_task(self._run(), name=f"tail {wanted.topic}")
 
@@ -97,31 +98,34 @@ class Tail:
 
     async def _run(self) -> None:
         async with self._consumer as consumer:
-            window_ends = 0.0
-            room = 0.0
-            read = 0
+            window_ends, read = 0.0, 0
             async for batch in consumer.batches(max=100, wait=0.02):
                 now = time.monotonic()
                 if now >= window_ends:
-                    window_ends = now + 1 / PORTIONS_A_SECOND
-                    room = self._wanted.rate / PORTIONS_A_SECOND + min(room, 1)
-                    read = 0
+                    window_ends, read = now + 1 / PORTIONS_A_SECOND, 0
+                self._refill(now)
                 for message in batch:
                     message.finish()
-                    room -= self._take_in(message, has_room=room >= 1)
+                    self._take_in(message)
                 read += len(batch)
                 self._tell(window_ends - now)
                 if read >= READ_PER_PORTION_MAX:
                     await asyncio.sleep(max(0.0, window_ends - time.monotonic()))
 
-    def _take_in(self, message: Message, *, has_room: bool) -> bool:
-        """Count a message and keep it if it is wanted and there is room; return whether."""
+    def _refill(self, now: float) -> None:
+        """A bucket of one second's worth: a burst is shown up to the rate."""
+        room = self._room + (now - self._refilled_at) * self._wanted.rate
+        self._room, self._refilled_at = min(room, float(self._wanted.rate)), now
+
+    def _take_in(self, message: Message) -> None:
+        """Count a message, and keep it if it is wanted and there is room."""
         self._seen += 1
         if self._wanted.filter and self._wanted.filter not in message.body:
-            return False
-        if not has_room or self._waiting_bytes > WAITING_BYTES_MAX:
+            return
+        if self._room < 1 or self._waiting_bytes > WAITING_BYTES_MAX:
             self._dropped += 1
-            return False
+            return
+        self._room -= 1
         row = message_row(
             message.body,
             id=message.id.decode("ascii", "replace"),
@@ -130,7 +134,6 @@ class Tail:
         )
         self._waiting_bytes += len(row.body)
         self._rows.append(row)
-        return True
 
     def _tell(self, delay_s: float) -> None:
         """Have the portion sent when its time is over."""

@@ -40,9 +40,10 @@ class HangingError(UpstreamError):
 class StatusError(UpstreamError):
     """It answered, with a status that means no."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, body: bytes = b"") -> None:
         super().__init__(text)
         self.status = status
+        self.code = _code(body)  # of {"message":"CODE"}; empty if there is none
 
 
 @dataclass(slots=True)
@@ -153,7 +154,8 @@ class Upstream:
             name = method.capitalize()
             raise HangingError(f'{name} "http://{address}{path}": no answer in time') from exc
         if status != 200:
-            raise StatusError(status, f"got response {status} {reason} {quote(answer)}")
+            text = f"got response {status} {reason} {quote(answer)}"
+            raise StatusError(status, text, answer)
         return answer
 
     async def _send(self, method: str, url: str, body: bytes) -> tuple[int, str, bytes]:
@@ -224,6 +226,17 @@ def _https_port(body: bytes) -> int | None:
         return msgspec.json.decode(body, type=_TlsRequired).https_port
     except msgspec.DecodeError:
         return None
+
+
+class _Message(msgspec.Struct):
+    message: str = ""
+
+
+def _code(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_Message).message
+    except msgspec.DecodeError:
+        return ""
 
 
 def _reason(error: Exception) -> str:

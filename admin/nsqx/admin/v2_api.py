@@ -1,43 +1,60 @@
 """Our own API, ``/api/v2``: the table of its routes; its OpenAPI description is made from it."""
 
-from dataclasses import dataclass, field
-from typing import Any
+import msgspec
 
-from nsqx.runtime.http import Handler, Router
+from nsqx.runtime.http import Answer, Handler, Request, Router
 
-from .gate import Gate, VisitorHandler
+from .access import Visitor
+from .action_plans import ActionRequest
+from .actions import ActionEndpoint, ActionResult
+from .gate import Gate
+from .openapi import describe
+from .peek import PeekResult
+from .v2_answers import json_bytes
 from .v2_documents import DocumentEndpoints
+from .v2_history import HistoryAnswer, HistoryEndpoints
+from .v2_messages import MessageEndpoints, MessageState, PublishRequest
+from .v2_route import PREFIX, Route
 
-__all__ = ["PREFIX", "Route", "V2Api"]
-
-PREFIX = "/api/v2"
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One method of one path below the prefix."""
-
-    method: str
-    path: str
-    handler: VisitorHandler
-    summary: str
-    query: dict[str, str] = field(default_factory=dict)  # name to description
-    body: Any = None  # a type that is read
-    answer: Any = None  # a type that is sent
+__all__ = ["V2Api"]
 
 
 class V2Api:
     """All routes."""
 
-    def __init__(self, gate: Gate, documents: DocumentEndpoints) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        documents: DocumentEndpoints,
+        messages: MessageEndpoints,
+        history: HistoryEndpoints,
+        actions: ActionEndpoint,
+    ) -> None:
         self._gate = gate
-        self.routes = _document_routes(documents)
+        self.routes = [
+            *_document_routes(documents),
+            *_message_routes(messages),
+            *_history_routes(history),
+            Route(
+                "POST",
+                "/actions",
+                actions.act,
+                "Change something, or see what that would do",
+                body=ActionRequest,
+                answer=ActionResult,
+            ),
+            Route("GET", "/openapi.json", self._describe, "This description"),
+        ]
+        self._description = msgspec.json.encode(describe(self.routes))
 
     def add_to(self, router: Router[Handler]) -> None:
         """Add every route to the server's."""
         for route in self.routes:
             wrap = self._gate.reading if route.method == "GET" else self._gate.writing
             router.add(route.method, PREFIX + route.path, wrap(route.handler))
+
+    async def _describe(self, _request: Request, _visitor: Visitor) -> Answer:
+        return json_bytes(self._description)
 
 
 def _document_routes(documents: DocumentEndpoints) -> list[Route]:
@@ -59,4 +76,51 @@ def _document_routes(documents: DocumentEndpoints) -> list[Route]:
         ),
         Route("GET", "/ws", documents.live, "The WebSocket"),
         Route("GET", "/events", documents.events, "Server-sent events", {"key": "a document"}),
+    ]
+
+
+def _message_routes(messages: MessageEndpoints) -> list[Route]:
+    places = {
+        "from": "a place: start, end, time:.., seq:.., id:..",
+        "limit": "1 to 1000",
+        "filter": "text that a body contains",
+        "node": "only this node",
+        "full": "true: bodies are not cut off",
+    }
+    path = "/topics/{topic}/messages"
+    return [
+        Route("GET", path, messages.peek, "Look into a topic", places, answer=PeekResult),
+        Route(
+            "GET",
+            f"{path}/{{id}}",
+            messages.find,
+            "Where a message is",
+            {"node": "only there"},
+            answer=MessageState,
+        ),
+        Route("POST", path, messages.publish, "Publish", body=PublishRequest, answer=ActionResult),
+    ]
+
+
+def _history_routes(history: HistoryEndpoints) -> list[Route]:
+    return [
+        Route(
+            "GET",
+            "/history",
+            history.history,
+            "Rates and depths over time",
+            {
+                "series": "total, topic:T, channel:T/C or node:N; repeated",
+                "range": "10m, 1h, 24h or 7d",
+                "metrics": "those wanted, with commas",
+            },
+            answer=HistoryAnswer,
+        ),
+        Route(
+            "GET",
+            "/activity",
+            history.activity,
+            "Changes that were made",
+            {"before": "an id", "limit": "1 to 1000", "topic": "only of this topic"},
+        ),
     ]

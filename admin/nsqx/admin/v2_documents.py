@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from aiohttp import web
 
-from nsqx.runtime.http import JSON_TYPE, Answer, Request
+from nsqx.runtime.http import Answer, Request
 from nsqx.runtime.version import VERSION
 
 from .access import Visitor
@@ -16,17 +16,11 @@ from .hub import Hub, UnknownKey
 from .live import LiveChannel, envelopes
 from .same_origin import WRITE_HEADER
 from .tail import Tails
+from .v2_answers import NO_STORE, json_bytes
 
-__all__ = ["DocumentEndpoints", "json_bytes"]
+__all__ = ["DocumentEndpoints"]
 
 KEYS_MAX = 64
-NO_STORE = {"Cache-Control": "no-store"}
-
-
-def json_bytes(body: bytes, status: int = 200) -> web.Response:
-    """Answer with JSON that is encoded already."""
-    headers = {"Content-Type": JSON_TYPE, **NO_STORE}
-    return web.Response(body=body, status=status, headers=headers)
 
 
 class DocumentEndpoints:

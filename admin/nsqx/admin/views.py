@@ -63,6 +63,10 @@ class NodeView:
                 return next(found, None)
         return None
 
+    def has_channels(self, topic: str) -> bool:
+        topics = (self.stats.topics or ()) if self.stats else ()
+        return any(each.topic_name == topic and each.channels for each in topics)
+
     def has_topic(self, topic: str) -> bool:
         return any(
             each.topic_name == topic for each in ((self.stats.topics or ()) if self.stats else ())

@@ -1,0 +1,23 @@
+"""One route of ``/api/v2``, with what its description needs."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .gate import VisitorHandler
+
+__all__ = ["PREFIX", "Route"]
+
+PREFIX = "/api/v2"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path below the prefix."""
+
+    method: str
+    path: str
+    handler: VisitorHandler
+    summary: str
+    query: dict[str, str] = field(default_factory=dict)  # name to description
+    body: Any = None  # a type that is read
+    answer: Any = None  # a type that is sent
