@@ -6,7 +6,7 @@
  */
 
 import { idempotencyKey, postJson } from "./api.mjs";
-import { Dialog, closeDialog, openDialog } from "./dialogs.mjs";
+import { Dialog, closeDialog, openDialog, takeFocus } from "./dialogs.mjs";
 import { plural } from "./format.mjs";
 import { html, useEffect, useState } from "./html.mjs";
 import { Icon } from "./icons.mjs";
@@ -113,13 +113,13 @@ function ActionDialog({ action, target }) {
         <${Impact} impact=${impact} />
         ${confirm && html`<label class="field">
           <span>Type <b class="mono">${confirm}</b> to confirm</span>
-          <input class="mono" autocomplete="off" autocapitalize="off" spellcheck="false" autofocus=${fields.length === 0}
+          <input class="mono" autocomplete="off" autocapitalize="off" spellcheck="false" ref=${fields.length === 0 ? takeFocus : null}
             value=${typed} onInput=${(event) => setTyped(event.target.value)} />
         </label>`}
         ${outcome.error && html`<${Problem} error=${outcome.error} />`}
         <div class="dialog-buttons">
           <button type="button" class="button" onClick=${closeDialog}>Cancel</button>
-          <button type="submit" class="button ${about.danger ? "danger solid" : "primary"}"
+          <button type="submit" class="button ${about.danger ? "danger solid" : "primary"}" ref=${fields.length === 0 && !about.danger ? takeFocus : null}
             disabled=${!ready || outcome.state === "running"}>${outcome.state === "running" ? "Asking the nodes" : about.title}</button>
         </div>
         ${impact.value?.command && html`<details class="command"><summary>The same from a shell</summary><pre tabindex="0">${impact.value.command}</pre></details>`}
@@ -178,7 +178,7 @@ export function Results({ results, onRetry, onDone }) {
     </table>
     <div class="dialog-buttons">
       ${failed.length > 0 && onRetry && html`<button type="button" class="button" onClick=${() => onRetry(failed.map((result) => result.node))}>Try the failed again</button>`}
-      <button type="button" class="button primary" autofocus onClick=${onDone}>Done</button>
+      <button type="button" class="button primary" ref=${takeFocus} onClick=${onDone}>Done</button>
     </div>
   </div>`;
 }

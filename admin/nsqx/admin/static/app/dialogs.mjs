@@ -1,6 +1,6 @@
 /** Which dialog is open, and the frame that all of them have. */
 
-import { html, signal, useEffect, useRef } from "./html.mjs";
+import { html, signal, useLayoutEffect, useRef } from "./html.mjs";
 import { Icon } from "./icons.mjs";
 
 /** The open dialog as { draw }, or null. One at a time. */
@@ -22,10 +22,15 @@ export function DialogPlace() {
   return open.value === null ? null : open.value.draw();
 }
 
+/** As `ref`: gives the focus to what appears while the dialog is open. `autofocus` is for its begin. */
+export function takeFocus(element) {
+  element?.focus();
+}
+
 /** The browser's own modal dialog: it keeps the focus inside, gives it back, and closes with Esc. */
 export function Dialog({ title, className = "", hideTitle, children }) {
   const element = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     element.current.showModal();
     return () => before?.focus?.({ preventScroll: true });

@@ -11,11 +11,11 @@
 export const COLUMNS = ["producers", "nodes", "topics", "channels", "clients"];
 
 const WIDTH = { producers: 130, nodes: 150, topics: 170, channels: 170, clients: 140, lookupds: 150 };
-const HEIGHT = 32;
-const GAP = 12;
+const HEIGHT = 28;
+const GAP = 8;
 const COLUMN_GAP = 84;
 const MARGIN = 16;
-const RAIL = 84;
+const RAIL = 80;
 const ORDER_SWEEPS = 6;
 const PLACE_SWEEPS = 8;
 

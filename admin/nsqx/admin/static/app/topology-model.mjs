@@ -4,9 +4,9 @@ import { rate, shortCount } from "./format.mjs";
 import { matches } from "./rows.mjs";
 import { channelPath, nodePath, topicPath } from "./url.mjs";
 
-const TOPICS_MAX = 40;
+const TOPICS_MAX = 30;
 /** Above this many, clients are shown as one number for each channel. */
-const CLIENTS_MAX = 150;
+const CLIENTS_MAX = 40;
 
 /**
  * @param {object} doc the document `topology`

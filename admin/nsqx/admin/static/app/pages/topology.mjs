@@ -12,6 +12,8 @@ import { modelOf } from "../topology-model.mjs";
 
 const TITLES = { producers: "Producers", nodes: "Nodes", topics: "Topics", channels: "Channels", clients: "Consumers", lookupds: "Directories" };
 const KINDS = { producers: "producer", nodes: "node", topics: "topic", channels: "channel", clients: "consumer", lookupds: "directory" };
+/** Of its own size; smaller letters than that are a pattern. */
+const LEGIBLE = 0.7;
 const ZOOMS = [0.5, 0.75, 1, 1.25, 1.5, 2];
 
 export function TopologyPage() {
@@ -47,7 +49,7 @@ function Picture({ model }) {
   const lit = focused ? litBy(focused, links) : null;
   const greatest = Math.max(0, ...links.map((link) => link.rate ?? 0));
   if (things.length === 0) return html`<p class="empty">Nothing to draw yet.</p>`;
-  const size = zoom === 0 ? { width: "100%", "max-width": `${width}px` } : { width: `${width * zoom}px` };
+  const size = { width: zoom === 0 ? fittedWidth(width, height) : `${width * zoom}px` };
 
   return html`
     <div class="picture-tools">
@@ -89,8 +91,8 @@ const Thing = memo(({ place: { x, y, width, height }, id, column, label, level, 
       aria-label=${`${KINDS[column]} ${label}${note ? `, ${note}` : ""}${level ? `, ${level}` : ""}`} onClick=${focus} onDblClick=${() => navigate(page)} onKeyDown=${onKeyDown}>
     <title>${label}</title>
     <rect width=${width} height=${height} rx="7" />
-    <text x="10" y="20.5" class="label">${name}</text>
-    ${note && html`<text x=${width - 9} y="20.5" class="note">${note}</text>`}
+    <text x="10" y="18.5" class="label">${name}</text>
+    ${note && html`<text x=${width - 9} y="18.5" class="note">${note}</text>`}
   </g>`;
 });
 
@@ -108,6 +110,11 @@ function Zoom({ zoom, onZoom }) {
     <button type="button" aria-label="Smaller" onClick=${step(-1)}>−</button>
     <button type="button" aria-pressed=${String(zoom === 0)} onClick=${() => onZoom(0)}>fit</button>
     <button type="button" aria-label="Larger" onClick=${step(1)}>+</button></span>`;
+}
+
+/** All of it on the screen, unless one could not read it then. */
+function fittedWidth(width, height) {
+  return `clamp(${width * LEGIBLE}px, calc((100vh - 250px) * ${width / height}), ${width}px)`;
 }
 
 /** What there is to say about the thing in focus. */
