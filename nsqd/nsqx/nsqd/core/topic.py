@@ -100,7 +100,8 @@ class Topic:
         self._due_ns = 0
         self._unsynced: list[_Batch] = []
         self._is_syncing = False
-        self._unsynced_messages = 0
+        # At least: those that a crash left behind are not counted.
+        self._unsynced_messages = int(isinstance(log, TopicLog) and log.has_unsynced)
         self._has_deferred_behind = False  # beyond passed, maybe
 
     # Numbers

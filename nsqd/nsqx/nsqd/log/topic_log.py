@@ -123,6 +123,9 @@ class TopicLog:
         self._id_base = new_id_base()
         if self._segments and self._segments[-1].first == self.end:
             self._segments.pop()  # empty: begun again by the next append
+        if not recovered.is_clean:
+            # Written and not synced by a process that crashed: nobody else will do it.
+            self._unsynced = list(self._segments)
         for damage in recovered.damages:
             self._add_damage(damage)
 
@@ -206,6 +209,11 @@ class TopicLog:
             self._cache.grown(tail)
         self.end += len(bodies)
         return len(frames)
+
+    @property
+    def has_unsynced(self) -> bool:
+        """Return whether complete segments wait to be synced."""
+        return bool(self._unsynced)
 
     def begin_sync(self) -> Callable[[], None]:
         """
