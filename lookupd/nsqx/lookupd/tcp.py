@@ -13,7 +13,7 @@ from typing import cast
 
 from nsqx.lookupd.session import Session
 from nsqx.runtime import logs
-from nsqx.runtime.addresses import remove_socket_file, serve, socket_text
+from nsqx.runtime.addresses import remove_socket_file, serve, socket_text, stop_serving
 
 __all__ = ["Connection", "TcpServer"]
 
@@ -102,7 +102,7 @@ class TcpServer:
         assert self._listener is not None
         self.is_stopping = True
         remove_socket_file(self._listener)
-        self._acceptor.close()
+        await stop_serving(self._acceptor)
         for connection in list(self.connections):
             connection.transport.abort()
         await self._acceptor.wait_closed()

@@ -42,6 +42,7 @@ from nsqx.runtime.addresses import (
     parse_tcp_address,
     serve,
     socket_text,
+    stop_serving,
 )
 from nsqx.runtime.flags import TlsRequired
 from nsqx.runtime.http import HttpServer
@@ -233,7 +234,7 @@ class Nsqd:
         self._repeat(self.options.sync_timeout / 1e9, self.broker.sync, stack)
         # The first to be unwound, while the clocks above still run.
         stack.push_async_callback(self._take_leave)
-        stack.callback(server.close)
+        stack.push_async_callback(stop_serving, server)
 
     async def _serve_http(self, listeners: dict[str, socket.socket], stack: AsyncExitStack) -> None:
         router = HttpApi(self).router()

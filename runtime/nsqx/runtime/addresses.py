@@ -32,6 +32,7 @@ __all__ = [
     "remove_socket_file",
     "serve",
     "socket_text",
+    "stop_serving",
 ]
 
 # Go's default is the system's (4096 on Linux); asyncio's is 100, too few for a burst of consumers.
@@ -234,3 +235,17 @@ async def serve(
             factory, sock=listener, ssl=ssl_context, backlog=LISTEN_BACKLOG
         )
     return await loop.create_server(factory, sock=listener, ssl=ssl_context, backlog=LISTEN_BACKLOG)
+
+
+async def stop_serving(server: asyncio.AbstractServer) -> None:
+    """
+    Accept no more connections, and close the listener. Protocols know of all that were accepted.
+
+    asyncio leaks a connection whose server is closed in the turn that accepted it.
+    """
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, asyncio.SelectorEventLoop) and isinstance(server, asyncio.Server):
+        for listener in server.sockets:
+            loop.remove_reader(listener.fileno())
+        await asyncio.sleep(0)
+    server.close()

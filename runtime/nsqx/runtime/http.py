@@ -36,7 +36,7 @@ from typing import Any
 from aiohttp import web
 
 from . import go_json
-from .addresses import remove_socket_file, serve, socket_text
+from .addresses import remove_socket_file, serve, socket_text, stop_serving
 from .durations import format_duration
 from .logs import Logger, get_logger
 from .queries import BadQuery, parse_query
@@ -286,7 +286,7 @@ class HttpServer:
         if self._listener is not None:
             remove_socket_file(self._listener)
         if self._acceptor is not None:
-            self._acceptor.close()
+            await stop_serving(self._acceptor)
         server.pre_shutdown()
         await server.shutdown(grace_s)
 
