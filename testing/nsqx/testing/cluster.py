@@ -70,13 +70,19 @@ class Cluster:
         self._stack.close()
 
     def add_node(self, **nsqd_options: Any) -> Node:
-        """Start another nsqd; the options are added to those of the cluster."""
+        """
+        Start another nsqd, and return when the lookupd knows it.
+
+        Args:
+            nsqd_options: added to those of the cluster.
+        """
         assert self._folder is not None
         known = {"lookupd_tcp_address": [self.lookupd.tcp_address]}
         options = {**known, **self._options, **nsqd_options}
         node = Node(self._folder / f"nsqd-{len(self.nodes) + 1}", **options)
         node.start()
         self.nodes.append(node)
+        self.lookupd.wait_for(node)
         return node
 
     def _stop_nodes(self) -> None:

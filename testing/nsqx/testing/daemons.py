@@ -13,6 +13,7 @@ A thread for each lets one hang while the others work:
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ __all__ = ["Lookupd", "Node"]
 
 HOST = "127.0.0.1"
 ANY_PORT = f"{HOST}:0"
+REGISTER_SECONDS_MAX = 10.0
+POLL_SECONDS = 0.005
 HOUR_NS = 3600 * 10**9
 
 
@@ -56,6 +59,23 @@ class Lookupd:
         """Close everything."""
         self._loop.run(self._stack.aclose())
         self._loop.stop()
+
+    def wait_for(self, node: "Node") -> None:
+        """
+        Return when it knows a node.
+
+        Raises:
+            AssertionError: it never does.
+        """
+        port = int(node.tcp_address.rpartition(":")[2])
+        deadline = time.monotonic() + REGISTER_SECONDS_MAX
+        while port not in self._tcp_ports():
+            assert time.monotonic() < deadline, f"{node.tcp_address} did not register"
+            time.sleep(POLL_SECONDS)
+
+    def _tcp_ports(self) -> list[int]:
+        nodes = get_json(f"http://{self.http_address}/nodes")["producers"]
+        return [node["tcp_port"] for node in nodes]
 
     async def _start(self) -> None:
         daemon = LookupdDaemon(LookupdOptions(**self._options))
@@ -122,7 +142,7 @@ class Node:
         daemon, self._daemon = self._daemon, None
         if daemon is not None:
             self._resume.set()
-            self._loop.run(daemon.stop())
+            self._loop.run(_end(daemon))
             self._loop.stop()
 
     def restart(self) -> None:
@@ -145,7 +165,7 @@ class Node:
         # In one turn of the loop: nothing is acknowledged between the two.
         shutil.copytree(self._folder, at_death)
         daemon.tcp_server.abort_all()
-        await daemon.stop()
+        await _end(daemon)
         shutil.rmtree(self._folder)
         at_death.rename(self._folder)
 
@@ -193,3 +213,9 @@ class Node:
     def post(self, path: str, body: bytes = b"") -> None:
         """POST to its HTTP API, such as ``/topic/create?topic=orders``."""
         post(f"http://{self.http_address}{path}", body)
+
+
+async def _end(daemon: NsqdDaemon) -> None:
+    """Stop it, and leave no connection behind, as the kernel does when a process ends."""
+    await daemon.stop()
+    daemon.tcp_server.abort_all()

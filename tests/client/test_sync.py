@@ -1,0 +1,154 @@
+"""The client for code without an event loop."""
+
+import threading
+import time
+
+import pytest
+
+from nsqx.client import DeadlineExceeded, PublishFailed
+from nsqx.client.background import BackgroundLoop
+from nsqx.client.sync import Nsq
+from nsqx.testing.cluster import Cluster
+from tests.support.processes import free_port
+
+
+def depth(cluster: Cluster) -> int:
+    (topic,) = cluster.node.stats()["topics"]
+    (channel,) = topic["channels"]
+    return int(channel["depth"] + channel["in_flight_count"])
+
+
+def test_publish_and_consume(nsq: Nsq) -> None:
+    nsq.publish("orders", {"id": 0})
+    assert nsq.publish_many("orders", ({"id": number} for number in range(1, 2000))) == 1999
+    ids = set()
+    with nsq.consume("orders", "billing", max_in_flight=500) as messages:
+        for message in messages:
+            with message:
+                ids.add(message.decode()["id"])
+            if len(ids) == 2000:
+                break
+        assert messages.stats.received == 2000
+    assert ids == set(range(2000))
+
+
+def test_a_block_that_raises_requeues(nsq: Nsq) -> None:
+    nsq.publish("orders", b"x")
+    with nsq.consume("orders", "billing", requeue_delay=0) as messages:
+        with pytest.raises(RuntimeError), next(messages):
+            raise RuntimeError
+        again = next(messages)
+        assert again.attempts == 2
+        assert again.finish()
+        assert not again.finish()
+
+
+def test_answers(nsq: Nsq) -> None:
+    nsq.publish("orders", b"x")
+    with nsq.consume("orders", "billing") as messages:
+        message = next(messages)
+        assert message.touch()
+        assert message.requeue(0)
+        again = next(messages)
+        assert (again.id, again.body) == (message.id, b"x")
+        assert again.age >= 0
+        again.finish()
+
+
+def test_a_message_is_touched_while_the_block_runs(nsq_server: Cluster) -> None:
+    node = nsq_server.add_node(msg_timeout=200_000_000)
+    with Nsq(nsqd=node.tcp_address) as nsq:
+        nsq.publish("orders", b"x")
+        with nsq.consume("orders", "billing") as messages, next(messages) as message:
+            time.sleep(0.5)  # work; the event loop has its own thread
+            assert message.attempts == 1
+    assert node.stats()["topics"][0]["channels"][0]["timeout_count"] == 0
+
+
+def test_what_was_not_taken_goes_back(nsq: Nsq, nsq_server: Cluster) -> None:
+    nsq.publish_many("orders", [b"%d" % number for number in range(10)])
+    with nsq.consume("orders", "billing") as messages:
+        next(messages).finish()
+    assert depth(nsq_server) == 9
+
+
+def test_waiting_in_vain(nsq: Nsq) -> None:
+    with nsq.consume("orders", "billing") as messages:
+        assert messages.get(timeout=0.05) is None
+        nsq.publish("orders", b"x")
+        message = messages.get(timeout=5)
+        assert message is not None
+        message.finish()
+
+
+def test_closing_ends_the_loop(nsq: Nsq) -> None:
+    nsq.publish("orders", b"x")
+    seen = []
+    with nsq.consume("orders", "billing") as messages:
+        first = threading.Event()
+
+        def close() -> None:
+            first.wait()
+            messages.close()
+
+        closer = threading.Thread(target=close)
+        closer.start()
+        for message in messages:
+            with message:
+                seen.append(message.body)
+            first.set()
+        closer.join()
+    assert seen == [b"x"]
+
+
+def test_errors_are_the_same(nsq: Nsq) -> None:
+    with pytest.raises(ValueError, match="topic"):
+        nsq.publish("no spaces", b"x")
+    with pytest.raises(PublishFailed):
+        nsq.publish("orders", b"x" * 2_000_000)
+    with (
+        Nsq(nsqd=f"127.0.0.1:{free_port()}") as other,
+        pytest.raises(DeadlineExceeded, match="cannot connect"),
+    ):
+        other.publish("orders", b"x", timeout=0.1)
+
+
+def test_it_is_open_within_its_block_only(nsq_server: Cluster) -> None:
+    nsq = Nsq(nsqd=nsq_server.tcp_address)
+    with pytest.raises(RuntimeError, match="use with"):
+        nsq.publish("orders", b"x")
+    with nsq:
+        nsq.publish("orders", b"x")
+    nsq.close()
+    with pytest.raises(RuntimeError, match="use with"):
+        nsq.publish("orders", b"x")
+
+
+def test_from_env(nsq_server: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NSQ_URL", f"nsq://{nsq_server.tcp_address}")
+    with Nsq.from_env() as nsq:
+        nsq.publish("orders", b"x")
+    assert nsq_server.published("orders").bodies == [b"x"]
+
+
+def test_several_threads_share_one_client(nsq: Nsq, nsq_server: Cluster) -> None:
+    def publish() -> None:
+        for _ in range(50):
+            nsq.publish("orders", b"x")
+
+    threads = [threading.Thread(target=publish) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(nsq_server.published("orders")) == 200
+
+
+def test_a_loop_that_does_not_run() -> None:
+    loop = BackgroundLoop("test")
+    loop.stop()  # nothing to do
+    loop.start()
+    assert loop.call(lambda: 5) == 5
+    loop.stop()
+    with pytest.raises(RuntimeError, match="event loop of test does not run"):
+        loop.post(print)
