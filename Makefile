@@ -15,11 +15,11 @@ INSTALLED := $(VENV)/.installed
 DEV_INSTALLED := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up setup check test test-long bench clean
+.PHONY: help up setup check test test-long deploy-files deploy-check docs bench clean
 .NOTPARALLEL:
 
 help: ## list what you can do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  ARGS="..." goes to the program that runs (make up ARGS="--nodes 3", make test ARGS=tests/apps);'
 	@echo '  PYTHON=python3.12 makes the virtual environment with that Python.'
@@ -36,10 +36,23 @@ check: $(DEV_INSTALLED) ## formatting, lint, types, and which layer may import w
 	$(BIN)/lint-imports
 
 test: check ## check, then every test
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 test-long: $(DEV_INSTALLED) ## properties and state machines, for as long as a night allows
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --timeout 7200 $(or $(ARGS),tests/nsqd)
+
+deploy-files: $(DEV_INSTALLED) ## write what is generated: option and command references, examples, dashboards
+	$(BIN)/python -m deploy.generate
+
+deploy-check: $(DEV_INSTALLED) ## have real tools judge what is in deploy/
+	@sh deploy/install-tools.sh
+	@$(PIP) install --group deploy || echo "some validators can't be installed here"
+	$(BIN)/python -m deploy.check
+
+docs: $(DEV_INSTALLED) ## build the documentation into build/docs; a warning is an error
+	@$(PIP) install --group docs
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
 
 bench: $(DEV_INSTALLED) ## measure this machine
 	$(BIN)/python -m benchmarks $(ARGS)

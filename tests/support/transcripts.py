@@ -150,12 +150,11 @@ def case_params(
     suite: str, *, marks: Mapping[str, pytest.MarkDecorator] | None = None
 ) -> list[Any]:
     """Return the cases as parameters with readable ids. ``marks`` are by case name."""
-    together = pytest.mark.xdist_group(suite)  # one daemon sees them all, in order
     return [
         pytest.param(
             case,
             id=case.name.replace(" ", "_"),
-            marks=[together, *([marks[case.name]] if marks and case.name in marks else [])],
+            marks=[marks[case.name]] if marks and case.name in marks else [],
         )
         for case in load_cases(suite)
     ]
