@@ -234,6 +234,8 @@ class Auditor:
             if flight is not None:
                 latest_ns = flight.delivered_ns + node.settings.max_msg_timeout_ns
                 flight.deadline_ns = min(now_ns + timeout_ns, latest_ns)
+                left_ns = flight.deadline_ns - now_ns
+                flight.true_deadline_ns = self._scheduler.now_ns + left_ns
 
         _replace(channel, "requeue", watched_requeue)
         _replace(channel, "touch", watched_touch)
@@ -292,7 +294,8 @@ class Auditor:
             _, attempts, message_id, body = split_frame(bytes(data[start:end]))
             entry = self._entry_of(node, topic, channel, message_id, body)
             self._check_delivery(node, record, channel_record, entry, attempts, now_ns)
-            flight = Flight(now_ns, now_ns + consumer.msg_timeout_ns)
+            timeout_ns = consumer.msg_timeout_ns
+            flight = Flight(now_ns, now_ns + timeout_ns, self._scheduler.now_ns + timeout_ns)
             channel_record.in_flight[entry.sequence] = flight
         count = len(offsets) - 1
         channel_record.deliveries += count
@@ -384,7 +387,7 @@ class Auditor:
                 "deferred_is_not_early", f"comes {(due_ns - now_ns) / 1e9} s early after REQ"
             )
         flight = channel.in_flight.get(sequence)
-        if flight is not None and now_ns < flight.deadline_ns:
+        if flight is not None and self._is_in_time(flight, now_ns):
             early_s = (flight.deadline_ns - now_ns) / 1e9
             raise fail("in_flight_to_one", f"comes again {early_s} s before its time is over")
         before = channel.attempts.get(sequence, 0)
@@ -393,6 +396,10 @@ class Auditor:
         channel.attempts[sequence] = attempts
         if before or attempts > 1:
             self.counts.again += 1
+
+    def _is_in_time(self, flight: Flight, now_ns: int) -> bool:
+        is_in_time = self._scheduler.now_ns < flight.true_deadline_ns
+        return is_in_time and now_ns < flight.deadline_ns
 
     def _error_sent(self, node: "Node", session: Session, line: bytes) -> None:
         self._trace.note(node.name, f"answers {line.decode()}")
@@ -406,7 +413,7 @@ class Auditor:
         if entry is None or known is None or topic.channels.get(channel.name) is not channel:
             return
         flight = known.in_flight.get(entry.sequence)
-        if flight is None or node.clock() >= flight.deadline_ns or b"own" in line:
+        if flight is None or not self._is_in_time(flight, node.clock()) or b"own" in line:
             return
         raise Violation(
             "finish_in_time_counts",
@@ -651,6 +658,8 @@ class Auditor:
         most = sum(1 for entry in handed if entry.sequence not in channel_record.finished)
         most += topic.passed - channel_record.start - len(handed)
         there = channel.depth + len(channel.in_flight) + len(channel.deferred)
+        if record.is_due_unsure:  # a message may be deferred, and new as well
+            most = max(most, there)
         if not least <= there <= most:
             raise Violation(
                 "counts_add_up",

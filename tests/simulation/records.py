@@ -28,6 +28,7 @@ class Flight:
 
     delivered_ns: int
     deadline_ns: int  # not before this is it delivered again by itself
+    true_deadline_ns: int  # the same, whatever the node's clock says
 
 
 @dataclass(slots=True)
@@ -104,6 +105,7 @@ class ChannelRecord:
     def moved(self, sequence: int, end: int) -> None:
         """All before ``sequence`` counts as finished, and nothing from there to ``end``."""
         self.moved_end = end
+        self.start = min(self.start, sequence)
         self.finished = set(range(self.start, sequence))
         self.unwritten = set(self.finished)
         self.ever = {finished for finished in self.ever if finished >= end} | self.finished
