@@ -43,6 +43,8 @@ test-long: $(DEV_INSTALLED) ## properties and state machines, for as long as a n
 
 deploy-files: $(DEV_INSTALLED) ## write what is generated: option and command references, examples, dashboards
 	$(BIN)/python -m deploy.generate
+	@$(PIP) install --group deploy
+	$(BIN)/python -m deploy.check --write >/dev/null
 
 deploy-check: $(DEV_INSTALLED) ## have real tools judge what is in deploy/
 	@sh deploy/install-tools.sh

@@ -35,8 +35,13 @@ setsid "$command" "$@" </dev/null >>"$log" 2>&1 &
 pid=$!
 echo "$pid" >"$pid_file"
 
-# It listens for HTTP last. A start after a crash takes as long as reading what is there.
-until grep -q 'HTTP: listening on' "$log"; do
+listens() {
+    grep -q 'HTTP: listening on' "$log" &&
+        { [ "$program" = nsqadmin ] || grep -q 'TCP: listening on' "$log"; }
+}
+
+# A start after a crash takes as long as reading what is there.
+until listens; do
     if ! kill -0 "$pid" 2>/dev/null; then
         tail -n 5 "$log" >&2
         rm -f "$pid_file"

@@ -1,0 +1,1 @@
+"""What operators need, and the scripts that generate and check it."""

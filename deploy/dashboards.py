@@ -1,0 +1,316 @@
+"""
+Grafana's dashboards, as the documents that Grafana imports. No I/O.
+
+Panels flow in rows of 24 columns. Every metric that a query names exists: a test asks a live node.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["DASHBOARDS", "dashboard"]
+
+COLUMNS = 24
+HEIGHT = 8
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+CHANNEL = 'topic=~"$topic", channel=~"$channel"'
+NODE = 'instance=~"$instance"'
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One graph, or with ``kind="stat"`` one number. Queries are (legend, expression)."""
+
+    title: str
+    queries: Sequence[tuple[str, str]]
+    unit: str = "short"
+    width: int = 8
+    kind: str = "timeseries"
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A list at the top of the page: the values of a label."""
+
+    name: str
+    metric: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """A page."""
+
+    uid: str
+    title: str
+    variables: Sequence[Variable]
+    panels: Sequence[Panel]
+
+
+def dashboard(page: Dashboard) -> dict[str, Any]:
+    """Return the document that Grafana imports."""
+    return {
+        "uid": page.uid,
+        "title": page.title,
+        "tags": ["nsqx"],
+        "editable": True,
+        "refresh": "10s",
+        "schemaVersion": 39,
+        "time": {"from": "now-1h", "to": "now"},
+        "templating": {"list": [_datasource(), *map(_variable, page.variables)]},
+        "panels": list(_laid_out(page.panels)),
+    }
+
+
+def _datasource() -> dict[str, Any]:
+    return {
+        "name": "datasource",
+        "label": "Data source",
+        "type": "datasource",
+        "query": "prometheus",
+    }
+
+
+def _variable(variable: Variable) -> dict[str, Any]:
+    query = f"label_values({variable.metric}, {variable.name})"
+    return {
+        "name": variable.name,
+        "type": "query",
+        "datasource": DATASOURCE,
+        "definition": query,
+        "query": {"query": query, "refId": variable.name},
+        "refresh": 2,
+        "includeAll": True,
+        "multi": True,
+        "allValue": ".*",
+        "current": {"text": "All", "value": "$__all"},
+        "sort": 1,
+    }
+
+
+def _laid_out(panels: Iterable[Panel]) -> Iterable[dict[str, Any]]:
+    x = y = 0
+    for number, panel in enumerate(panels, 1):
+        if x + panel.width > COLUMNS:
+            x, y = 0, y + HEIGHT
+        place = {"x": x, "y": y, "w": panel.width, "h": HEIGHT}
+        x += panel.width
+        yield _panel(panel, number, place)
+
+
+def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
+    targets = [
+        {"refId": chr(ord("A") + index), "expr": expression, "legendFormat": legend}
+        for index, (legend, expression) in enumerate(panel.queries)
+    ]
+    return {
+        "id": number,
+        "title": panel.title,
+        "description": panel.description,
+        "type": panel.kind,
+        "datasource": DATASOURCE,
+        "gridPos": place,
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "targets": targets,
+    }
+
+
+def _stat(title: str, expression: str, unit: str = "short") -> Panel:
+    return Panel(title, [("", expression)], unit, width=4, kind="stat")
+
+
+def _by_channel(metric: str) -> str:
+    return f"sum by (topic, channel) ({metric}{{{CHANNEL}}})"
+
+
+def _rate_by_channel(metric: str) -> str:
+    return f"sum by (topic, channel) (rate({metric}{{{CHANNEL}}}[$__rate_interval]))"
+
+
+def _by_node(metric: str) -> str:
+    return f"{metric}{{{NODE}}}"
+
+
+def _percentile(share: float, histogram: str) -> str:
+    buckets = f"rate({histogram}_bucket{{{NODE}}}[$__rate_interval])"
+    return f"histogram_quantile({share}, sum by (instance, le) ({buckets}))"
+
+
+OVERVIEW = Dashboard(
+    "nsqx-overview",
+    "nsqx: overview",
+    [],
+    [
+        _stat("Nodes that answer", 'sum(up{job="nsqd"})'),
+        _stat("Nodes whose disk refuses", "count(nsqd_healthy == 0) or vector(0)"),
+        _stat("Messages waiting", "sum(nsqd_channel_depth)"),
+        _stat("In flight", "sum(nsqd_channel_in_flight)"),
+        _stat("Oldest unfinished", "max(nsqd_channel_oldest_unfinished_age_seconds)", "s"),
+        _stat("Messages lost to damage", "sum(nsqd_lost_messages_total)"),
+        Panel(
+            "Published a second",
+            [("{{topic}}", "sum by (topic) (rate(nsqd_topic_messages_total[$__rate_interval]))")],
+            "ops",
+            width=12,
+        ),
+        Panel(
+            "Waiting",
+            [("{{topic}}/{{channel}}", "topk(20, sum by (topic, channel) (nsqd_channel_depth))")],
+            width=12,
+        ),
+        Panel(
+            "Given back and timed out a second",
+            [
+                ("given back", "sum(rate(nsqd_channel_requeues_total[$__rate_interval]))"),
+                ("timed out", "sum(rate(nsqd_channel_timeouts_total[$__rate_interval]))"),
+            ],
+            "ops",
+        ),
+        Panel("Connections", [("{{kind}}", "sum by (kind) (nsqd_connections)")]),
+        Panel(
+            "Topics without a channel",
+            [
+                (
+                    "{{topic}}",
+                    "sum by (topic) (nsqd_topic_depth) > 0"
+                    " unless sum by (topic) (nsqd_channel_depth) >= 0",
+                )
+            ],
+        ),
+    ],
+)
+
+CHANNELS = Dashboard(
+    "nsqx-channels",
+    "nsqx: topics and channels",
+    [Variable("topic", "nsqd_topic_depth"), Variable("channel", "nsqd_channel_depth")],
+    [
+        Panel("Waiting", [("{{topic}}/{{channel}}", _by_channel("nsqd_channel_depth"))]),
+        Panel(
+            "Of these on disk only",
+            [("{{topic}}/{{channel}}", _by_channel("nsqd_channel_backend_depth"))],
+        ),
+        Panel(
+            "Age of the oldest unfinished",
+            [
+                (
+                    "{{topic}}/{{channel}}",
+                    "max by (topic, channel)"
+                    f" (nsqd_channel_oldest_unfinished_age_seconds{{{CHANNEL}}})",
+                )
+            ],
+            "s",
+        ),
+        Panel(
+            "Come a second",
+            [("{{topic}}/{{channel}}", _rate_by_channel("nsqd_channel_messages_total"))],
+            "ops",
+        ),
+        Panel("In flight", [("{{topic}}/{{channel}}", _by_channel("nsqd_channel_in_flight"))]),
+        Panel("Deferred", [("{{topic}}/{{channel}}", _by_channel("nsqd_channel_deferred"))]),
+        Panel(
+            "Given back a second",
+            [("{{topic}}/{{channel}}", _rate_by_channel("nsqd_channel_requeues_total"))],
+            "ops",
+        ),
+        Panel(
+            "Timed out a second",
+            [("{{topic}}/{{channel}}", _rate_by_channel("nsqd_channel_timeouts_total"))],
+            "ops",
+        ),
+        Panel("Consumers", [("{{topic}}/{{channel}}", _by_channel("nsqd_channel_clients"))]),
+        Panel(
+            "Published bytes a second",
+            [
+                (
+                    "{{topic}}",
+                    "sum by (topic)"
+                    ' (rate(nsqd_topic_message_bytes_total{topic=~"$topic"}[$__rate_interval]))',
+                )
+            ],
+            "Bps",
+        ),
+        Panel(
+            "Log on disk",
+            [("{{topic}}", 'sum by (topic) (nsqd_topic_log_bytes{topic=~"$topic"})')],
+            "bytes",
+        ),
+        Panel("Paused", [("{{topic}}/{{channel}}", _by_channel("nsqd_channel_paused"))]),
+    ],
+)
+
+NODES = Dashboard(
+    "nsqx-nodes",
+    "nsqx: nodes",
+    [Variable("instance", "nsqd_info")],
+    [
+        Panel(
+            "Event loop late",
+            [
+                ("{{instance}} p99", _percentile(0.99, "nsqd_event_loop_lag_seconds")),
+                ("{{instance}} highest", _by_node("nsqd_event_loop_lag_highest_seconds")),
+            ],
+            "s",
+            description="What every client waits in addition.",
+        ),
+        Panel(
+            "Commit",
+            [
+                ("{{instance}} p50", _percentile(0.5, "nsqd_commit_seconds")),
+                ("{{instance}} p99", _percentile(0.99, "nsqd_commit_seconds")),
+            ],
+            "s",
+            description="From the commit of a batch to the answer to its producers.",
+        ),
+        Panel("Free on disk", [("{{instance}}", _by_node("nsqd_disk_free_bytes"))], "bytes"),
+        Panel(
+            "CPU",
+            [("{{instance}}", f"rate(process_cpu_seconds_total{{{NODE}}}[$__rate_interval])")],
+            "percentunit",
+            description="1 is one core: a node uses no more. Several nodes per host use several.",
+        ),
+        Panel("Memory", [("{{instance}}", _by_node("process_resident_memory_bytes"))], "bytes"),
+        Panel(
+            "Open files",
+            [("{{instance}}", f"process_open_fds{{{NODE}}} / process_max_fds{{{NODE}}}")],
+            "percentunit",
+        ),
+        Panel("Disk takes writes", [("{{instance}}", _by_node("nsqd_healthy"))]),
+        Panel(
+            "Registered at nsqlookupd",
+            [
+                ("{{instance}} at {{address}}", _by_node("nsqd_lookupd_connected")),
+                ("{{instance}} complete at {{address}}", _by_node("nsqd_lookupd_complete")),
+            ],
+        ),
+        Panel(
+            "Segments", [("{{instance}}", f"sum by (instance) (nsqd_topic_log_segments{{{NODE}}})")]
+        ),
+    ],
+)
+
+DIRECTORIES = Dashboard(
+    "nsqx-directories",
+    "nsqx: nsqlookupd",
+    [],
+    [
+        Panel("Topics", [("{{instance}}", "nsqlookupd_topics")]),
+        Panel("Channels", [("{{instance}}", "nsqlookupd_channels")]),
+        Panel("Nodes", [("{{instance}} {{state}}", "nsqlookupd_producers")]),
+        Panel("Registrations", [("{{instance}}", "nsqlookupd_registrations")]),
+        Panel("Tombstones", [("{{instance}}", "nsqlookupd_tombstones")]),
+        Panel(
+            "Lookups a second",
+            [("{{instance}} {{result}}", "rate(nsqlookupd_lookups_total[$__rate_interval])")],
+            "ops",
+        ),
+        Panel("Watches", [("{{instance}}", "nsqlookupd_watches")]),
+    ],
+)
+
+DASHBOARDS = {
+    "overview": OVERVIEW,
+    "channels": CHANNELS,
+    "nodes": NODES,
+    "nsqlookupd": DIRECTORIES,
+}

@@ -1,0 +1,45 @@
+"""
+Write the files that are generated from the code: ``python -m deploy.generate``.
+
+A test compares them with what is committed, so that no option is undocumented and no example old.
+The manifests in ``k8s`` are rendered from the chart, by ``python -m deploy.check --write``.
+"""
+
+import json
+from pathlib import Path
+
+from deploy.dashboards import DASHBOARDS, dashboard
+from deploy.references import DAEMON_OPTIONS, command_reference, option_reference
+from nsqx.runtime.option_docs import example_file
+
+__all__ = ["ROOT", "generated"]
+
+ROOT = Path(__file__).parents[1]
+CHART_FILES = "deploy/helm/nsqx/files"
+
+
+def generated() -> dict[str, str]:
+    """Return the contents of every generated file, by its path from the root."""
+    contents = {
+        "docs/configuration.md": option_reference(),
+        "docs/commands.md": command_reference(),
+    }
+    for program, options in DAEMON_OPTIONS.items():
+        contents[f"deploy/config/{program}.toml"] = example_file(options, program)
+    for name, page in DASHBOARDS.items():
+        text = json.dumps(dashboard(page), indent=2) + "\n"
+        contents[f"deploy/grafana/dashboards/{name}.json"] = text
+        contents[f"{CHART_FILES}/dashboards/{name}.json"] = text
+    # A chart can't read what is outside of it.
+    contents[f"{CHART_FILES}/rules.yaml"] = (ROOT / "deploy/prometheus/rules.yaml").read_text()
+    return contents
+
+
+def main() -> None:
+    """Write them."""
+    for path, text in generated().items():
+        (ROOT / path).write_text(text)
+
+
+if __name__ == "__main__":
+    main()
