@@ -118,7 +118,7 @@ class NodeRow(msgspec.Struct, rename=_RATES):
     answer_ms: float = 0.0
 
 
-class TopicRow(msgspec.Struct, rename=_RATES):
+class TopicRow(msgspec.Struct, rename=_RATES, gc=False):
     """One topic, summed over the nodes that have it."""
 
     depth: int = 0
@@ -141,7 +141,7 @@ class TopicRow(msgspec.Struct, rename=_RATES):
     flags: list[str] = []
 
 
-class ChannelRow(msgspec.Struct, rename=_RATES):
+class ChannelRow(msgspec.Struct, rename=_RATES, gc=False):
     """One channel, summed over the nodes that have it."""
 
     depth: int = 0

@@ -155,7 +155,7 @@ class _Trend:
         self._sampled_at = snapshot.t
         samples: dict[str, deque[int]] = {}
         for key, row in waiting.items():
-            samples[key] = self._samples.get(key) or deque([0], GROWING_SAMPLES)
+            samples[key] = self._samples.get(key) or deque(maxlen=GROWING_SAMPLES)
             samples[key].append(row.depth)
         self._samples = samples
 

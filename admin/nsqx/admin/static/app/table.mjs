@@ -69,7 +69,7 @@ function HeadCell({ column, sorted, descending, onSort }) {
 }
 
 const Row = memo(({ row, columns, index }) => html`<tr class=${row.className ?? ""} data-key=${row.key} aria-rowindex=${index}>
-  ${columns.map((column, position) => html`<${position === 0 ? "th" : "td"} key=${column.key} scope=${position === 0 ? "row" : null}
+  ${columns.map((column, position) => html`<${position === 0 ? "th" : "td"} key=${column.key} scope=${position === 0 ? "row" : undefined}
     class="${column.number ? "number" : ""} ${column.wide ?? "phone"}">${column.cell(row)}<//>`)}
 </tr>`);
 

@@ -124,7 +124,7 @@ export function Attention({ items, nothing }) {
 }
 
 export function NodeLink({ address, hostname }) {
-  return html`<${Link} to=${nodePath(address)} class="mono" title=${hostname ? address : null}>${hostname || address}<//>`;
+  return html`<${Link} to=${nodePath(address)} class="mono" title=${hostname ? address : undefined}>${hostname || address}<//>`;
 }
 
 export function Loading() {

@@ -114,7 +114,7 @@ function Name({ row }) {
   const mark = worst(data.flags);
   const dot = mark && html`<i class="dot ${mark}" aria-hidden="true"></i>`;
   if (channel === null) return html`<${Link} to=${topicPath(topic)} class="topic-name"><${Dotted} name=${topic} />${dot}<//>`;
-  return html`<${Link} to=${channelPath(topic, channel)} class="channel-name">
+  return html`<${Link} to=${channelPath(topic, channel)} class="channel-name" aria-label=${row.key}>
     <span class="of-topic">${topic}/</span>${channel}${dot}<//>`;
 }
 

@@ -51,7 +51,7 @@ function Figures({ node }) {
 const COLUMNS = [
   { key: "name", title: "Name", value: (row) => row.key, cell: (row) => (row.channel === null
     ? html`<${Link} to=${topicPath(row.topic)} class="topic-name">${row.topic}<//>`
-    : html`<${Link} to=${channelPath(row.topic, row.channel)} class="channel-name"><span class="of-topic">${row.topic}/</span>${row.channel}<//>`) },
+    : html`<${Link} to=${channelPath(row.topic, row.channel)} class="channel-name" aria-label=${row.key}>${row.channel}<//>`) },
   { key: "state", title: "State", wide: "tablet", value: ({ data }) => String(Boolean(data.tombstoned)), cell: ({ data }) => html`${data.paused && html`<${Badge} level="quiet">paused<//>`}${data.tombstoned && html`<${Badge} level="warning">tombstoned<//>`}` },
   { key: "depth", title: "Depth", number: true, value: ({ data }) => data.total_depth ?? data.depth, cell: ({ data }) => html`<${Count} value=${data.total_depth ?? data.depth} />` },
   { key: "in", title: "In /s", number: true, value: ({ data }) => data.in, cell: ({ data }) => html`<${Rate} value=${data.in} />` },

@@ -1,0 +1,110 @@
+"""The cluster as a whole: sums over nodes that answer and those that did."""
+
+import msgspec
+
+from nsqx.admin.health import DaemonState
+from nsqx.admin.merge import merge
+from nsqx.admin.node_metrics import NodeMetrics
+from nsqx.admin.rates import ChannelRates, NodeRates
+from tests.support.cluster_views import (
+    NOW,
+    channel,
+    cluster_view,
+    lookupd_view,
+    node_view,
+    topic,
+)
+
+
+def test_counts_are_summed_over_nodes() -> None:
+    one = node_view(
+        "n1:1",
+        topic("t", channel("c", depth=3, in_flight_count=1, client_count=2), depth=5),
+    )
+    two = node_view(
+        "n2:1", topic("t", channel("c", depth=4, deferred_count=2, paused=True), message_count=9)
+    )
+    snapshot = merge(cluster_view(one, two))
+    row = snapshot.channels["t/c"]
+    assert (row.depth, row.in_flight, row.deferred, row.clients) == (7, 1, 2, 2)
+    assert (row.nodes, row.stale, row.paused, row.waiting) == (2, 0, True, 10)
+    whole = snapshot.topics["t"]
+    assert (whole.depth, whole.total_depth, whole.messages, whole.channels) == (5, 12, 9, 1)
+    assert (snapshot.totals.depth, snapshot.totals.topics, snapshot.totals.nodes_up) == (12, 1, 2)
+    assert (snapshot.nodes["n1:1"].depth, snapshot.nodes["n2:1"].depth) == (8, 4)
+
+
+def test_a_node_that_does_not_answer_counts_with_what_it_said_last() -> None:
+    alive = node_view("n1:1", topic("t", channel("c", depth=1)))
+    frozen = node_view("n2:1", topic("t", channel("c", depth=2)), state=DaemonState.STALE)
+    snapshot = merge(cluster_view(alive, frozen))
+    row = snapshot.channels["t/c"]
+    assert (row.depth, row.nodes, row.stale) == (3, 2, 1)
+    assert snapshot.nodes["n2:1"].state == "stale"
+    assert snapshot.nodes["n2:1"].observed_at == NOW - 14
+    assert snapshot.totals.nodes_up == 1
+
+
+def test_rates_are_summed_over_nodes_and_channels() -> None:
+    rates = NodeRates(
+        {"t": 10.0},
+        {"t": {"c": ChannelRates(10, 8, 1, 0), "d": ChannelRates(10, 10, 0, 0.5)}},
+    )
+    one = node_view("n1:1", topic("t", channel("c"), channel("d")), rates=rates)
+    two = node_view("n2:1", topic("t", channel("c"), channel("d")), rates=rates)
+    snapshot = merge(cluster_view(one, two))
+    assert snapshot.channels["t/c"].out_rate == 16
+    row = snapshot.topics["t"]
+    assert (row.in_rate, row.out_rate, row.requeues, row.timeouts) == (20, 36, 2, 1)
+    assert (snapshot.totals.in_rate, snapshot.nodes["n1:1"].out_rate) == (20, 18)
+
+
+def test_rates_are_rounded_so_that_noise_is_no_change() -> None:
+    rates = NodeRates({"t": 1.23456}, {"t": {"c": ChannelRates(123.456, 0, 0, 0)}})
+    snapshot = merge(cluster_view(node_view("n1:1", topic("t", channel("c")), rates=rates)))
+    assert snapshot.topics["t"].in_rate == 1.23
+    assert snapshot.channels["t/c"].in_rate == 123.5
+
+
+def test_a_topic_that_only_lookupds_know_is_there_without_nodes() -> None:
+    snapshot = merge(cluster_view(lookupds=[lookupd_view(topics=["lonely"])]))
+    assert snapshot.topics["lonely"].nodes == 0
+
+
+def test_topics_are_sorted_whatever_the_order_of_nodes() -> None:
+    one, two = node_view("n1:1", topic("b")), node_view("n2:1", topic("a"))
+    assert list(merge(cluster_view(one, two)).topics) == ["a", "b"]
+
+
+def test_the_oldest_message_is_the_oldest_of_all_nodes() -> None:
+    def metrics(at: float) -> NodeMetrics:
+        return NodeMetrics(oldest_at={"t": {"c": at}}, log_bytes={"t": 10}, disk_free=5)
+
+    one = node_view("n1:1", topic("t", channel("c")), metrics=metrics(NOW - 5))
+    two = node_view("n2:1", topic("t", channel("c")), metrics=metrics(NOW - 50))
+    snapshot = merge(cluster_view(one, two))
+    assert snapshot.channels["t/c"].oldest_at == NOW - 50
+    assert snapshot.topics["t"].oldest_at == snapshot.totals.oldest_at == NOW - 50
+    assert (snapshot.topics["t"].log_bytes, snapshot.nodes["n1:1"].disk_free) == (20, 5)
+
+
+def test_what_only_our_nsqd_tells_is_null_for_others() -> None:
+    row = merge(cluster_view(node_view("n1:1", topic("t", channel("c"))))).nodes["n1:1"]
+    assert (row.is_nsqx, row.disk_free, row.lost_messages) == (False, None, None)
+
+
+def test_nodes_older_than_the_newest_are_out_of_date() -> None:
+    nodes = [
+        node_view(f"n{number}:1", version=version)
+        for number, version in enumerate(["1.10.0", "1.9.3"])
+    ]
+    rows = merge(cluster_view(*nodes)).nodes
+    assert [row.out_of_date for row in rows.values()] == [False, True]
+
+
+def test_rates_are_sent_under_the_names_in_and_out() -> None:
+    snapshot = merge(cluster_view(node_view("n1:1", topic("t", channel("c")))))
+    plain = msgspec.to_builtins(snapshot)
+    for row in (plain["totals"], plain["nodes"]["n1:1"], plain["topics"]["t"]):
+        assert {"in", "out"} <= row.keys()
+    assert {"in", "out"} <= plain["channels"]["t/c"].keys()

@@ -1,0 +1,192 @@
+"""The rules of what needs attention, on snapshots made by hand."""
+
+from nsqx.admin.health import DaemonState
+from nsqx.admin.merge import ClusterSnapshot, merge
+from nsqx.admin.node_metrics import NodeMetrics
+from nsqx.admin.rates import ChannelRates, NodeRates
+from nsqx.admin.registry import registry_of
+from nsqx.admin.views import ClusterView, NodeView
+from nsqx.admin.watch import Watch
+from tests.support.cluster_views import (
+    NOW,
+    channel,
+    cluster_view,
+    lookupd_view,
+    node_view,
+    producer,
+    topic,
+)
+
+QUIET_S = 60.0  # longer than any rule holds back
+
+
+def judged(watch: Watch, view: ClusterView) -> ClusterSnapshot:
+    snapshot = merge(view)
+    watch.judge(snapshot, registry_of(view))
+    return snapshot
+
+
+def lasting(*nodes: NodeView, seconds: float = QUIET_S, **fields: object) -> ClusterSnapshot:
+    """The same cluster now and later, judged the second time."""
+    watch = Watch(900)
+    judged(watch, cluster_view(*nodes, **fields))  # type: ignore[arg-type]
+    return judged(watch, cluster_view(*nodes, now=NOW + seconds, **fields))  # type: ignore[arg-type]
+
+
+def rules(snapshot: ClusterSnapshot) -> list[str]:
+    return [each.rule for each in snapshot.attention]
+
+
+def test_a_quiet_cluster_is_well() -> None:
+    snapshot = lasting(node_view("n1:1", topic("t", channel("c", client_count=1))))
+    assert snapshot.attention == []
+    assert snapshot.verdict.level == "ok"
+    assert snapshot.verdict.text == "All well: 1 topic, 1 channel on 1 node"
+
+
+def test_before_the_first_answer_nothing_is_said() -> None:
+    view = cluster_view(node_view("n1:1", state=DaemonState.WAITING))
+    assert judged(Watch(900), view).verdict.level == "waiting"
+
+
+def test_a_channel_without_consumers_is_told_after_a_while() -> None:
+    node = node_view("n1:1", topic("t", channel("c", depth=1_234)))
+    watch = Watch(900)
+    assert rules(judged(watch, cluster_view(node))) == []
+    snapshot = judged(watch, cluster_view(node, now=NOW + 6))
+    (told,) = snapshot.attention
+    assert (told.id, told.severity, told.since) == ("no-consumers:t/c", "warning", NOW)
+    assert told.text == "t/c has no consumer and 1,234 messages wait"
+    assert told.page == "/topics/t/c"
+    assert snapshot.channels["t/c"].flags == ["no-consumers"]
+    assert snapshot.verdict.text == told.text
+
+
+def test_a_consumer_that_comes_back_soon_is_no_alarm() -> None:
+    watch = Watch(900)
+    gone = node_view("n1:1", topic("t", channel("c", depth=1)))
+    back = node_view("n1:1", topic("t", channel("c", depth=1, client_count=1)))
+    seen = [
+        rules(judged(watch, cluster_view(node, now=NOW + second)))
+        for second, node in enumerate([gone, gone, back, gone, gone])
+    ]
+    assert seen == [[]] * 5
+
+
+def test_a_paused_channel_is_marked_and_no_problem() -> None:
+    snapshot = lasting(node_view("n1:1", topic("t", channel("c", depth=9, paused=True))))
+    assert snapshot.attention == []
+    assert snapshot.channels["t/c"].flags == ["paused"]
+
+
+def test_a_dead_node_and_lookupd_are_told() -> None:
+    lookupds = [lookupd_view("l1:1"), lookupd_view("l2:1", state=DaemonState.STALE)]
+    snapshot = lasting(node_view("n1:1", state=DaemonState.STALE), lookupds=lookupds)
+    assert [(each.rule, each.severity) for each in snapshot.attention] == [
+        ("node-unreachable", "critical"),
+        ("lookupd-unreachable", "warning"),
+    ]
+    assert snapshot.verdict.level == "critical"
+    assert snapshot.verdict.counts == {"critical": 1, "warning": 1}
+
+
+def test_that_no_lookupd_answers_is_critical() -> None:
+    lookupds = [lookupd_view("l1:1", state=DaemonState.STALE)]
+    (told,) = lasting(lookupds=lookupds).attention
+    assert told.severity == "critical"
+
+
+def test_consumers_that_finish_nothing_are_stuck() -> None:
+    node = node_view("n1:1", topic("t", channel("c", depth=3, client_count=2, in_flight_count=2)))
+    assert rules(lasting(node, seconds=59)) == []
+    (told,) = lasting(node, seconds=61).attention
+    assert (told.rule, told.severity) == ("stuck", "critical")
+
+
+def test_consumers_that_finish_something_are_not_stuck() -> None:
+    busy = NodeRates({"t": 1.0}, {"t": {"c": ChannelRates(1, 1, 0, 0)}})
+    node = node_view("n1:1", topic("t", channel("c", depth=3, client_count=2)), rates=busy)
+    assert rules(lasting(node, seconds=120)) == []
+
+
+def test_a_depth_that_grows_for_a_minute_is_told() -> None:
+    watch = Watch(900)
+    seen = []
+    for second in range(0, 81, 10):
+        node = node_view(
+            "n1:1",
+            topic("t", channel("c", depth=100 + second, client_count=1)),
+            rates=NodeRates({"t": 2.0}, {"t": {"c": ChannelRates(2, 1, 0, 0)}}),
+        )
+        seen.append(rules(judged(watch, cluster_view(node, now=NOW + second))))
+    assert seen[5] == []
+    assert seen[-1] == ["growing"]
+
+
+def test_a_depth_that_goes_up_and_down_does_not_grow() -> None:
+    watch = Watch(900)
+    for second in range(0, 201, 10):
+        depth = 1000 + (second % 30)
+        node = node_view(
+            "n1:1",
+            topic("t", channel("c", depth=depth, client_count=1)),
+            rates=NodeRates({"t": 2.0}, {"t": {"c": ChannelRates(2, 1, 0, 0)}}),
+        )
+        assert rules(judged(watch, cluster_view(node, now=NOW + second))) == []
+
+
+def test_old_messages_are_told() -> None:
+    metrics = NodeMetrics(oldest_at={"t": {"c": NOW - 7300}})
+    stats = topic("t", channel("c", depth=1, client_count=1))
+    busy = NodeRates({}, {"t": {"c": ChannelRates(0, 1, 0, 0)}})
+    (told,) = lasting(node_view("n1:1", stats, metrics=metrics, rates=busy)).attention
+    assert (told.rule, told.text) == ("old", "t/c: the oldest message is 2 hours old")
+
+
+def test_many_requeues_and_timeouts_are_told() -> None:
+    busy = NodeRates({}, {"t": {"c": ChannelRates(20, 10, 5, 2)}})
+    stats = topic("t", channel("c", in_flight_count=1, client_count=1))
+    assert rules(lasting(node_view("n1:1", stats, rates=busy))) == ["requeues", "timeouts"]
+
+
+def test_a_topic_without_channels_or_without_nodes_is_told() -> None:
+    node = node_view("n1:1", topic("t", depth=4))
+    lookupds = [lookupd_view("l1:1", producer("n1:1", {"t": False}), topics=["lonely"])]
+    snapshot = lasting(node, lookupds=lookupds)
+    assert set(rules(snapshot)) == {"no-channels", "no-producer"}
+    assert snapshot.topics["lonely"].flags == ["no-producer"]
+
+
+def test_the_state_of_a_node_is_told() -> None:
+    metrics = NodeMetrics(disk_free=5 << 20, lost_messages=3)
+    node = node_view("n1:1", metrics=metrics, restarted_at=NOW + 30)
+    unhealthy = node_view("n2:1", stats={"version": "2"}, version="2")
+    assert unhealthy.stats is not None
+    unhealthy.stats.health = "NOK - no space"
+    other = node_view("n3:1", version="1")
+    assert set(rules(lasting(node, unhealthy, other))) == {
+        "disk-full",
+        "damage",
+        "node-restarted",
+        "node-unhealthy",
+        "versions-differ",
+    }
+
+
+def test_that_lookupds_disagree_is_told_once_it_lasts() -> None:
+    node = node_view("n1:1", topic("t", channel("c")))
+    lookupds = [lookupd_view("l1:1", producer("n1:1", {"t": False})), lookupd_view("l2:1")]
+    assert rules(lasting(node, lookupds=lookupds, seconds=9)) == []
+    (told,) = lasting(node, lookupds=lookupds, seconds=11).attention
+    assert (told.rule, told.text) == ("lookupds-disagree", "l2:1 does not list t at n1:1")
+
+
+def test_stale_rows_are_flagged() -> None:
+    stale = node_view("n1:1", topic("t", channel("c")), state=DaemonState.STALE)
+    assert lasting(stale).topics["t"].flags == ["stale"]
+
+
+def test_the_page_of_an_ephemeral_topic_is_escaped() -> None:
+    node = node_view("n1:1", topic("t#ephemeral", channel("c#ephemeral", depth=1)))
+    (told,) = lasting(node).attention
+    assert told.page == "/topics/t%23ephemeral/c%23ephemeral"
