@@ -640,8 +640,7 @@ class Broker:
                     file.sync()
                 finally:
                     file.close()
-            if paths:
-                self._storage.sync_folder(self._folder(topic.name))
+            self._storage.sync_folder(self._folder(topic.name))
 
         return sync
 

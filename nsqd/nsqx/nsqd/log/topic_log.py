@@ -110,6 +110,8 @@ class TopicLog:
         self._failed_reads: dict[int, int] = {}  # since the last success, by segment
         self._must_roll = False
         self._to_remove: deque[Segment] = deque()
+        self._is_removing = False
+        self._is_abandoned = False
         self._unsynced: list[Segment] = []  # sealed since the last sync began
         self._syncing: list[Segment] = []
         self._has_new_names = True
@@ -265,6 +267,9 @@ class TopicLog:
         self._segments = []
         self._active = None
         self._cache.clear()
+        # Files of the same names may be those of a new topic soon.
+        self._to_remove.clear()
+        self._is_abandoned = True
 
     def _segment_for(self, size: int, now_ns: int) -> Segment:
         active = self._active
@@ -446,9 +451,11 @@ class TopicLog:
                 break
             removed = self._segments.pop(0)
             self._unsynced = [other for other in self._unsynced if other is not removed]
-            self._remove_later(removed)
+            removed.close()
+            self._to_remove.append(removed)
         self._cache.forget_below(self.first)
         self.lost.remove_below(self.first)
+        self._remove_next()
 
     def _is_retained(self, segment: Segment, now_ns: int) -> bool:
         retention = self.retention
@@ -458,29 +465,35 @@ class TopicLog:
             self.size_bytes - segment.size < retention.size_bytes
         )
 
-    def _remove_later(self, segment: Segment) -> None:
-        """Remove a segment off the event loop; one by one, so that a crash leaves no gap."""
-        segment.close()
-        self._to_remove.append(segment)
-        if len(self._to_remove) == 1:
-            self._remove_next()
-
     def _remove_next(self) -> None:
+        """
+        Remove a segment off the event loop.
+
+        One by one, so that a crash leaves no gap; for the same reason one that can not be removed
+        is tried again before the others.
+        """
+        if self._is_removing or not self._to_remove:
+            return
+        self._is_removing = True
         segment = self._to_remove[0]
         note_finished = self.events.note_finished()
 
         def remove() -> None:
-            note_finished()
-            segment.remove()
+            if not self._is_abandoned:
+                note_finished()
+                segment.remove()
 
         def removed(_: None, error: BaseException | None) -> None:
-            self._to_remove.popleft()
-            if isinstance(error, OSError):
-                self.events.on_error(f"remove a finished segment of {self._folder}", error)
-            elif error is not None:
-                raise error
-            if self._to_remove:
+            self._is_removing = False
+            if self._is_abandoned:
+                return
+            if error is None:
+                self._to_remove.popleft()
                 self._remove_next()
+            elif isinstance(error, OSError):
+                self.events.on_error(f"remove a finished segment of {self._folder}", error)
+            else:
+                raise error
 
         self._storage.submit(remove, removed)
 
