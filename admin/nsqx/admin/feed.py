@@ -31,7 +31,6 @@ DELTAS_KEPT = 30
 Document: TypeAlias = Mapping[str, Any]
 
 _encode = msgspec.json.encode
-_EMPTY: Document = {}
 
 
 class Feed:
@@ -100,10 +99,9 @@ class Feed:
 
 
 def _changes(before: Document | None, now: Document | None) -> dict[str, Any] | None:
-    """Return the delta; None if there is no difference."""
-    if before is None and now is None:
-        return None
-    before, now = before or _EMPTY, now or _EMPTY
+    """Return the delta; None if there is no difference. Empty if there is none that would do."""
+    if before is None or now is None:
+        return None if before is now else {}
     changes: dict[str, Any] = {}
     for name, section in now.items():
         earlier = before.get(name)

@@ -1,0 +1,144 @@
+"""Rates and depths over time, in memory and in a file."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+from nsqx.admin.history import RANGES, History, Ring, Sample
+from nsqx.admin.history_store import HistoryStore
+from nsqx.admin.merge import ClusterSnapshot, merge
+from nsqx.admin.rates import ChannelRates, NodeRates
+from tests.support.cluster_views import channel, cluster_view, node_view, topic
+
+START = 1_795_500_000  # a multiple of 300
+
+
+@given(
+    st.integers(1, 7),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1000)), max_size=40),
+)
+def test_a_ring_keeps_the_newest_slots(capacity: int, steps: list[tuple[int, int]]) -> None:
+    ring, model = Ring(capacity), dict[int, float]()
+    slot = 100
+    for gap, value in steps:
+        slot += gap
+        if slot not in model:
+            ring.put(slot, float(value))
+            model[slot] = float(value)
+    newest = max(model, default=0)
+    for wanted in range(90, slot + 5):
+        is_kept = newest - capacity < wanted <= newest
+        assert ring.get(wanted) == (model.get(wanted) if is_kept else None)
+
+
+def test_a_clock_that_is_set_back_changes_nothing() -> None:
+    ring = Ring(10)
+    ring.put(100, 1.0)
+    ring.put(90, 2.0)
+    assert (ring.get(100), ring.get(90)) == (1.0, None)
+
+
+def snapshot(at: float, rate: float = 0.0, depth: int = 0) -> ClusterSnapshot:
+    rates = NodeRates({"t": rate}, {"t": {"c": ChannelRates(rate, rate / 2, 0, 0)}})
+    node = node_view("n1:1", topic("t", channel("c", depth=depth)), rates=rates)
+    return merge(cluster_view(node, now=at))
+
+
+def run(history: History, seconds: int, rate: float = 10.0, start: int = START) -> float:
+    for second in range(seconds):
+        history.record(snapshot(start + second + 0.5, rate, depth=second))
+    return start + seconds + 0.5
+
+
+def test_the_total_is_kept_by_the_second() -> None:
+    history = History()
+    now = run(history, 5)
+    values = history.read("total", RANGES["10m"], now)
+    assert len(values["in"]) == 600
+    assert values["in"][-5:] == [10.0] * 5
+    assert values["depth"][-5:] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert values["in"][-6] is None
+    assert values.keys() == {"in", "out", "depth", "requeues", "clients"}
+
+
+def test_others_are_kept_by_the_second_from_when_somebody_looks() -> None:
+    history = History()
+    now = run(history, 3)
+    assert set(history.read("topic:t", RANGES["10m"], now)["in"]) == {None}
+    history.watch("topic:t", now)
+    now = run(history, 3, start=START + 3)
+    assert history.read("topic:t", RANGES["10m"], now)["in"][-4:] == [None, 10.0, 10.0, 10.0]
+
+
+def test_ten_seconds_and_minutes_are_averages() -> None:
+    history = History()
+    now = run(history, 130, rate=10.0)
+    by_ten_seconds = history.read("channel:t/c", RANGES["1h"], now)
+    assert by_ten_seconds["out"][-13:-1] == [5.0] * 12
+    by_minute = history.read("topic:t", RANGES["24h"], now)
+    assert by_minute["in"][-2:] == [10.0, 10.0]
+    assert by_minute["in"][-3] is None
+    # Of the second minute, sampled each five seconds: about its middle.
+    assert by_minute["depth"][-1] == pytest.approx(90, abs=5)
+
+
+def test_a_series_that_vanished_has_a_gap() -> None:
+    history = History()
+    run(history, 20)
+    for second in range(40):
+        history.record(merge(cluster_view(now=START + 20 + second + 0.5)))
+    now = run(history, 21, start=START + 60)
+    values = history.read("topic:t", RANGES["1h"], now)["in"]
+    assert values[-8:] == [10.0, 10.0, None, None, None, None, 10.0, 10.0]
+
+
+def test_a_series_that_never_was_is_empty() -> None:
+    values = History().read("node:n9:1", RANGES["1h"], float(START))
+    assert values == dict.fromkeys(("in", "out", "depth"), [None] * 360)
+
+
+def test_restarts_are_told_by_node() -> None:
+    history = History()
+    history.restarted("n1:1", 100.0)
+    history.restarted("n2:1", 200.0)
+    assert history.restarts(["n1:1", "n2:1"], since=150.0) == [200.0]
+    assert history.restarts(["n1:1"], since=0.0) == [100.0]
+
+
+def minutes(count: int) -> dict[str, Sample]:
+    return {"topic:t": (float(count), 0.0, 1.0, 0.0)}
+
+
+async def test_a_week_is_in_the_file_and_survives_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    async with HistoryStore(str(path)) as store:
+        for minute in range(10):
+            store.take_minute(START + 60 * minute, minutes(minute))
+    async with HistoryStore(str(path)) as store:
+        values = await store.read("topic:t", RANGES["7d"], START + 650.0)
+        assert values["in"][-2:] == [2.0, 7.0]
+        assert len(values["in"]) == 2016
+        assert await store.read("topic:x", RANGES["7d"], START + 650.0) == dict.fromkeys(
+            ("in", "out", "depth", "requeues"), [None] * 2016
+        )
+
+
+async def test_what_is_older_than_a_week_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    week_s = 7 * 86400
+    async with HistoryStore(str(path)) as store:
+        for start in (START, START + week_s + 600):
+            for minute in range(5):
+                store.take_minute(start + 60 * minute, minutes(1))
+    database = sqlite3.connect(path)
+    assert database.execute("SELECT at FROM points").fetchall() == [(START + week_s + 600,)]
+    database.close()
+
+
+async def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    path.write_text("no database" * 100)
+    with pytest.raises(OSError, match="history-path"):
+        await HistoryStore(str(path)).__aenter__()
