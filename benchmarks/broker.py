@@ -45,6 +45,11 @@ class Broker:
         with contextlib.suppress(urllib.error.HTTPError):
             self._request(f"/topic/delete?topic={topic}", method="POST")
 
+    def create(self, topic: str, channel: str) -> None:
+        """Make a channel, so that what is published waits for its consumers."""
+        self._request(f"/topic/create?topic={topic}", method="POST")
+        self._request(f"/channel/create?topic={topic}&channel={channel}", method="POST")
+
     def topic_stats(self, topic: str) -> dict[str, Any]:
         """
         Return what /stats says of one topic.
