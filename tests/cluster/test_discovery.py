@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from tests.support.hosts import Host, two_hosts
+from tests.support.hosts import Host, switched_hosts
 from tests.support.processes import Daemon
 
 ANYWHERE = ("--tcp-address=0.0.0.0:0", "--http-address=0.0.0.0:0")
@@ -70,7 +70,8 @@ class Hosts:
 
 @asynccontextmanager
 async def running_hosts(folder: Path) -> AsyncIterator[Hosts]:
-    with two_hosts() as (one, two):
+    with switched_hosts(2) as switch:
+        one, two = switch.hosts
         hosts = Hosts(one, two, folder)
         try:
             yield hosts
