@@ -22,9 +22,11 @@ FOLDER = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests on one event loop: they share the cluster and the browser."""
-    for item in items:
-        if FOLDER in item.path.parents and is_async_test(item):
+    """Keep these tests on one worker and one event loop: they share the cluster and the browser."""
+    ours = [item for item in items if FOLDER in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.xdist_group("browser"))
+        if is_async_test(item):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 

@@ -1,168 +1,118 @@
-"""
-A cluster to look at with the dashboard, and what the tests in a browser need besides.
+"""A dashboard over a real cluster, and what a page or a program does with it."""
 
-Under the dashboard's content security policy ``page.wait_for_function`` cannot work (it needs
-``eval``): tests wait with ``expect``.
-"""
-
-import asyncio
 import json
-import shutil
-from collections.abc import Iterable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from typing import Any
 
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import BrowserContext, Page, Request, expect
+import aiohttp
 
-from nsqx.client import Consumer, Message, Producer
+from tests.support.processes import Admin, Cluster, Lookupd, Nsqd, eventually, running_cluster
 
-from .processes import Admin, Cluster, Lookupd, Nsqd
+__all__ = ["Dashboard", "LivePage", "running_dashboard"]
 
-__all__ = [
-    "CHROMIUM",
-    "CHROMIUM_FLAGS",
-    "Stage",
-    "Traffic",
-    "Watch",
-    "check_accessible",
-    "open_page",
-    "save_screenshot",
-]
-
-ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "browser"
-CHROMIUM = Path(shutil.which("chromium") or "/usr/bin/chromium")
-CHROMIUM_FLAGS = [
-    "--no-sandbox",  # in containers there is none to have
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-dev-shm-usage",
-    "--disable-sync",
-    "--no-first-run",
-]
-PUBLISH_PAUSE_SECONDS = 0.05
+WRITE_HEADERS = {"X-NSQX-Request": "1"}
 
 
-@dataclass(slots=True)
-class Stage:
-    """What the tests look at: a cluster, its dashboard, and who works there."""
+class LivePage:
+    """The WebSocket of a page: collects documents by applying deltas."""
 
-    cluster: Cluster
-    lookupds: list[Lookupd]
-    nodes: list[Nsqd]
-    admin: Admin
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self.messages: list[dict[str, Any]] = []
 
-    @property
-    def url(self) -> str:
-        return self.admin.url("")
+    async def say(self, **wish: Any) -> None:
+        await self.socket.send_json(wish)
 
-    async def make_topic(self, name: str, *bodies: bytes, channels: Iterable[str] = ()) -> None:
-        """Create a topic on the first node, its channels, and then publish there."""
-        node = self.nodes[0]
-        await node.post(f"/topic/create?topic={name}")
-        for channel in channels:
-            await node.post(f"/channel/create?topic={name}&channel={quote(channel)}")
-        for body in bodies:
-            await node.post(f"/pub?topic={name}", body)
-
-    async def channel_stats(self, topic: str, channel: str) -> dict[str, int] | None:
-        """What the first node says about a channel; None if it is not there."""
-        stats = await self.nodes[0].get_json(f"/stats?format=json&topic={topic}")
-        channels = [each for topic in stats["topics"] for each in topic["channels"]]
-        return next((each for each in channels if each["channel_name"] == channel), None)
+    async def next(self, key: str) -> dict[str, Any]:
+        """Return the next message with this ``k``; those before it are kept in ``messages``."""
+        while True:
+            message: dict[str, Any] = await self.socket.receive_json(timeout=10)
+            self.messages.append(message)
+            if message["k"] == key:
+                return message
 
 
-class Traffic:
-    """A producer per node and two consumers, for as long as the block."""
+class Dashboard:
+    """The daemons, and requests to the dashboard."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._stack = AsyncExitStack()
-        self._tasks: list[asyncio.Task[None]] = []
+    def __init__(
+        self,
+        cluster: Cluster,
+        lookupd: Lookupd,
+        nodes: list[Nsqd],
+        admin: Admin,
+        session: aiohttp.ClientSession,
+    ) -> None:
+        self.cluster = cluster
+        self.lookupd = lookupd
+        self.nodes = nodes
+        self.admin = admin
+        self.session = session
 
-    async def __aenter__(self) -> None:
-        lookupd = self._stage.lookupds[0].http_address
-        for number, node in enumerate(self._stage.nodes):
-            producer = await self._stack.enter_async_context(Producer(node.tcp_address))
-            self._tasks.append(asyncio.create_task(_publish(producer, number)))
-        for channel in ("billing", "archive"):
-            consumer = Consumer("orders", channel, lookupd=lookupd, max_in_flight=20)
-            await self._stack.enter_async_context(consumer)
-            self._tasks.append(asyncio.create_task(consumer.run(_finish)))
+    def url(self, path: str) -> str:
+        return self.admin.url(path)
 
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._stack.aclose()
+    async def get(self, path: str, **headers: str) -> Any:
+        """GET, which must answer 200: the decoded body."""
+        async with self.session.get(self.url(path), headers=headers) as response:
+            body = await response.text()
+            assert response.status == 200, (path, response.status, body)
+            return json.loads(body)
 
+    async def document(self, path: str) -> Any:
+        """The full document at a path of ``/api/v2``."""
+        return (await self.get(f"/api/v2/{path}"))["full"]
 
-async def _publish(producer: Producer, number: int) -> None:
-    for count in range(10**9):
-        order = {"order": count, "node": number, "customer": {"name": "Ada"}, "items": [1, 2]}
-        await producer.publish("orders", json.dumps(order).encode())
-        await asyncio.sleep(PUBLISH_PAUSE_SECONDS)
+    async def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any]:
+        """POST as our pages do: the status and the decoded body."""
+        async with self.session.post(
+            self.url(f"/api/v2/{path}"), json=body, headers={**WRITE_HEADERS, **headers}
+        ) as response:
+            return response.status, await response.json()
 
+    async def act(self, action: str, **fields: Any) -> dict[str, Any]:
+        """An action, which must be allowed: the answer."""
+        status, answer = await self.post("actions", {"action": action, **fields})
+        assert status == 200, answer
+        result: dict[str, Any] = answer
+        return result
 
-async def _finish(_message: Message) -> None:
-    """Done with it."""
+    @asynccontextmanager
+    async def live(self, **headers: str) -> AsyncIterator[LivePage]:
+        async with self.session.ws_connect(self.url("/api/v2/ws"), headers=headers) as socket:
+            yield LivePage(socket)
 
+    async def see(self, path: str, what: str, **expected: Any) -> Any:
+        """Wait until the ``row`` of a document has these values; return the document."""
+        found: Any = None
 
-class Watch:
-    """What goes wrong in the pages of a context."""
+        async def is_there() -> bool:
+            nonlocal found
+            found = await self.document(path)
+            row = (found or {}).get("row", {})
+            return all(row.get(name) == value for name, value in expected.items())
 
-    def __init__(self, host: str) -> None:
-        self.faults: list[str] = []
-        self.allowed: list[str] = []  # parts of faults that a test brings about itself
-        self._host = host
-
-    def add(self, context: BrowserContext) -> None:
-        context.on(
-            "console", lambda entry: entry.type in ("error", "warning") and self._note(entry.text)
-        )
-        context.on("weberror", lambda error: self._note(f"exception: {error.error}"))
-        context.on("request", self._check_host)
-
-    def check(self) -> None:
-        """
-        Raises:
-            AssertionError: with all that went wrong and was not allowed.
-        """
-        faults = [each for each in self.faults if not any(part in each for part in self.allowed)]
-        assert not faults, "\n".join(faults)
-
-    def _note(self, text: str) -> None:
-        self.faults.append(text)
-
-    def _check_host(self, request: Request) -> None:
-        url = urlsplit(request.url)
-        if url.scheme not in ("data", "blob") and url.netloc != self._host:
-            self._note(f"a request to another host: {request.url}")
+        await eventually(is_there, f"{what}: {expected}, last {found}")
+        return found
 
 
-async def open_page(page: Page, path: str) -> None:
-    """Go to a page of the dashboard, and return when its numbers are there."""
-    await page.goto(path)
-    await expect(page.get_by_role("button", name="Live updates: Live")).to_be_visible()
-    await expect(page.locator(".loading")).to_have_count(0)
-    await expect(page.locator("h1")).to_have_count(1)
+@asynccontextmanager
+async def running_dashboard(
+    folder: Path, *flags: str, nodes: int = 2, node_flags: Iterable[str] = ()
+) -> AsyncIterator[Dashboard]:
+    """An nsqlookupd, some nsqds and a dashboard, which has seen them all."""
+    async with running_cluster(folder) as cluster, aiohttp.ClientSession() as session:
+        lookupd = await cluster.lookupd()
+        nsqds = [await cluster.nsqd(*node_flags, lookupds=[lookupd]) for _ in range(nodes)]
+        admin = await cluster.admin(*flags, lookupds=[lookupd])
+        dashboard = Dashboard(cluster, lookupd, nsqds, admin, session)
 
+        async def sees_all() -> bool:
+            async with session.get(admin.url("/plain")) as response:
+                text = await response.text()
+            return text.count("<td>ok</td>") == nodes + 1 or response.status == 401
 
-async def check_accessible(page: Page) -> None:
-    """
-    Let axe judge the page as it is now.
-
-    Raises:
-        AssertionError: with each rule that is violated, and where.
-    """
-    results = await Axe().run(page)
-    assert results.violations_count == 0, results.generate_report()
-
-
-async def save_screenshot(page: Page, name: str) -> None:
-    """Keep how it looks, for whoever wants to see: ``artifacts/browser/<name>.png``."""
-    ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    await page.screenshot(path=ARTIFACTS / f"{name}.png")
+        await eventually(sees_all, "the dashboard sees its cluster")
+        yield dashboard

@@ -10,7 +10,7 @@ import { Dialog, closeDialog, openDialog, takeFocus } from "./dialogs.mjs";
 import { plural } from "./format.mjs";
 import { html, useEffect, useState } from "./html.mjs";
 import { Icon } from "./icons.mjs";
-import { me } from "./live.mjs";
+import { me, useDocument } from "./live.mjs";
 import { route, navigate } from "./router.mjs";
 import { Badge, Problem } from "./ui.mjs";
 import { channelPath, topicPath } from "./url.mjs";
@@ -21,7 +21,7 @@ import { channelPath, topicPath } from "./url.mjs";
  * after: the path to go to when it is done and its page is gone.
  */
 export const ACTIONS = {
-  create_topic: { title: "Create topic", right: "operate", fields: ["topic"], after: ({ topic }) => topicPath(topic) },
+  create_topic: { title: "Create topic", right: "operate", fields: ["topic", "nodes?"], after: ({ topic }) => topicPath(topic) },
   create_channel: { title: "Create channel", right: "operate", fields: ["channel", "from?"], after: ({ topic, channel }) => channelPath(topic, channel) },
   pause_topic: { title: "Pause topic", right: "operate" },
   unpause_topic: { title: "Unpause topic", right: "operate" },
@@ -44,6 +44,7 @@ const FIELDS = {
   new_channel: { label: "Name of the new channel" },
   from: { label: "Begin at", place: "start" },
   to: { label: "Go on at", place: "end" },
+  nodes: { label: "On", none: "the node that first gets a message" },
 };
 
 const PLACES = [
@@ -88,7 +89,7 @@ function ActionDialog({ action, target }) {
     try {
       const retry = nodes.length > 0;
       const answer = await postJson("actions", {
-        ...request, nodes, confirm: impact.value?.confirm || undefined,
+        ...request, ...(retry && { nodes }), confirm: impact.value?.confirm || undefined,
         idempotency_key: retry ? idempotencyKey() : key,
       });
       const kept = before.filter((result) => retry && !nodes.includes(result.node));
@@ -184,11 +185,21 @@ export function Results({ results, onRetry, onDone }) {
 }
 
 function Field({ name, value, onChange }) {
-  const { label, place } = FIELDS[name.replace("?", "")];
+  const { label, place, none } = FIELDS[name.replace("?", "")];
+  if (none) return html`<${NodeField} label=${label} none=${none} value=${value} onChange=${onChange} />`;
   if (place) return html`<${PlaceField} label=${label} value=${value} optional=${name.endsWith("?")} onChange=${onChange} />`;
   return html`<label class="field"><span>${label}</span>
     <input class="mono" value=${value} maxlength="64" autocomplete="off" autocapitalize="off" spellcheck="false" autofocus onInput=${(event) => onChange(event.target.value.trim())} />
   </label>`;
+}
+
+function NodeField({ label, none, value, onChange }) {
+  const { doc } = useDocument("summary");
+  return html`<label class="field"><span>${label}</span>
+    <select value=${value} onChange=${(event) => onChange(event.target.value)}>
+      <option value="">${none}</option>
+      ${Object.values(doc?.nodes ?? {}).map((node) => html`<option key=${node.address} value=${node.address}>${node.hostname} ${node.address}</option>`)}
+    </select></label>`;
 }
 
 /** A place in a topic's log. Says "" when the default is fine. */
@@ -233,7 +244,7 @@ function defaultsOf(fields) {
 
 function withoutEmpty(given) {
   const entries = Object.entries(given).filter(([, value]) => value !== "");
-  return Object.fromEntries(entries.map(([name, value]) => [name.replace("?", ""), value]));
+  return Object.fromEntries(entries.map(([name, value]) => [name.replace("?", ""), name === "nodes?" ? [value] : value]));
 }
 
 function subject({ topic, channel, node }) {

@@ -30,7 +30,7 @@ export function Shell({ children }) {
       <nav class="main-nav" aria-label="Pages">${NAV.map(([text, to, icon, pages]) => html`<${Link} key=${to} to=${to}
         aria-current=${pages.includes(route.value.page) ? "page" : null}><${Icon} name=${icon} /><span>${text}</span><//>`)}</nav>
       <div class="bar-tools">
-        <button type="button" class="search-button" onClick=${openPalette}><${Icon} name="search" /><span>Go to</span><kbd aria-hidden="true">Ctrl K</kbd></button>
+        <button type="button" class="search-button" aria-label="Go to" onClick=${openPalette}><${Icon} name="search" /><span>Go to</span><kbd aria-hidden="true">Ctrl K</kbd></button>
         <${LiveState} />
         <button type="button" class="icon-button" aria-label=${`Colours: ${theme.value}`} title=${`Colours: ${theme.value}`}
           onClick=${() => { theme.value = THEMES[theme.value]; }}><${Icon} name="theme" /></button>

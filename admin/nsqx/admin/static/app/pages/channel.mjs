@@ -8,7 +8,7 @@ import { now, useDocument } from "../live.mjs";
 import { route, setQuery } from "../router.mjs";
 import { matches } from "../rows.mjs";
 import { DataTable, Filter, nextSort } from "../table.mjs";
-import { Age, Attention, Badge, Count, Figure, Flags, Loading, Missing, NodeLink, PageHead, Rate, Section, SourceState } from "../ui.mjs";
+import { Age, Attention, Badge, Count, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Rate, Section, SourceState } from "../ui.mjs";
 import { parseSort, topicPath } from "../url.mjs";
 import { Latency } from "./topic.mjs";
 
@@ -16,7 +16,7 @@ export function ChannelPage({ topic, channel }) {
   const { doc, t } = useDocument(`channel:${topic}/${channel}`);
   const crumbs = [["Topics", "/"], [topic, topicPath(topic)]];
   if (doc === undefined) return html`<${PageHead} title=${channel} crumbs=${crumbs} /><${Loading} />`;
-  if (doc === null) return html`<${Missing} what=${`The topic ${topic} has no channel ${channel}.`} />`;
+  if (doc === null) return html`<${Missing} what=${`No node has a channel ${channel} of the topic ${topic}.`} hint=${html`<p><${Link} to=${topicPath(topic)}>${topic}<//></p>`} />`;
   const { row } = doc;
   const target = { topic, channel };
   return html`

@@ -1,0 +1,147 @@
+"""Message bodies: looked at without effect, followed live, and never more than text."""
+
+import json
+import re
+
+import msgpack
+from playwright.async_api import Page, expect
+
+from tests.support.dashboard import Stage, check_accessible, open_page, save_screenshot
+
+EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+
+async def test_peek_shows_the_newest_first_and_changes_nothing(page: Page, stage: Stage) -> None:
+    await stage.make_topic("peeked", b"first", b"second", b"third", channels=["c"])
+    await open_page(page, "/topics/peeked/messages")
+    lines = page.locator(".message-line")
+    await expect(lines).to_have_count(3)
+    await expect(lines.first).to_contain_text("third")
+    await expect(lines.last).to_contain_text("first")
+    stats = await stage.channel_stats("peeked", "c")
+    assert stats is not None
+    assert (stats["depth"], stats["in_flight_count"]) == (3, 0)
+
+
+async def test_peek_from_a_place_and_with_a_filter(page: Page, stage: Stage) -> None:
+    bodies = [f"line {number}".encode() for number in range(30)]
+    await stage.make_topic("searched", *bodies, channels=["c"])
+    await open_page(page, "/topics/searched/messages?from=start")
+    await expect(page.locator(".message-line")).to_have_count(20)
+    await expect(page.locator(".message-line").last).to_contain_text("line 0")
+    await page.get_by_role("searchbox", name="Body contains").fill("line 27")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".message-line")).to_have_count(1)
+    await expect(page).to_have_url(re.compile(r"from=start&filter=line\+27$"))
+
+
+async def test_the_slider_moves_through_the_log(page: Page, stage: Stage) -> None:
+    bodies = [f"line {number}".encode() for number in range(60)]
+    await stage.make_topic("sliding", *bodies, channels=["c"])
+    await open_page(page, "/topics/sliding/messages")
+    slider = page.get_by_role("slider")
+    await slider.focus()
+    await page.keyboard.press("Home")
+    await expect(page).to_have_url(re.compile("from=seq%3A0"))
+    await expect(page.locator(".message-line").last).to_contain_text("line 0")
+
+
+async def test_a_body_is_shown_as_what_it_is(page: Page, stage: Stage) -> None:
+    packed = msgpack.packb({"name": "Ada", "ok": True, "bytes": b"\xff"})
+    await stage.make_topic(
+        "decoded",
+        json.dumps({"order": {"id": 7}}).encode(),
+        packed,
+        b"\xff\xfe\x00",
+        channels=["c"],
+    )
+    await open_page(page, "/topics/decoded/messages?from=start")
+    lines = page.locator(".message-line")
+    await lines.nth(2).click()
+    details = page.locator(".message-details")
+    await expect(details.locator(".tree")).to_contain_text("order:")
+    await check_accessible(page)
+    await save_screenshot(page, "message-json")
+    await details.get_by_role("button", name="hex").click()
+    await expect(details.locator("pre")).to_contain_text("7b 22 6f")
+    await lines.nth(1).click()
+    await expect(details.get_by_role("button", name="msgpack")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    await expect(details.locator(".tree")).to_contain_text('name: "Ada"')
+    await lines.nth(0).click()
+    await expect(details.locator("pre")).to_contain_text("0000  ff fe 00")
+
+
+async def test_where_a_message_is_now(page: Page, stage: Stage) -> None:
+    await stage.make_topic("placed", b"1", channels=["c"])
+    await open_page(page, "/topics/placed/messages")
+    await page.locator(".message-line").click()
+    await page.get_by_role("button", name="Where is it now?").click()
+    table = page.get_by_role("table", name="Where the message is")
+    await expect(table.get_by_role("row", name="c")).to_contain_text("waiting")
+
+
+async def test_html_in_a_body_stays_text(page: Page, stage: Stage) -> None:
+    evil = json.dumps({EVIL: EVIL}).encode()
+    await stage.make_topic("evil", EVIL.encode(), evil, channels=["c"])
+    await open_page(page, "/topics/evil/messages")
+    lines = page.locator(".message-line")
+    await expect(lines.last).to_contain_text(EVIL)
+    await lines.first.click()
+    await expect(page.locator(".tree")).to_contain_text(EVIL)
+    await lines.last.click()
+    await expect(page.locator("pre.body")).to_have_text(EVIL)
+    await expect(page.locator("main img, main script")).to_have_count(0)
+
+
+async def test_tail_follows_pauses_and_filters(page: Page, stage: Stage) -> None:
+    await stage.make_topic("followed", channels=["c"])
+    await open_page(page, "/topics/followed/tail")
+    node = stage.nodes[0]
+    lines = page.locator(".message-line")
+
+    async def publish_until_shown() -> None:
+        # The tail's channel is there a moment after the page; what came before it is not shown.
+        for number in range(100):
+            await node.post("/pub?topic=followed", f"early {number}".encode())
+            if await lines.count() > 0:
+                return
+            await page.wait_for_timeout(50)
+        raise AssertionError("nothing was tailed")
+
+    await publish_until_shown()
+    await page.get_by_role("button", name="Pause").click()
+    before = await lines.count()
+    await node.post("/pub?topic=followed", b"while paused")
+    await expect(page.locator(".tail-counts")).to_contain_text(re.compile("[1-9] wait"))
+    assert await lines.count() >= before
+    await expect(lines.filter(has_text="while paused")).to_have_count(0)
+    await page.get_by_role("button", name="Continue").click()
+    await expect(lines.filter(has_text="while paused")).to_have_count(1)
+    await page.get_by_role("searchbox", name="Body contains").fill("needle")
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(re.compile("filter=needle"))
+    await expect(lines).to_have_count(0)
+    for number in range(100):
+        await node.post("/pub?topic=followed", f"hay {number}".encode())
+        await node.post("/pub?topic=followed", f"needle {number}".encode())
+        if await lines.count() > 0:
+            break
+        await page.wait_for_timeout(50)
+    await expect(lines.first).to_contain_text("needle")
+    await expect(lines.filter(has_text="hay")).to_have_count(0)
+
+
+async def test_copy_as_a_command(page: Page, stage: Stage) -> None:
+    await stage.make_topic("copied", b"it's", channels=["c"])
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await open_page(page, "/topics/copied/messages")
+    await page.locator(".message-line").click()
+    await page.get_by_role("button", name="curl").click()
+    await expect(page.get_by_role("button", name="copied")).to_be_visible()
+    text = await page.evaluate("navigator.clipboard.readText()")
+    address = stage.nodes[0].http_address
+    assert (
+        text == f"printf %s 'it'\\''s' | curl --data-binary @- 'http://{address}/pub?topic=copied'"
+    )
