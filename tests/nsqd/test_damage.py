@@ -180,7 +180,7 @@ def test_missing_frames(bench: BrokerBench) -> None:
     bench.disk.remove(log_file(6))
     bench.kill()
     assert bench.drained() == without(*range(6, 12))
-    assert bench.lost() == [(6, 12, "missing segment")]
+    assert bench.lost() == [(6, 12, "truncated")]
     goes_on(bench)
 
 

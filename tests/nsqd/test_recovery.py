@@ -4,7 +4,7 @@ import pytest
 
 from nsqx.nsqd.log.records import RECORD_BYTES
 from nsqx.nsqd.log.recovery import Recovered, add_damage, recover_segments
-from nsqx.nsqd.log.segment import Damage, data_path, index_path
+from nsqx.nsqd.log.segment import Damage, data_path, index_path, removed_path
 from tests.support.opened_log import FOLDER, NOW_NS, deliverable, open_log, written_log
 from tests.support.simulated_disk import SimulatedDisk
 
@@ -203,6 +203,17 @@ def test_a_missing_segment_is_a_gap() -> None:
         disk.remove(path)
     assert ranges(recovered(disk)) == [(2, 4, "missing segment")]
     assert list(deliverable(disk)) == [0, 1, 4]
+
+
+def test_a_removal_that_a_crash_broke_off_is_finished() -> None:
+    disk, _ = written_log([[b"x" * 100]] * 3, segment_bytes_max=100)
+    disk.rename(index_path(FOLDER, 0), removed_path(FOLDER, 0))
+    for _ in range(2):
+        killed = disk.kill()
+        assert ranges(recover_segments(killed, FOLDER)) == []
+        assert killed.paths(".log") == [data_path(FOLDER, 1), data_path(FOLDER, 2)]
+        assert killed.paths(".removed") == []
+        disk.remove(data_path(FOLDER, 0))
 
 
 def test_files_that_are_none_of_ours_are_left_alone(disk: SimulatedDisk) -> None:

@@ -1,11 +1,19 @@
 """One segment: what is written, what a refused write leaves, and reading around damage."""
 
 import errno
+from unittest.mock import patch
 
 import pytest
 
 from nsqx.nsqd.log.records import RECORD_BYTES, Header, crc32c
-from nsqx.nsqd.log.segment import DamagedError, Segment, UnreadableError, data_path, index_path
+from nsqx.nsqd.log.segment import (
+    DamagedError,
+    Segment,
+    UnreadableError,
+    data_path,
+    index_path,
+    removed_path,
+)
 from nsqx.nsqd.log.storage import WouldBlockError
 from nsqx.protocol.messages import body_of, encode_messages
 from tests.support.simulated_disk import SimulatedDisk
@@ -143,6 +151,24 @@ def test_a_segment_that_could_not_be_begun_leaves_no_files(disk: SimulatedDisk) 
     disk.free_bytes = 40  # less than a header
     with pytest.raises(OSError, match="No space"):
         begin(disk)
+    assert disk.paths() == []
+
+
+# Removing
+
+
+def test_a_removal_that_is_broken_off_is_finished_by_the_next(
+    disk: SimulatedDisk, segment: Segment
+) -> None:
+    segment.seal()
+    broken_off = OSError(errno.EIO, "broken off")
+    with (
+        patch.object(disk, "remove", side_effect=broken_off),
+        pytest.raises(OSError, match="broken off"),
+    ):
+        segment.remove()
+    assert disk.paths() == [LOG, removed_path(FOLDER, 100)]
+    segment.remove()
     assert disk.paths() == []
 
 

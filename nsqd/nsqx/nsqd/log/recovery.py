@@ -1,9 +1,10 @@
 """
 What a start makes of the segments it finds.
 
-A sealed segment is trusted; its batches are checked when they are read. The others were open
-when the broker ended without a farewell: each batch is checked, what has no commit record is
-cut, and the segment is sealed. Damage inside is reported and costs no more than its batch.
+A sealed segment that has its length is trusted; its batches are checked when they are read. The
+others were open when the broker ended without a farewell: each batch is checked, what has no commit
+record is cut, and the segment is sealed. Damage inside is reported and costs no more than its
+batch.
 
 What the index can not say any more, the frames do: a damaged header is told from the first sound
 batch, and a segment whose index is gone is indexed again (`salvage`).
@@ -22,7 +23,7 @@ from nsqx.nsqd.log.records import (
     unchecked_commit,
 )
 from nsqx.nsqd.log.salvage import group_frames, id_base_of, runs_of_frames
-from nsqx.nsqd.log.segment import Damage, Segment, data_path, index_path
+from nsqx.nsqd.log.segment import Damage, Segment, data_path, finish_removal, index_path
 from nsqx.nsqd.log.storage import File, Storage
 from nsqx.protocol.messages import id_of, timestamp_of
 
@@ -43,7 +44,9 @@ def recover_segments(storage: Storage, folder: str) -> Recovered:
     """Open all segments of a folder, oldest first. OSError if the disk refuses."""
     recovered = Recovered()
     segments = recovered.segments
-    for first in _firsts(storage.list(folder)):
+    for first in _firsts(storage.list(folder), "removed"):
+        finish_removal(storage, folder, first)
+    for first in _firsts(storage.list(folder), "log", "idx"):
         segment = _open_sealed(storage, folder, first)
         if segment is None:
             recovered.is_clean = False
@@ -69,12 +72,10 @@ def add_damage(damages: list[Damage], damage: Damage) -> None:
     damages.append(damage)
 
 
-def _firsts(names: list[str]) -> list[int]:
-    """Return the numbers of the segments among the files of a topic."""
+def _firsts(names: list[str], *kinds: str) -> list[int]:
+    """Return the numbers of the segments of which there are files of some kinds."""
     parts = [name.partition(".") for name in names]
-    return sorted(
-        {int(stem) for stem, _, kind in parts if kind in ("log", "idx") and stem.isdecimal()}
-    )
+    return sorted({int(stem) for stem, _, kind in parts if kind in kinds and stem.isdecimal()})
 
 
 def _open_sealed(storage: Storage, folder: str, first: int) -> Segment | None:
@@ -93,13 +94,25 @@ def _open_sealed(storage: Storage, folder: str, first: int) -> Segment | None:
         return None
     if size == RECORD_BYTES:  # just begun: what was read last is the header, and no seal
         return None
-    if seal is None or seal.messages:
+    if seal is None or seal.messages or _size_of(storage, data_path(folder, first)) < seal.offset:
         return None
     segment = Segment(storage, folder, header)
     segment.end, segment.size, segment.index_size = seal.first, seal.offset, size
     segment.last_ns, segment.sealed = seal.timestamp_ns, True
     segment.has_deferred = bool(seal.due_ns & SEAL_DEFERRED)
     return segment
+
+
+def _size_of(storage: Storage, path: str) -> int:
+    """Return a file's length; -1 if there is none."""
+    try:
+        file = storage.open(path)
+    except FileNotFoundError:
+        return -1
+    try:
+        return file.size()
+    finally:
+        file.close()
 
 
 def _recover(storage: Storage, folder: str, first: int, recovered: Recovered) -> Segment:

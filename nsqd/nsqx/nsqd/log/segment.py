@@ -26,7 +26,16 @@ from nsqx.nsqd.log.records import (
 from nsqx.nsqd.log.storage import File, Storage
 from nsqx.protocol.messages import frame_offsets, id_of
 
-__all__ = ["Damage", "DamagedError", "Segment", "UnreadableError", "data_path", "index_path"]
+__all__ = [
+    "Damage",
+    "DamagedError",
+    "Segment",
+    "UnreadableError",
+    "data_path",
+    "finish_removal",
+    "index_path",
+    "removed_path",
+]
 
 _INDEX_CHUNK_RECORDS = 4096
 _UNKNOWN_NS = -1  # the timestamp of a record that stands in for a damaged one
@@ -67,6 +76,17 @@ def data_path(folder: str, first: int) -> str:
 def index_path(folder: str, first: int) -> str:
     """Return the path of its index."""
     return f"{folder}/{first:020d}.idx"
+
+
+def removed_path(folder: str, first: int) -> str:
+    """Return the path of its index while it is being removed."""
+    return f"{folder}/{first:020d}.removed"
+
+
+def finish_removal(storage: Storage, folder: str, first: int) -> None:
+    """Delete what is left of a segment that is being removed."""
+    storage.remove(data_path(folder, first))
+    storage.remove(removed_path(folder, first))
 
 
 class Segment:
@@ -203,10 +223,11 @@ class Segment:
             self.close()
 
     def discard(self) -> None:
-        """Take back a segment that could not be begun, as far as the disk lets us."""
+        """Take back a segment without messages, as far as the disk lets us."""
         self.close()
-        with contextlib.suppress(OSError):
-            self.remove()
+        for path in (index_path(self.folder, self.first), data_path(self.folder, self.first)):
+            with contextlib.suppress(OSError):
+                self._storage.remove(path)
 
     def close(self) -> None:
         """Close the files, or leave that to the end of the sync under way."""
@@ -219,9 +240,17 @@ class Segment:
         self._data = self._index = None
 
     def remove(self) -> None:
-        """Delete the files, in any thread. The index goes last: frames without it are salvaged."""
-        self._storage.remove(data_path(self.folder, self.first))
-        self._storage.remove(index_path(self.folder, self.first))
+        """
+        Delete the files, in any thread.
+
+        The index gets another name first. With it a start knows that the removal was under way: of
+        frames without an index, or an index without frames, it would think that they are damaged.
+        """
+        with contextlib.suppress(FileNotFoundError):  # it got so far the last time
+            self._storage.rename(
+                index_path(self.folder, self.first), removed_path(self.folder, self.first)
+            )
+        finish_removal(self._storage, self.folder, self.first)
 
     # Reading
 
