@@ -15,7 +15,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 from pytest_asyncio import is_async_test
 
-from tests.support.dashboard import CHROMIUM, CHROMIUM_FLAGS, Stage, Traffic, Watch
+from tests.support.browser import CHROMIUM, CHROMIUM_FLAGS, Stage, Traffic, Watch
 from tests.support.processes import running_cluster
 
 FOLDER = Path(__file__).parent

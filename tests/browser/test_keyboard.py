@@ -4,7 +4,7 @@ import re
 
 from playwright.async_api import Page, expect
 
-from tests.support.dashboard import Stage, check_accessible, open_page, save_screenshot
+from tests.support.browser import Stage, check_accessible, open_page, save_screenshot
 
 
 async def test_palette_goes_to_a_channel(page: Page) -> None:

@@ -5,7 +5,7 @@ import signal
 
 from playwright.async_api import Page, WebSocketRoute, expect
 
-from tests.support.dashboard import Stage, Watch, open_page, save_screenshot
+from tests.support.browser import Stage, Watch, open_page, save_screenshot
 
 AGE = re.compile(r"stale( \d+ s| 1 min)")
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.support.dashboard import Stage, check_accessible, open_page, save_screenshot
+from tests.support.browser import Stage, check_accessible, open_page, save_screenshot
 
 PAGES = {
     "home": "/",

@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.support.dashboard import Stage, Watch, check_accessible, open_page, save_screenshot
+from tests.support.browser import Stage, Watch, check_accessible, open_page, save_screenshot
 
 PAGES = ["/", "/topics/orders", "/topics/orders/billing", "/topics/orders/messages", "/nodes"]
 PAGES += ["/topology", "/registry", "/activity", "/publish", "/settings"]

@@ -35,7 +35,6 @@ export const ACTIONS = {
   replay: { title: "Replay into a new channel", right: "operate", fields: ["new_channel", "from"], after: ({ topic, new_channel: name }) => channelPath(topic, name) },
   tombstone: { title: "Tombstone", right: "administer", danger: true },
   register_topic: { title: "Register again", right: "operate" },
-  clear_tombstone: { title: "Clear tombstone", right: "operate" },
 };
 
 const FIELDS = {

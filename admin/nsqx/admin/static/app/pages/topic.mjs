@@ -97,9 +97,8 @@ const NODE_COLUMNS = [
   { key: "messages", title: "Messages", number: true, wide: "tablet", value: ({ data }) => data.messages, cell: ({ data }) => html`<${Count} value=${data.messages} />` },
   { key: "log", title: "Log", number: true, wide: "desk", value: ({ data }) => data.log_bytes, cell: ({ data }) => bytes(data.log_bytes) },
   { key: "e2e", title: "Latency", wide: "desk", cell: ({ data }) => html`<${Latency} e2e=${data.e2e} />` },
-  { key: "actions", title: html`<span class="visually-hidden">Actions</span>`, wide: "tablet", cell: ({ topic, key, data }) => (data.tombstoned
-    ? html`<${ActionButton} quiet action="clear_tombstone" target=${{ topic, node: key }} />`
-    : html`<${ActionButton} quiet action="tombstone" target=${{ topic, node: key }} />`) },
+  { key: "actions", title: html`<span class="visually-hidden">Actions</span>`, wide: "tablet", cell: ({ topic, key, data }) => !data.tombstoned
+    && html`<${ActionButton} quiet action="tombstone" target=${{ topic, node: key }} />` },
 ];
 
 /** From publishing to finishing, by quantile; each node for itself, since averages of quantiles lie. */
