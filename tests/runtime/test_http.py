@@ -500,6 +500,15 @@ async def test_each_request_is_a_line_except_publishing(
     assert line.endswith(("ms", "s"))
 
 
+async def test_what_a_dashboard_polls_is_no_line_while_it_goes_well(
+    connection: Connection, log: io.StringIO
+) -> None:
+    await ask(connection, "GET /config/x", "X-NSQX-Routine: poll")
+    await ask(connection, "GET /nosuch", "X-NSQX-Routine: poll")
+    (line,) = log.getvalue().splitlines()
+    assert " INFO: 404 GET /nosuch " in line
+
+
 async def test_answers_may_be_changed_before_they_are_sent(api: Api, log: io.StringIO) -> None:
     def add_vary(_request: Request, answer: Answer) -> None:
         answer.headers["Vary"] = "Accept-Encoding"

@@ -17,6 +17,7 @@ import msgspec
 import yarl
 
 from nsqx.protocol.errors import NsqError, quote
+from nsqx.runtime.http import ROUTINE_HEADER
 
 from .options import AdminOptions
 
@@ -24,7 +25,7 @@ __all__ = ["Answers", "HangingError", "StatusError", "Upstream", "UpstreamError"
 
 NANOSECONDS = 1_000_000_000
 ANSWER_BYTES_MAX = 64 << 20  # /stats of some ten thousand channels
-HEADERS = {"Accept": "application/vnd.nsq; version=1.0"}
+HEADERS = {"Accept": "application/vnd.nsq; version=1.0", ROUTINE_HEADER: "poll"}
 
 AnswerType = TypeVar("AnswerType")
 

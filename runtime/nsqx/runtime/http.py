@@ -43,6 +43,7 @@ from .queries import BadQuery, parse_query
 from .routes import Match, NotAllowed, Redirect, Router
 
 __all__ = [
+    "ROUTINE_HEADER",
     "Answer",
     "ApiError",
     "Handler",
@@ -55,6 +56,8 @@ __all__ = [
     "text",
 ]
 
+# Set by what polls: its requests are logged at the level debug while they succeed.
+ROUTINE_HEADER = "X-NSQX-Routine"
 JSON_TYPE = "application/json; charset=utf-8"
 TEXT_TYPE = "text/plain; charset=utf-8"
 HTML_TYPE = "text/html; charset=utf-8"
@@ -342,7 +345,10 @@ class HttpServer:
         return _answer(body.encode(), JSON_TYPE, 403)
 
     def _log_request(self, request: Request, status: int, took_ns: int) -> None:
-        self._log.info(
+        # A dashboard asks each second: what goes well there is nothing to read about.
+        is_routine = (status, request.method) == (200, "GET") and request.header(ROUTINE_HEADER)
+        log = self._log.debug if is_routine else self._log.info
+        log(
             "%d %s %s (%s) %s",
             status,
             request.method,
