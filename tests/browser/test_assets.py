@@ -78,7 +78,7 @@ def test_lock_has_hashes_and_names_no_host() -> None:
 @pytest.mark.timeout(300)
 def test_wheel_holds_every_file_of_the_manifest(tmp_path: Path) -> None:
     entries = manifest()["files"]
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=240)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import BrowserContext, Page, Request, expect
+from playwright.async_api import BrowserContext, ConsoleMessage, Page, Request, WebError, expect
 
 from nsqx.client import Consumer, Message, Producer
 
@@ -60,7 +60,7 @@ class Stage:
         return self.admin.url("")
 
     async def make_topic(self, name: str, *bodies: bytes, channels: Iterable[str] = ()) -> None:
-        """Create a topic on the first node, its channels, and publish there; the dashboard knows."""
+        """Create a topic on the first node, its channels, and publish; the dashboard knows."""
         node = self.nodes[0]
         await node.post(f"/topic/create?topic={name}")
         for channel in channels:
@@ -130,10 +130,8 @@ class Watch:
         self._host = host
 
     def add(self, context: BrowserContext) -> None:
-        context.on(
-            "console", lambda entry: entry.type in ("error", "warning") and self._note(entry.text)
-        )
-        context.on("weberror", lambda error: self._note(f"exception: {error.error}"))
+        context.on("console", self._check_console)
+        context.on("weberror", self._check_error)
         context.on("request", self._check_host)
 
     def check(self) -> None:
@@ -144,13 +142,17 @@ class Watch:
         faults = [each for each in self.faults if not any(part in each for part in self.allowed)]
         assert not faults, "\n".join(faults)
 
-    def _note(self, text: str) -> None:
-        self.faults.append(text)
+    def _check_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(message.text)
+
+    def _check_error(self, error: WebError) -> None:
+        self.faults.append(f"exception: {error.error}")
 
     def _check_host(self, request: Request) -> None:
         url = urlsplit(request.url)
         if url.scheme not in ("data", "blob") and url.netloc != self._host:
-            self._note(f"a request to another host: {request.url}")
+            self.faults.append(f"a request to another host: {request.url}")
 
 
 async def open_page(page: Page, path: str) -> None:
