@@ -628,18 +628,11 @@ class Broker:
         """Return what makes durable, in another thread, what the journals say by now."""
         files = self._files.get(topic.name)
         stores = list(files.stores.values()) if files is not None else []
-        paths = [store.journal.path for store in stores]
+        syncs = [store.journal.begin_sync() for store in stores]
 
         def sync() -> None:
-            for path in paths:
-                try:
-                    file = self._storage.open(path)
-                except FileNotFoundError:
-                    continue  # nothing to say, or a checkpoint, which is durable, has said it
-                try:
-                    file.sync()
-                finally:
-                    file.close()
+            for sync_one in syncs:
+                sync_one()
             self._storage.sync_folder(self._folder(topic.name))
 
         return sync

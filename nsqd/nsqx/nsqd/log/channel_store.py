@@ -233,8 +233,9 @@ class ChannelStore:
 
     @property
     def wants_checkpoint(self) -> bool:
-        """Return whether the journal has grown so long that a restart would feel it."""
-        return self.journal.size > CHECKPOINT_AFTER_BYTES and not self._is_checkpointing
+        """Return whether the journal has become so long that a restart feels it, or doubtful."""
+        is_due = self.journal.size > CHECKPOINT_AFTER_BYTES or self.journal.is_doubtful
+        return is_due and not self._is_checkpointing
 
     def checkpoint(self, snapshot: Snapshot, failed: Callable[[OSError], None]) -> None:
         """

@@ -31,9 +31,10 @@ does no harm. A damaged record is left out if a sound one follows: without it a 
 again, or before it is due, but none is lost.
 """
 
+import errno
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import msgpack
@@ -167,6 +168,7 @@ class Journal:
         self.number = 0
         self.size = 0
         self._oldest = 0  # the lowest number of which there may be a file
+        self._failed_number = -1  # of the last journal that could not be synced
         self._ranges: list[int] = []  # first and count, in turn
         self._singles = array("Q")
         self._requeues: list[bytes] = []
@@ -176,11 +178,6 @@ class Journal:
     def is_dirty(self) -> bool:
         """Return whether something waits to be written."""
         return bool(self._ranges or self._singles or self._requeues or self._others)
-
-    @property
-    def path(self) -> str:
-        """Return where the present journal is, if anything was written to it."""
-        return self._numbered(self.number)
 
     # Changes
 
@@ -303,10 +300,41 @@ class Journal:
         for number in range(self._oldest, self.number + 1):
             self._storage.remove(self._numbered(number))
 
+    @property
+    def is_doubtful(self) -> bool:
+        """
+        Return whether a sync failed, so that no later one can make up for it.
+
+        The operating system may have dropped what it could not write. A checkpoint, which is
+        followed by `remove_before`, ends the doubt.
+        """
+        return self._failed_number >= self._oldest
+
     def sync(self) -> None:
-        """Return when what was written survives a loss of power. May block."""
-        if self._file is not None:
-            self._file.sync()
+        """Return when what was written survives a loss of power. Blocks; OSError if it failed."""
+        self.begin_sync()()
+
+    def begin_sync(self) -> Callable[[], None]:
+        """Return what to run, in any thread, so that what was written survives a loss of power."""
+        number = self.number
+
+        def sync() -> None:
+            if self.is_doubtful:
+                raise OSError(errno.EIO, "Input/output error at an earlier sync")
+            try:
+                # Opened again: the journal may be closed meanwhile.
+                file = self._storage.open(self._numbered(number))
+            except FileNotFoundError:
+                return  # nothing to say, or a checkpoint, which is durable, has said it
+            try:
+                file.sync()
+            except OSError:
+                self._failed_number = number
+                raise
+            finally:
+                file.close()
+
+        return sync
 
     def close(self) -> None:
         """Close the file."""

@@ -311,9 +311,9 @@ class TopicLog:
             for `LogEvents.on_readable`.
         """
         block = self._cache.find(sequence)
-        if block is None and sequence not in self._loading and sequence not in self.lost:
-            block = self._load(sequence)
-        return block
+        if block is not None or sequence in self._loading or sequence in self.lost:
+            return block
+        return self._load(sequence) if sequence >= self.first else None
 
     def block_in_memory(self, sequence: int) -> Block | None:
         """Return the block that holds a message if it is in memory; nothing is read for it."""
