@@ -377,7 +377,7 @@ class Auditor:
                 f"{node.name}, {text}",
             )
 
-        if sequence in channel.finished:
+        if sequence in channel.finished and sequence not in topic.damaged:
             raise fail("finished_stays_finished", "is delivered after it was finished")
         if now_ns < entry.due_ns and not topic.is_due_unsure:
             raise fail("deferred_is_not_early", f"comes {(entry.due_ns - now_ns) / 1e9} s early")
