@@ -31,11 +31,13 @@ class Admin:
     Attributes:
         http_address: where it listens, as ``host:port``. Port 0 in the options lets the system
             choose.
+        paths: what it serves, once it has started.
     """
 
     def __init__(self, options: AdminOptions) -> None:
         self.options = options
         self.http_address = ""
+        self.paths: list[str] = []
         self._running = AsyncExitStack()
 
     async def start(self) -> None:
@@ -66,7 +68,9 @@ class Admin:
             if parts.store is not None:
                 await stack.enter_async_context(_opened(parts.store))
             await stack.enter_async_context(parts.hub)
-            server = HttpServer(make_router(parts), log=logs.get_logger("HTTP"), on_answer=_finish)
+            router = make_router(parts)
+            self.paths = router.paths
+            server = HttpServer(router, log=logs.get_logger("HTTP"), on_answer=_finish)
             listener = _listener_address(options.http_address)
             _log.info("nsqadmin v%s (built w/%s)", VERSION, RUNTIME)
             await server.start(bind(listener, "--http-address"))

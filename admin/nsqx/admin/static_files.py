@@ -63,8 +63,7 @@ class StaticFiles:
         self._files: dict[str, _File] = {}
         self.hash = DEV_HASH
         if self._dev_folder is None:
-            root = resources.files(__package__ or "nsqx.admin").joinpath("static")
-            self._files = {path: _file(path, body) for path, body in _walk(root)}
+            self._files = {path: _file(path, body) for path, body in _walk(package_files())}
             self.hash = _hash_of(self._files)
 
     def text(self, path: str) -> str | None:
@@ -99,6 +98,11 @@ class StaticFiles:
             return _file(path, (self._dev_folder / path).read_bytes())
         except OSError:
             return None
+
+
+def package_files() -> Traversable:
+    """Return the folder of the files, wherever the package is installed."""
+    return resources.files("nsqx.admin").joinpath("static")
 
 
 def _walk(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:

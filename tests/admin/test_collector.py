@@ -1,0 +1,245 @@
+"""The collector, over prepared daemons on real sockets."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from nsqx.admin.collector import Collector
+from nsqx.admin.health import DaemonState
+from nsqx.admin.merge import merge
+from nsqx.admin.options import AdminOptions
+from nsqx.admin.upstream import Upstream
+from tests.support.fake_http import FakeHttp, fake_http
+from tests.support.processes import eventually, free_port
+
+INTERVAL_S = 0.05
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream(AdminOptions()) as upstream:
+        yield upstream
+
+
+def collector(upstream: Upstream, *lookupds: str, nsqds: tuple[str, ...] = ()) -> Collector:
+    return Collector(upstream, list(lookupds), nsqds, interval_s=INTERVAL_S, forget_s=0.5)
+
+
+def listing(*nsqds: FakeHttp) -> dict[str, Any]:
+    """What a lookupd answers that lists these."""
+    producers = [
+        {
+            "broadcast_address": "127.0.0.1",
+            "tcp_port": 4150,
+            "http_port": int(nsqd.address.rpartition(":")[2]),
+            "hostname": "host",
+            "version": "1.3.0",
+            "topics": ["t"],
+            "tombstones": [False],
+        }
+        for nsqd in nsqds
+    ]
+    return {
+        "/nodes": {"producers": producers},
+        "/topics": {"topics": ["t"]},
+        "/info": {"version": "1.3.0"},
+        "/channels": {"channels": ["c"]},
+    }
+
+
+def stats(depth: int = 1, messages: int = 5, start_time: int = 1) -> dict[str, Any]:
+    channel = {"channel_name": "c", "depth": depth, "message_count": messages}
+    topic = {"topic_name": "t", "message_count": messages, "channels": [channel]}
+    return {"version": "1.3.0", "health": "OK", "start_time": start_time, "topics": [topic]}
+
+
+async def until(check: Callable[[], object], what: str) -> None:
+    async def checked() -> bool:
+        return bool(check())
+
+    await eventually(checked, what)
+
+
+async def test_nodes_that_a_lookupd_lists_are_asked(upstream: Upstream) -> None:
+    async with (
+        fake_http({"/stats": stats()}) as nsqd,
+        fake_http(listing(nsqd)) as lookupd,
+        collector(upstream, lookupd.address) as collecting,
+    ):
+        await until(lambda: "t/c" in merge(collecting.view()).channels, "the channel is seen")
+        snapshot = merge(collecting.view())
+    assert snapshot.channels["t/c"].depth == 1
+    assert snapshot.nodes[nsqd.address].lookupds == [lookupd.address]
+    assert snapshot.lookupds[lookupd.address].version == "1.3.0"
+
+
+async def test_a_foreign_nsqd_is_asked_for_metrics_once(upstream: Upstream) -> None:
+    async with fake_http({"/stats": stats(), "/info": {"broadcast_address": "x"}}) as nsqd:
+        nsqd.answers["/info"] = {"broadcast_address": "h", "tcp_port": 1, "http_port": 2}
+        async with collector(upstream, nsqds=(nsqd.address,)) as collecting:
+            await until(lambda: len(nsqd.requests) > 20, "it was asked often")
+            (node,) = collecting.view().nodes
+    assert node.metrics is None
+    assert nsqd.requests.count("/metrics") == 1
+    assert node.tcp_address == "h:1"
+
+
+async def test_our_nsqd_tells_more(upstream: Upstream) -> None:
+    metrics = (
+        "# HELP nsqd_disk_free_bytes x\n"
+        "nsqd_disk_free_bytes 12345\n"
+        "nsqd_event_loop_lag_seconds_sum 0.5\nnsqd_event_loop_lag_seconds_count 100\n"
+        'nsqd_topic_log_bytes{topic="t"} 77\n'
+        'nsqd_channel_oldest_unfinished_age_seconds{topic="t",channel="c"} 60.4\n'
+        'nsqd_channel_oldest_unfinished_age_seconds{topic="t",channel="d"} 0\n'
+    )
+    answers = {"/stats": stats(), "/metrics": metrics}
+    async with (
+        fake_http(answers) as nsqd,
+        fake_http(listing(nsqd)) as lookupd,
+        collector(upstream, lookupd.address) as collecting,
+    ):
+        await until(lambda: merge(collecting.view()).totals.oldest_at, "the age is known")
+        snapshot = merge(collecting.view())
+    row = snapshot.nodes[nsqd.address]
+    assert (row.is_nsqx, row.disk_free, row.loop_lag) == (True, 12345, 0.005)
+    oldest_at = snapshot.channels["t/c"].oldest_at
+    assert oldest_at is not None
+    assert time.time() - oldest_at == pytest.approx(61, abs=2)
+    assert snapshot.topics["t"].log_bytes == 77
+
+
+async def test_clients_are_asked_for_now_and_then(upstream: Upstream) -> None:
+    async with fake_http({"/stats": stats()}) as nsqd, fake_http(listing(nsqd)) as lookupd:
+
+        def shares() -> tuple[int, int]:
+            asked = [request for request in nsqd.requests if request.startswith("/stats")]
+            with_clients = [each for each in asked if "include_clients=true" in each]
+            return len(with_clients), len(asked)
+
+        async with collector(upstream, lookupd.address) as collecting:
+            await until(lambda: shares()[1] >= 20, "it was asked often")
+            few, all_of_them = shares()
+            assert few <= all_of_them / 4
+            nsqd.requests.clear()
+            collecting.is_watching_clients = True
+            await until(lambda: shares()[1] >= 20, "it was asked often")
+            many, all_of_them = shares()
+            assert many >= all_of_them / 3
+
+
+async def test_a_node_that_hangs_costs_others_nothing(upstream: Upstream) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hanging = "{}:{}".format(*silent.getsockname())
+        answers = {
+            "/stats": stats(),
+            "/info": {"broadcast_address": "", "tcp_port": 1, "http_port": 1},
+        }
+        async with fake_http(answers) as nsqd:
+            async with collector(upstream, nsqds=(nsqd.address, hanging)) as collecting:
+                await until(lambda: collecting.is_hanging(hanging), "the breaker is open")
+                view = collecting.view()
+                assert not collecting.is_hanging(nsqd.address)
+                node = view.node(hanging)
+                assert node is not None
+                assert (node.state, node.error) == (DaemonState.UNREACHABLE, "no answer in time")
+                asked = len(nsqd.requests)
+                await until(lambda: len(nsqd.requests) > asked + 5, "the other is asked on")
+            # Nobody waits for the one that is known to hang.
+            began = time.monotonic()
+            result = await upstream.ask_all([hanging], "/stats", dict)
+            assert time.monotonic() - began < 1
+            assert "no answer in time" in str(result.errors[hanging])
+
+
+async def test_a_node_that_nobody_lists_any_more_is_shown_for_a_while(upstream: Upstream) -> None:
+    async with (
+        fake_http({"/stats": stats()}) as nsqd,
+        fake_http(listing(nsqd)) as lookupd,
+        collector(upstream, lookupd.address) as collecting,
+    ):
+        await until(lambda: collecting.view().nodes_with("t"), "the node is seen")
+        lookupd.answers["/nodes"] = {"producers": []}
+        nsqd.answers["/stats"] = ConnectionResetError
+
+        def is_stale() -> bool:
+            node = collecting.view().node(nsqd.address)
+            return node is not None and node.state is DaemonState.STALE
+
+        await until(is_stale, "it is shown as stale")
+        assert collecting.view().nodes_with("t")
+        await until(lambda: not collecting.view().nodes, "it is forgotten")
+
+
+async def test_without_any_lookupd_the_nodes_stay(upstream: Upstream) -> None:
+    async with (
+        fake_http({"/stats": stats()}) as nsqd,
+        fake_http(listing(nsqd)) as lookupd,
+        collector(upstream, lookupd.address) as collecting,
+    ):
+        await until(lambda: collecting.view().nodes_with("t"), "the node is seen")
+        lookupd.answers["/nodes"] = ConnectionResetError
+        asked = len(nsqd.requests)
+        await asyncio.sleep(0.7)  # longer than a node is remembered
+        assert collecting.view().nodes_with("t")
+        assert len(nsqd.requests) > asked
+
+
+async def test_a_restart_is_told(upstream: Upstream) -> None:
+    told: list[str] = []
+    async with (
+        fake_http({"/stats": stats()}) as nsqd,
+        fake_http(listing(nsqd)) as lookupd,
+        collector(upstream, lookupd.address) as collecting,
+    ):
+        collecting.on_restart = lambda address, _at: told.append(address)
+        await until(lambda: collecting.view().nodes_with("t"), "the node is seen")
+        nsqd.answers["/stats"] = stats(start_time=2)
+        await until(lambda: told, "the restart is told")
+        (node,) = collecting.view().nodes
+    assert told == [nsqd.address]
+    assert node.restarted_at is not None
+
+
+async def test_lookupds_that_come_and_go(upstream: Upstream) -> None:
+    async with (
+        fake_http({"/stats": stats()}) as nsqd,
+        fake_http(listing(nsqd)) as one,
+        fake_http(listing(nsqd)) as two,
+    ):
+        addresses = [one.address]
+        async with Collector(upstream, addresses, (), interval_s=INTERVAL_S) as collecting:
+            await until(lambda: collecting.view().nodes_with("t"), "the node is seen")
+            addresses[:] = [two.address]
+            collecting.reconcile()
+            await until(
+                lambda: merge(collecting.view()).nodes[nsqd.address].lookupds == [two.address],
+                "the other lookupd lists it",
+            )
+            (lookupd,) = collecting.view().lookupds
+            assert lookupd.found
+
+
+async def test_channels_of_topics_without_nodes_come_from_lookupds(upstream: Upstream) -> None:
+    answers = {**listing(), "/topics": {"topics": ["old"]}}
+    async with (
+        fake_http(answers) as lookupd,
+        collector(upstream, lookupd.address) as collecting,
+    ):
+        await until(
+            lambda: collecting.view().lookupds[0].channels == {"old": ["c"]}, "the channels"
+        )
+
+
+async def test_a_dead_address_is_unreachable_at_once(upstream: Upstream) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    async with collector(upstream, dead) as collecting:
+        await until(
+            lambda: collecting.view().lookupds[0].state is DaemonState.UNREACHABLE, "it is dead"
+        )
+        assert "connection refused" in collecting.view().lookupds[0].error
+        assert not collecting.is_hanging(dead)
