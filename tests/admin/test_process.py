@@ -54,3 +54,13 @@ async def test_lookupds_on_the_local_network_are_asked(cluster: Cluster) -> None
 async def test_nsqds_and_discovery_are_not_mixed(cluster: Cluster) -> None:
     with pytest.raises(AssertionError, match="use --nsqd-http-address or --discover not both"):
         await cluster.admin("--discover", "--nsqd-http-address=127.0.0.1:1")
+
+
+@pytest.mark.parametrize("flag", ["", "--read-only", "--admin-user=alice"])
+async def test_a_dashboard_that_is_open_to_all_says_so(cluster: Cluster, flag: str) -> None:
+    lookupd = await cluster.lookupd()
+    flags = ["--http-address=0.0.0.0:0", *filter(None, [flag])]
+    admin = await cluster.admin(*flags, lookupds=[lookupd])
+    assert await admin.stop() == 0
+    warned = any("may change everything" in line for line in admin.log)
+    assert warned == (flag == "")

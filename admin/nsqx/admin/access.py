@@ -91,6 +91,12 @@ class Access:
     read_only: bool
     message_role: Role
 
+    @property
+    def is_open_to_all(self) -> bool:
+        """Whether anybody may change things."""
+        named = self.admins or self.operators or self.credentials.exist
+        return not named and not self.read_only
+
     async def visitor(self, request: Request) -> Visitor:
         """
         Return who asks.

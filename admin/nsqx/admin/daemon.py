@@ -11,6 +11,7 @@ from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.http import Answer, HttpServer, Request
 from nsqx.runtime.version import RUNTIME, VERSION
 
+from .access import Access
 from .collector import Collector
 from .compression import compress
 from .history_store import HistoryStore
@@ -78,6 +79,7 @@ class Admin:
             stack.callback(parts.hub.close_watchers)
             self.http_address = parts.http_address = server.address
             _log.info("HTTP: listening on %s", server.address)
+            _warn_of_strangers(options, server.address, parts.gate.access)
             if options.discover:
                 await self._discover(lookupds, collector, stack)
             self._running = stack.pop_all()
@@ -122,6 +124,18 @@ async def _opened(store: HistoryStore) -> AsyncIterator[None]:
         yield
     finally:
         await store.__aexit__()
+
+
+def _warn_of_strangers(options: AdminOptions, address: str, access: Access) -> None:
+    """NSQ's default is that everybody may do everything. It should at least be said."""
+    host = address.rpartition(":")[0].strip("[]")
+    is_local = not host or host == "localhost" or host.startswith("127.") or host == "::1"
+    if not is_local and access.is_open_to_all:
+        _log.warning(
+            "everybody who reaches %s may change everything: "
+            "see --read-only, --admin-user, --auth-basic-file",
+            address,
+        )
 
 
 def _parts(

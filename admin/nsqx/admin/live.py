@@ -17,6 +17,7 @@ from aiohttp import web
 
 from nsqx.runtime.http import Request
 
+from .deliveries import Deliveries
 from .hub import Hub, UnknownKey, Watcher
 from .tail import Tail, TailKey, Tails
 
@@ -59,8 +60,7 @@ class LiveChannel:
         self._me = me
         self._reads_messages = reads_messages
         self._watcher = Watcher()
-        self._sent: dict[str, int] = {}  # the version that the page has, by key; 0: none
-        self._resuming: set[str] = set()  # the page wants all deltas since what it has
+        self._deliveries = Deliveries(hub.feed)
         self._open_tails: dict[str, Tail] = {}
         self._answers: list[bytes] = []  # to what it asked
         self._is_paused = False
@@ -107,8 +107,7 @@ class LiveChannel:
         for key in wish.sub:
             self._subscribe(key, known.get(key, 0))
         for key in wish.resync:
-            if key in self._sent:
-                self._sent[key] = 0
+            self._deliveries.forget(key)
         if wish.pause is not None:
             self._pause(wish.pause)
         if wish.ping is not None:
@@ -117,7 +116,7 @@ class LiveChannel:
         self._watcher.changed.set()
 
     def _subscribe(self, key: str, has: int) -> None:
-        if len(self._sent) + len(self._open_tails) >= KEYS_MAX:
+        if len(self._deliveries) + len(self._open_tails) >= KEYS_MAX:
             self._answer_error("TOO_MANY_KEYS", f"at most {KEYS_MAX} keys", key)
             return
         if key.startswith("tail:"):
@@ -128,10 +127,8 @@ class LiveChannel:
         except UnknownKey as exc:
             self._answer_error("UNKNOWN_KEY", str(exc), key)
             return
-        self._sent[key] = has
-        if has:
-            self._resuming.add(key)
-        self._watcher.keys = set(self._sent)
+        self._deliveries.add(key, has)
+        self._watcher.keys = self._deliveries.keys
 
     def _open_tail(self, key: str) -> None:
         if not self._reads_messages:
@@ -145,18 +142,17 @@ class LiveChannel:
             self._answer_error("UNKNOWN_KEY", str(exc), key)
 
     async def _unsubscribe(self, key: str) -> None:
-        self._sent.pop(key, None)
-        self._resuming.discard(key)
-        self._watcher.keys = set(self._sent)
+        self._deliveries.remove(key)
+        self._watcher.keys = self._deliveries.keys
         if (tail := self._open_tails.pop(key, None)) is not None:
             await tail.close()
 
     def _pause(self, paused: bool) -> None:
         if self._is_paused and not paused:
-            self._sent = dict.fromkeys(self._sent, 0)
+            self._deliveries.forget_all()
         self._is_paused = paused
         # Nobody has to make documents for a hidden tab.
-        self._watcher.keys = set() if paused else set(self._sent)
+        self._watcher.keys = set() if paused else self._deliveries.keys
 
     def _answer_error(self, code: str, detail: str, key: str) -> None:
         error = {"k": "error", "message": code, "detail": detail, "key": key}
@@ -188,15 +184,7 @@ class LiveChannel:
         frames, self._answers = self._answers, []
         if self._is_paused:
             return frames
-        for key, has in self._sent.items():
-            feed = self._hub.feed(key)
-            behind = feed.seq - has
-            if has and behind > 1 and key not in self._resuming:
-                frames.append(feed.full(skipped=behind - 1))
-            elif behind:
-                frames += feed.since(has)
-            self._sent[key] = feed.seq
-        self._resuming.clear()
+        frames += self._deliveries.next()
         for key, tail in self._open_tails.items():
             if (page := tail.take()) is not None:
                 frames.append(_encode({"k": key, **page}))

@@ -93,6 +93,7 @@ def make_router(parts: Parts) -> Router[Handler]:
         "version": VERSION,
         "has_lookupds": bool(options.lookupd_http_address or options.discover),
         "history_seconds": HISTORY_SECONDS_STORED if parts.store else HISTORY_SECONDS,
+        "graphite": _graphite_facts(options),
         "interval": options.poll_interval / SECOND_NS,
     }
     router: Router[Handler] = Router(options.base_path)
@@ -110,6 +111,19 @@ def make_router(parts: Parts) -> Router[Handler]:
     Pages(parts.files, options.base_path, lambda: parts.hub.snapshot).add_to(router, parts.gate)
     _add_v2(router, parts, facts)
     return router
+
+
+def _graphite_facts(options: AdminOptions) -> dict[str, Any] | None:
+    """What a page needs to link to Graphite, as NSQ's page gets it; None: there is none."""
+    if not options.graphite_url:
+        return None
+    return {
+        "url": "" if options.proxy_graphite else options.graphite_url,
+        "interval": options.statsd_interval / SECOND_NS,
+        "prefix": options.statsd_prefix,
+        "counter_format": options.statsd_counter_format,
+        "gauge_format": options.statsd_gauge_format,
+    }
 
 
 def _add_v2(router: Router[Handler], parts: Parts, facts: dict[str, Any]) -> None:
