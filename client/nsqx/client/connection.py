@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
             self._transport,
             self,
             self._settings.ssl_context(),
-            server_hostname=self.address.host,
+            server_hostname=self._settings.tls_server_name or self.address.host,
         )
         if transport is None:  # the connection was lost meanwhile
             raise self.reason

@@ -18,7 +18,7 @@ import inspect
 import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal, Self
 
@@ -31,6 +31,7 @@ from nsqx.client.inbox import Inbox, InboxClosed
 from nsqx.client.link import Link
 from nsqx.client.message import Message
 from nsqx.client.ready_counts import ReadyCounts, Share
+from nsqx.client.resolver import Resolver, is_name
 from nsqx.client.settings import Settings
 from nsqx.client.subscription import Subscription
 from nsqx.protocol.names import is_valid_name
@@ -101,7 +102,8 @@ class Consumer:
 
         Args:
             topic, channel: created if they do not exist.
-            nsqd: ``host:port`` of one nsqd or of several, all of which are consumed.
+            nsqd: ``host:port`` of one nsqd or of several, all of which are consumed. A name that
+                has several addresses stands for as many.
             lookupd: ``host:port`` or URL of one lookupd or of several. All are asked, and every
                 nsqd that one of them names is consumed, besides those in ``nsqd``.
             discover: knows further lookupds, such as those on the local network
@@ -155,6 +157,8 @@ class Consumer:
         self._forgotten: dict[Address, float] = {}  # by lookupds, and lost: since when (loop time)
         self._subscriptions: dict[Share, Subscription] = {}  # those that are connected
         self._tasks: set[asyncio.Task[None]] = set()
+        self._resolved: dict[Address, set[Address]] = {}  # names, and the nsqds they stand for
+        self._resolver: Resolver | None = None
         self._discovery: Discovery | None = None
         self._stop_finding: Callable[[], None] | None = None
         self._steer_timer: asyncio.TimerHandle | None = None
@@ -171,7 +175,10 @@ class Consumer:
         self._was_opened = True
         self._own(asyncio.create_task(self._give_up()))
         for address in self._nsqd:
-            self._add(address)
+            if not is_name(address):
+                self._add(address)
+        if names := [address for address in self._nsqd if is_name(address)]:
+            self._resolver = Resolver(names, self._resolve, self._poll_interval)
         if self._lookupd or self._finder is not None:
             # Whoever shares the network may be found: those are not shown a secret.
             token = self._settings.lookup_token() if self._finder is None else None
@@ -204,7 +211,9 @@ class Consumer:
         Raises:
             ConnectFailed: one of them could not be reached; it is tried on.
         """
-        for address in self._nsqd:
+        if self._resolver is not None:
+            await self._resolver.first_try()
+        for address in self._given():
             await self._links[address].first_try()
 
     async def close(self, timeout: float | None = None) -> None:
@@ -243,6 +252,8 @@ class Consumer:
             self._stop_finding()
         # All are told before any is waited for.
         tasks = [link.stop() for link in self._links.values()]
+        if self._resolver is not None:
+            tasks.append(self._resolver.stop())
         if self._discovery is not None:
             tasks.append(self._discovery.stop())
         if tasks:
@@ -395,18 +406,33 @@ class Consumer:
 
     # Connections
 
-    def _add(self, address: Address) -> None:
+    def _add(self, address: Address, server_name: str | None = None) -> None:
         def subscribe() -> Subscription:
             return Subscription(self, address)
 
-        self._links[address] = Link(address, self._settings, subscribe)
+        settings = self._settings
+        if settings.tls and settings.tls_server_name is None and server_name is not None:
+            settings = replace(settings, tls_server_name=server_name)
+        self._links[address] = Link(address, settings, subscribe)
+
+    def _given(self) -> set[Address]:
+        """Return the nsqds that the user named."""
+        return set(self._nsqd).difference(self._resolved).union(*self._resolved.values())
+
+    def _resolve(self, name: Address, addresses: set[Address]) -> None:
+        """Take note of which nsqds a name stands for."""
+        self._resolved[name] = addresses
+        for address in addresses - self._links.keys():
+            self._add(address, name.host)
+        if self._discovery is None:  # else its next poll does that
+            self._forget(self._links.keys() - self._given())
 
     def _found(self, addresses: set[Address], is_complete: bool) -> None:
         """Take note of where lookupds say nsqds are."""
         for address in addresses - self._links.keys():
             self._add(address)
         if is_complete:
-            self._forget(self._links.keys() - addresses - set(self._nsqd))
+            self._forget(self._links.keys() - addresses - self._given())
 
     def _appeared(self, addresses: set[Address]) -> None:
         """Whoever waits longer and longer between attempts at one of these need not wait now."""

@@ -154,6 +154,7 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "output_buffer_timeout": float,
     "sample_rate": int,
     "tls": _flag,
+    "tls_server_name": str,
     "compression": str,
     "deflate_level": int,
     "auth_secret": str,

@@ -37,6 +37,7 @@ class Settings:
         sample_rate: percent of the messages to deliver, 1 to 99; 0: all.
         tls: ``True`` for a default context, or a context of your own, for example with a client
             certificate. An nsqd that does not offer TLS is then refused.
+        tls_server_name: whom the certificate of nsqd must name; None: the host it is reached by.
         compression: used if nsqd offers it.
         deflate_level: 1 to 9.
         auth_secret: sent if nsqd demands authorization.
@@ -58,6 +59,7 @@ class Settings:
     output_buffer_timeout: float | None = None
     sample_rate: int = 0
     tls: bool | ssl.SSLContext = False
+    tls_server_name: str | None = None
     compression: Literal["snappy", "deflate"] | None = None
     deflate_level: int = 6
     auth_secret: str | bytes | None = field(default=None, repr=False)
