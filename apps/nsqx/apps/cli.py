@@ -26,6 +26,7 @@ COMMANDS = {
     "up": Entry("nsqx.apps.up:up", "Run a whole cluster on this machine until Ctrl-C."),
     "pub": Entry("nsqx.apps.pub:pub", "Publish lines of a file or of stdin to a topic."),
     "tail": Entry("nsqx.apps.tail:tail", "Print the messages of topics as they come."),
+    "worker": Entry("nsqx.apps.worker:worker", "Run the handlers of a Python application."),
     "top": Entry("nsqx.apps.top:top", "Show what goes on in a cluster, again and again."),
     "peek": Entry("nsqx.apps.peek:peek", "Show messages of a topic without consuming them."),
     "seek": Entry("nsqx.apps.seek:seek", "Move a channel to another place of its topic."),
