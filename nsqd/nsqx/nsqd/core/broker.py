@@ -216,11 +216,19 @@ class Broker:
             for message in topic.deferred_in(position.passed)
             if message[0] not in position.finished and message[0] not in held
         ]
+        cursor = max(position.cursor, topic.log.first)
+
+        def is_held(sequence: int) -> bool:
+            # What was published deferred is held beyond the cursor. If a damaged index forgot
+            # that, the cursor comes to it.
+            is_new = sequence >= cursor and sequence not in topic.skips
+            return not is_new and _is_there(topic, sequence, stragglers)
+
         channel.save_stragglers = store.save_stragglers
         channel.restore(
-            max(position.cursor, topic.log.first),
-            [message for message in position.waiting if _is_there(topic, message[0], stragglers)],
-            [message for message in position.deferred if _is_there(topic, message[0], stragglers)],
+            cursor,
+            [message for message in position.waiting if is_held(message[0])],
+            [message for message in position.deferred if is_held(message[0])],
             stragglers,
         )
         channel.defer(deferred)

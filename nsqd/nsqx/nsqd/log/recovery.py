@@ -32,12 +32,11 @@ __all__ = ["Recovered", "add_damage", "recover_segments"]
 
 @dataclass(slots=True)
 class Recovered:
-    """What was found. ``is_clean`` if the broker had ended with a farewell."""
+    """What was found."""
 
     segments: list[Segment] = field(default_factory=list)
     damages: list[Damage] = field(default_factory=list)
     cut_bytes: int = 0
-    is_clean: bool = True
 
 
 def recover_segments(storage: Storage, folder: str) -> Recovered:
@@ -49,7 +48,6 @@ def recover_segments(storage: Storage, folder: str) -> Recovered:
     for first in _firsts(storage.list(folder), "log", "idx"):
         segment = _open_sealed(storage, folder, first)
         if segment is None:
-            recovered.is_clean = False
             segment = _recover(storage, folder, first, recovered)
         if segments and segment.first == segment.end < segments[-1].end:
             segment.discard()  # could not be begun, and the one before it went on

@@ -203,6 +203,12 @@ class Segment:
         self.sealed = True
         self.close()
 
+    def sync(self) -> None:
+        """Sync a sealed segment, in any thread; fine if it is gone. OSError if that failed."""
+        for path in (data_path(self.folder, self.first), index_path(self.folder, self.first)):
+            with contextlib.suppress(FileNotFoundError), self._reading(path) as file:
+                file.sync()
+
     def begin_sync(self) -> tuple[File, File]:
         """
         Return the files, frames first, for a sync in another thread; `end_sync` follows.

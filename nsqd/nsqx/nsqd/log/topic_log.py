@@ -113,6 +113,7 @@ class TopicLog:
         self._is_removing = False
         self._is_abandoned = False
         self._unsynced: list[Segment] = []  # sealed since the last sync began
+        self._inherited: list[Segment] = []  # from the processes before this one, until a sync
         self._syncing: list[Segment] = []
         self._has_new_names = True
 
@@ -125,9 +126,8 @@ class TopicLog:
         self._id_base = new_id_base()
         if self._segments and self._segments[-1].first == self.end:
             self._segments.pop()  # empty: begun again by the next append
-        if not recovered.is_clean:
-            # Written and not synced by a process that crashed: nobody else will do it.
-            self._unsynced = list(self._segments)
+        # A process that crashed has written what it did not sync, and nobody else will.
+        self._inherited = list(self._segments)
         for damage in recovered.damages:
             self._add_damage(damage)
 
@@ -214,8 +214,8 @@ class TopicLog:
 
     @property
     def has_unsynced(self) -> bool:
-        """Return whether complete segments wait to be synced."""
-        return bool(self._unsynced)
+        """Return whether there are segments that were perhaps never synced."""
+        return bool(self._inherited)
 
     def begin_sync(self) -> Callable[[], None]:
         """
@@ -228,12 +228,15 @@ class TopicLog:
         if self._active is not None:
             segments.append(self._active)
         self._syncing = segments
+        inherited, self._inherited = self._inherited, []
         self._unsynced = []
         files = [file for segment in segments for file in segment.begin_sync()]
         folders = _with_parents(self._folder) if self._has_new_names else []
         self._has_new_names = False
 
         def sync() -> None:
+            for segment in inherited:
+                segment.sync()
             for file in files:
                 file.sync()
             for folder in folders:
