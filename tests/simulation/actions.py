@@ -104,6 +104,7 @@ def _disk_refuses(cluster: "Cluster", node: Node, action: Action) -> None:
 
 def _sync_fails(cluster: "Cluster", node: Node, action: Action) -> None:
     node.disk.fail_syncs = errno.EIO
+    node.had_failed_sync = True
     _later(cluster, action, node.disk_is_well)
 
 

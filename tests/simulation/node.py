@@ -78,6 +78,7 @@ class Node:
         self.is_disk_slow = False
         self.has_lost_power = False
         self.was_damaged = False  # by flipped bits
+        self.had_failed_sync = False  # what it was to write is not, and no later process knows
         self.damages_seen = 0  # of those that its broker has reported
         self.may_give_up_reads = False  # after its disk refused reads
         self.ended_ns = scheduler.now_ns
