@@ -68,4 +68,5 @@ def manifests() -> str:
 
 def _rendered(chart: helm_python.chart.Chart, values: dict[str, Any]) -> dict[str, str]:
     chart.validate_schema(values)
-    return chart.render(values, name="nsqx", namespace="nsqx")
+    rendered: dict[str, str] = chart.render(values, name="nsqx", namespace="nsqx")
+    return rendered
