@@ -10,6 +10,7 @@ What the index can not say any more, the frames do: a damaged header is told fro
 batch, and a segment whose index is gone is indexed again (`salvage`).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from nsqx.nsqd.log.records import (
@@ -119,7 +120,10 @@ def _recover(storage: Storage, folder: str, first: int, recovered: Recovered) ->
     try:
         header = Header.decode(index.read_at(RECORD_BYTES, 0))
         if header is None or header.first != first:
-            header = _header_from_batches(data, index, first) or _index_again(data, index, first)
+            header = _header_from_batches(data, index, first)
+            if header is None:
+                known = [segment.id_base for segment in reversed(recovered.segments)]
+                header = _index_again(data, index, first, dict.fromkeys(known))
             index.write_at(header.encode(), 0)
         segment = Segment(storage, folder, header)
         _check_batches(segment, data, index, recovered)
@@ -225,10 +229,10 @@ def _header_from_batches(data: File, index: File, first: int) -> Header | None:
     return None
 
 
-def _index_again(data: File, index: File, first: int) -> Header:
+def _index_again(data: File, index: File, first: int, known: Iterable[int]) -> Header:
     """Write records for frames that have none; what is no frame of this log is left out."""
     frames = data.read_at(data.size(), 0)
-    id_base = id_base_of(frames, first)
+    id_base = id_base_of(frames, first, known)
     index.truncate(RECORD_BYTES)
     if id_base is None:
         return Header(first, 0, 0)

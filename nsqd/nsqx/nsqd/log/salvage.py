@@ -4,12 +4,15 @@ Messages found by their frames alone, for a segment whose index is damaged or go
 A frame names its own size and an id, and the ids of a segment are consecutive. So a run of frames
 that lie end to end with just the ids that are expected is no accident, and after bytes that make
 no sense the next run is found by the digits that all ids of a segment share.
+
+Bodies have no checksum of their own. After a loss of power a part of them may never have reached
+the disk, and reads as zeros up to the end of a sector. A frame that may be torn so is not trusted.
 """
 
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from nsqx.nsqd.log.records import Commit, crc32c
@@ -26,6 +29,7 @@ __all__ = ["group_frames", "id_base_of", "runs_of_frames"]
 
 # Frames that have lost their records are put into batches of this size.
 BATCH_BYTES = 64 * 1024
+SECTOR_BYTES = 512
 
 _FRAME = re.compile(rb"\x00\x00\x00\x02.{8}\x00\x01([0-9a-f]{16})", re.DOTALL)  # from its type on
 _TYPE_AT = 4
@@ -36,13 +40,24 @@ _COMMON_DIGITS = 8
 _VOTES = 100
 
 
-def id_base_of(frames: bytes, first: int) -> int | None:
-    """Return what to add to the numbers of messages to get their ids, told from some of them."""
+def id_base_of(frames: bytes, first: int, known: Iterable[int] = ()) -> int | None:
+    """
+    Return what to add to the numbers of messages to get their ids, told from some of them.
+
+    Args:
+        frames: of a whole segment; its beginning may be missing.
+        first: the number of its first message.
+        known: what other segments of the log add, the likeliest first.
+    """
+    found_ids = [int(match[1], 16) for match in islice(_FRAME.finditer(frames), _VOTES)]
+    numbers = range(first, first + len(frames) // HEADER_BYTES)
+    for id_base in known:
+        if any(found_id - id_base in numbers for found_id in found_ids):
+            return id_base
     walked = (_id_at(frames, offset) for offset in frame_offsets(frames)[:-1])
     bases = _bases(walked, first)
-    if not bases:  # the first frame's size is damaged
-        found = (int(match[1], 16) for match in _FRAME.finditer(frames))
-        bases = _bases(found, first)
+    if not bases and _FRAME.match(frames, _TYPE_AT):  # the first frame's size is damaged
+        bases = _bases(iter(found_ids), first)
     return bases.most_common(1)[0][0] if bases else None
 
 
@@ -108,6 +123,10 @@ def _next_run(
         found_id = _id_at(data, start)
         if found_id is not None and found_id >= id_base + number:
             offsets = _offsets(data[start:], found_id)
+            for index in range(len(offsets) - 1):
+                if _may_be_torn(data, start + offsets[index], start + offsets[index + 1]):
+                    del offsets[index + 1 :]
+                    break
             if len(offsets) > 1:
                 return found_id - id_base, start, offsets
         found_at = data.find(common, start + _ID_AT + 1)
@@ -122,6 +141,13 @@ def _offsets(frames: bytes, first_id: int) -> "array[int]":
         if _id_at(frames, offset) != first_id + number:
             return offsets[: number + 1]
     return offsets
+
+
+def _may_be_torn(data: bytes, start: int, end: int) -> bool:
+    """Return whether a frame's body has a zero where it, or the sector it lies in, ends."""
+    body = start + HEADER_BYTES
+    ends = [*range((body // SECTOR_BYTES + 1) * SECTOR_BYTES, end, SECTOR_BYTES), end]
+    return any(data[position - 1] == 0 for position in ends)
 
 
 def _id_at(data: bytes, start: int) -> int | None:
