@@ -222,6 +222,7 @@ def _delete_channel(cluster: "Cluster", node: Node, action: Action) -> None:
     topic = _topic_of(node, action)
     channel = _channel_of(topic, action) if topic is not None else None
     if topic is not None and channel is not None:
+        cluster.auditor.will_delete(node, topic, channel)
         node.operate(partial(node.broker.delete_channel, topic, channel))
 
 

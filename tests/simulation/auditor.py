@@ -429,6 +429,10 @@ class Auditor:
         for sequence in [sequence for sequence in record.entries if sequence >= topic.passed]:
             del record.entries[sequence]
 
+    def will_delete(self, node: "Node", topic: Topic, channel: Channel) -> None:
+        """A channel may be gone in parts from now on, if the process ends meanwhile."""
+        self.topics[node.name, topic.name].channels[channel.name].is_damaged = True
+
     @contextmanager
     def moving(self, node: "Node", topic: Topic, channel: Channel, sequence: int) -> Iterator[None]:
         """Have a channel emptied or moved inside the block; the process may end there."""
@@ -524,7 +528,7 @@ class Auditor:
                 for entry in record.entries.values()
                 if self._must_survive(node, record, entry)
             ]
-            if is_young and not owed:
+            if (is_young or not node.was_well) and not owed:
                 return
         raise Violation("names_survive", f"topic {record.name} of {node.name} is gone")
 
@@ -571,7 +575,8 @@ class Auditor:
             del record.channels[channel.name]
             if channel.is_ephemeral:
                 continue
-            if how == "power" and node.ended_ns - channel.created_ns < NAME_SURVIVES_AFTER_NS:
+            is_young = node.ended_ns - channel.created_ns < NAME_SURVIVES_AFTER_NS
+            if how == "power" and (is_young or not node.was_well):
                 continue
             raise Violation(
                 "names_survive", f"channel {record.name}/{channel.name} of {node.name} is gone"

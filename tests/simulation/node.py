@@ -78,6 +78,7 @@ class Node:
         self.is_disk_slow = False
         self.has_lost_power = False
         self.was_damaged = False  # by flipped bits
+        self.was_well = True  # when it ended
         self.had_failed_sync = False  # what it was to write is not, and no later process knows
         self.damages_seen = 0  # of those that its broker has reported
         self.may_give_up_reads = False  # after its disk refused reads
@@ -228,6 +229,7 @@ class Node:
 
     def _ended(self, how: str) -> None:
         """Leave the disk to the next process."""
+        self.was_well = self.is_well
         self._auditor.take_damages(self)
         self.state = State.DOWN
         self.life += 1
@@ -251,6 +253,7 @@ class Node:
 
     def disk_is_well(self) -> None:
         """Let the disk do what it is asked from now on."""
+        self._trouble_ns = self._scheduler.now_ns
         self.is_disk_slow = False
         disk = self.disk
         disk.free_bytes = disk.fail_writes = disk.fail_syncs = disk.fail_reads = None
