@@ -48,6 +48,14 @@ test("columns without things take no room", () => {
   assert.ok(places.get("n").x < 40);
 });
 
+test("what belongs to nothing stands below the others and makes no gap", () => {
+  const { things, links } = tangled(10);
+  const { places, height } = layout([thing("a_lonely", "topics"), ...things, thing("lost", "channels")], links);
+  const tops = ["t0", "t5", "t9"].map((id) => places.get(id).y);
+  assert.ok(places.get("a_lonely").y > Math.max(...tops));
+  assert.ok(height < layout(things, links).height + 100);
+});
+
 test("links to what is not drawn are left out", () => {
   assert.equal(layout([thing("n", "nodes")], [link("n", "gone")]).places.size, 1);
 });

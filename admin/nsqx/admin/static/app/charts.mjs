@@ -15,6 +15,8 @@ import { route, setQuery } from "./router.mjs";
 import { Choice } from "./ui.mjs";
 
 const HEIGHT = 190;
+/** A chart begins with this much room, and does not stretch its first two points over it all. */
+const SECONDS_MIN = 60;
 const TABLE_ROWS = 30;
 const DAY_SECONDS = 86400;
 
@@ -184,7 +186,7 @@ function options(names, history, width) {
     height: HEIGHT,
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { size: 6 } },
-    scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
+    scales: { x: { range: (_, low, high) => [Math.min(low, high - SECONDS_MIN), high] }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
     axes: [
       { ...axis, size: 26, space: 70, values: (_, splits) => splits.map((time) => clockTime(time, time).slice(0, history.step < 10 ? 8 : 5)) },
       { ...axis, size: 46, values: (_, splits) => splits.map((value) => (value < 10 ? rate(value) : shortCount(value))) },

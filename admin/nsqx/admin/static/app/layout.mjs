@@ -18,6 +18,8 @@ const MARGIN = 16;
 const RAIL = 80;
 const ORDER_SWEEPS = 6;
 const PLACE_SWEEPS = 8;
+/** The place in a column of what belongs to nothing: behind all that does. */
+const LAST = 2;
 
 /**
  * @param {Array<{id: string, column: string}>} things
@@ -50,7 +52,7 @@ function order(columns, neighbours) {
     if (sweep % 2 === 1) indices.reverse();
     for (const index of indices) {
       const places = relativePlaces(columns);
-      const mean = new Map(columns[index].map((id) => [id, meanOf(neighbours.get(id), places, places.get(id))]));
+      const mean = new Map(columns[index].map((id) => [id, meanOf(neighbours.get(id), places) ?? LAST]));
       columns[index].sort((a, b) => mean.get(a) - mean.get(b));
     }
   }
@@ -61,8 +63,9 @@ function relativePlaces(columns) {
   return new Map(columns.flatMap((ids) => ids.map((id, index) => [id, (index + 0.5) / ids.length])));
 }
 
-function meanOf(ids, values, fallback) {
-  return ids.length === 0 ? fallback : ids.reduce((sum, id) => sum + values.get(id), 0) / ids.length;
+/** The mean of the values of `ids`; null for none. */
+function meanOf(ids, values) {
+  return ids.length === 0 ? null : ids.reduce((sum, id) => sum + values.get(id), 0) / ids.length;
 }
 
 /** The top of each thing: near its neighbours, in the column's order, none upon another. */
@@ -70,22 +73,27 @@ function spread(columns, neighbours) {
   const tops = new Map(columns.flatMap((ids) => ids.map((id, index) => [id, index * (HEIGHT + GAP)])));
   for (let sweep = 0; sweep < PLACE_SWEEPS; sweep += 1) {
     const turn = sweep % 2 === 0 ? columns : columns.toReversed();
-    for (const ids of turn) settle(ids, ids.map((id) => meanOf(neighbours.get(id), tops, tops.get(id))), tops);
+    for (const ids of turn) settle(ids, ids.map((id) => meanOf(neighbours.get(id), tops)), tops);
   }
   const highest = Math.min(0, ...tops.values());
   for (const [id, top] of tops) tops.set(id, top - highest);
   return tops;
 }
 
-/** Give the things of one column tops as near to the wanted ones as order and room allow. */
+/**
+ * Give the things of one column tops as near to the wanted ones as order and room allow. What has no
+ * neighbours (null) follows upon the thing before it.
+ */
 function settle(ids, wanted, tops) {
-  let below = -Infinity;
-  const settled = wanted.map((top) => {
-    below = Math.max(top, below + HEIGHT + GAP);
+  const step = HEIGHT + GAP;
+  let below = (wanted.find((top) => top !== null) ?? 0) - step;
+  const settled = wanted.map((top, index) => {
+    below = top === null ? below + step : Math.max(top, index === 0 ? top : below + step);
     return below;
   });
-  // Pushing only ever moves down; half of that goes back up.
-  const drift = settled.reduce((sum, top, index) => sum + top - wanted[index], 0) / Math.max(1, ids.length);
+  // Pushing only ever moves down; the mean of that goes back up.
+  const pushed = settled.map((top, index) => (wanted[index] === null ? 0 : top - wanted[index]));
+  const drift = pushed.reduce((sum, each) => sum + each, 0) / Math.max(1, ids.length);
   ids.forEach((id, index) => tops.set(id, settled[index] - drift));
 }
 

@@ -8,6 +8,7 @@
 
 import { html, memo, useLayoutEffect, useRef, useState } from "./html.mjs";
 import { Icon } from "./icons.mjs";
+import { density } from "./page-settings.mjs";
 import { inOrder, sortRows, visibleRange } from "./rows.mjs";
 
 const ORDER_SECONDS = 5;
@@ -18,7 +19,8 @@ const ALL_ROWS_MAX = 60;
  * @param {object} props
  * @param {Array<{key, title, value?, cell, number?, wide?}>} props.columns `value` makes it sortable;
  *   `wide` is the least width of the window in which it is shown: "phone" (always), "tablet", "desk"
- * @param {Array<{key, className?}>} props.rows in any order; an unchanged row is the same object
+ * @param {Array<{key, data, className?}>} props.rows in any order; a row with the same data is not
+ *   drawn again
  * @param {{key, descending}} props.sort
  * @param {(key: string) => void} props.onSort
  * @param {Function} [props.arrange] instead of sorting the rows by the column
@@ -26,7 +28,7 @@ const ALL_ROWS_MAX = 60;
  */
 export function DataTable({ caption, columns, rows, sort, onSort, arrange = sortRows, orderKey = "", empty }) {
   const body = useRef(null);
-  const order = useRef({ id: "", keys: null, at: 0 });
+  const order = useRef({ id: "", rows: null, ordered: null, keys: null, at: 0 });
   const busy = useRef({ hovered: false, focusedKey: null });
   const column = columns.find((one) => one.key === sort.key && one.value) ?? columns[0];
   const id = `${orderKey} ${column.key} ${sort.descending}`;
@@ -47,7 +49,7 @@ export function DataTable({ caption, columns, rows, sort, onSort, arrange = sort
       onFocusIn=${(event) => { busy.current.focusedKey = event.target.closest("tr")?.dataset.key ?? null; }}
       onFocusOut=${(event) => { if (event.relatedTarget !== null) busy.current.focusedKey = null; }}>
       <${Spacer} key="-before" height=${first * height} columns=${columns.length} />
-      ${ordered.slice(first, last).map((row, index) => html`<${Row} key=${row.key} row=${row} columns=${columns} index=${first + index + 2} />`)}
+      ${ordered.slice(first, last).map((row, index) => html`<${Row} key=${row.key} row=${row} data=${row.data} columns=${columns} index=${first + index + 2} />`)}
       <${Spacer} key="-after" height=${(ordered.length - last) * height} columns=${columns.length} />
     </tbody>
   </table></div>`;
@@ -82,11 +84,13 @@ function Spacer({ height, columns }) {
 function stableOrder(order, busy, id, rows, arrange) {
   const held = busy.hovered || busy.focusedKey !== null;
   const fresh = performance.now() - order.at < ORDER_SECONDS * 1000;
-  const kept = order.id === id && (held || fresh) ? inOrder(rows, order.keys) : null;
-  if (kept !== null) return kept;
-  const arranged = arrange();
-  Object.assign(order, { id, keys: arranged.map((row) => row.key), at: performance.now() });
-  return arranged;
+  if (order.id === id && (held || fresh)) {
+    const kept = order.rows === rows ? order.ordered : inOrder(rows, order.keys);
+    if (kept !== null) return Object.assign(order, { rows, ordered: kept }).ordered;
+  }
+  const ordered = arrange();
+  Object.assign(order, { id, rows, ordered, keys: ordered.map((row) => row.key), at: performance.now() });
+  return ordered;
 }
 
 function useVisibleRange(body, total) {
@@ -127,8 +131,9 @@ function useKeptFocus(body, busy) {
   });
 }
 
+/** As --row in the style sheet says; to ask the browser would make it lay out the page. */
 function rowHeight() {
-  return Number.parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--row")) || 34;
+  return density.value === "roomy" ? 42 : 34;
 }
 
 /** The box to search in, which `/` goes to. */

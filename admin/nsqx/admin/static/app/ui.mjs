@@ -56,12 +56,15 @@ export function SourceState({ source }) {
   return html`<${Badge} level="critical" title=${error}>unreachable<//>`;
 }
 
-/** Numbers of columns: zero is grey, so that what is not stands out less. */
-export function Count({ value }) {
+/**
+ * A number for a cell of a table; zero is grey, so that what is not stands out less. A function and
+ * no component: hundreds of these are drawn each second.
+ */
+export function counted(value) {
   return html`<span class=${value ? "" : "quiet"}>${count(value)}</span>`;
 }
 
-export function Rate({ value }) {
+export function rated(value) {
   return html`<span class=${value ? "" : "quiet"}>${rate(value)}</span>`;
 }
 

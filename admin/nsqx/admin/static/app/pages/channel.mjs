@@ -8,7 +8,7 @@ import { now, useDocument } from "../live.mjs";
 import { route, setQuery } from "../router.mjs";
 import { matches } from "../rows.mjs";
 import { DataTable, Filter, nextSort } from "../table.mjs";
-import { Age, Attention, Badge, Count, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Rate, Section, SourceState } from "../ui.mjs";
+import { Age, Attention, Badge, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Section, SourceState, counted, rated } from "../ui.mjs";
 import { parseSort, topicPath } from "../url.mjs";
 import { Latency } from "./topic.mjs";
 
@@ -65,11 +65,11 @@ export const CLIENT_COLUMNS = [
   { key: "agent", title: "Library", wide: "desk", value: ({ data }) => data.user_agent, cell: ({ data }) => html`<span class="quiet">${data.user_agent}</span>` },
   { key: "attributes", title: "Uses", wide: "desk", cell: ({ data }) => html`<${Attributes} client=${data} />` },
   { key: "node", title: "Node", wide: "tablet", value: ({ data }) => data.node, cell: ({ data }) => html`<${NodeLink} address=${data.node} />` },
-  { key: "ready", title: "RDY", number: true, wide: "tablet", value: ({ data }) => data.ready, cell: ({ data }) => html`<${Count} value=${data.ready} />` },
-  { key: "in_flight", title: "In flight", number: true, value: ({ data }) => data.in_flight, cell: ({ data }) => html`<${Count} value=${data.in_flight} />` },
-  { key: "finished", title: "Finished", number: true, value: ({ data }) => data.finished, cell: ({ data }) => html`<${Count} value=${data.finished} />` },
-  { key: "requeued", title: "Requeued", number: true, wide: "tablet", value: ({ data }) => data.requeued, cell: ({ data }) => html`<${Count} value=${data.requeued} />` },
-  { key: "messages", title: "Messages", number: true, wide: "desk", value: ({ data }) => data.messages, cell: ({ data }) => html`<${Count} value=${data.messages} />` },
+  { key: "ready", title: "RDY", number: true, wide: "tablet", value: ({ data }) => data.ready, cell: ({ data }) => counted(data.ready) },
+  { key: "in_flight", title: "In flight", number: true, value: ({ data }) => data.in_flight, cell: ({ data }) => counted(data.in_flight) },
+  { key: "finished", title: "Finished", number: true, value: ({ data }) => data.finished, cell: ({ data }) => counted(data.finished) },
+  { key: "requeued", title: "Requeued", number: true, wide: "tablet", value: ({ data }) => data.requeued, cell: ({ data }) => counted(data.requeued) },
+  { key: "messages", title: "Messages", number: true, wide: "desk", value: ({ data }) => data.messages, cell: ({ data }) => counted(data.messages) },
   { key: "connected", title: "Connected", number: true, wide: "tablet", value: ({ data }) => -data.connected_at, cell: ({ data }) => html`<${Age} at=${data.connected_at} />` },
 ];
 
@@ -87,14 +87,14 @@ function Clients({ clients }) {
 const NODE_COLUMNS = [
   { key: "node", title: "Node", value: (row) => row.key, cell: ({ key }) => html`<${NodeLink} address=${key} />` },
   { key: "state", title: "State", value: ({ data }) => data.state, cell: ({ data }) => html`<${SourceState} source=${data} />${data.paused && html`<${Badge} level="quiet">paused<//>`}` },
-  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.depth, cell: ({ data }) => html`<${Count} value=${data.depth} />` },
-  { key: "backend", title: "On disk", number: true, wide: "desk", value: ({ data }) => data.backend_depth, cell: ({ data }) => html`<${Count} value=${data.backend_depth} />` },
-  { key: "in_flight", title: "In flight", number: true, value: ({ data }) => data.in_flight, cell: ({ data }) => html`<${Count} value=${data.in_flight} />` },
-  { key: "deferred", title: "Deferred", number: true, wide: "desk", value: ({ data }) => data.deferred, cell: ({ data }) => html`<${Count} value=${data.deferred} />` },
-  { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => html`<${Rate} value=${data.out} />` },
-  { key: "requeued", title: "Requeued", number: true, wide: "desk", value: ({ data }) => data.requeued, cell: ({ data }) => html`<${Count} value=${data.requeued} />` },
-  { key: "timed_out", title: "Timed out", number: true, wide: "desk", value: ({ data }) => data.timed_out, cell: ({ data }) => html`<${Count} value=${data.timed_out} />` },
-  { key: "clients", title: "Consumers", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => html`<${Count} value=${data.clients} />` },
+  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.depth, cell: ({ data }) => counted(data.depth) },
+  { key: "backend", title: "On disk", number: true, wide: "desk", value: ({ data }) => data.backend_depth, cell: ({ data }) => counted(data.backend_depth) },
+  { key: "in_flight", title: "In flight", number: true, value: ({ data }) => data.in_flight, cell: ({ data }) => counted(data.in_flight) },
+  { key: "deferred", title: "Deferred", number: true, wide: "desk", value: ({ data }) => data.deferred, cell: ({ data }) => counted(data.deferred) },
+  { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => rated(data.out) },
+  { key: "requeued", title: "Requeued", number: true, wide: "desk", value: ({ data }) => data.requeued, cell: ({ data }) => counted(data.requeued) },
+  { key: "timed_out", title: "Timed out", number: true, wide: "desk", value: ({ data }) => data.timed_out, cell: ({ data }) => counted(data.timed_out) },
+  { key: "clients", title: "Consumers", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => counted(data.clients) },
   { key: "oldest", title: "Oldest", number: true, wide: "tablet", value: ({ data }) => (data.oldest_at === null ? null : -data.oldest_at), cell: ({ data }) => html`<${Age} at=${data.oldest_at} />` },
   { key: "e2e", title: "Latency", wide: "desk", cell: ({ data }) => html`<${Latency} e2e=${data.e2e} />` },
 ];

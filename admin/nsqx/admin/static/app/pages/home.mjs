@@ -9,7 +9,7 @@ import { now, useDocument } from "../live.mjs";
 import { route, setQuery } from "../router.mjs";
 import { matches, sortRows, sortTree } from "../rows.mjs";
 import { DataTable, Filter, nextSort } from "../table.mjs";
-import { Age, Attention, Choice, Count, Flags, Link, Loading, Rate } from "../ui.mjs";
+import { Age, Attention, Choice, Flags, Link, Loading, counted, rated } from "../ui.mjs";
 import { channelPath, parseSort, topicPath } from "../url.mjs";
 
 const STATES = [
@@ -73,7 +73,8 @@ function Tile({ label, unit, value, spark, tone, note, level }) {
 function TopicTable({ doc }) {
   const { q = "", sort = "", state = "", show = "" } = route.value.query;
   const order = parseSort(sort, "name");
-  const rows = rowsOf(doc).filter((row) => isShown(row, q, state, show));
+  const all = rowsOf(doc);
+  const rows = q || state || show ? all.filter((row) => isShown(row, q, state, show)) : all;
   const arrange = show === "" ? sortTree : sortRows;
   const topics = Object.keys(doc.topics).length;
   return html`<section class="section" aria-labelledby="topics">
@@ -87,7 +88,7 @@ function TopicTable({ doc }) {
       <${Choice} label="State" options=${STATES} value=${state} onChange=${(id) => setQuery({ state: id })} />
       <${Choice} label="Rows" options=${LEVELS} value=${show} onChange=${(id) => setQuery({ show: id })} />
     </div>
-    <${DataTable} caption="Topics and channels" columns=${COLUMNS} rows=${orphansToTop(rows, arrange)} sort=${order} arrange=${arrange}
+    <${DataTable} caption="Topics and channels" columns=${COLUMNS} rows=${rows === all ? all : orphansToTop(rows, arrange)} sort=${order} arrange=${arrange}
       orderKey=${`${q} ${state} ${show}`} empty=${topics === 0 ? "No topics yet. A topic begins with its first message." : "Nothing matches"}
       onSort=${(key) => setQuery({ sort: nextSort(COLUMNS, order, key) })} />
   </section>`;
@@ -95,18 +96,18 @@ function TopicTable({ doc }) {
 
 const COLUMNS = [
   { key: "name", title: "Name", value: (row) => row.key, cell: (row) => html`<${Name} row=${row} />` },
-  { key: "state", title: "State", wide: "tablet", value: (row) => row.problems, number: false, cell: ({ data }) => html`<${Flags} flags=${data.flags} />` },
-  { key: "depth", title: "Depth", number: true, hint: "Messages that wait", value: depthOf, cell: (row) => html`<${Count} value=${depthOf(row)} />` },
+  { key: "state", title: "State", wide: "tablet", value: ({ data }) => -problemsOf(data), cell: ({ data }) => html`<${Flags} flags=${data.flags} />` },
+  { key: "depth", title: "Depth", number: true, hint: "Messages that wait", value: depthOf, cell: (row) => counted(depthOf(row)) },
   { key: "oldest", title: "Oldest", number: true, wide: "tablet", hint: "Since when the oldest unfinished message waits",
     value: ({ data }) => (data.oldest_at === null ? null : -data.oldest_at), cell: ({ data }) => html`<${Age} at=${data.oldest_at} />` },
-  { key: "in", title: "In /s", number: true, wide: "tablet", value: ({ data }) => data.in, cell: ({ data }) => html`<${Rate} value=${data.in} />` },
-  { key: "out", title: "Out /s", number: true, value: ({ data }) => data.out, cell: ({ data }) => html`<${Rate} value=${data.out} />` },
-  { key: "in_flight", title: "In flight", number: true, wide: "tablet", value: ({ data }) => data.in_flight, cell: ({ data }) => html`<${Count} value=${data.in_flight} />` },
-  { key: "deferred", title: "Deferred", number: true, wide: "desk", value: ({ data }) => data.deferred, cell: ({ data }) => html`<${Count} value=${data.deferred} />` },
-  { key: "requeues", title: "Requeues /s", number: true, wide: "desk", value: ({ data }) => data.requeues, cell: ({ data }) => html`<${Rate} value=${data.requeues} />` },
-  { key: "timeouts", title: "Timeouts /s", number: true, wide: "desk", value: ({ data }) => data.timeouts, cell: ({ data }) => html`<${Rate} value=${data.timeouts} />` },
-  { key: "clients", title: "Consumers", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => html`<${Count} value=${data.clients} />` },
-  { key: "nodes", title: "Nodes", number: true, wide: "desk", value: ({ data }) => data.nodes, cell: ({ data }) => html`<${Count} value=${data.nodes} />` },
+  { key: "in", title: "In /s", number: true, wide: "tablet", value: ({ data }) => data.in, cell: ({ data }) => rated(data.in) },
+  { key: "out", title: "Out /s", number: true, value: ({ data }) => data.out, cell: ({ data }) => rated(data.out) },
+  { key: "in_flight", title: "In flight", number: true, wide: "tablet", value: ({ data }) => data.in_flight, cell: ({ data }) => counted(data.in_flight) },
+  { key: "deferred", title: "Deferred", number: true, wide: "desk", value: ({ data }) => data.deferred, cell: ({ data }) => counted(data.deferred) },
+  { key: "requeues", title: "Requeues /s", number: true, wide: "desk", value: ({ data }) => data.requeues, cell: ({ data }) => rated(data.requeues) },
+  { key: "timeouts", title: "Timeouts /s", number: true, wide: "desk", value: ({ data }) => data.timeouts, cell: ({ data }) => rated(data.timeouts) },
+  { key: "clients", title: "Consumers", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => counted(data.clients) },
+  { key: "nodes", title: "Nodes", number: true, wide: "desk", value: ({ data }) => data.nodes, cell: ({ data }) => counted(data.nodes) },
 ];
 
 function Name({ row }) {
@@ -134,26 +135,34 @@ function depthOf({ channel, data }) {
   return channel === null ? data.total_depth : data.depth;
 }
 
-/** Rows stay the same objects while their numbers do: what did not change is not drawn again. */
-const rowCache = new WeakMap();
+/**
+ * The rows of the document, the same array of the same objects for as long as the names are the
+ * same: with thousands of channels this is what each second would be spent on.
+ */
+let known = { rows: [], byKey: new Map() };
 
-function rowsOf(doc) {
-  const topics = Object.entries(doc.topics).map(([topic, data]) => cached(data, topic, () => ({
-    key: topic, parent: null, topic, channel: null, data, className: "topic-row", problems: -problemsOf(data),
-  })));
-  const channels = Object.entries(doc.channels).map(([key, data]) => cached(data, key, () => {
-    const topic = key.slice(0, key.indexOf("/"));
-    return { key, parent: topic, topic, channel: key.slice(topic.length + 1), data, className: "channel-row", problems: -problemsOf(data) };
-  }));
-  return [...topics, ...channels];
+function rowsOf({ topics, channels }) {
+  let isSame = known.rows.length === Object.keys(topics).length + Object.keys(channels).length;
+  for (const section of [topics, channels]) {
+    for (const key in section) {
+      const row = known.byKey.get(key);
+      if (row === undefined) isSame = false;
+      else row.data = section[key];
+    }
+  }
+  if (!isSame) known = madeRows(topics, channels);
+  return known.rows;
 }
 
-function cached(data, key, make) {
-  const row = rowCache.get(data);
-  if (row?.key === key) return row;
-  const made = make();
-  rowCache.set(data, made);
-  return made;
+function madeRows(topics, channels) {
+  const rows = [
+    ...Object.keys(topics).map((topic) => ({ key: topic, parent: null, topic, channel: null, data: topics[topic], className: "topic-row" })),
+    ...Object.keys(channels).map((key) => {
+      const topic = key.slice(0, key.indexOf("/"));
+      return { key, parent: topic, topic, channel: key.slice(topic.length + 1), data: channels[key], className: "channel-row" };
+    }),
+  ];
+  return { rows, byKey: new Map(rows.map((row) => [row.key, row])) };
 }
 
 function problemsOf(data) {
@@ -163,7 +172,7 @@ function problemsOf(data) {
 function isShown(row, search, state, show) {
   if (show === "topics" && row.channel !== null) return false;
   if (show === "channels" && row.channel === null) return false;
-  if (state === "problems" ? row.problems === 0 : state !== "" && !row.data.flags.includes(state)) return false;
+  if (state === "problems" ? problemsOf(row.data) === 0 : state !== "" && !row.data.flags.includes(state)) return false;
   return search === "" || matches(row.key, search);
 }
 
@@ -178,5 +187,5 @@ const aloneCache = new WeakMap();
 
 function alone(row) {
   if (!aloneCache.has(row)) aloneCache.set(row, { ...row, parent: null, className: "channel-row alone" });
-  return aloneCache.get(row);
+  return Object.assign(aloneCache.get(row), { data: row.data });
 }

@@ -82,7 +82,7 @@ function NodeNotes({ topic, nodes }) {
   return notes.length > 0 && html`<ul class="notes">${notes}</ul>`;
 }
 
-function noteOf(topic, address, { ok, error, next, previous, complete, scanned }) {
+function noteOf(topic, address, { ok, error, end, next, previous, complete, scanned }) {
   if (error === "NOT_SUPPORTED") {
     return [html`<li key=${address}><span class="mono">${address}</span> is no nsqx node, and does not show what it keeps. <${Link} to=${topicPath(topic, "tail")}>Tail<//> shows what is published from now on.</li>`];
   }
@@ -90,7 +90,7 @@ function noteOf(topic, address, { ok, error, next, previous, complete, scanned }
   const step = (sequence, text) => sequence !== null && sequence !== undefined
     && html` <button type="button" class="link-button" onClick=${() => setQuery({ from: `seq:${sequence}`, node: address })}>${text}</button>`;
   const older = step(previous, "older");
-  const newer = step(next, "newer");
+  const newer = next < end && step(next, "newer");
   if (!older && !newer) return [];
   return [html`<li key=${address}><span class="mono">${address}</span>: ${count(scanned)} looked through${!complete && ", and there is more"}.${older}${newer}</li>`];
 }

@@ -8,7 +8,7 @@ import { now, useDocument } from "../live.mjs";
 import { route, setQuery } from "../router.mjs";
 import { matches, sortTree } from "../rows.mjs";
 import { DataTable, Filter, nextSort } from "../table.mjs";
-import { Attention, Badge, Count, Figure, Link, Loading, Missing, PageHead, Rate, Section, SourceState } from "../ui.mjs";
+import { Attention, Badge, Figure, Link, Loading, Missing, PageHead, Section, SourceState, counted, rated } from "../ui.mjs";
 import { channelPath, parseSort, topicPath } from "../url.mjs";
 import { CLIENT_COLUMNS } from "./channel.mjs";
 
@@ -53,11 +53,11 @@ const COLUMNS = [
     ? html`<${Link} to=${topicPath(row.topic)} class="topic-name">${row.topic}<//>`
     : html`<${Link} to=${channelPath(row.topic, row.channel)} class="channel-name" aria-label=${row.key}>${row.channel}<//>`) },
   { key: "state", title: "State", wide: "tablet", value: ({ data }) => String(Boolean(data.tombstoned)), cell: ({ data }) => html`${data.paused && html`<${Badge} level="quiet">paused<//>`}${data.tombstoned && html`<${Badge} level="warning">tombstoned<//>`}` },
-  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.total_depth ?? data.depth, cell: ({ data }) => html`<${Count} value=${data.total_depth ?? data.depth} />` },
-  { key: "in", title: "In /s", number: true, value: ({ data }) => data.in, cell: ({ data }) => html`<${Rate} value=${data.in} />` },
-  { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => html`<${Rate} value=${data.out} />` },
-  { key: "messages", title: "Messages", number: true, wide: "tablet", value: ({ data }) => data.messages, cell: ({ data }) => html`<${Count} value=${data.messages} />` },
-  { key: "clients", title: "Consumers", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => html`<${Count} value=${data.clients} />` },
+  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.total_depth ?? data.depth, cell: ({ data }) => counted(data.total_depth ?? data.depth) },
+  { key: "in", title: "In /s", number: true, value: ({ data }) => data.in, cell: ({ data }) => rated(data.in) },
+  { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => rated(data.out) },
+  { key: "messages", title: "Messages", number: true, wide: "tablet", value: ({ data }) => data.messages, cell: ({ data }) => counted(data.messages) },
+  { key: "clients", title: "Consumers", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => counted(data.clients) },
   { key: "log", title: "Log", number: true, wide: "desk", value: ({ data }) => data.log_bytes, cell: ({ data }) => (data.log_bytes === undefined ? "" : bytes(data.log_bytes)) },
   { key: "actions", title: html`<span class="visually-hidden">Actions</span>`, wide: "tablet", cell: ({ topic, channel, data, address }) => channel === null && !data.tombstoned
     && html`<${ActionButton} quiet action="tombstone" target=${{ topic, node: address }} />` },

@@ -6,7 +6,7 @@ import { useDocument } from "../live.mjs";
 import { route, setQuery } from "../router.mjs";
 import { matches } from "../rows.mjs";
 import { DataTable, Filter, nextSort } from "../table.mjs";
-import { Age, Badge, Count, Loading, Moment, NodeLink, PageHead, Rate, Section, SourceState } from "../ui.mjs";
+import { Age, Badge, Loading, Moment, NodeLink, PageHead, Section, SourceState, counted, rated } from "../ui.mjs";
 import { parseSort } from "../url.mjs";
 
 export function NodesPage() {
@@ -23,11 +23,11 @@ const COLUMNS = [
   { key: "state", title: "State", value: ({ data }) => data.state, cell: ({ data }) => html`<${SourceState} source=${data} />${data.state === "ok" && data.health !== "OK" && html`<${Badge} level="critical">${data.health}<//>`}` },
   { key: "version", title: "Version", wide: "tablet", value: ({ data }) => data.version, cell: ({ data }) => html`${data.version}${data.out_of_date && html` <${Badge} level="warning">out of date<//>`}` },
   { key: "zone", title: "Zone", wide: "desk", value: ({ data }) => `${data.region} ${data.zone}`.trim(), cell: ({ data }) => data.zone || data.region || html`<span class="quiet">–</span>` },
-  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.depth, cell: ({ data }) => html`<${Count} value=${data.depth} />` },
-  { key: "in", title: "In /s", number: true, value: ({ data }) => data.in, cell: ({ data }) => html`<${Rate} value=${data.in} />` },
-  { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => html`<${Rate} value=${data.out} />` },
-  { key: "topics", title: "Topics", number: true, wide: "desk", value: ({ data }) => data.topics, cell: ({ data }) => html`<${Count} value=${data.topics} />` },
-  { key: "clients", title: "Clients", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => html`<${Count} value=${data.clients} />` },
+  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.depth, cell: ({ data }) => counted(data.depth) },
+  { key: "in", title: "In /s", number: true, value: ({ data }) => data.in, cell: ({ data }) => rated(data.in) },
+  { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => rated(data.out) },
+  { key: "topics", title: "Topics", number: true, wide: "desk", value: ({ data }) => data.topics, cell: ({ data }) => counted(data.topics) },
+  { key: "clients", title: "Clients", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => counted(data.clients) },
   { key: "disk", title: "Disk free", number: true, wide: "tablet", value: ({ data }) => data.disk_free, cell: ({ data }) => bytes(data.disk_free) },
   { key: "memory", title: "Memory", number: true, wide: "desk", value: ({ data }) => data.rss, cell: ({ data }) => bytes(data.rss) },
   { key: "lag", title: "Loop lag", number: true, wide: "desk", hint: "How late the node's event loop is", value: ({ data }) => data.loop_lag, cell: ({ data }) => duration(data.loop_lag) },
@@ -59,8 +59,8 @@ const LOOKUPD_COLUMNS = [
   { key: "address", title: "Directory", value: (row) => row.key, cell: ({ key }) => html`<span class="mono">${key}</span>` },
   { key: "state", title: "State", value: ({ data }) => data.state, cell: ({ data }) => html`<${SourceState} source=${data} />` },
   { key: "version", title: "Version", wide: "tablet", value: ({ data }) => data.version, cell: ({ data }) => data.version },
-  { key: "nodes", title: "Nodes", number: true, value: ({ data }) => data.nodes, cell: ({ data }) => html`<${Count} value=${data.nodes} />` },
-  { key: "topics", title: "Topics", number: true, value: ({ data }) => data.topics, cell: ({ data }) => html`<${Count} value=${data.topics} />` },
+  { key: "nodes", title: "Nodes", number: true, value: ({ data }) => data.nodes, cell: ({ data }) => counted(data.nodes) },
+  { key: "topics", title: "Topics", number: true, value: ({ data }) => data.topics, cell: ({ data }) => counted(data.topics) },
   { key: "found", title: "Known by", wide: "tablet", value: ({ data }) => String(data.found), cell: ({ data }) => (data.found ? "discovery" : "option") },
   { key: "seen", title: "Seen", number: true, wide: "tablet", value: ({ data }) => data.observed_at, cell: ({ data }) => html`<${Moment} at=${data.observed_at} />` },
 ];

@@ -7,7 +7,7 @@ import { html } from "../html.mjs";
 import { now, useDocument } from "../live.mjs";
 import { route, setQuery } from "../router.mjs";
 import { DataTable, nextSort } from "../table.mjs";
-import { Age, Attention, Badge, Count, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Rate, Section, SourceState, Tabs } from "../ui.mjs";
+import { Age, Attention, Badge, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Section, SourceState, Tabs, counted, rated } from "../ui.mjs";
 import { channelPath, parseSort, topicPath } from "../url.mjs";
 
 export function TopicPage({ topic }) {
@@ -64,14 +64,14 @@ function Figures({ row }) {
 const CHANNEL_COLUMNS = [
   { key: "name", title: "Channel", value: (row) => row.key, cell: ({ topic, key }) => html`<${Link} to=${channelPath(topic, key)}>${key}<//>` },
   { key: "state", title: "State", value: ({ data }) => -data.flags.length, cell: ({ data }) => html`<${Flags} flags=${data.flags} />` },
-  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.depth, cell: ({ data }) => html`<${Count} value=${data.depth} />` },
+  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.depth, cell: ({ data }) => counted(data.depth) },
   { key: "oldest", title: "Oldest", number: true, wide: "tablet", value: ({ data }) => (data.oldest_at === null ? null : -data.oldest_at), cell: ({ data }) => html`<${Age} at=${data.oldest_at} />` },
-  { key: "out", title: "Out /s", number: true, value: ({ data }) => data.out, cell: ({ data }) => html`<${Rate} value=${data.out} />` },
-  { key: "in_flight", title: "In flight", number: true, wide: "tablet", value: ({ data }) => data.in_flight, cell: ({ data }) => html`<${Count} value=${data.in_flight} />` },
-  { key: "deferred", title: "Deferred", number: true, wide: "desk", value: ({ data }) => data.deferred, cell: ({ data }) => html`<${Count} value=${data.deferred} />` },
-  { key: "requeued", title: "Requeued", number: true, wide: "desk", value: ({ data }) => data.requeued, cell: ({ data }) => html`<${Count} value=${data.requeued} />` },
-  { key: "timed_out", title: "Timed out", number: true, wide: "desk", value: ({ data }) => data.timed_out, cell: ({ data }) => html`<${Count} value=${data.timed_out} />` },
-  { key: "clients", title: "Consumers", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => html`<${Count} value=${data.clients} />` },
+  { key: "out", title: "Out /s", number: true, value: ({ data }) => data.out, cell: ({ data }) => rated(data.out) },
+  { key: "in_flight", title: "In flight", number: true, wide: "tablet", value: ({ data }) => data.in_flight, cell: ({ data }) => counted(data.in_flight) },
+  { key: "deferred", title: "Deferred", number: true, wide: "desk", value: ({ data }) => data.deferred, cell: ({ data }) => counted(data.deferred) },
+  { key: "requeued", title: "Requeued", number: true, wide: "desk", value: ({ data }) => data.requeued, cell: ({ data }) => counted(data.requeued) },
+  { key: "timed_out", title: "Timed out", number: true, wide: "desk", value: ({ data }) => data.timed_out, cell: ({ data }) => counted(data.timed_out) },
+  { key: "clients", title: "Consumers", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => counted(data.clients) },
   { key: "actions", title: html`<span class="visually-hidden">Actions</span>`, wide: "tablet", cell: ({ topic, key, data }) => html`<span class="row-actions">
     <${ActionButton} quiet action=${data.paused ? "unpause_channel" : "pause_channel"} target=${{ topic, channel: key }} label=${data.paused ? "Unpause" : "Pause"} />
     <${ActionButton} quiet action="empty_channel" target=${{ topic, channel: key }} label="Empty" /></span>` },
@@ -90,11 +90,11 @@ function Channels({ topic, channels }) {
 const NODE_COLUMNS = [
   { key: "node", title: "Node", value: (row) => row.key, cell: ({ key }) => html`<${NodeLink} address=${key} />` },
   { key: "state", title: "State", value: ({ data }) => data.state, cell: ({ data }) => html`<${SourceState} source=${data} />${data.tombstoned && html`<${Badge} level="warning">tombstoned<//>`}${data.paused && html`<${Badge} level="quiet">paused<//>`}` },
-  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.total_depth, cell: ({ data }) => html`<${Count} value=${data.total_depth} />` },
-  { key: "backend", title: "On disk", number: true, wide: "desk", value: ({ data }) => data.backend_depth, cell: ({ data }) => html`<${Count} value=${data.backend_depth} />` },
-  { key: "in", title: "In /s", number: true, value: ({ data }) => data.in, cell: ({ data }) => html`<${Rate} value=${data.in} />` },
-  { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => html`<${Rate} value=${data.out} />` },
-  { key: "messages", title: "Messages", number: true, wide: "tablet", value: ({ data }) => data.messages, cell: ({ data }) => html`<${Count} value=${data.messages} />` },
+  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.total_depth, cell: ({ data }) => counted(data.total_depth) },
+  { key: "backend", title: "On disk", number: true, wide: "desk", value: ({ data }) => data.backend_depth, cell: ({ data }) => counted(data.backend_depth) },
+  { key: "in", title: "In /s", number: true, value: ({ data }) => data.in, cell: ({ data }) => rated(data.in) },
+  { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => rated(data.out) },
+  { key: "messages", title: "Messages", number: true, wide: "tablet", value: ({ data }) => data.messages, cell: ({ data }) => counted(data.messages) },
   { key: "log", title: "Log", number: true, wide: "desk", value: ({ data }) => data.log_bytes, cell: ({ data }) => bytes(data.log_bytes) },
   { key: "e2e", title: "Latency", wide: "desk", cell: ({ data }) => html`<${Latency} e2e=${data.e2e} />` },
   { key: "actions", title: html`<span class="visually-hidden">Actions</span>`, wide: "tablet", cell: ({ topic, key, data }) => !data.tombstoned
