@@ -165,8 +165,26 @@ class Nsq:
             await nodes.close()
 
     @property
+    def addresses(self) -> list[str]:
+        """The nsqds and lookupds that were named, as they were."""
+        return [*self._nsqd, *self._lookupd]
+
+    @property
     def is_open(self) -> bool:
         return self._nodes is not None
+
+    async def ready(self, timeout: float | None = None) -> None:
+        """
+        Wait until an nsqd to publish to is known, and all known ones were tried. For health checks.
+
+        Raises:
+            ConnectFailed: one of them could not be reached; it is tried on.
+            DeadlineExceeded: no nsqd was found in time.
+            ClientClosed: this object is not open.
+        """
+        seconds = self._timeout if timeout is None else timeout
+        async with self._producer(seconds) as producer:
+            await producer.ready()
 
     # Publishing
 
