@@ -59,7 +59,7 @@ class _Repeats:
 
     def find(self, user: str, key: str) -> asyncio.Future[bytes] | None:
         found = self._answers.get((user, key)) if key else None
-        if found is None or time.monotonic() - found[0] > REPEAT_SECONDS:
+        if found is None or found[1].cancelled() or time.monotonic() - found[0] > REPEAT_SECONDS:
             return None
         return found[1]
 
@@ -105,7 +105,11 @@ class ActionEndpoint:
         if (repeated := self._repeats.find(visitor.user, wanted.idempotency_key)) is not None:
             return json_bytes(await asyncio.shield(repeated))
         answer = self._repeats.begin(visitor.user, wanted.idempotency_key)
-        result = await self._carry_out(request, visitor, wanted, plan)
+        try:
+            result = await self._carry_out(request, visitor, wanted, plan)
+        except BaseException:
+            answer.cancel()  # who repeats it meanwhile must not wait for ever
+            raise
         answer.set_result(msgspec.json.encode(result))
         return json_bytes(answer.result())
 

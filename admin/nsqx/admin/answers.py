@@ -8,6 +8,8 @@ writes null for an empty list; ``or ()`` where one is read.
 need not look at them.
 """
 
+from typing import Any
+
 import msgspec
 
 __all__ = [
@@ -177,6 +179,6 @@ class NsqdStats(msgspec.Struct):
     health: str = ""
     start_time: int = 0
     topics: list[TopicStats] | None = None
-    memory: dict[str, int] | None = None
+    memory: dict[str, Any] | None = None
     producers: list[ClientStats] | None = None
     damage: Damage | None = None

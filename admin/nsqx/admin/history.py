@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from .merge import ClusterSnapshot
 
-__all__ = ["RANGES", "History", "HistoryRange", "Ring", "Sample", "samples_of"]
+__all__ = ["RANGES", "History", "HistoryRange", "Ring", "Sample", "sample_of", "samples_of"]
 
 Sample = tuple[float, ...]  # the values of a series' metrics at one moment
 

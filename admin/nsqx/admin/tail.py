@@ -9,7 +9,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,6 +27,7 @@ RATE_DEFAULT, RATE_MAX = 50, 200
 PORTIONS_A_SECOND = 4
 READ_PER_PORTION_MAX = 1000
 FILTER_BYTES_MAX = 1000
+TAILS_MAX = 100  # of all viewers: each is a connection to every node
 WAITING_BYTES_MAX = 1 << 20  # of bodies that a slow viewer has not taken
 
 
@@ -93,8 +93,11 @@ class Tail:
     async def close(self) -> None:
         """Leave the channel, which vanishes with that."""
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def is_open(self) -> bool:
+        return not self._task.done()
 
     async def _run(self) -> None:
         async with self._consumer as consumer:
@@ -154,14 +157,18 @@ class Tails:
     def __init__(self, view: Callable[[], ClusterView], lookupds: Sequence[str]) -> None:
         self._view = view
         self._lookupds = lookupds
+        self._tails: list[Tail] = []
 
     def open(self, wanted: TailKey, notify: Callable[[], None]) -> Tail:
         """
         Begin to read.
 
         Raises:
-            ValueError: no node has the topic.
+            ValueError: no node has the topic, or there are too many tails.
         """
+        self._tails = [tail for tail in self._tails if tail.is_open]
+        if len(self._tails) >= TAILS_MAX:
+            raise ValueError(f"{TAILS_MAX} tails are open already")
         channel = f"admin-tail-{secrets.token_hex(4)}#ephemeral"
         # Nodes that are known to have it are consumed at once. One that does not have the topic is
         # left alone: subscribing there would create it.
@@ -177,4 +184,6 @@ class Tails:
             settings=Settings(client_id="nsqadmin", user_agent=f"nsqadmin/{VERSION}"),
             drain_timeout=1.0,
         )
-        return Tail(wanted, consumer, notify)
+        tail = Tail(wanted, consumer, notify)
+        self._tails.append(tail)
+        return tail

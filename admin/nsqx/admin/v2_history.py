@@ -10,7 +10,7 @@ from nsqx.runtime.http import Answer, Request
 from .access import Visitor
 from .audit import AuditTrail
 from .gate import V2Error
-from .history import METRICS, RANGES, TOTAL, History, HistoryRange
+from .history import METRICS, RANGES, TOTAL, History, HistoryRange, sample_of
 from .history_store import HistoryStore
 from .hub import Hub, UnknownKey, check_key
 from .v2_answers import json_bytes
@@ -79,7 +79,8 @@ class HistoryEndpoints:
         self, name: str, wanted: HistoryRange, metrics: set[str], now: float, start: int
     ) -> HistorySeries:
         _check_series(name)
-        self._history.watch(name, now)
+        if sample_of(self._hub.snapshot, name) is not None:
+            self._history.watch(name, now)
         if wanted.name == "7d":
             assert self._store is not None
             values = await self._store.read(name, wanted, now)
