@@ -14,6 +14,7 @@ import pytest
 from nsqx.client import (
     MSGPACK,
     ClientClosed,
+    ConnectFailed,
     Consumer,
     DeadlineExceeded,
     Message,
@@ -427,3 +428,15 @@ async def test_a_handler_that_does_not_end_is_cancelled(client: Nsq, nsq_server:
     assert cancelled.is_set()
     (topic,) = nsq_server.node.stats()["topics"]
     assert topic["channels"][0]["depth"] == 1  # it was returned
+
+
+async def test_ready(nsq_server: Cluster, nsq_cluster: Callable[..., Cluster]) -> None:
+    async with nsq_server.client() as client:
+        await client.ready()
+        nsq_server.node.stop()
+    async with nsq_server.client() as client:
+        with pytest.raises(ConnectFailed):
+            await client.ready()
+    async with Nsq(lookupd=nsq_cluster(0).lookupd_address) as client:
+        with pytest.raises(DeadlineExceeded):
+            await client.ready(0.05)
