@@ -86,8 +86,11 @@ class Hub:
             await self._task
 
     async def _run(self) -> None:
+        due = time.monotonic()
         while True:
-            await asyncio.sleep(self._collector.interval_s)
+            # A tick that took long does not put off the next one.
+            due = max(due + self._collector.interval_s, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
             self._safe_tick()
 
     def tick(self) -> None:
