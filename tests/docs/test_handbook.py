@@ -45,6 +45,15 @@ async def test_every_metric_exists(tmp_path: Path) -> None:
     assert [name for name in named if name not in known] == []
 
 
+def test_every_page_is_in_the_index() -> None:
+    entries = re.findall(
+        r"^[a-z*][\w/*-]*$", (ROOT / "docs" / "index.md").read_text(), re.MULTILINE
+    )
+    listed = {path for entry in entries for path in (ROOT / "docs").glob(f"{entry}.md")}
+    pages = set((ROOT / "docs").rglob("*.md")) - {ROOT / "docs" / "index.md"}
+    assert pages - listed == set(), "add it to a list of docs/index.md"
+
+
 def test_the_counts_of_recorded_conversations_are_true() -> None:
     recorded = {
         path.stem: len(json.loads(path.read_text())["cases"])
