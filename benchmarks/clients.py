@@ -140,6 +140,14 @@ async def nsqx_publish(job: Job, meter: Meter) -> None:
         await publish_in_parallel(job, meter, functools.partial(producer.publish, job.topic, BODY))
 
 
+async def nsqx_publish_values(job: Job, meter: Meter) -> None:
+    from nsqx.client import Nsq
+
+    async with Nsq(nsqd=job.address) as nsq:
+        await nsq.ready()
+        await publish_in_parallel(job, meter, functools.partial(nsq.publish, job.topic, BODY))
+
+
 async def nsqx_batches(job: Job, meter: Meter) -> None:
     from nsqx.client import Producer
 
@@ -334,7 +342,8 @@ MEASUREMENTS: dict[str, Callable[[Job, Meter], Awaitable[None] | None]] = {
     "consume/ansq (connection), async for": ansq_consume,
     "consume/asyncnsq, async for": asyncnsq_consume,
     "consume/gnsq, handler": gnsq_consume,
-    "publish/nsqx": nsqx_publish,
+    "publish/nsqx, Producer": nsqx_publish,
+    "publish/nsqx, Nsq": nsqx_publish_values,
     "publish/pynsq": pynsq_publish,
     "publish/ansq": ansq_publish,
     "publish/asyncnsq": asyncnsq_publish,

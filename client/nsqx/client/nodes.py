@@ -9,8 +9,8 @@ failed. An nsqd that has gone is kept while no lookupd answers: an old list is b
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from nsqx.client.addresses import nodes_url
@@ -21,7 +21,7 @@ from nsqx.client.producer import Producer
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-__all__ = ["Nodes"]
+__all__ = ["Lease", "Nodes"]
 
 _log = logging.getLogger("nsqx.client")
 
@@ -31,17 +31,42 @@ EAGER_SECONDS = 1.0  # while there is none
 MakeProducer = Callable[[Sequence[str]], Producer]
 
 
-class _Lease:
-    """A producer and how many use it now."""
+class Lease:
+    """A producer that is not closed within ``with``."""
 
-    def __init__(self, producer: Producer) -> None:
-        self.producer = producer
-        self.users = 0
+    __slots__ = ("_nodes", "_producer", "_users", "is_retired")
+
+    def __init__(self, nodes: "Nodes", producer: Producer) -> None:
+        self._nodes = nodes
+        self._producer = producer
+        self._users = 0
         self.is_retired = False
+
+    def __enter__(self) -> Producer:
+        self._users += 1
+        return self._producer
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._users -= 1
+        if isinstance(error, Exception):
+            self._nodes.hurry()
+        if self.is_retired:
+            self.close_if_unused()
+
+    def close_if_unused(self) -> None:
+        """Close the producer, now or when its last user has gone."""
+        self.is_retired = True
+        if not self._users:
+            self._nodes.close_soon(self._producer)
 
 
 class Nodes:
-    """Lends the producer for the present nsqds."""
+    """Lends the producer of the present nsqds."""
 
     def __init__(
         self, make_producer: MakeProducer, nsqd: Sequence[str], lookupd: Sequence[str]
@@ -51,64 +76,53 @@ class Nodes:
         self._nsqd = list(nsqd)
         self._urls = [] if nsqd else [nodes_url(address) for address in lookupd]
         self._names: set[str] = set()
-        self._current: _Lease | None = None
+        self.current: Lease | None = None  # None: no nsqd is known yet
         self._found = asyncio.Event()
         self._awake = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
         self._polling: asyncio.Task[None] | None = None
 
-    @asynccontextmanager
-    async def producer(self) -> AsyncIterator[Producer]:
-        """Lend a producer; waits while no nsqd is known."""
-        if self._current is None:
-            await self._find()
-        lease = self._current
-        assert lease is not None, "there is a producer once nsqds were found"
-        lease.users += 1
-        try:
-            yield lease.producer
-        except Exception:
-            self._awake.set()
-            raise
-        finally:
-            lease.users -= 1
-            if lease.is_retired and not lease.users:
-                self._close_soon(lease.producer)
+    async def find(self) -> Lease:
+        """Return the producer's lease; waits while no nsqd is known."""
+        while self.current is None:
+            if self._nsqd:
+                await self._use(set(self._nsqd))
+            else:
+                if self._polling is None:
+                    # Only who publishes needs to know all nsqds.
+                    polling = asyncio.create_task(self._poll(), name="nsqx search for nsqds")
+                    self._polling = polling
+                await self._found.wait()
+        return self.current
+
+    def hurry(self) -> None:
+        """Ask lookupds now."""
+        self._awake.set()
 
     async def close(self) -> None:
         """Confirm what is under way, and disconnect."""
         if self._polling is not None:
             self._polling.cancel()
             await asyncio.wait((self._polling,))
-        if self._current is not None:
-            self._close_soon(self._current.producer)
-            self._current = None
+        if self.current is not None:
+            self.current.close_if_unused()
+            self.current = None
         while self._closing:
             await asyncio.wait(self._closing)
-
-    async def _find(self) -> None:
-        if self._nsqd:
-            await self._use(set(self._nsqd))
-        elif self._polling is None:
-            # Only who publishes needs to know all nsqds.
-            self._polling = asyncio.create_task(self._poll(), name="nsqx search for nsqds")
-        await self._found.wait()
 
     async def _use(self, names: set[str]) -> None:
         if not names or names == self._names:
             return
         self._names = names
-        before = self._current
         producer = self._make_producer(self._nsqd or sorted(names))
         await producer.__aenter__()
-        self._current = _Lease(producer)
+        before, self.current = self.current, Lease(self, producer)
         self._found.set()
         if before is not None:
-            before.is_retired = True
-            if not before.users:
-                self._close_soon(before.producer)
+            before.close_if_unused()
 
-    def _close_soon(self, producer: Producer) -> None:
+    def close_soon(self, producer: Producer) -> None:
+        """Close a producer that nobody uses any more."""
         task = asyncio.create_task(producer.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

@@ -16,7 +16,12 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+)
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -26,7 +31,7 @@ from nsqx.client.discovery import LookupdFinder
 from nsqx.client.errors import ClientClosed, DeadlineExceeded
 from nsqx.client.handlers import GiveUp, HandlerFunction, Route, Worker
 from nsqx.client.message import Message
-from nsqx.client.nodes import Nodes
+from nsqx.client.nodes import Lease, Nodes
 from nsqx.client.observer import Observer
 from nsqx.client.producer import TIMEOUT_SECONDS, Producer
 from nsqx.client.service_url import Service, parse_environment, parse_service_url
@@ -41,6 +46,7 @@ _log = logging.getLogger("nsqx.client")
 # other consumers may be free, and perhaps longer than nsqd waits for an answer.
 MESSAGES_PER_HANDLER = 2
 
+_UNOBSERVED: AbstractContextManager[object] = contextlib.nullcontext()
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 FunctionT = TypeVar("FunctionT", bound=HandlerFunction)
@@ -183,7 +189,7 @@ class Nsq:
             ClientClosed: this object is not open.
         """
         seconds = self._timeout if timeout is None else timeout
-        async with self._producer(seconds) as producer:
+        with await self._lease(seconds) as producer:
             await producer.ready()
 
     # Publishing
@@ -212,9 +218,8 @@ class Nsq:
         """
         body = encode_body(value, self._codec)
         seconds = self._timeout if timeout is None else timeout
-        with self._observed_publish(topic):
-            async with self._producer(seconds) as producer:
-                await producer.publish(topic, body, defer=delay, timeout=seconds)
+        with self._observed_publish(topic), await self._lease(seconds) as producer:
+            await producer.publish(topic, body, defer=delay, timeout=seconds)
         for observer in self._observers:
             observer.published(topic, 1)
 
@@ -238,34 +243,27 @@ class Nsq:
         codec = self._codec
         bodies = (encode_body(value, codec) for value in values)
         seconds = self._timeout if timeout is None else timeout
-        with self._observed_publish(topic):
-            async with self._producer(seconds) as producer:
-                count = await producer.publish_many(topic, bodies, timeout=seconds)
+        with self._observed_publish(topic), await self._lease(seconds) as producer:
+            count = await producer.publish_many(topic, bodies, timeout=seconds)
         for observer in self._observers:
             observer.published(topic, count)
         return count
 
-    @contextlib.contextmanager
-    def _observed_publish(self, topic: str) -> Iterator[None]:
-        with ExitStack() as stack:
-            for observer in self._observers:
-                stack.enter_context(observer.publishing(topic))
-            yield
+    def _observed_publish(self, topic: str) -> AbstractContextManager[object]:
+        if not self._observers:
+            return _UNOBSERVED
+        return _all_of([observer.publishing(topic) for observer in self._observers])
 
-    @asynccontextmanager
-    async def _producer(self, seconds: float) -> AsyncIterator[Producer]:
+    async def _lease(self, seconds: float) -> Lease:
         if self._nodes is None:
             raise ClientClosed("this Nsq is not open: use async with")
-        lending = self._nodes.producer()
+        if self._nodes.current is not None:
+            return self._nodes.current
         try:
             async with asyncio.timeout(seconds):
-                producer = await lending.__aenter__()
+                return await self._nodes.find()
         except TimeoutError:
             raise DeadlineExceeded("finding an nsqd to publish to", seconds) from None
-        # Entered by hand, because only the search for an nsqd has a deadline here.
-        async with AsyncExitStack() as stack:
-            stack.push_async_exit(lending)
-            yield producer
 
     # Consuming
 
@@ -426,10 +424,9 @@ class Nsq:
             return worker.handle
 
         async def handle(message: Message) -> None:
-            with ExitStack() as stack:
-                for observer in self._observers:
-                    watch = observer.handling(message, route.topic, route.channel)
-                    stack.enter_context(watch)
+            topic, channel = route.topic, route.channel
+            watches = [observer.handling(message, topic, channel) for observer in self._observers]
+            with _all_of(watches):
                 await worker.handle(message)
 
         return handle
@@ -478,6 +475,14 @@ class _ObservedConsumer(Consumer):
             observers, self._observers = self._observers, ()
             for observer in observers:
                 observer.consumer_closed(self)
+
+
+@contextlib.contextmanager
+def _all_of(contexts: Iterable[AbstractContextManager[object]]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
 
 
 @contextlib.contextmanager
