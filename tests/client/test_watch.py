@@ -1,7 +1,6 @@
 """Learning of nsqds from lookupds that tell of changes, and from those that do not."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -140,7 +139,8 @@ async def running_cluster(data_path: Path) -> AsyncIterator[tuple[Lookupd, Nsqd]
             yield lookupd, nsqd
 
 
-async def test_new_node_is_consumed_within_200_milliseconds(tmp_path: Path) -> None:
+async def test_new_node_is_consumed_though_nobody_polls(tmp_path: Path) -> None:
+    """How soon is measured by ``python -m benchmarks.lookupd``, not here."""
     async with (
         running_cluster(tmp_path) as (lookupd, nsqd),
         Consumer("t", "c", lookupd=lookupd.http_address, lookupd_poll_interval=600) as consumer,
@@ -152,13 +152,11 @@ async def test_new_node_is_consumed_within_200_milliseconds(tmp_path: Path) -> N
             return lookupd._watches.count > 0 and nsqd.peers.states()[0].is_connected
 
         await eventually(is_watched, "the consumer watches")
-        started = time.monotonic()
         topic = nsqd.broker.get_topic("t")
         nsqd.broker.get_channel(topic, "c")
         topic.publish([b"hello"], 0, lambda refusal: None, nsqd.broker.clock())
         topic.commit(nsqd.broker.clock())
         async for message in consumer:
-            assert time.monotonic() - started < 0.2
             assert message.body == b"hello"
             message.finish()
             break
