@@ -45,11 +45,11 @@ async def test_a_frozen_node_keeps_its_row_and_shows_its_age(page: Page, stage: 
     try:
         await open_page(page, "/nodes")
         row = page.get_by_role("row").filter(has_text=node.http_address)
-        await expect(row).to_contain_text(AGE)
+        await expect(row).to_contain_text(AGE, timeout=15_000)
         await expect(page.get_by_role("table", name="Nodes").locator("tbody tr")).to_have_count(3)
         await save_screenshot(page, "node-frozen")
         await open_page(page, "/")
-        await expect(page.locator("h1")).to_have_class(re.compile("critical"))
+        await expect(page.locator("h1")).to_have_class(re.compile("critical"), timeout=15_000)
         await expect(page.locator(".attention")).to_contain_text(node.http_address)
         await expect(page.locator('tr[data-key="orders"]')).to_contain_text("partly stale")
         await save_screenshot(page, "home-frozen")
@@ -66,7 +66,7 @@ async def test_a_frozen_directory_is_shown_as_stale(page: Page, stage: Stage) ->
     try:
         await open_page(page, "/nodes")
         row = page.get_by_role("table", name="Directories").get_by_role("row")
-        await expect(row.filter(has_text=lookupd.http_address)).to_contain_text(AGE)
+        await expect(row.filter(has_text=lookupd.http_address)).to_contain_text(AGE, timeout=15_000)
         await expect(page.get_by_role("table", name="Nodes").locator("tbody tr")).to_have_count(3)
     finally:
         lookupd.send_signal(signal.SIGCONT)

@@ -41,8 +41,8 @@ export function useHistory(series, range, row, t) {
 
   useEffect(() => {
     let current = true;
-    getJson(`history?${new URLSearchParams({ series, range })}`).then(
-      (answer) => { if (current) setHistory({ ...fromAnswer(answer), wanted }); },
+    (live ? fetchLive(series) : fetchRange(series, range)).then(
+      (fetched) => { if (current) setHistory({ ...fetched, wanted }); },
       () => { if (current) setHistory((before) => before ?? { ...NO_HISTORY, wanted }); },
     );
     return () => { current = false; };
@@ -50,6 +50,27 @@ export function useHistory(series, range, row, t) {
 
   if (history === null || history.wanted !== wanted) return null;
   return live && row ? append(history, row, t) : history;
+}
+
+async function fetchRange(series, range) {
+  return fromAnswer(await getJson(`history?${new URLSearchParams({ series, range })}`));
+}
+
+/**
+ * The last ten minutes: by seconds from when somebody began to look, and before that by ten seconds,
+ * which are always kept.
+ */
+async function fetchLive(series) {
+  const [fine, coarse] = await Promise.all([fetchRange(series, "10m"), fetchRange(series, "1h")]);
+  const from = now.value - 600;
+  const until = fine.times[0] ?? Infinity;
+  const before = coarse.times.flatMap((time, index) => (time > from && time < until ? [index] : []));
+  const metrics = {};
+  for (const name of new Set([...Object.keys(coarse.metrics), ...Object.keys(fine.metrics)])) {
+    const [old, young] = [coarse.metrics[name] ?? [], fine.metrics[name] ?? new Array(fine.times.length).fill(null)];
+    metrics[name] = [...before.map((index) => old[index] ?? null), ...young];
+  }
+  return { ...fine, metrics, times: [...before.map((index) => coarse.times[index]), ...fine.times] };
 }
 
 const NO_HISTORY = { times: [], metrics: {}, restarts: [], step: 1 };

@@ -10,7 +10,7 @@
 
 export const COLUMNS = ["producers", "nodes", "topics", "channels", "clients"];
 
-const WIDTH = { producers: 130, nodes: 150, topics: 170, channels: 170, clients: 140, lookupds: 150 };
+const WIDTH = { producers: 130, nodes: 190, topics: 170, channels: 170, clients: 140, lookupds: 150 };
 const HEIGHT = 28;
 const GAP = 8;
 const COLUMN_GAP = 84;

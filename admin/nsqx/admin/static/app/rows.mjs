@@ -16,7 +16,7 @@ export function compareValues(one, other, descending) {
 export function sortRows(rows, valueOf, descending) {
   return rows
     .map((row) => [valueOf(row), row])
-    .sort((a, b) => compareValues(a[0], b[0], descending) || compareValues(a[1].key, b[1].key, false))
+    .sort((a, b) => compareValues(a[0], b[0], descending) || (a[1].key < b[1].key ? -1 : 1))
     .map(([, row]) => row);
 }
 

@@ -17,7 +17,8 @@ const ALL_ROWS_MAX = 60;
 
 /**
  * @param {object} props
- * @param {Array<{key, title, value?, cell, number?, wide?}>} props.columns `value` makes it sortable;
+ * @param {Array<{key, title, value?, still?, cell, number?, wide?}>} props.columns `value` makes it
+ *   sortable; `still`: a row's value never changes;
  *   `wide` is the least width of the window in which it is shown: "phone" (always), "tablet", "desk"
  * @param {Array<{key, data, className?}>} props.rows in any order; a row with the same data is not
  *   drawn again
@@ -32,7 +33,7 @@ export function DataTable({ caption, columns, rows, sort, onSort, arrange = sort
   const busy = useRef({ hovered: false, focusedKey: null });
   const column = columns.find((one) => one.key === sort.key && one.value) ?? columns[0];
   const id = `${orderKey} ${column.key} ${sort.descending}`;
-  const ordered = stableOrder(order.current, busy.current, id, rows, () => arrange(rows, column.value, sort.descending));
+  const ordered = stableOrder(order.current, busy.current, id, rows, column.still, () => arrange(rows, column.value, sort.descending));
   const [first, last] = useVisibleRange(body, ordered.length);
   useKeptFocus(body, busy.current);
 
@@ -81,8 +82,8 @@ function Spacer({ height, columns }) {
   return html`<tr class="spacer" aria-hidden="true"><td colspan=${columns} style=${{ height: `${height}px` }}></td></tr>`;
 }
 
-function stableOrder(order, busy, id, rows, arrange) {
-  const held = busy.hovered || busy.focusedKey !== null;
+function stableOrder(order, busy, id, rows, still, arrange) {
+  const held = busy.hovered || busy.focusedKey !== null || (still && order.rows === rows);
   const fresh = performance.now() - order.at < ORDER_SECONDS * 1000;
   if (order.id === id && (held || fresh)) {
     const kept = order.rows === rows ? order.ordered : inOrder(rows, order.keys);

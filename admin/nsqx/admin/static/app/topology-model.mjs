@@ -1,12 +1,15 @@
 /** What the picture of the topology shows of the document: things and links. Pure. */
 
 import { rate, shortCount } from "./format.mjs";
+import { related } from "./layout.mjs";
 import { matches } from "./rows.mjs";
 import { channelPath, nodePath, topicPath } from "./url.mjs";
 
 const TOPICS_MAX = 30;
 /** Above this many, clients are shown as one number for each channel. */
 const CLIENTS_MAX = 40;
+/** Above this many they are left out. */
+const PRODUCERS_MAX = 40;
 
 /**
  * @param {object} doc the document `topology`
@@ -19,12 +22,13 @@ export function modelOf(doc, search) {
   const topics = new Set(shown.map(([topic]) => topic));
   const channels = Object.entries(doc.channels).filter(([key]) => topics.has(topicOf(key)));
   const clients = Object.entries(doc.clients).filter(([, client]) => topics.has(topicOf(client.channel)));
-  const producers = Object.entries(doc.producers).filter(([, producer]) => topics.has(producer.topic));
+  const publishing = Object.entries(doc.producers).filter(([, producer]) => topics.has(producer.topic));
+  const producers = publishing.length > PRODUCERS_MAX ? [] : publishing;
   const collapsed = clients.length > CLIENTS_MAX;
   const things = [
     ...Object.entries(doc.lookupds).map(([id, lookupd]) => thing(id, "lookupds", id, stateLevel(lookupd.state), lookupd.state === "ok" ? "" : lookupd.state, "/nodes")),
     ...producers.map(([id, producer]) => thing(id, "producers", producer.host, "", producer.topic, topicPath(producer.topic))),
-    ...Object.entries(doc.nodes).map(([id, node]) => thing(id, "nodes", node.hostname || id, stateLevel(node.state), node.state === "ok" ? `${rate(node.in)} /s` : node.state, nodePath(id))),
+    ...Object.entries(doc.nodes).map(([id, node]) => thing(id, "nodes", nameOf(doc.nodes, id), stateLevel(node.state), node.state === "ok" ? `${rate(node.in)} /s` : node.state, nodePath(id))),
     ...shown.map(([id, topic]) => thing(id, "topics", id, flagLevel(topic.flags), `${rate(topic.in)} /s`, topicPath(id))),
     ...channels.map(([id, channel]) => thing(id, "channels", id.slice(id.indexOf("/") + 1), flagLevel(channel.flags), channelNote(channel), channelPath(topicOf(id), id.slice(id.indexOf("/") + 1)))),
     ...(collapsed ? collapsedClients(clients) : clients.map(clientThing)),
@@ -34,6 +38,13 @@ export function modelOf(doc, search) {
 
 function thing(id, column, label, level, note, page) {
   return { id, column, label, level, note, page };
+}
+
+/** A host's name, if it has one node only. */
+function nameOf(nodes, id) {
+  const { hostname } = nodes[id];
+  const isAlone = Object.values(nodes).filter((node) => node.hostname === hostname).length === 1;
+  return hostname && isAlone ? hostname : id;
 }
 
 /** Those in trouble first, then the busiest; in the order of their names, so that they stay put. */
@@ -98,4 +109,26 @@ function linksOf(doc, things, clients, collapsed) {
   const out = new Map();
   for (const [, client] of clients) out.set(client.channel, (out.get(client.channel) ?? 0) + client.out);
   return [...links, ...[...out].map(([channel, sum]) => ({ key: `${channel}>*`, from: channel, to: collapsedId(channel), rate: sum, registration: false }))];
+}
+
+/**
+ * What belongs together with `focused`: what reaches it and what it reaches. A node knows which topics
+ * a producer publishes, so that a producer belongs to these and to nothing else behind its node.
+ */
+export function litBy(focused, { things, links }) {
+  const producers = things.filter((one) => one.column === "producers");
+  const isOfProducer = new Set(producers.map((one) => one.id));
+  if (focused.column === "lookupds") return related(focused.id, links.filter((link) => link.registration));
+  const flows = links.filter((link) => !link.registration && !isOfProducer.has(link.from));
+  if (focused.column === "producers") {
+    const nodes = links.filter((link) => link.from === focused.id).map((link) => link.to);
+    const behind = related(focused.note, flows.filter((link) => link.to !== focused.note));
+    return new Set([focused.id, ...nodes, ...behind]);
+  }
+  const lit = related(focused.id, flows);
+  for (const { id, note } of producers) {
+    const isHere = focused.column !== "nodes" || links.some((link) => link.from === id && link.to === focused.id);
+    if (lit.has(note) && isHere) lit.add(id);
+  }
+  return lit;
 }

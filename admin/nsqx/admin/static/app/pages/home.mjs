@@ -95,7 +95,7 @@ function TopicTable({ doc }) {
 }
 
 const COLUMNS = [
-  { key: "name", title: "Name", value: (row) => row.key, cell: (row) => html`<${Name} row=${row} />` },
+  { key: "name", title: "Name", still: true, value: (row) => row.key, cell: (row) => html`<${Name} row=${row} />` },
   { key: "state", title: "State", wide: "tablet", value: ({ data }) => -problemsOf(data), cell: ({ data }) => html`<${Flags} flags=${data.flags} />` },
   { key: "depth", title: "Depth", number: true, hint: "Messages that wait", value: depthOf, cell: (row) => counted(depthOf(row)) },
   { key: "oldest", title: "Oldest", number: true, wide: "tablet", hint: "Since when the oldest unfinished message waits",

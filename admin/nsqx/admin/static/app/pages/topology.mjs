@@ -2,13 +2,13 @@
 
 import { rate } from "../format.mjs";
 import { html, memo, useMemo, useRef, useState } from "../html.mjs";
-import { layout, linkPath, linkWidth, related } from "../layout.mjs";
+import { layout, linkPath, linkWidth } from "../layout.mjs";
 import { useDocument } from "../live.mjs";
 import { navigate, route, setQuery } from "../router.mjs";
 import { DataTable, Filter, nextSort } from "../table.mjs";
 import { Choice, Link, Loading, PageHead } from "../ui.mjs";
 import { parseSort } from "../url.mjs";
-import { modelOf } from "../topology-model.mjs";
+import { litBy, modelOf } from "../topology-model.mjs";
 
 const TITLES = { producers: "Producers", nodes: "Nodes", topics: "Topics", channels: "Channels", clients: "Consumers", lookupds: "Directories" };
 const KINDS = { producers: "producer", nodes: "node", topics: "topic", channels: "channel", clients: "consumer", lookupds: "directory" };
@@ -46,7 +46,7 @@ function Picture({ model }) {
   const shape = `${things.map((one) => one.id).join("\n")}\n\n${links.map((link) => link.key).join("\n")}`;
   const { places, width, height } = useMemo(() => layout(things, links), [shape]);
   const focused = things.find((one) => one.id === focus);
-  const lit = focused ? litBy(focused, links) : null;
+  const lit = focused ? litBy(focused, model) : null;
   const greatest = Math.max(0, ...links.map((link) => link.rate ?? 0));
   if (things.length === 0) return html`<p class="empty">Nothing to draw yet.</p>`;
   const size = { width: zoom === 0 ? fittedWidth(width, height) : `${width * zoom}px` };
@@ -68,12 +68,6 @@ function Picture({ model }) {
       </svg>
     </div>
     <${Focused} thing=${focused} links=${links} />`;
-}
-
-/** A directory belongs to the nodes that registered there; what flows through these is another matter. */
-function litBy(focused, links) {
-  if (focused.column === "lookupds") return related(focused.id, links.filter((link) => link.registration));
-  return related(focused.id, links.filter((link) => !link.registration));
 }
 
 const LinkLine = memo(({ path, width, kind, flowing, lit }) => html`<path d=${path} class="link ${kind} ${flowing ? "flowing" : ""} ${lit ? "" : "dim"}" stroke-width=${width} />`);
