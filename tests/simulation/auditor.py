@@ -26,6 +26,7 @@ The promises have names, which a `Violation` carries:
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -71,17 +72,23 @@ def number_of(body: bytes) -> int:
     return int(head) if len(head) == _NUMBER_BYTES and head.isdigit() else -1
 
 
+@dataclass(slots=True)
 class Counts:
     """What happened, in numbers, for the report."""
 
-    def __init__(self) -> None:
-        self.published = 0
-        self.acknowledged = 0
-        self.delivered = 0
-        self.finished = 0
-        self.again = 0  # deliveries of messages that were delivered before
-        self.lost_by_class = 0  # acknowledged, and lost as its durability class allows
-        self.lost_to_damage = 0
+    published: int = 0
+    acknowledged: int = 0
+    delivered: int = 0
+    finished: int = 0
+    again: int = 0  # deliveries of messages that were delivered before
+    duplicates: int = 0  # and finished before: a crash forgot it
+    lost_by_class: int = 0  # acknowledged, and lost as its durability class allows
+    lost_to_damage: int = 0
+
+    def add(self, other: "Counts") -> None:
+        """Add what happened in another simulation."""
+        for item in fields(self):
+            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
 
 
 class Auditor:
@@ -394,6 +401,7 @@ class Auditor:
         if before and attempts != before + 1:
             raise fail("attempts_count", f"has attempts {attempts} after {before}")
         channel.attempts[sequence] = attempts
+        self.counts.duplicates += sequence in channel.ever
         if before or attempts > 1:
             self.counts.again += 1
 

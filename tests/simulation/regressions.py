@@ -1,0 +1,35 @@
+"""Seeds that found a defect, each with what it was; they are run by every `make test`."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+__all__ = ["REGRESSIONS", "Regression"]
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """A seed, as far as it is needed, and what it found."""
+
+    seed: int
+    minutes: float
+    found: str
+    actions: Collection[int] | None = None  # None: all of the plan's
+
+
+REGRESSIONS = (
+    Regression(
+        54,
+        4.0,
+        "a loss of power forgot which messages of a removed segment were finished",
+        {9, 10},
+    ),
+    Regression(11, 8.9, "a lost message that waits or is deferred raised KeyError"),
+    Regression(40, 6.0, "a straggler's FIN was forgotten and its copy gone"),
+    Regression(43, 2.0, "what was written before kill -9 was never synced", {1, 8}),
+    Regression(133, 2.0, "and forgotten for good by a second crash"),
+    Regression(156, 4.0, "a segment that could not be removed became a gap"),
+    Regression(93, 5.0, "messages below the log's first were looked for in its last segment"),
+    Regression(13, 1.0, "a deferred message whose due time was damaged came twice"),
+    Regression(67, 3.9, "frames behind a lost page were given the numbers of the first ones"),
+    Regression(0, 5.6, "a body with a hole was delivered after a loss of power"),
+)

@@ -1,0 +1,69 @@
+"""
+Some seeds of the simulator, as a part of `make test`; `make simulate` runs as many as one likes.
+
+A failure prints the line that replays it, and a shrunk trace.
+"""
+
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulation.campaign import Selection, describe_failure, replay_command
+from tests.simulation.cluster import simulate
+from tests.simulation.plan import plan_of
+from tests.simulation.regressions import REGRESSIONS, Regression
+
+FIXED_SEEDS = range(6)
+FRESH_SEEDS = 4
+MINUTES = 2.0
+
+
+def check(selection: Selection, seed: int) -> None:
+    result = simulate(selection.plan_of(seed))
+    if result.violation is not None:
+        pytest.fail(describe_failure(result), pytrace=False)
+
+
+@pytest.mark.parametrize("seed", FIXED_SEEDS)
+def test_fixed_seed(seed: int) -> None:
+    check(Selection(MINUTES), seed)
+
+
+@pytest.mark.parametrize("number", range(FRESH_SEEDS))
+def test_fresh_seed(number: int) -> None:
+    check(Selection(MINUTES), random.SystemRandom().randrange(2**40))
+
+
+@pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda each: f"seed{each.seed}")
+def test_regression(regression: Regression) -> None:
+    check(Selection(regression.minutes, regression.actions), regression.seed)
+
+
+def test_same_seed_has_the_same_trace_in_every_process() -> None:
+    """Also with another order of sets and dictionaries of strings."""
+
+    def lines_of(hash_seed: str) -> bytes:
+        command = [sys.executable, "-m", "tests.simulation", "--seed", "12", "--minutes", "0.5"]
+        environment = os.environ | {"PYTHONHASHSEED": hash_seed}
+        return subprocess.run(
+            [*command, "--trace"], env=environment, check=True, capture_output=True
+        ).stdout
+
+    assert lines_of("1") == lines_of("2")
+
+
+def test_leaving_an_action_out_changes_no_other_source_of_chance() -> None:
+    plan = plan_of(3, 1.0)
+    without = plan.only([action.number for action in plan.actions if action.number])
+    assert [action for action in plan.actions if action.number] == list(without.actions)
+    assert without.producers == plan.producers
+
+
+def test_the_replay_line_names_what_is_left_of_the_plan() -> None:
+    plan = plan_of(3, 1.0)
+    assert replay_command(plan) == "python -m tests.simulation --seed 3 --minutes 1 --trace"
+    assert "--only 0 " in replay_command(plan.only({0}))
+    assert "--only - " in replay_command(plan.only(()))
