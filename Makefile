@@ -35,8 +35,11 @@ check: $(DEV_INSTALLED) ## formatting, lint, types, and which layer may import w
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Many tests run real processes, browsers and hosts. On a machine that others keep busy one may miss a
+# deadline, so what failed runs once more, by itself; what fails again has failed, and both are shown.
 test: check ## check, then every test
-	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) $(ARGS) || \
+	$(BIN)/pytest --last-failed --last-failed-no-failures none $(ARGS)
 
 test-long: $(DEV_INSTALLED) ## properties and state machines, for as long as a night allows
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --timeout 7200 $(or $(ARGS),tests/nsqd)

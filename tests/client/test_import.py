@@ -3,7 +3,9 @@
 import subprocess
 import sys
 
-HEAVY = "aiohttp msgspec prometheus_client structlog zeroconf cramjam google_crc32c uvloop click rich"
+HEAVY = (
+    "aiohttp msgspec prometheus_client structlog zeroconf cramjam google_crc32c uvloop click rich"
+)
 
 
 def test_the_import_loads_nothing_heavy() -> None:
