@@ -50,6 +50,8 @@ def recover_segments(storage: Storage, folder: str) -> Recovered:
         segment = _open_sealed(storage, folder, first)
         if segment is None:
             segment = _recover(storage, folder, first, recovered)
+        if segments and segments[-1].first == segments[-1].end:
+            segments.pop().discard()  # the log went on beyond it, and nothing is in it
         if segments and segment.first == segment.end < segments[-1].end:
             segment.discard()  # could not be begun, and the one before it went on
             continue
