@@ -509,6 +509,7 @@ class Auditor:
                         entry.due_ns = 0  # indexed again from its frame alone
                         record.doubtful.add(entry.sequence)  # it may be there in part
             for channel in record.channels.values():
+                record.is_due_unsure |= channel.is_damaged
                 if how == "power" or channel.is_damaged:
                     channel.lost_files()
             record.forget_from(topic.log.end)
