@@ -3,6 +3,10 @@
 PYTHON ?= python3
 WORKERS ?= 2
 ARGS ?=
+SEEDS ?= 100
+MINUTES ?= 10
+CHAOS_SECONDS ?= 180
+FUZZ_SECONDS ?= 60
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +19,7 @@ INSTALLED := $(VENV)/.installed
 DEV_INSTALLED := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up setup check test test-long deploy-files deploy-check docs bench clean
+.PHONY: help up setup check test test-long deploy-files deploy-check docs simulate mutations chaos fuzz bench clean
 .NOTPARALLEL:
 
 help: ## list what you can do
@@ -58,6 +62,19 @@ docs: $(DEV_INSTALLED) ## build the documentation into build/docs; a warning is 
 	@$(PIP) install --group docs
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
+
+simulate: $(DEV_INSTALLED) ## whole clusters in simulated time: SEEDS=1000 MINUTES=10
+	$(BIN)/python -m tests.simulation --fresh --seeds $(SEEDS) --minutes $(MINUTES) --jobs $(WORKERS) $(ARGS)
+
+mutations: $(DEV_INSTALLED) ## deliberate defects, each to be found by the simulator within a minute
+	$(BIN)/python -m tests.simulation.mutations --jobs $(WORKERS)
+
+chaos: $(DEV_INSTALLED) ## real processes, killed, stopped and cut off for some minutes: CHAOS_SECONDS=180
+	$(BIN)/python -m tests.chaos --seconds $(CHAOS_SECONDS) $(ARGS)
+
+fuzz: $(DEV_INSTALLED) ## every parser, guided by coverage: FUZZ_SECONDS=60 each
+	@$(PIP) install atheris
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
 
 bench: $(DEV_INSTALLED) ## measure this machine
 	$(BIN)/python -m benchmarks $(ARGS)

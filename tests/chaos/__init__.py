@@ -1,0 +1,1 @@
+"""Real processes, files and clients, hurt for some minutes: ``python -m tests.chaos --help``."""
