@@ -11,9 +11,12 @@ test("a delta changes entries of maps and whole other sections", () => {
   assert.deepEqual(state, { boot: "a", seq: 2, t: 11, doc: { verdict: "bad", topics: { x: { depth: 5 }, z: { depth: 3 } } } });
 });
 
-test("every change gives another document, or nobody would look", () => {
+test("what changed is another object, or nobody would draw it again", () => {
   const before = applyEnvelope(null, full());
-  assert.notEqual(applyEnvelope(before, delta).doc, before.doc);
+  const after = applyEnvelope(before, delta);
+  assert.notEqual(after.doc, before.doc);
+  assert.notEqual(after.doc.topics, before.doc.topics);
+  assert.deepEqual(before.doc, full().full);
 });
 
 test("an entry that is not in the delta stays the same object", () => {

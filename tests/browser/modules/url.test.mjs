@@ -11,6 +11,7 @@ test("each page has its path", () => {
 test("a base path stands before all of them", () => {
   const { page, params } = parseUrl("/nsq/", "/nsq/topics/orders", "");
   assert.deepEqual([page, params], ["topic", { topic: "orders" }]);
+  assert.equal(parseUrl("/nsq/", "/nsq", "").page, "home");
 });
 
 test("names with signs come back as they were", () => {

@@ -1,9 +1,8 @@
 /**
  * Documents as the server sends them: whole, and then what changed (docs/admin-api.md). Pure.
  *
- * An entry that did not change stays the same object, so that a row is drawn again only when its
- * numbers are others. Sections are changed in place, and the document around them is a new one: to
- * copy thousands of entries each second costs more than to draw those on the screen.
+ * What did not change stays the same object, and what did becomes another one: components and rows
+ * are drawn again only when they are given other objects.
  */
 
 /** Sections that a delta changes entry by entry. */
@@ -13,7 +12,7 @@ const MAPS = new Set([
 
 /**
  * What `envelope` makes of `state` ({ boot, seq, t, doc } or null); null when it does not follow
- * from it, and the document has to be asked for in full. The document of `state` is used up.
+ * from it, and the document has to be asked for in full.
  */
 export function applyEnvelope(state, envelope) {
   const { boot, seq, t } = envelope;
@@ -31,9 +30,10 @@ function applyDelta(doc, delta) {
 }
 
 function mergeMap(entries, changes) {
+  const next = { ...entries };
   for (const key in changes) {
-    if (changes[key] === null) delete entries[key];
-    else entries[key] = changes[key];
+    if (changes[key] === null) delete next[key];
+    else next[key] = changes[key];
   }
-  return entries;
+  return next;
 }

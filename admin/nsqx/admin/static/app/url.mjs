@@ -28,7 +28,8 @@ const SIMPLE_PAGES = {
  */
 export function parseUrl(base, pathname, search) {
   const query = Object.fromEntries(new URLSearchParams(search));
-  const inside = pathname.startsWith(base) ? pathname.slice(base.length) : pathname.replace(/^\//, "");
+  // Without its last slash a base path is the home page, too.
+  const inside = `${pathname}/` === base ? "" : pathname.startsWith(base) ? pathname.slice(base.length) : pathname.replace(/^\//, "");
   const parts = inside.split("/").filter((part) => part !== "").map(decode);
   return { ...parsePath(parts, query), query };
 }
