@@ -168,6 +168,7 @@ class Broker:
         topic = self.get_topic(entry.name)
         topic.is_paused = entry.is_paused
         passed = self._load_topic_state(topic)
+        journals = self._journals_of(topic)
         found: list[tuple[ChannelEntry, ChannelStore, Position]] = []
         for channel_entry in entry.channels:
             name = channel_entry.name
@@ -175,7 +176,8 @@ class Broker:
                 self._events.warn(f"skipping creation of invalid channel {name}")
             elif not is_ephemeral(name):
                 store = self._store(topic, name)
-                found.append((channel_entry, store, store.load(topic.log.first, topic.skips)))
+                position = store.load(topic.log.first, topic.skips, journals.get(name, ()))
+                found.append((channel_entry, store, position))
         topic.begin_at(max([passed, *(position.end for _, _, position in found)]))
         if topic.is_paused or not found:
             passed = max([passed, *(position.passed for _, _, position in found)])
@@ -184,6 +186,16 @@ class Broker:
             channel = self._restore_channel(topic, channel_entry.name, store, position)
             channel.is_paused = channel_entry.is_paused
         topic.settle()
+
+    def _journals_of(self, topic: Topic) -> dict[str, list[int]]:
+        """Return the numbers of the journals in a topic's folder, by channel."""
+        journals: dict[str, list[int]] = {}
+        for name in self._storage.list(self._folder(topic.name)):
+            channel, suffix, rest = name.rpartition(f"{_CHANNEL_SUFFIX}.")
+            number = rest.removesuffix(".journal")
+            if suffix and number.isdecimal():
+                journals.setdefault(channel, []).append(int(number))
+        return journals
 
     def _with_found(self, entries: list[TopicEntry]) -> list[TopicEntry]:
         """Add what is on disk and not in ``nsqd.dat``: a crash can come between the two."""

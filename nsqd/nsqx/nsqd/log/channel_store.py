@@ -101,17 +101,18 @@ class ChannelStore:
         self._storage.remove(self._path + _STRAGGLERS_SUFFIX)
         self._storage.replace_file(self._path, snapshot.encode(self.journal.number), sync=False)
 
-    def load(self, first: int, skips: Ranges) -> Position:
+    def load(self, first: int, skips: Ranges, journals: Iterable[int] = ()) -> Position:
         """
         Read where the channel stood.
 
         Args:
             first: the oldest message of the log, where a channel begins whose checkpoint is lost.
             skips: what is not to be delivered anyway.
+            journals: the numbers of those that are there, see `Journal.read`.
         """
         position = Position()
         journal_number = self._load_checkpoint(position, first)
-        records, cut_bytes = self.journal.read(journal_number)
+        records, cut_bytes = self.journal.read(journal_number, journals)
         if cut_bytes:
             position.problems.append(f"left out {cut_bytes} bytes of a torn or damaged journal")
         self._apply(position, records, first, skips)

@@ -34,7 +34,7 @@ again, or before it is due, but none is lost.
 import errno
 import struct
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgpack
@@ -216,9 +216,16 @@ class Journal:
         for number in self._numbers():
             self._storage.remove(self._numbered(number))
 
-    def read(self, first_number: int | None) -> tuple[list[tuple[int, bytes]], int]:
+    def read(
+        self, first_number: int | None, there: Iterable[int] = ()
+    ) -> tuple[list[tuple[int, bytes]], int]:
         """
         Read this journal (the oldest if None) and the later ones, and continue with the last.
+
+        Args:
+            first_number: the one that the checkpoint names.
+            there: the numbers of journals that are there, as far as they are known. Those beyond
+                the last one are of another past that a loss of power brought back, and go.
 
         Returns:
             The records, and how many bytes were left out because they were torn or damaged.
@@ -245,6 +252,9 @@ class Journal:
         if self.number > first_number:
             self.number -= 1
             self._open().truncate(self.size)
+        for number in there:
+            if number > self.number:
+                self._storage.remove(self._numbered(number))
         return records, cut
 
     def flush(self) -> None:
