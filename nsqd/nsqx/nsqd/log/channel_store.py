@@ -35,6 +35,7 @@ _STRAGGLERS_SUFFIX = ".stragglers"
 _NEXT_SUFFIX = ".next"
 _WAITING = struct.Struct(">QH")
 _DEFERRED = struct.Struct(">QqH")
+_FIELDS = {"cursor", "passed", "journal", "waiting", "deferred"}
 
 
 @dataclass(slots=True)
@@ -126,7 +127,8 @@ class ChannelStore:
             fields = None
             position.problems.append("no checkpoint")
         else:
-            if fields is None:
+            if fields is None or not fields.keys() >= _FIELDS:
+                fields = None
                 position.problems.append("damaged checkpoint")
                 self._storage.rename(self._path, f"{self._path}.bad")
         if fields is None:

@@ -119,7 +119,10 @@ def decode_checkpoint(data: bytes) -> dict[str, Any] | None:
     """Return the fields, or None if the file is damaged."""
     if len(data) < _CRC.size or crc32c(data[_CRC.size :]) != _CRC.unpack_from(data)[0]:
         return None
-    fields = msgpack.unpackb(data[_CRC.size :])
+    try:
+        fields = msgpack.unpackb(data[_CRC.size :])
+    except ValueError:  # the checksum of nothing is 0, as that of a file of zeros may be
+        return None
     return fields if isinstance(fields, dict) else None
 
 
