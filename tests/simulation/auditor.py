@@ -56,9 +56,12 @@ class Violation(Exception):
     """A promise was broken."""
 
     def __init__(self, promise: str, text: str) -> None:
-        super().__init__(f"{promise}: {text}")
+        super().__init__(promise, text)  # so that it can be sent to another process
         self.promise = promise
         self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.promise}: {self.text}"
 
 
 def make_body(number: int, size: int) -> bytes:

@@ -3,8 +3,9 @@
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from functools import partial
+from itertools import takewhile
 from multiprocessing import get_context
 
 from tests.simulation.auditor import Counts
@@ -81,20 +82,25 @@ def run_all(
 ) -> Iterator[Result]:
     """Yield the results as they come; begin no simulation after ``seconds_max``."""
     until = time.monotonic() + seconds_max if seconds_max is not None else float("inf")
-    simulate_seed = partial(_simulate, selection, until)
+    in_time = takewhile(lambda _: time.monotonic() < until, seeds)
     if jobs == 1:
-        results: Iterable[Result | None] = map(simulate_seed, seeds)
-        yield from (result for result in results if result is not None)
+        for seed in in_time:
+            yield _simulate(selection, seed)
         return
-    with get_context("spawn").Pool(jobs) as pool:
-        for result in pool.imap_unordered(simulate_seed, seeds):
-            if result is None:
-                return
-            yield result
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        running: set[Future[Result]] = set()
+        for seed in in_time:
+            running.add(pool.submit(_simulate, selection, seed))
+            if len(running) > jobs:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        for future in running:
+            yield future.result()
 
 
-def _simulate(selection: Selection, until: float, seed: int) -> Result | None:
-    return simulate(selection.plan_of(seed)) if time.monotonic() < until else None
+def _simulate(selection: Selection, seed: int) -> Result:
+    return simulate(selection.plan_of(seed))
 
 
 def replay_command(plan: Plan) -> str:

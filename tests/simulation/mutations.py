@@ -222,6 +222,8 @@ def _simulate(copy: Path, seconds: int, jobs: int) -> str:
         text=True,
         check=False,
     )
+    if " seeds, " not in finished.stdout:
+        raise SystemExit(finished.stdout + finished.stderr)
     return finished.stdout
 
 
