@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+ARTIFACTS = Path("build/fuzz")
+
 
 def main() -> int:
     """Run each target in a process of its own; return 1 if one failed."""
@@ -54,7 +56,14 @@ def _feed(name: str, seconds: int) -> None:
     with tempfile.TemporaryDirectory(prefix="nsqx-fuzz-") as folder:
         for number, example in enumerate(target.examples):
             Path(folder, str(number)).write_bytes(example)
-        options = [f"-max_total_time={seconds}", "-rss_limit_mb=2048", "-timeout=20", folder]
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        options = [
+            f"-artifact_prefix={ARTIFACTS}/",
+            f"-max_total_time={seconds}",
+            "-rss_limit_mb=2048",
+            "-timeout=20",
+            folder,
+        ]
         atheris.Setup([sys.argv[0], *options], target.feed)
         atheris.Fuzz()
 

@@ -226,7 +226,7 @@ def _header_from_batches(data: File, index: File, first: int) -> Header | None:
         if commit is None or commit.messages == 0:
             continue
         batch = data.read_at(commit.length, commit.offset)
-        if crc32c(batch) == commit.data_crc:
+        if crc32c(batch) == commit.data_crc and batch and id_of(batch) >= commit.first:
             return Header(first, id_of(batch) - commit.first, commit.timestamp_ns)
     return None
 

@@ -63,7 +63,9 @@ def id_base_of(frames: bytes, first: int, known: Iterable[int] = ()) -> int | No
 
 def _bases(ids: "Iterator[int | None]", first: int) -> "Counter[int]":
     numbered = enumerate(islice(ids, _VOTES), first)
-    return Counter(found - number for number, found in numbered if found is not None)
+    return Counter(
+        found - number for number, found in numbered if found is not None and found >= number
+    )
 
 
 def runs_of_frames(data: bytes, first: int, id_base: int) -> Iterator[tuple[int, int, int]]:
