@@ -16,7 +16,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from pytest_asyncio import is_async_test
 
 from tests.support.browser import CHROMIUM, CHROMIUM_FLAGS, Stage, Traffic, Watch
-from tests.support.processes import running_cluster
+from tests.support.processes import eventually, running_cluster
 
 FOLDER = Path(__file__).parent
 
@@ -46,6 +46,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
             await node.post("/channel/create?topic=orders&channel=billing")
             await node.post("/channel/create?topic=orders&channel=archive")
         await stack.enter_async_context(Traffic(stage))
+        await eventually(stage.sees_traffic, "the dashboard sees orders on every node")
         yield stage
 
 

@@ -1,6 +1,7 @@
 """Each action, from its button to the node: impact first, names typed, results per node."""
 
 import re
+import signal
 
 from playwright.async_api import Locator, Page, expect
 
@@ -39,6 +40,27 @@ async def test_pause_and_unpause_a_channel(page: Page, stage: Stage) -> None:
     stats = await stage.channel_stats("pausing", "c")
     assert stats is not None
     assert not stats["paused"]
+
+
+async def test_what_failed_on_a_node_can_be_tried_again(page: Page, stage: Stage) -> None:
+    node = stage.nodes[2]
+    dialog = await open_action(page, "/topics/orders/archive", "Pause")
+    node.send_signal(signal.SIGSTOP)
+    try:
+        await dialog.get_by_role("button", name="Pause channel").click()
+        await expect(dialog.get_by_role("status")).to_contain_text(
+            "Failed on 1 of 3", timeout=15_000
+        )
+        failed = dialog.get_by_role("row").filter(has_text=node.http_address)
+        await expect(failed).to_contain_text("failed")
+        await save_screenshot(page, "dialog-failed")
+    finally:
+        node.send_signal(signal.SIGCONT)
+    await dialog.get_by_role("button", name="Try the failed again").click()
+    await expect(dialog.get_by_role("status")).to_contain_text("Done on 3", timeout=15_000)
+    await dialog.get_by_role("button", name="Done", exact=True).click()
+    for each in stage.nodes:
+        await each.post("/channel/unpause?topic=orders&channel=archive")
 
 
 async def test_pause_and_unpause_a_topic(page: Page, stage: Stage) -> None:

@@ -78,6 +78,12 @@ class Stage:
 
         await eventually(is_seen, f"the dashboard has seen {name}")
 
+    async def sees_traffic(self) -> bool:
+        """Whether the dashboard knows of ``orders`` on every node, and of messages there."""
+        topics = (await self.admin.get_json("/api/v2/snapshot"))["full"]["topics"]
+        orders = topics.get("orders", {"nodes": 0, "out": 0.0})
+        return bool(orders["nodes"] == len(self.nodes) and orders["out"] > 0)
+
     async def channel_stats(self, topic: str, channel: str) -> dict[str, int] | None:
         """What the first node says about a channel; None if it is not there."""
         stats = await self.nodes[0].get_json(f"/stats?format=json&topic={topic}")

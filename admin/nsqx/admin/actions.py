@@ -124,8 +124,10 @@ class ActionEndpoint:
         self, request: Request, visitor: Visitor, wanted: ActionRequest, plan: Plan
     ) -> ActionResult:
         results: list[NodeResult] = []
+        # Who names nodes tries again where it failed: the one that hung a moment ago is asked.
+        insists = bool(wanted.nodes)
         for stage in plan.stages:
-            results += await self._run(stage)
+            results += await self._run(stage, insists=insists)
         place = wanted.to or wanted.from_
         entry = self._audit.add(
             wanted.action,
@@ -150,13 +152,13 @@ class ActionEndpoint:
         self._hub.tick_soon()
         return ActionResult(wanted.action, False, entry.ok, entry.id, results)
 
-    async def _run(self, steps: Iterable[Step]) -> list[NodeResult]:
-        return await asyncio.gather(*map(self._take, steps))
+    async def _run(self, steps: Iterable[Step], *, insists: bool) -> list[NodeResult]:
+        return await asyncio.gather(*(self._take(step, insists=insists) for step in steps))
 
-    async def _take(self, step: Step) -> NodeResult:
+    async def _take(self, step: Step, *, insists: bool) -> NodeResult:
         if step.refusal:
             return NodeResult(step.address, step.kind, False, step.refusal)
-        return await post_to(self._upstream, step.kind, step.address, step.path)
+        return await post_to(self._upstream, step.kind, step.address, step.path, insists=insists)
 
 
 def _impact(wanted: ActionRequest, plan: Plan, visitor: Visitor) -> ActionImpact:
@@ -173,13 +175,19 @@ def _impact(wanted: ActionRequest, plan: Plan, visitor: Visitor) -> ActionImpact
 
 
 async def post_to(
-    upstream: Upstream, kind: str, address: str, path: str, body: bytes = b""
+    upstream: Upstream,
+    kind: str,
+    address: str,
+    path: str,
+    body: bytes = b"",
+    *,
+    insists: bool = False,
 ) -> NodeResult:
-    """POST to one daemon, and return how that went. One known to hang is not waited for."""
+    """POST to one daemon, and return how that went. One known to hang is asked if one insists."""
     began = time.perf_counter()
     answer, error = b"", ""
     try:
-        if upstream.hanging(address):
+        if upstream.hanging(address) and not insists:
             raise HangingError("it does not answer")
         answer = await upstream.post(address, path, body)
     except UpstreamError as exc:
