@@ -223,10 +223,10 @@ class Journal:
         self, first_number: int | None, there: Iterable[int] = ()
     ) -> tuple[list[tuple[int, bytes]], int]:
         """
-        Read this journal (the oldest if None) and the later ones, and continue with the last.
+        Read this journal and the later ones, and continue with the last.
 
         Args:
-            first_number: the one that the checkpoint names.
+            first_number: the one that the checkpoint names; None if it is lost, then all.
             there: the numbers of journals that are there, as far as they are known. Those beyond
                 the last one are of another past that a loss of power brought back, and go.
 
@@ -236,7 +236,11 @@ class Journal:
         records: list[tuple[int, bytes]] = []
         cut = 0
         if first_number is None:
-            first_number = min(self._numbers(), default=0)
+            # The last run of consecutive ones: a loss of power may have brought older ones back.
+            numbers = set(self._numbers())
+            first_number = max(numbers, default=0)
+            while first_number - 1 in numbers:
+                first_number -= 1
         self._oldest = first_number
         while self._oldest and self._is_there(self._oldest - 1):  # a crash stopped their removal
             self._oldest -= 1
