@@ -94,17 +94,19 @@ def _clock(cluster: "Cluster", node: Node, action: Action) -> None:
 
 def _disk_full(cluster: "Cluster", node: Node, action: Action) -> None:
     node.disk.free_bytes = action.value % FREE_BYTES_MAX
+    node.had_failed_write = True
     _later(cluster, action, node.disk_is_well)
 
 
 def _disk_refuses(cluster: "Cluster", node: Node, action: Action) -> None:
     node.disk.fail_writes = (errno.EIO, errno.EROFS)[action.value % 2]
+    node.had_failed_write = True
     _later(cluster, action, node.disk_is_well)
 
 
 def _sync_fails(cluster: "Cluster", node: Node, action: Action) -> None:
     node.disk.fail_syncs = errno.EIO
-    node.had_failed_sync = True
+    node.had_failed_write = True
     _later(cluster, action, node.disk_is_well)
 
 

@@ -633,7 +633,7 @@ class Auditor:
 
     def _false_alarm(self, node: "Node", record: TopicRecord, entry: Entry) -> None:
         """A finished message is reported as lost: only damage and worse excuse that."""
-        if not node.was_damaged and not node.had_failed_sync:
+        if not node.was_damaged and not node.had_failed_write:
             raise Violation(
                 "damage_is_confined",
                 f"{node.name} reports message {entry.number}, {entry.sequence} of {record.name}, "

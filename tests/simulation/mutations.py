@@ -118,10 +118,10 @@ MUTATIONS = (
         "pass",
     ),
     Mutation(
-        "go on in a segment whose sync failed",
-        f"{LOG}/topic_log.py",
-        "        self._must_roll = True\n",
-        "        self._must_roll = False\n",
+        "a publish that the disk refused is answered OK",
+        f"{CORE}/topic.py",
+        "acknowledge(refusal)",
+        "acknowledge(None)",
     ),
     Mutation(
         "deliver one more than RDY",

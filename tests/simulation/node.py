@@ -79,7 +79,9 @@ class Node:
         self.has_lost_power = False
         self.was_damaged = False  # by flipped bits
         self.was_well = True  # when it ended
-        self.had_failed_sync = False  # what it was to write is not, and no later process knows
+        # A segment goes without its FINs being written, to make room. And what a failed sync was
+        # to write is not there, which no later process knows.
+        self.had_failed_write = False
         self.damages_seen = 0  # of those that its broker has reported
         self.may_give_up_reads = False  # after its disk refused reads
         self.ended_ns = scheduler.now_ns
