@@ -94,6 +94,7 @@ class ChannelStore:
         self._path = path
         self.journal = Journal(storage, path)
         self._is_checkpointing = False
+        self._is_damaged = False  # what was found; until a checkpoint replaces it
         self._is_closed = False
 
     def begin(self, snapshot: Snapshot) -> None:
@@ -117,6 +118,7 @@ class ChannelStore:
         if cut_bytes:
             position.problems.append(f"left out {cut_bytes} bytes of a torn or damaged journal")
         self._apply(position, records, first, skips)
+        self._is_damaged = bool(position.problems)
         return position
 
     def _load_checkpoint(self, position: Position, first: int) -> int | None:
@@ -236,9 +238,9 @@ class ChannelStore:
 
     @property
     def wants_checkpoint(self) -> bool:
-        """Return whether the journal has become so long that a restart feels it, or doubtful."""
-        is_due = self.journal.size > CHECKPOINT_AFTER_BYTES or self.journal.is_doubtful
-        return is_due and not self._is_checkpointing
+        """Return whether the journal is so long that a restart feels it, doubtful or damaged."""
+        is_doubtful = self.journal.is_doubtful or self._is_damaged
+        return (is_doubtful or self.journal.size > CHECKPOINT_AFTER_BYTES) and not self._is_checkpointing
 
     def checkpoint(self, snapshot: Snapshot, failed: Callable[[OSError], None]) -> None:
         """
@@ -249,6 +251,7 @@ class ChannelStore:
         """
         number = self.journal.begin_next()
         self._is_checkpointing = True
+        self._is_damaged = False
         next_path = self._path + _NEXT_SUFFIX
 
         def write() -> None:
