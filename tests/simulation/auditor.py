@@ -515,6 +515,7 @@ class Auditor:
                 record.is_due_unsure |= channel.is_damaged
                 if how == "power" or channel.is_damaged:
                     channel.lost_files()
+                    record.forget_due_below(channel.unsure_below)
             record.forget_from(topic.log.end)
             self._check_channels(node, record, topic, how)
         for topic in node.broker.topics.values():
@@ -556,7 +557,15 @@ class Auditor:
         gone = [
             entry
             for sequence, entry in record.entries.items()
-            if sequence >= topic.log.end or sequence in topic.log.lost
+            if sequence >= topic.log.end
+            or sequence in topic.log.lost
+            or (
+                sequence < topic.log.first
+                and not record.is_finished(sequence)
+                and not any(
+                    channel.straggler(sequence) is not None for channel in topic.channels.values()
+                )
+            )
         ]
         for entry in gone:
             self._take_away(node, record, entry, is_after_power_loss=how == "power")

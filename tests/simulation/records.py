@@ -144,6 +144,12 @@ class TopicRecord:
             if not channel.is_ephemeral
         )
 
+    def forget_due_below(self, end: int) -> None:
+        """What a move of a channel had finished may come back, and at once."""
+        for sequence, entry in self.entries.items():
+            if sequence < end:
+                entry.due_ns = 0
+
     def forget_from(self, end: int) -> None:
         """The log ends here now; what follows gets these numbers again."""
         for sequence in [sequence for sequence in self.entries if sequence >= end]:
