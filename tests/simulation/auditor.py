@@ -575,6 +575,7 @@ class Auditor:
     ) -> None:
         """A message is not in the log any more; see whether it may be so."""
         entry.is_lost = True
+        entry.due_ns = 0  # if it comes back nothing more is known of it
         del record.entries[entry.sequence]
         if not entry.acknowledged_ns:
             return

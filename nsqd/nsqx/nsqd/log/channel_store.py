@@ -239,8 +239,9 @@ class ChannelStore:
     @property
     def wants_checkpoint(self) -> bool:
         """Return whether the journal is so long that a restart feels it, doubtful or damaged."""
-        is_doubtful = self.journal.is_doubtful or self._is_damaged
-        return (is_doubtful or self.journal.size > CHECKPOINT_AFTER_BYTES) and not self._is_checkpointing
+        is_long = self.journal.size > CHECKPOINT_AFTER_BYTES
+        is_due = is_long or self.journal.is_doubtful or self._is_damaged
+        return is_due and not self._is_checkpointing
 
     def checkpoint(self, snapshot: Snapshot, failed: Callable[[OSError], None]) -> None:
         """
