@@ -65,12 +65,14 @@ async function fetchLive(series) {
   const from = now.value - 600;
   const until = fine.times[0] ?? Infinity;
   const before = coarse.times.flatMap((time, index) => (time > from && time < until ? [index] : []));
+  // The seconds begin with a point that says "nothing known": no gap where ten seconds were known.
+  const skipped = before.length > 0 && Object.values(fine.metrics).every((values) => values[0] === null) ? 1 : 0;
   const metrics = {};
   for (const name of new Set([...Object.keys(coarse.metrics), ...Object.keys(fine.metrics)])) {
     const [old, young] = [coarse.metrics[name] ?? [], fine.metrics[name] ?? new Array(fine.times.length).fill(null)];
-    metrics[name] = [...before.map((index) => old[index] ?? null), ...young];
+    metrics[name] = [...before.map((index) => old[index] ?? null), ...young.slice(skipped)];
   }
-  return { ...fine, metrics, times: [...before.map((index) => coarse.times[index]), ...fine.times] };
+  return { ...fine, metrics, times: [...before.map((index) => coarse.times[index]), ...fine.times.slice(skipped)] };
 }
 
 const NO_HISTORY = { times: [], metrics: {}, restarts: [], step: 1 };
