@@ -570,10 +570,16 @@ class Broker:
         topic.durability = settings.durability or node.durability
 
     def seek(self, topic: Topic, channel: Channel, sequence: int) -> None:
-        """Go on at a message of the log: deliver it and what follows, again or at last."""
+        """
+        Go on at a message of the log: deliver it and what follows, again or at last.
+
+        Raises:
+            OSError: the disk failed; nothing has changed.
+        """
         sequence = min(max(sequence, topic.log.first), topic.passed)
+        deferred = list(topic.deferred_in(sequence, is_strict=True))
         channel.move_to(sequence)
-        channel.defer(topic.deferred_in(sequence))
+        channel.defer(deferred)
         self._flush_journal(topic, channel.name)
         channel.dispatch(self.clock())
 

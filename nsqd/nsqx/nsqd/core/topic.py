@@ -280,7 +280,13 @@ class Topic:
         if self.is_paused or self.is_held or not self.channels or first >= end:
             return
         self.passed = end
-        deferred = list(self.deferred_in(first)) if self._has_deferred_behind else []
+        try:
+            deferred = (
+                list(self.deferred_in(first, is_strict=True)) if self._has_deferred_behind else []
+            )
+        except OSError:  # the next tick tries again
+            self.passed = first
+            return
         self._has_deferred_behind = end < self.log.end
         for channel in self.channels.values():
             channel.passed(first, end, 0)
@@ -355,6 +361,8 @@ class Topic:
 
     def tick(self, now_ns: int) -> None:
         """Take up what timed out or is due in the channels."""
+        if self.passed < self._durable_end:
+            self.resume(now_ns)
         for channel in self.channels.values():
             if channel.expire(now_ns) or channel.depth:
                 channel.dispatch(now_ns)
@@ -371,8 +379,13 @@ class Topic:
         ):
             lowest = self._lowest_needed()
         self.log.release(lowest, now_ns)
-        self.skips.remove_below(self.log.first)
-        self.emptied.remove_below(self.log.first)
+        first = self.log.first
+        # Beyond `lowest`, if there was damage: nothing tells to step over it any more.
+        self.passed = max(self.passed, first)
+        for channel in self.channels.values():
+            channel.cursor = max(channel.cursor, first)
+        self.skips.remove_below(first)
+        self.emptied.remove_below(first)
 
     def _lowest_needed(self) -> int:
         return min([self.passed, *(channel.unfinished for channel in self.channels.values())])
@@ -399,13 +412,14 @@ class Topic:
         """Messages can't be delivered any more."""
         self.skips.add(first, end)
 
-    def deferred_in(self, first: int) -> Iterator[tuple[int, int, int]]:
+    def deferred_in(self, first: int, *, is_strict: bool = False) -> Iterator[tuple[int, int, int]]:
         """
         Yield ``(sequence, due_ns, 0)`` of what was published deferred from ``first`` on.
 
-        Up to `passed`, and without what was emptied or can't be delivered any more.
+        Up to `passed`, and without what was emptied or can't be delivered any more. OSError if the
+        disk fails and it is strict.
         """
-        for start, end, due_ns in self.log.deferred_batches(first):
+        for start, end, due_ns in self.log.deferred_batches(first, is_strict=is_strict):
             for low, high in self.emptied.gaps(start, min(end, self.passed)):
                 for kept, beyond in self.log.lost.gaps(low, high):
                     for sequence in range(kept, beyond):

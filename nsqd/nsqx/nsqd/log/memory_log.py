@@ -89,7 +89,9 @@ class MemoryLog:
             page.take(block, self.end, limit, bytes_max)
         return lambda: page
 
-    def deferred_batches(self, start: int) -> Iterator[tuple[int, int, int]]:
+    def deferred_batches(
+        self, start: int, *, is_strict: bool = False
+    ) -> Iterator[tuple[int, int, int]]:
         """Yield ``(first, end, due_ns)`` of what was published deferred from ``start`` on."""
         for first, end, due_ns in self._deferred:
             if end > start:

@@ -411,8 +411,15 @@ class TopicLog:
         """
         return partial(read_page, list(self._segments), first, self.end, limit, bytes_max)
 
-    def deferred_batches(self, start: int) -> Iterator[tuple[int, int, int]]:
-        """Yield ``(first, end, due_ns)`` of what was published deferred from ``start`` on."""
+    def deferred_batches(
+        self, start: int, *, is_strict: bool = False
+    ) -> Iterator[tuple[int, int, int]]:
+        """
+        Yield ``(first, end, due_ns)`` of what was published deferred from ``start`` on.
+
+        If the disk fails, OSError is raised when it is strict; else what can not be read is left
+        out.
+        """
         for segment in self._segments:
             if segment.end <= start or not segment.has_deferred:
                 continue
@@ -423,6 +430,8 @@ class TopicLog:
                         if end > start:
                             yield max(first, start), end, commit.due_ns
             except OSError as error:
+                if is_strict:
+                    raise
                 self.events.on_error(f"find what is deferred in {segment.folder}", error)
 
     # Retention
