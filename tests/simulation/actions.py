@@ -231,6 +231,8 @@ def _delete_channel(cluster: "Cluster", node: Node, action: Action) -> None:
 def _delete_topic(cluster: "Cluster", node: Node, action: Action) -> None:
     topic = _topic_of(node, action)
     if topic is not None:
+        for channel in topic.channels.values():
+            cluster.auditor.will_delete(node, topic, channel)
         node.operate(partial(node.broker.delete_topic, topic))
 
 

@@ -139,7 +139,7 @@ class TopicRecord:
     def is_finished(self, sequence: int) -> bool:
         """Return whether every channel that got a message has finished it, once."""
         return all(
-            sequence in channel.ever or sequence < channel.start
+            sequence in channel.ever or sequence < max(channel.start, channel.unsure_below)
             for channel in self.channels.values()
             if not channel.is_ephemeral
         )

@@ -32,4 +32,9 @@ REGRESSIONS = (
     Regression(13, 1.0, "a deferred message whose due time was damaged came twice"),
     Regression(67, 3.9, "frames behind a lost page were given the numbers of the first ones"),
     Regression(0, 5.6, "a body with a hole was delivered after a loss of power"),
+    Regression(458, 5.3, "an empty segment that the log went beyond became a gap"),
+    Regression(1037, 4.5, "a journal that a loss of power brought back was read much later"),
+    Regression(2045, 10.0, "a channel stood still at lost messages that the log let go"),
+    Regression(2086, 2.3, "a seek while reads failed forgot what was deferred"),
+    Regression(1142, 5.7, "each restart delivered again what damage had made doubtful"),
 )

@@ -15,8 +15,8 @@ from tests.simulation.cluster import simulate
 from tests.simulation.plan import plan_of
 from tests.simulation.regressions import REGRESSIONS, Regression
 
-FIXED_SEEDS = range(6)
-MINUTES = 2.0
+FIXED_SEEDS = range(10)
+MINUTES = 3.0
 
 
 def check(selection: Selection, seed: int) -> None:
