@@ -26,6 +26,7 @@ The promises have names, which a `Violation` carries:
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -449,11 +450,17 @@ class Auditor:
         """Have a channel emptied or moved inside the block; the process may end there."""
         record = self.topics[node.name, topic.name].channels[channel.name]
         end = topic.passed
+        saved = deepcopy(record)
         before = record.unsure_below
         record.unsure_below = max(before, end)
         record.moved(sequence, end)
         life = node.life
+        node.has_refused = False
         yield
+        if node.has_refused:  # then nothing has changed
+            for item in fields(saved):
+                setattr(record, item.name, getattr(saved, item.name))
+            return
         if node.life != life or channel.journal is None:
             record.finished.clear()
             return

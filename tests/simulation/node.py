@@ -78,6 +78,7 @@ class Node:
         self.is_disk_slow = False
         self.has_lost_power = False
         self.was_damaged = False  # by flipped bits
+        self.has_refused = False  # what an operator asked for last
         self.was_well = True  # when it ended
         # A segment goes without its FINs being written, to make room. And what a failed sync was
         # to write is not there, which no later process knows.
@@ -303,6 +304,7 @@ class Node:
             try:
                 operation()
             except OSError as error:
+                self.has_refused = True
                 self.note(f"refuses: {error}")
 
         self.run(run)
