@@ -180,7 +180,9 @@ class Broker:
                 found.append((channel_entry, store, position))
         topic.begin_at(max([passed, *(position.end for _, _, position in found)]))
         if topic.is_paused or not found:
-            passed = max([passed, *(position.passed for _, _, position in found)])
+            # A cursor tells of a pause that had ended when `nsqd.dat` could not be written.
+            known = (max(position.passed, position.cursor) for _, _, position in found)
+            passed = max([passed, *known])
             topic.passed = max(passed, topic.log.first)
         for channel_entry, store, position in found:
             channel = self._restore_channel(topic, channel_entry.name, store, position)
