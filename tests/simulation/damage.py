@@ -26,14 +26,12 @@ def flip_log(auditor: Auditor, node: Node, value: int) -> None:
     path = _choose(node, ".log", chance)
     if path is None:
         return
-    content = bytes(node.disk.content(path))
+    content = _undamaged(node, path)
     offset = chance.randrange(len(content))
     record = _record_of(auditor, node, path)
-    if record is not None:
-        offsets = frame_offsets(content)
-        for start, end in pairwise(offsets):
-            if start <= offset < end:
-                _allow(auditor, record, id_of(content, start))
+    message_id = _id_at(content, offset)
+    if record is not None and message_id is not None:
+        _allow(auditor, record, message_id)
     _flip(node, path, offset, chance)
 
 
@@ -43,7 +41,7 @@ def flip_index(auditor: Auditor, node: Node, value: int) -> None:
     path = _choose(node, ".idx", chance)
     if path is None:
         return
-    content = bytes(node.disk.content(path))
+    content = _undamaged(node, path)
     offset = chance.randrange(len(content))
     record = _record_of(auditor, node, path)
     if record is not None:
@@ -75,12 +73,41 @@ def _choose(node: Node, suffix: str, chance: random.Random) -> str | None:
     return chance.choice(paths) if paths else None
 
 
+def _undamaged(node: Node, path: str) -> bytes:
+    """Return a file as it would be if nothing in it had been flipped."""
+    content = node.disk.content(path)[:]
+    for (damaged, offset), (before, after) in node.flips.items():
+        # Another value means that the file has been written anew since.
+        if damaged == path and offset < len(content) and content[offset] == after:
+            content[offset] = before
+    return bytes(content)
+
+
+def _id_at(content: bytes, offset: int) -> int | None:
+    """
+    Return the id of the message that has a byte of a log, None if no whole message has it.
+
+    Besides flipped bits, pages that a loss of power took make bytes unreadable. They were not
+    synced, nor was what follows them, so nothing more is allowed to be lost there.
+    """
+    for start, end in pairwise(frame_offsets(content)):
+        if start <= offset < end:
+            try:
+                return id_of(content, start)
+            except ValueError:
+                return None
+    return None
+
+
 def _flip(node: Node, path: str, offset: int, chance: random.Random) -> None:
     node.was_damaged = True
+    content = node.disk.content(path)
+    before = _undamaged(node, path)[offset]
     if chance.random() < BYTE_PART:
-        node.disk.content(path)[offset] ^= chance.randrange(1, 256)
+        content[offset] ^= chance.randrange(1, 256)
     else:
         node.disk.flip_bit(path, offset, chance.randrange(8))
+    node.flips[path, offset] = before, content[offset]
     node.note(f"has byte {offset} of {path} damaged")
 
 

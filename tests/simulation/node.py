@@ -78,6 +78,8 @@ class Node:
         self.is_disk_slow = False
         self.has_lost_power = False
         self.was_damaged = False  # by flipped bits
+        # By path and offset: the byte before anything was flipped, and what it became.
+        self.flips: dict[tuple[str, int], tuple[int, int]] = {}
         self.has_refused = False  # what an operator asked for last
         self.was_well = True  # when it ended
         # A segment goes without its FINs being written, to make room. And what a failed sync was
