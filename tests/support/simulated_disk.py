@@ -247,10 +247,10 @@ class SimulatedDisk:
 
     def _sync_names(self, folder: str) -> None:
         for name, content in self._files.items():
-            if _parent(name) == folder:
+            if not content.is_name_durable and _parent(name) == folder:
                 content.is_name_durable = True
-        for name in self._folders:
-            if _parent(name) == folder:
+        for name, is_durable in self._folders.items():
+            if not is_durable and _parent(name) == folder:
                 self._folders[name] = True
         self._removed = {
             name: content for name, content in self._removed.items() if _parent(name) != folder
