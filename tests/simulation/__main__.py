@@ -21,7 +21,7 @@ from tests.simulation.campaign import (
     run_all,
 )
 from tests.simulation.cluster import Result, simulate
-from tests.simulation.plan import DAMAGES, DIRECTORY_FAULTS, FAULTS, OPERATIONS
+from tests.simulation.plan import CHANGES, DAMAGES, DIRECTORY_FAULTS, FAULTS, OPERATIONS
 
 FRESH_SEEDS_FROM = 1_000_000
 
@@ -106,7 +106,7 @@ def _table(arguments: argparse.Namespace) -> int:
     print("| fault | times | published | acknowledged | again | after FIN | lost | excused |")
     print("|---|---|---|---|---|---|---|---|")
     failed = 0
-    for kind in ("", *FAULTS, *DAMAGES, *DIRECTORY_FAULTS, *OPERATIONS):
+    for kind in ("", *FAULTS, *DAMAGES, *DIRECTORY_FAULTS, *CHANGES, *OPERATIONS):
         totals = Totals()
         selection = Selection(arguments.minutes, kinds=[kind])
         for result in run_all(_seeds(arguments), selection, jobs=arguments.jobs):

@@ -23,6 +23,7 @@ __all__ = ["apply"]
 STEPS_MAX = 60
 FREE_BYTES_MAX = 6_000
 RESTARTS = 5
+NODES_MAX = 5
 JUMPS_S = (-600, -60, -5, 1, 5, 60, 600)
 
 
@@ -158,6 +159,28 @@ def _freeze_directory(cluster: "Cluster", node: Node, action: Action) -> None:
     host = cluster.directories[action.other % len(cluster.directories)].name
     cluster.network.stop(host)
     _later(cluster, action, partial(cluster.network.resume, host))
+
+
+def _cut_others(cluster: "Cluster", node: Node, action: Action) -> None:
+    """Part any two hosts, such as a client and a directory."""
+    one = cluster.hosts[action.other % len(cluster.hosts)]
+    other = cluster.hosts[action.value % len(cluster.hosts)]
+    cluster.network.cut(one, other)
+    _later(cluster, action, partial(cluster.network.heal, one, other))
+
+
+# Nodes come and go
+
+
+def _add_node(cluster: "Cluster", node: Node, action: Action) -> None:
+    if len(cluster.nodes) < NODES_MAX:
+        cluster.add_node()
+
+
+def _remove_node(cluster: "Cluster", node: Node, action: Action) -> None:
+    there = [each for each in cluster.nodes if not each.is_removed]
+    if len(there) > 1:
+        cluster.remove_node(there[action.other % len(there)])
 
 
 # Damage
@@ -296,6 +319,9 @@ _ACTIONS: dict[str, Callable[["Cluster", Node, Action], None]] = {
     "read_fails": _read_fails,
     "disk_slow": _disk_slow,
     "cut": _cut,
+    "cut_others": _cut_others,
+    "add_node": _add_node,
+    "remove_node": _remove_node,
     "slow": _slow,
     "reset": _reset,
     "forget": _forget,

@@ -1,5 +1,6 @@
 """Many simulations, in several processes, and what came of them."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -122,7 +123,7 @@ def describe_failure(failing: Result, *, is_shrunk: bool = True) -> str:
     replayed = simulate(smallest.plan, is_trace_kept=True)
     assert replayed.violation is not None
     text = replayed.violation.text
-    nodes = [node.name for node in smallest.plan.nodes if node.name in text]
+    nodes = re.findall(r"\bnsqd\d+", text)
     topics = [topic.name for topic in smallest.plan.topics if topic.name in text]
     told = [
         line

@@ -18,9 +18,9 @@ from tests.simulation.consumer import Consumer, ConsumerPlan
 from tests.simulation.directory import Directory
 from tests.simulation.limits import small_limits
 from tests.simulation.network import Network
-from tests.simulation.node import Node
+from tests.simulation.node import Node, NodePlan
 from tests.simulation.node_peers import NodePeers
-from tests.simulation.plan import Plan
+from tests.simulation.plan import Plan, draw_node
 from tests.simulation.producer import Producer
 from tests.simulation.scheduler import MILLISECOND_NS, SECOND_NS, START_NS, Scheduler
 from tests.simulation.trace import Trace
@@ -60,27 +60,8 @@ class Cluster:
             Directory(f"lookupd{number}", self.scheduler, self.network, self.trace)
             for number in range(plan.directories)
         ]
-        self.nodes = [
-            Node(
-                node_plan,
-                self.scheduler,
-                self.network,
-                self.auditor,
-                self.trace,
-                self._chance(node_plan.name),
-            )
-            for node_plan in plan.nodes
-        ]
-        self.peers = [
-            NodePeers(
-                node,
-                self.directories,
-                self.scheduler,
-                self.network,
-                self._chance(f"peers of {node.name}"),
-            )
-            for node in self.nodes
-        ]
+        self.nodes = [self._node(node_plan) for node_plan in plan.nodes]
+        self.peers = [self._peers_of(node) for node in self.nodes]
         self.producers = [
             Producer(
                 producer_plan,
@@ -103,6 +84,15 @@ class Cluster:
 
     def _chance(self, part: str) -> random.Random:
         return random.Random(f"{self.plan.seed} {part}")
+
+    def _node(self, plan: NodePlan) -> Node:
+        return Node(
+            plan, self.scheduler, self.network, self.auditor, self.trace, self._chance(plan.name)
+        )
+
+    def _peers_of(self, node: Node) -> NodePeers:
+        chance = self._chance(f"peers of {node.name}")
+        return NodePeers(node, self.directories, self.scheduler, self.network, chance)
 
     def _consumer(self, plan: ConsumerPlan) -> Consumer:
         return Consumer(
@@ -188,6 +178,8 @@ class Cluster:
             node.disk_is_well()
             node.disk.steps_left = None
             node.thaw()
+            if node.is_removed:  # what is still on its disk is owed all the same
+                node.bring_back()
 
     def _wait(self, is_done: Callable[[], bool], at_most_ns: int) -> None:
         until_ns = self.scheduler.now_ns + at_most_ns
@@ -264,6 +256,24 @@ class Cluster:
             raise Violation(promise, problem)
 
     # For actions
+
+    def add_node(self) -> None:
+        """Start a node that was not there before; clients hear of it."""
+        number = len(self.nodes)
+        node = self._node(draw_node(self._chance(f"new node {number}"), number))
+        self.nodes.append(node)
+        self.peers.append(self._peers_of(node))
+        self.hosts.append(node.name)
+        for producer in self.producers:
+            producer.add_node(node)
+        node.note("is new")
+        node.start()
+
+    def remove_node(self, node: Node) -> None:
+        """Stop a node until the end; only what it has not delivered stays with it."""
+        node.remove()
+        for producer in self.producers:
+            producer.remove_node(node)
 
     def resume_topic(self, node: Node, name: str) -> None:
         """End the pause of a topic, if it is there and paused."""

@@ -76,6 +76,7 @@ class Node:
         self.disk = NodeDisk()
         self.clock_offset_ns = 0
         self.is_disk_slow = False
+        self.is_removed = False  # from the cluster: nobody starts it any more
         self.has_lost_power = False
         self.was_damaged = False  # by flipped bits
         # By path and offset: the byte before anything was flipped, and what it became.
@@ -148,7 +149,7 @@ class Node:
 
     def start(self) -> None:
         """Start the process; when the disk does not let it, try again later."""
-        if self.state is not State.DOWN:
+        if self.state is not State.DOWN or self.is_removed:
             return
         self.life += 1
         self._prepare_disk()
@@ -255,6 +256,18 @@ class Node:
             self._how_ended = how
         self.connections.clear()
         self._scheduler.after(self._chance.choice(RESTART_NS), self.start)
+
+    def remove(self) -> None:
+        """Take it out of the cluster, as an operator does: with SIGTERM, and for good."""
+        self.note("is removed")
+        self.is_removed = True
+        self.thaw()
+        self.stop()
+
+    def bring_back(self) -> None:
+        """Have it again, with all that is still on its disk."""
+        self.is_removed = False
+        self.start()
 
     def disk_is_well(self) -> None:
         """Let the disk do what it is asked from now on."""

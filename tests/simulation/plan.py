@@ -9,7 +9,7 @@ from tests.simulation.consumer import ConsumerPlan
 from tests.simulation.node import NodePlan
 from tests.simulation.producer import ProducerPlan
 
-__all__ = ["Action", "Plan", "TopicPlan", "plan_of"]
+__all__ = ["Action", "Plan", "TopicPlan", "draw_node", "plan_of"]
 
 # Kinds of actions with their weights; `actions` says what each does.
 FAULTS = {
@@ -46,6 +46,13 @@ OPERATIONS = {
     "create_channel": 1,
 }
 DIRECTORY_FAULTS = {"kill_directory": 2, "freeze_directory": 1}
+CHANGES = {"add_node": 2, "remove_node": 2, "cut_others": 1}
+
+# Changes have numbers of their own, and a source of chance of their own: the rest of a seed's plan
+# is the same with them and without.
+FIRST_CHANGE = 1000
+CHANGES_PART = 0.4  # of the seeds
+CHANGE_MS = 120_000  # on average between two
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +95,18 @@ class Plan:
             self, actions=tuple(action for action in self.actions if action.number in numbers)
         )
 
+    def until(self, minutes: float) -> "Plan":
+        """Return the plan of a shorter time."""
+        actions = [action for action in self.actions if action.at_ms < minutes * 60_000]
+        return replace(self, minutes=minutes, actions=tuple(actions))
+
 
 def plan_of(seed: int, minutes: float) -> Plan:
     """Draw a plan."""
     chance = random.Random(f"plan {seed}")
     node_count = chance.choice((1, 1, 2, 3))
     topics = _topics(chance)
-    nodes = tuple(_node(chance, number) for number in range(node_count))
+    nodes = tuple(draw_node(chance, number) for number in range(node_count))
     directories = chance.choice((0, 1, 2))
     pairs = [(topic.name, channel) for topic in topics for channel in topic.channels]
     producers = tuple(
@@ -105,10 +117,12 @@ def plan_of(seed: int, minutes: float) -> Plan:
         _consumer(chance, number, *chance.choice(pairs)) for number in range(chance.randrange(1, 5))
     )
     actions = _actions(chance, minutes, node_count, directories)
+    actions += _changes(random.Random(f"changes {seed}"), minutes)
     return Plan(seed, minutes, nodes, directories, topics, producers, consumers, actions)
 
 
-def _node(chance: random.Random, number: int) -> NodePlan:
+def draw_node(chance: random.Random, number: int) -> NodePlan:
+    """Draw what a node is like; ``number`` counts from 0."""
     return NodePlan(
         f"nsqd{number}",
         chance.choice((Durability.OS, Durability.FSYNC)),
@@ -167,14 +181,32 @@ def _actions(
         weights |= OPERATIONS
     if directories:
         weights |= DIRECTORY_FAULTS
-    kinds, shares = list(weights), list(weights.values())
     mean_ms = chance.choice((4_000, 12_000, 40_000))
+    return _draw(chance, minutes, weights, mean_ms, 0, node_count)
+
+
+def _changes(chance: random.Random, minutes: float) -> tuple[Action, ...]:
+    """Draw when nodes come and go."""
+    if chance.random() >= CHANGES_PART:
+        return ()
+    return _draw(chance, minutes, CHANGES, CHANGE_MS, FIRST_CHANGE, 1)
+
+
+def _draw(
+    chance: random.Random,
+    minutes: float,
+    weights: dict[str, int],
+    mean_ms: int,
+    first: int,
+    node_count: int,
+) -> tuple[Action, ...]:
+    kinds, shares = list(weights), list(weights.values())
     actions: list[Action] = []
     at_ms = chance.expovariate(1 / mean_ms)
     while at_ms < minutes * 60_000:
         actions.append(
             Action(
-                number=len(actions),
+                number=first + len(actions),
                 at_ms=int(at_ms),
                 kind=chance.choices(kinds, shares)[0],
                 node=chance.randrange(node_count),

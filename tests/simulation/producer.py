@@ -84,6 +84,15 @@ class Producer:
         self._connect()
         self._publish()
 
+    def add_node(self, node: Node) -> None:
+        """Publish to another node, too."""
+        self._nodes[node.name] = node
+        self._names.append(node.name)
+
+    def remove_node(self, node: Node) -> None:
+        """Connect to a node no more."""
+        self._names.remove(node.name)
+
     def stop(self) -> None:
         """Publish nothing more; answers are still taken."""
         self._is_over = True

@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from tests.simulation.plan import FIRST_CHANGE
+
 __all__ = ["REGRESSIONS", "Regression"]
 
 
@@ -13,7 +15,7 @@ class Regression:
     seed: int
     minutes: float
     found: str
-    actions: Collection[int] | None = None  # None: all of the plan's
+    actions: Collection[int] = range(FIRST_CHANGE)  # nodes came and went in no plan of those days
 
 
 REGRESSIONS = (

@@ -62,7 +62,7 @@ class _Shrinker:
         """End faults and work early; what comes after may be the quiet time at the end."""
         plan = self._best.plan
         for minutes in (0.2, 0.5, 1.0, 2.0, 4.0, self._best.simulated_s / 60):
-            if minutes < plan.minutes and self._try(replace(plan, minutes=round(minutes, 2))):
+            if minutes < plan.minutes and self._try(plan.until(round(minutes, 2))):
                 return
 
     def _reduce(self, items: list[T], with_items: Callable[[Plan, Sequence[T]], Plan]) -> None:
