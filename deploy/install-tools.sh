@@ -3,7 +3,8 @@
 # skipped there, with the reason.
 set -u
 
-for pair in promtool:prometheus docker-compose:docker-compose systemd-analyze:systemd; do
+for pair in promtool:prometheus docker-compose:docker-compose systemd-analyze:systemd \
+    mandoc:mandoc zsh:zsh fish:fish nginx:nginx-light; do
     program=${pair%%:*} package=${pair#*:}
     if command -v "$program" >/dev/null || ! command -v apt-get >/dev/null; then
         continue

@@ -127,3 +127,8 @@ def test_every_program_starts(environment: Path, tmp_path: Path) -> None:
     for line in programs[1].splitlines():
         program = line.split(" = ")[0]
         run(environment / "bin" / program, "--help", cwd=tmp_path)
+
+
+def test_it_brings_the_manual_pages(environment: Path) -> None:
+    assert (environment / "share" / "man" / "man8" / "nsqd.8").exists()
+    assert (environment / "share" / "man" / "man1" / "nsqx-peek.1").exists()
