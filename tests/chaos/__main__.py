@@ -7,8 +7,10 @@ Prints what faults cost, on real processes.
         --http-address=127.0.0.1:{http} --data-path={data}'
 
 In the command of a broker, {tcp}, {http} and {data} stand for its ports and its folder. If it
-holds {lookupd} and {proxy}, clients find it by an nsqlookupd of ours, through the proxy that cuts
-their connections; otherwise they know the proxy. Fails if a message that was answered OK is lost.
+holds {lookupd} and {proxy}, clients find it by nsqlookupds of ours, through the proxy that cuts
+their connections; otherwise they know the proxy. An argument with {lookupd} is given once for each
+nsqlookupd. Every fault hurts one of the brokers or nsqlookupds. Fails if a message that was
+answered OK is lost.
 """
 
 import argparse
@@ -37,6 +39,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=180.0, help="of all faults together")
     parser.add_argument("--fault", action="append", choices=list(FAULTS))
     parser.add_argument("--broker", default=OUR_BROKER, help="its command line")
+    parser.add_argument("--brokers", type=int, default=2)
+    parser.add_argument("--lookupds", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     logging.getLogger("nsqx.client").setLevel(logging.CRITICAL)  # what it tells is on purpose
     return asyncio.run(_main(parser.parse_args()))
@@ -73,42 +77,49 @@ class _Run:
         self._hurt_once = FAULTS[name]
         self._topic = "chaos_" + re.sub(r"\W+", "_", name)
         self._chance = random.Random(f"{arguments.seed} {name}")
-        self._lookupd: Process | None = None
-        self._lookupd_http = free_port()
-        lookupd_port = free_port()
-        if has_lookupd:
-            command = LOOKUPD.format(tcp=lookupd_port, http=self._lookupd_http)
-            self._lookupd = Process(command, lookupd_port)
-        self._broker = BrokerProcess(arguments.broker, folder / "data", lookupd_port)
+        self._lookupds = [_lookupd() for _ in range(arguments.lookupds if has_lookupd else 0)]
+        ports = [process.port for process, _ in self._lookupds]
+        self._brokers = [
+            BrokerProcess(arguments.broker, folder / f"data{number}", ports)
+            for number in range(arguments.brokers)
+        ]
 
     async def run(self, seconds: float) -> Tally:
         """Let clients work while the fault happens; return what came of it."""
         try:
-            if self._lookupd is not None:
-                await self._lookupd.start()
-            await self._broker.start()
+            for lookupd, _ in self._lookupds:
+                await lookupd.start()
+            for broker in self._brokers:
+                await broker.start()
             workload = Workload(
                 self._topic,
-                [f"127.0.0.1:{self._broker.proxy.port}"],
-                f"127.0.0.1:{self._lookupd_http}" if self._lookupd is not None else None,
+                [f"127.0.0.1:{broker.proxy.port}" for broker in self._brokers],
+                [http_address for _, http_address in self._lookupds],
                 self._chance,
             )
             await workload.run(asyncio.create_task(self._hurt(seconds)))
         finally:
-            await self._broker.end(signal.SIGKILL)
-            if self._lookupd is not None:
-                await self._lookupd.end(signal.SIGKILL)
-            await self._broker.proxy.stop()
+            for process in (*self._brokers, *(lookupd for lookupd, _ in self._lookupds)):
+                await process.end(signal.SIGKILL)
+            for broker in self._brokers:
+                await broker.proxy.stop()
         return workload.tally
 
     async def _hurt(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        target = Target(self._broker, self._lookupd)
         while loop.time() < until:
             await asyncio.sleep(PAUSE_SECONDS * self._chance.uniform(0.5, 1.5))
+            lookupd = self._chance.choice(self._lookupds)[0] if self._lookupds else None
+            target = Target(self._chance.choice(self._brokers), lookupd)
             await self._hurt_once(target)
             self.times += 1
+
+
+def _lookupd() -> tuple[Process, str]:
+    """Return an nsqlookupd, and where it answers HTTP."""
+    port, http_port = free_port(), free_port()
+    return Process(LOOKUPD.format(tcp=port, http=http_port), port), f"127.0.0.1:{http_port}"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import shlex
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos.proxy import Proxy
@@ -83,12 +84,12 @@ class Process:
 class BrokerProcess(Process):
     """A broker behind a proxy of its own; its data stay over restarts."""
 
-    def __init__(self, template: str, folder: Path, lookupd_port: int) -> None:
+    def __init__(self, template: str, folder: Path, lookupd_ports: Sequence[int]) -> None:
         port = free_port()
         self.proxy = Proxy(port)
         self._template = template
         self._folder = folder
-        self._lookupd_port = lookupd_port
+        self._lookupd_ports = lookupd_ports
         super().__init__("true", port)
 
     async def start(self) -> None:
@@ -96,12 +97,18 @@ class BrokerProcess(Process):
         if not self.proxy.port:
             await self.proxy.start()
             self._folder.mkdir(parents=True)
-            command = self._template.format(
-                tcp=self.port,
-                http=free_port(),
-                data=self._folder,
-                proxy=self.proxy.port,
-                lookupd=self._lookupd_port,
-            )
-            self._command = shlex.split(command)
+            self._command = self._arguments()
         await super().start()
+
+    def _arguments(self) -> list[str]:
+        values = {
+            "tcp": self.port,
+            "http": free_port(),
+            "data": self._folder,
+            "proxy": self.proxy.port,
+        }
+        return [
+            argument.format(lookupd=port, **values)
+            for argument in shlex.split(self._template)
+            for port in (self._lookupd_ports if "{lookupd}" in argument else (0,))
+        ]

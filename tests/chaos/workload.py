@@ -51,12 +51,12 @@ class Workload:
     """Publishers of one topic, and one consumer that finishes everything."""
 
     def __init__(
-        self, topic: str, addresses: Sequence[str], lookupd: str | None, chance: random.Random
+        self, topic: str, addresses: Sequence[str], lookupds: Sequence[str], chance: random.Random
     ) -> None:
         self.tally = Tally()
         self._topic = topic
         self._addresses = addresses
-        self._lookupd = lookupd
+        self._lookupds = lookupds
         self._chance = chance
         self._is_over = False
         self._number = 0
@@ -76,8 +76,8 @@ class Workload:
         return Consumer(
             self._topic,
             "chaos",
-            nsqd=() if self._lookupd else self._addresses,
-            lookupd=self._lookupd or (),
+            nsqd=() if self._lookupds else self._addresses,
+            lookupd=self._lookupds,
             max_in_flight=500,
             settings=SETTINGS,
             lookupd_poll_interval=1.0,
