@@ -9,8 +9,8 @@ from hypothesis import given, strategies as st
 from nsqx.admin.history import RANGES, History, Ring, Sample
 from nsqx.admin.history_store import HistoryStore
 from nsqx.admin.merge import ClusterSnapshot, merge
-from nsqx.admin.rates import ChannelRates, NodeRates
-from tests.support.cluster_views import channel, cluster_view, node_view, topic
+from nsqx.admin.rates import ChannelRates
+from tests.support.cluster_views import channel, cluster_view, node_view, rates_of, topic
 
 START = 1_795_500_000  # a multiple of 300
 
@@ -41,7 +41,7 @@ def test_a_clock_that_is_set_back_changes_nothing() -> None:
 
 
 def snapshot(at: float, rate: float = 0.0, depth: int = 0) -> ClusterSnapshot:
-    rates = NodeRates({"t": rate}, {"t": {"c": ChannelRates(rate, rate / 2, 0, 0)}})
+    rates = rates_of({"t": rate}, {("t", "c"): ChannelRates(rate, rate / 2, 0, 0)})
     node = node_view("n1:1", topic("t", channel("c", depth=depth)), rates=rates)
     return merge(cluster_view(node, now=at))
 

@@ -5,13 +5,14 @@ import msgspec
 from nsqx.admin.health import DaemonState
 from nsqx.admin.merge import merge
 from nsqx.admin.node_metrics import NodeMetrics
-from nsqx.admin.rates import ChannelRates, NodeRates
+from nsqx.admin.rates import ChannelRates
 from tests.support.cluster_views import (
     NOW,
     channel,
     cluster_view,
     lookupd_view,
     node_view,
+    rates_of,
     topic,
 )
 
@@ -46,9 +47,9 @@ def test_a_node_that_does_not_answer_counts_with_what_it_said_last() -> None:
 
 
 def test_rates_are_summed_over_nodes_and_channels() -> None:
-    rates = NodeRates(
+    rates = rates_of(
         {"t": 10.0},
-        {"t": {"c": ChannelRates(10, 8, 1, 0), "d": ChannelRates(10, 10, 0, 0.5)}},
+        {("t", "c"): ChannelRates(10, 8, 1, 0), ("t", "d"): ChannelRates(10, 10, 0, 0.5)},
     )
     one = node_view("n1:1", topic("t", channel("c"), channel("d")), rates=rates)
     two = node_view("n2:1", topic("t", channel("c"), channel("d")), rates=rates)
@@ -60,7 +61,7 @@ def test_rates_are_summed_over_nodes_and_channels() -> None:
 
 
 def test_rates_are_rounded_so_that_noise_is_no_change() -> None:
-    rates = NodeRates({"t": 1.23456}, {"t": {"c": ChannelRates(123.456, 0, 0, 0)}})
+    rates = rates_of({"t": 1.23456}, {("t", "c"): ChannelRates(123.456, 0, 0, 0)})
     snapshot = merge(cluster_view(node_view("n1:1", topic("t", channel("c")), rates=rates)))
     assert snapshot.topics["t"].in_rate == 1.23
     assert snapshot.channels["t/c"].in_rate == 123.5

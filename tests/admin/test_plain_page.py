@@ -11,6 +11,7 @@ from nsqx.admin.merge import ClusterSnapshot, merge
 from nsqx.admin.registry import registry_of
 from nsqx.admin.views import ClusterView, LookupdView, NodeView
 from nsqx.admin.watch import Watch
+from tests.support.cluster_views import seen
 
 NOW = 1_795_500_000.0
 EVIL = "<script>alert('x')</script>\"&"
@@ -26,6 +27,8 @@ def node(address: str = "n1:4151", **fields: object) -> NodeView:
         "error": "",
         **fields,
     }
+    if isinstance(stats := known.get("stats"), NsqdStats):
+        known |= seen(stats)
     return NodeView(**known)  # type: ignore[arg-type]
 
 

@@ -3,7 +3,7 @@
 from nsqx.admin.health import DaemonState
 from nsqx.admin.merge import ClusterSnapshot, merge
 from nsqx.admin.node_metrics import NodeMetrics
-from nsqx.admin.rates import ChannelRates, NodeRates
+from nsqx.admin.rates import ChannelRates
 from nsqx.admin.registry import registry_of
 from nsqx.admin.views import ClusterView, NodeView
 from nsqx.admin.watch import Watch
@@ -14,6 +14,7 @@ from tests.support.cluster_views import (
     lookupd_view,
     node_view,
     producer,
+    rates_of,
     topic,
 )
 
@@ -104,7 +105,7 @@ def test_consumers_that_finish_nothing_are_stuck() -> None:
 
 
 def test_consumers_that_finish_something_are_not_stuck() -> None:
-    busy = NodeRates({"t": 1.0}, {"t": {"c": ChannelRates(1, 1, 0, 0)}})
+    busy = rates_of({"t": 1.0}, {("t", "c"): ChannelRates(1, 1, 0, 0)})
     node = node_view("n1:1", topic("t", channel("c", depth=3, client_count=2)), rates=busy)
     assert rules(lasting(node, seconds=120)) == []
 
@@ -116,7 +117,7 @@ def test_a_depth_that_grows_for_a_minute_is_told() -> None:
         node = node_view(
             "n1:1",
             topic("t", channel("c", depth=100 + second, client_count=1)),
-            rates=NodeRates({"t": 2.0}, {"t": {"c": ChannelRates(2, 1, 0, 0)}}),
+            rates=rates_of({"t": 2.0}, {("t", "c"): ChannelRates(2, 1, 0, 0)}),
         )
         seen.append(rules(judged(watch, cluster_view(node, now=NOW + second))))
     assert seen[5] == []
@@ -130,7 +131,7 @@ def test_a_depth_that_goes_up_and_down_does_not_grow() -> None:
         node = node_view(
             "n1:1",
             topic("t", channel("c", depth=depth, client_count=1)),
-            rates=NodeRates({"t": 2.0}, {"t": {"c": ChannelRates(2, 1, 0, 0)}}),
+            rates=rates_of({"t": 2.0}, {("t", "c"): ChannelRates(2, 1, 0, 0)}),
         )
         assert rules(judged(watch, cluster_view(node, now=NOW + second))) == []
 
@@ -138,13 +139,13 @@ def test_a_depth_that_goes_up_and_down_does_not_grow() -> None:
 def test_old_messages_are_told() -> None:
     metrics = NodeMetrics(oldest_at={"t": {"c": NOW - 7300}})
     stats = topic("t", channel("c", depth=1, client_count=1))
-    busy = NodeRates({}, {"t": {"c": ChannelRates(0, 1, 0, 0)}})
+    busy = rates_of({}, {("t", "c"): ChannelRates(0, 1, 0, 0)})
     (told,) = lasting(node_view("n1:1", stats, metrics=metrics, rates=busy)).attention
     assert (told.rule, told.text) == ("old", "t/c: the oldest message is 2 hours old")
 
 
 def test_many_requeues_and_timeouts_are_told() -> None:
-    busy = NodeRates({}, {"t": {"c": ChannelRates(20, 10, 5, 2)}})
+    busy = rates_of({}, {("t", "c"): ChannelRates(20, 10, 5, 2)})
     stats = topic("t", channel("c", in_flight_count=1, client_count=1))
     assert rules(lasting(node_view("n1:1", stats, rates=busy))) == ["requeues", "timeouts"]
 

@@ -4,10 +4,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nsqx.admin.answers import ChannelStats, NsqdStats, Producer, TopicStats
+from nsqx.admin.counters import Layout, Layouts, table_of
 from nsqx.admin.health import DaemonState
+from nsqx.admin.rates import RATE_COLUMNS, ChannelRates, NodeRates
 from nsqx.admin.views import ClusterView, LookupdView, NodeView
 
-__all__ = ["NOW", "channel", "cluster_view", "lookupd_view", "node_view", "producer", "topic"]
+__all__ = [
+    "NOW",
+    "channel",
+    "cluster_view",
+    "lookupd_view",
+    "node_view",
+    "producer",
+    "rates_of",
+    "seen",
+    "topic",
+]
 
 NOW = 1_795_500_000.0
 
@@ -36,8 +48,30 @@ def node_view(
         observed_at=NOW if is_ok else NOW - 14,
         failing_since=None if is_ok else NOW - 13,
         error="" if is_ok else "no answer in time",
-        stats=None if state is DaemonState.WAITING else known,
+        **({} if state is DaemonState.WAITING else seen(known)),
         **fields,
+    )
+
+
+def seen(stats: NsqdStats) -> dict[str, Any]:
+    """Return what a view has of an answer."""
+    return {"stats": stats, "counters": table_of(stats, Layouts())}
+
+
+def rates_of(
+    topics: Mapping[str, float], channels: Mapping[tuple[str, str], ChannelRates]
+) -> NodeRates:
+    """Return what flows: into topics, and through channels (by topic and channel)."""
+    names = tuple(dict.fromkeys([*topics, *(topic for topic, _ in channels)]))
+    counts = tuple(sum(topic == name for topic, _ in channels) for name in names)
+    ordered = sorted(channels, key=lambda pair: names.index(pair[0]))
+    return NodeRates(
+        Layout(names, counts, tuple(channel for _, channel in ordered)),
+        {"in_rate": [topics.get(name, 0.0) for name in names]},
+        {
+            column: [channels[pair][index] for pair in ordered]
+            for index, column in enumerate(RATE_COLUMNS)
+        },
     )
 
 

@@ -8,23 +8,27 @@ writes null for an empty list; ``or ()`` where one is read.
 need not look at them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 __all__ = [
+    "ChannelCounts",
     "ChannelStats",
     "ChannelsAnswer",
     "ClientStats",
     "Damage",
     "Latency",
     "LookupAnswer",
+    "NodeCounts",
     "NodesAnswer",
     "NsqdInfo",
     "NsqdStats",
     "Producer",
     "PublishCount",
     "Quantile",
+    "TopicCounts",
     "TopicStats",
     "TopicsAnswer",
 ]
@@ -132,8 +136,8 @@ class ClientStats(msgspec.Struct, gc=False):
     pub_counts: list[PublishCount] | None = None
 
 
-class ChannelStats(msgspec.Struct, gc=False):
-    """A channel in nsqd's ``/stats``."""
+class ChannelCounts(msgspec.Struct, gc=False):
+    """A channel in nsqd's ``/stats``: what is read each second."""
 
     channel_name: str
     depth: int = 0
@@ -141,19 +145,24 @@ class ChannelStats(msgspec.Struct, gc=False):
     in_flight_count: int = 0
     deferred_count: int = 0
     message_count: int = 0
-    zone_local_msg_count: int = 0
-    region_local_msg_count: int = 0
-    global_msg_count: int = 0
     requeue_count: int = 0
     timeout_count: int = 0
     client_count: int = 0
-    clients: list[ClientStats] | None = None
     paused: bool = False
+
+
+class ChannelStats(ChannelCounts, gc=False):
+    """A channel in nsqd's ``/stats``: all of it."""
+
+    zone_local_msg_count: int = 0
+    region_local_msg_count: int = 0
+    global_msg_count: int = 0
+    clients: list[ClientStats] | None = None
     e2e_processing_latency: Latency | None = None
 
 
-class TopicStats(msgspec.Struct, gc=False):
-    """A topic in nsqd's ``/stats``."""
+class TopicCounts(msgspec.Struct, gc=False):
+    """A topic in nsqd's ``/stats``: what is read each second."""
 
     topic_name: str
     depth: int = 0
@@ -161,7 +170,13 @@ class TopicStats(msgspec.Struct, gc=False):
     message_count: int = 0
     message_bytes: int = 0
     paused: bool = False
-    channels: list[ChannelStats] | None = None
+    channels: Sequence[ChannelCounts] | None = None
+
+
+class TopicStats(TopicCounts, gc=False):
+    """A topic in nsqd's ``/stats``: all of it."""
+
+    channels: Sequence[ChannelStats] | None = None
     e2e_processing_latency: Latency | None = None
 
 
@@ -172,13 +187,23 @@ class Damage(msgspec.Struct):
     lost_messages: int = 0
 
 
-class NsqdStats(msgspec.Struct):
-    """nsqd ``/stats?format=json``."""
+class NodeCounts(msgspec.Struct):
+    """
+    nsqd ``/stats?format=json``: what is read each second.
+
+    What is not named here costs a third of what it would cost to keep.
+    """
 
     version: str = ""
     health: str = ""
     start_time: int = 0
-    topics: list[TopicStats] | None = None
+    topics: Sequence[TopicCounts] | None = None
     memory: dict[str, Any] | None = None
-    producers: list[ClientStats] | None = None
     damage: Damage | None = None
+
+
+class NsqdStats(NodeCounts):
+    """nsqd ``/stats?format=json``: all of it."""
+
+    topics: Sequence[TopicStats] | None = None
+    producers: list[ClientStats] | None = None

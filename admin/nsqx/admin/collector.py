@@ -19,17 +19,27 @@ Theory of operation
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Self, TypeVar
 from urllib.parse import quote
 
 from nsqx.runtime import logs
 
-from .answers import ChannelsAnswer, NodesAnswer, NsqdInfo, NsqdStats, Producer, TopicsAnswer
+from .answers import (
+    ChannelsAnswer,
+    Latency,
+    NodeCounts,
+    NodesAnswer,
+    NsqdInfo,
+    NsqdStats,
+    Producer,
+    TopicsAnswer,
+)
+from .counters import Layouts
 from .health import DaemonState, Health
 from .node_metrics import NodeMetrics, parse_metrics
-from .rates import NodeRates, RateWindow
+from .rates import NO_NODE_RATES, RateWindow
 from .upstream import HangingError, StatusError, Upstream, UpstreamError
 from .views import ClusterView, LookupdView, NodeView
 
@@ -177,42 +187,43 @@ class _Node(_Source):
         super().__init__(collector, address)
         self.about: Producer | NsqdInfo | None = None
         self.listed_at = time.monotonic()  # when a lookupd listed it last
-        self.stats: NsqdStats | None = None
+        self.stats: NodeCounts | None = None
         self.with_clients: NsqdStats | None = None
         self.finish_rates: dict[str, float] = {}
+        self.latencies: dict[str, Latency] = {}
         self.restarted_at: float | None = None
         self.metrics: NodeMetrics | None = None
         self._has_metrics = True
-        self._window = RateWindow()
+        self._window = RateWindow(collector.layouts)
         self._finished: tuple[float, dict[str, int]] = (0.0, {})
 
     async def ask(self) -> None:
         every = CLIENTS_EVERY_WATCHED if self._collector.is_watching_clients else CLIENTS_EVERY
         if self.polls % every == 0 or self.with_clients is None:
-            await self._ask_stats(STATS_WITH_CLIENTS)
-            self._note_clients()
+            stats = await self._collector.upstream.ask(self.address, STATS_WITH_CLIENTS, NsqdStats)
+            self._note(stats)
+            self._note_clients(stats)
         else:
-            await self._ask_stats(STATS)
+            self._note(await self._collector.upstream.ask(self.address, STATS, NodeCounts))
         if self._collector.asks_nodes_about_themselves and self.polls % INFO_EVERY == 0:
             self.about = await self._collector.upstream.ask(self.address, "/info", NsqdInfo)
         if self._has_metrics and (self.polls % METRICS_EVERY == 0 or self.metrics is None):
             await self._ask_metrics()
 
-    async def _ask_stats(self, path: str) -> None:
-        stats = await self._collector.upstream.ask(self.address, path, NsqdStats)
+    def _note(self, stats: NodeCounts) -> None:
         if self._window.add(time.monotonic(), stats):
             self.restarted_at = time.time()
             self._has_metrics = True
             self._collector.on_restart(self.address, self.restarted_at)
         self.stats = stats
 
-    def _note_clients(self) -> None:
-        self.with_clients = self.stats
+    def _note_clients(self, stats: NsqdStats) -> None:
+        self.with_clients = stats
         then, before = self._finished
         now = time.monotonic()
         counts = {
             client.remote_address: client.finish_count
-            for topic in (self.stats.topics or () if self.stats else ())
+            for topic in stats.topics or ()
             for channel in topic.channels or ()
             for client in channel.clients or ()
         }
@@ -222,6 +233,7 @@ class _Node(_Source):
             if address in before
         }
         self._finished = (now, counts)
+        self.latencies = dict(_latencies(stats))
 
     async def _ask_metrics(self) -> None:
         try:
@@ -261,11 +273,23 @@ class _Node(_Source):
             ),
             stats=self.stats,
             # What is not heard of does not flow.
-            rates=self._window.rates if is_ok else NodeRates(),
+            counters=self._window.counters,
+            rates=self._window.rates if is_ok else NO_NODE_RATES,
             metrics=self.metrics,
             with_clients=self.with_clients,
             finish_rates=self.finish_rates,
+            latencies=self.latencies,
         )
+
+
+def _latencies(stats: NsqdStats) -> Iterator[tuple[str, Latency]]:
+    """Yield the latencies of topics and channels that have some."""
+    for topic in stats.topics or ():
+        if (latency := topic.e2e_processing_latency) is not None and latency.percentiles:
+            yield topic.topic_name, latency
+        for channel in topic.channels or ():
+            if (latency := channel.e2e_processing_latency) is not None and latency.percentiles:
+                yield f"{topic.topic_name}/{channel.channel_name}", latency
 
 
 _SourceType = TypeVar("_SourceType", bound=_Source)
@@ -296,6 +320,7 @@ class Collector:
         self.interval_s = interval_s
         self.deadline_s = interval_s * DEADLINE_SHARE
         self.is_watching_clients = False
+        self.layouts = Layouts()
         self.asks_nodes_about_themselves = bool(nsqds)
         self.given_lookupds = frozenset(lookupds)
         self.on_restart: Callable[[str, float], None] = lambda _address, _at: None

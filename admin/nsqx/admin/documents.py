@@ -4,10 +4,9 @@ The documents about one topic, channel or node (docs/admin-api.md), from what wa
 Each function returns the sections, or None if there is no such thing.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from .answers import ChannelStats, ClientStats, Latency, TopicStats
+from .answers import ChannelCounts, ClientStats, TopicCounts
 from .feed import Document
 from .merge import ClusterSnapshot, rounded
 from .rows import (
@@ -135,14 +134,14 @@ def _attention_of_node(snapshot: ClusterSnapshot, node: NodeView) -> list[Attent
     ]
 
 
-def _topics(node: NodeView) -> list[TopicStats]:
-    return (node.stats.topics or []) if node.stats else []
+def _topics(node: NodeView) -> Sequence[TopicCounts]:
+    return (node.stats.topics or ()) if node.stats else ()
 
 
-def _topic_at_node(node: NodeView, stats: TopicStats) -> TopicAtNode:
+def _topic_at_node(node: NodeView, stats: TopicCounts) -> TopicAtNode:
     name, metrics = stats.topic_name, node.metrics
-    channels = stats.channels or []
-    rates: Mapping[str, Any] = node.rates.channels.get(name, {})
+    channels = stats.channels or ()
+    out_rates = [node.rates.of(name, channel.channel_name).finished for channel in channels]
     return TopicAtNode(
         state=node.state.value,
         observed_at=node.observed_at,
@@ -152,20 +151,20 @@ def _topic_at_node(node: NodeView, stats: TopicStats) -> TopicAtNode:
         backend_depth=stats.backend_depth + sum(channel.backend_depth for channel in channels),
         messages=stats.message_count,
         message_bytes=stats.message_bytes,
-        in_rate=rounded(node.rates.topics.get(name, 0.0)),
-        out_rate=rounded(sum(each.finished for each in rates.values())),
+        in_rate=rounded(node.rates.of_topic(name)),
+        out_rate=rounded(sum(out_rates)),
         paused=stats.paused,
         channels=len(channels),
         clients=sum(channel.client_count for channel in channels),
         oldest_at=metrics.oldest_of_topic(name) if metrics else None,
         log_bytes=metrics.log_bytes.get(name) if metrics else None,
         log_segments=metrics.log_segments.get(name) if metrics else None,
-        e2e=_quantiles(stats.e2e_processing_latency),
+        e2e=_quantiles(node, name),
         is_nsqx=metrics is not None,
     )
 
 
-def _channel_at_node(node: NodeView, topic: str, stats: ChannelStats) -> ChannelAtNode:
+def _channel_at_node(node: NodeView, topic: str, stats: ChannelCounts) -> ChannelAtNode:
     rates = node.rates.of(topic, stats.channel_name)
     return ChannelAtNode(
         state=node.state.value,
@@ -184,11 +183,12 @@ def _channel_at_node(node: NodeView, topic: str, stats: ChannelStats) -> Channel
         clients=stats.client_count,
         paused=stats.paused,
         oldest_at=node.metrics.oldest(topic, stats.channel_name) if node.metrics else None,
-        e2e=_quantiles(stats.e2e_processing_latency),
+        e2e=_quantiles(node, f"{topic}/{stats.channel_name}"),
     )
 
 
-def _quantiles(latency: Latency | None) -> list[QuantileRow] | None:
+def _quantiles(node: NodeView, key: str) -> list[QuantileRow] | None:
+    latency = node.latencies.get(key)
     if latency is None or not latency.percentiles:
         return None
     return [QuantileRow(each.quantile, each.value / NANOSECONDS) for each in latency.percentiles]

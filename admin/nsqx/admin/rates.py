@@ -11,12 +11,15 @@ deleted and made again; only that one begins anew.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from itertools import repeat
+from operator import sub
 from typing import NamedTuple
 
-from .answers import ChannelStats, NsqdStats
+from .answers import NodeCounts
+from .counters import NOTHING, Column, Columns, Layouts, Table, table_of
 
-__all__ = ["NO_RATES", "ChannelRates", "NodeRates", "RateWindow"]
+__all__ = ["NO_NODE_RATES", "NO_RATES", "RATE_COLUMNS", "ChannelRates", "NodeRates", "RateWindow"]
 
 WINDOW_S = 5.5  # five polls and some jitter
 
@@ -31,65 +34,93 @@ class ChannelRates(NamedTuple):
 
 
 NO_RATES = ChannelRates(0.0, 0.0, 0.0, 0.0)
+RATE_COLUMNS = ("in_rate", "out_rate", "requeues", "timeouts")  # of ``ChannelRates``
 
 
-@dataclass(frozen=True, slots=True)
-class NodeRates:
-    """What flows through one nsqd. What is not in here does not flow."""
+class NodeRates(Table):
+    """What flows through one nsqd, in messages a second: ``RATE_COLUMNS``."""
 
-    topics: dict[str, float] = field(default_factory=dict)  # messages a second
-    channels: dict[str, dict[str, ChannelRates]] = field(default_factory=dict)  # by topic
+    __slots__ = ()
 
     def of(self, topic: str, channel: str) -> ChannelRates:
         """Return the rates of one channel."""
-        return self.channels.get(topic, _NO_CHANNELS).get(channel, NO_RATES)
+        index = self.layout.key_index.get(f"{topic}/{channel}")
+        return NO_RATES if index is None else self._of_row(index)
+
+    def of_topic(self, topic: str) -> float:
+        """Return what comes into a topic."""
+        index = self.layout.topic_index.get(topic)
+        column = self.topics.get("in_rate")
+        return 0.0 if index is None or column is None else column[index]
+
+    def _of_row(self, index: int) -> ChannelRates:
+        columns = (self.channels.get(name) for name in RATE_COLUMNS)
+        return ChannelRates(*(column[index] if column else 0.0 for column in columns))
 
 
-_NO_CHANNELS: dict[str, ChannelRates] = {}
-
-# Messages that came, that are done, that were requeued, that timed out.
-_Counts = tuple[int, int, int, int]
-_NO_COUNTS: _Counts = (0, 0, 0, 0)
+NO_NODE_RATES = NodeRates(NOTHING.layout, {}, {})
 
 
 class _Observation:
-    """The counters of one moment."""
+    """The counters of one moment. Those in ``flows`` bear the names of their rates."""
 
-    __slots__ = ("at_s", "channels", "start_time", "topics")
+    __slots__ = ("at_s", "counters", "flows", "start_time")
 
-    def __init__(self, at_s: float, stats: NsqdStats) -> None:
+    def __init__(self, at_s: float, start_time: int, counters: Table) -> None:
         self.at_s = at_s
-        self.start_time = stats.start_time
-        self.topics: dict[str, int] = {}
-        self.channels: dict[str, dict[str, _Counts]] = {}
-        for topic in stats.topics or ():
-            self.topics[topic.topic_name] = topic.message_count
-            self.channels[topic.topic_name] = {
-                channel.channel_name: _counts(channel) for channel in topic.channels or ()
-            }
+        self.start_time = start_time
+        self.counters = counters
+        self.flows = Table(
+            counters.layout,
+            _known({"in_rate": counters.topics.get("messages")}),
+            _known(
+                {
+                    "in_rate": counters.channels.get("messages"),
+                    "out_rate": _done(counters.channels),
+                    "requeues": counters.channels.get("requeued"),
+                    "timeouts": counters.channels.get("timed_out"),
+                }
+            ),
+        )
 
 
-def _counts(channel: ChannelStats) -> _Counts:
-    waiting = channel.depth + channel.in_flight_count + channel.deferred_count
-    messages = channel.message_count
-    return messages, messages - waiting, channel.requeue_count, channel.timeout_count
+def _known(columns: Mapping[str, Column | None]) -> Columns:
+    return {name: column for name, column in columns.items() if column}
+
+
+def _done(channels: Columns) -> Column | None:
+    """Return how many messages each channel is done with: those that came and do not wait."""
+    done = channels.get("messages")
+    for waiting in ("depth", "in_flight", "deferred"):
+        if done and waiting in channels:
+            done = tuple(map(sub, done, channels[waiting]))
+    return done
 
 
 class RateWindow:
-    """The last seconds of one nsqd."""
+    """
+    The last seconds of one nsqd.
 
-    def __init__(self) -> None:
+    Attributes:
+        counters: what the newest answer said.
+        rates: of the last seconds.
+    """
+
+    def __init__(self, layouts: Layouts) -> None:
+        self.counters = NOTHING
+        self.rates = NO_NODE_RATES
+        self._layouts = layouts
         self._observations: deque[_Observation] = deque()
-        self.rates = NodeRates()
 
-    def add(self, at_s: float, stats: NsqdStats) -> bool:
+    def add(self, at_s: float, stats: NodeCounts) -> bool:
         """
         Take in what ``/stats`` said at a monotonic time.
 
         Returns:
             Whether the nsqd has been restarted since the observation before.
         """
-        newest = _Observation(at_s, stats)
+        self.counters = table_of(stats, self._layouts, self.counters.layout)
+        newest = _Observation(at_s, stats.start_time, self.counters)
         observations = self._observations
         restarted = bool(observations) and _began_anew(observations[-1], newest)
         if restarted:
@@ -105,33 +136,40 @@ def _began_anew(before: _Observation, now: _Observation) -> bool:
     if before.start_time and now.start_time:
         # Go's and ours have it; a topic whose count fell was then deleted and made again.
         return before.start_time != now.start_time
-    return any(now.topics.get(name, count) < count for name, count in before.topics.items())
+    counts = now.flows.topics.get("in_rate", repeat(0))
+    was = before.flows.aligned(now.flows.layout).topics.get("in_rate", ())
+    return any(count < earlier for count, earlier in zip(counts, was, strict=False))
 
 
 def _growth(then: _Observation, now: _Observation) -> NodeRates:
     seconds = now.at_s - then.at_s
     if seconds <= 0:
-        return NodeRates()
-    rates = NodeRates()
-    for topic, count in now.topics.items():
-        if (grown := count - then.topics.get(topic, 0)) > 0:
-            rates.topics[topic] = grown / seconds
-        before, channels = then.channels.get(topic, {}), now.channels[topic]
-        if before != channels:  # most of a large cluster is idle
-            rates.channels[topic] = {
-                name: _channel_rates(before.get(name, _NO_COUNTS), counts, seconds)
-                for name, counts in channels.items()
-            }
-    return rates
+        return NO_NODE_RATES
+    layout = now.flows.layout
+    before = then.flows.aligned(layout)
+    topics = _grown(before.topics, now.flows.topics)
+    channels = _grown(before.channels, now.flows.channels)
+    incoming = channels.get("in_rate", ())
+    if incoming and min(incoming) < 0:  # some were deleted and made again: nothing of them counts
+        channels = {
+            name: [0 if came < 0 else value for came, value in zip(incoming, column, strict=True)]
+            for name, column in channels.items()
+        }
+    return NodeRates(layout, _per_second(topics, seconds), _per_second(channels, seconds))
 
 
-def _channel_rates(then: _Counts, now: _Counts, seconds: float) -> ChannelRates:
-    if now[0] < then[0]:  # deleted and made again
-        return NO_RATES
+def _grown(then: Columns, now: Columns) -> Columns:
+    """Return by how much each counter grew; one that is not in ``then`` was 0."""
+    return {
+        name: list(map(sub, column, then[name])) if name in then else column
+        for name, column in now.items()
+    }
+
+
+def _per_second(grown: Columns, seconds: float) -> Columns:
     # What was emptied counts as finished. A seek backwards makes finished messages wait again.
-    return ChannelRates(
-        (now[0] - then[0]) / seconds,
-        max(0, now[1] - then[1]) / seconds,
-        max(0, now[2] - then[2]) / seconds,
-        max(0, now[3] - then[3]) / seconds,
-    )
+    return {
+        name: [value / seconds if value > 0 else 0.0 for value in column]
+        for name, column in grown.items()
+        if any(column)
+    }

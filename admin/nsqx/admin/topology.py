@@ -91,7 +91,7 @@ def _add_flows(node: NodeView, edges: dict[str, _Edge]) -> None:
     for lookupd in node.lookupds:
         edges[f"{lookupd}>{node.address}"] = _Edge(None)
     for topic in (node.stats.topics or ()) if node.stats else ():
-        rate = node.rates.topics.get(topic.topic_name, 0.0)
+        rate = node.rates.of_topic(topic.topic_name)
         edges[f"{node.address}>{topic.topic_name}"] = _Edge(rounded(rate))
 
 

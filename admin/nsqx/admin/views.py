@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .answers import ChannelStats, NsqdStats, Producer
+from .answers import ChannelCounts, Latency, NodeCounts, NsqdStats, Producer
+from .counters import NOTHING, Table
 from .health import DaemonState
 from .node_metrics import NodeMetrics
-from .rates import NodeRates
+from .rates import NO_NODE_RATES, NodeRates
 
 __all__ = ["ClusterView", "LookupdView", "NodeView"]
 
@@ -29,7 +30,7 @@ class LookupdView:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """One nsqd. ``stats`` is None until it has answered once."""
+    """One nsqd. ``stats`` is None until it has answered once; ``counters`` are the same numbers."""
 
     address: str  # HTTP
     state: DaemonState
@@ -45,17 +46,19 @@ class NodeView:
     restarted_at: float | None = None
     lookupds: tuple[str, ...] = ()  # that list it
     tombstoned: frozenset[str] = frozenset()  # topics, at any lookupd
-    stats: NsqdStats | None = None
-    rates: NodeRates = field(default_factory=NodeRates)
+    stats: NodeCounts | None = None
+    counters: Table = NOTHING
+    rates: NodeRates = NO_NODE_RATES
     metrics: NodeMetrics | None = None  # None: unknown, or it has none
     with_clients: NsqdStats | None = None  # seen less often than ``stats``
     finish_rates: Mapping[str, float] = field(default_factory=dict)  # by client's remote address
+    latencies: Mapping[str, Latency] = field(default_factory=dict)  # by topic, or topic/channel
 
     @property
     def is_current(self) -> bool:
         return self.state is DaemonState.OK
 
-    def channel(self, topic: str, channel: str) -> ChannelStats | None:
+    def channel(self, topic: str, channel: str) -> ChannelCounts | None:
         """Return what the node last said of a channel."""
         for each in (self.stats.topics or ()) if self.stats else ():
             if each.topic_name == topic:
