@@ -26,7 +26,7 @@ from nsqx.nsqd.log.topic_log import TopicLog
 from nsqx.nsqd.mpub import BadMultiPublishError, split_binary, split_lines
 from nsqx.protocol import commands
 from nsqx.protocol.command_parser import CommandParser, Limits
-from nsqx.protocol.commands import Identify, LineTooLong, Violation
+from nsqx.protocol.commands import Identify, LineTooLong, Publish, Violation
 from nsqx.protocol.compression import (
     Decompressor,
     DeflateCompressor,
@@ -94,6 +94,11 @@ def _commands_of(pieces: list[bytes]) -> list[object]:
     parser = CommandParser(_LIMITS)
     found: list[object] = []
     for piece in pieces:
+        topic = next((event.topic for event in reversed(found) if type(event) is Publish), "")
+        body = parser.lone_publish(piece, topic)
+        if body is not None:
+            found.append(Publish(topic, body, None))
+            continue
         events = parser.receive_data(piece)
         while events:
             found += events

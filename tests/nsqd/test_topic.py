@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from nsqx.nsqd.core.topic import Durability, PublishError
+from nsqx.nsqd.log.records import RECORD_BYTES
 from tests.support.broker_bench import SECOND_NS, BrokerBench
 
 
@@ -102,6 +103,23 @@ def test_a_paused_topic_keeps_what_comes_over_restarts(bench: BrokerBench) -> No
     assert (bench.channel().depth, len(bench.channel().deferred)) == (2, 1)
     bench.pass_time(SECOND_NS)
     assert sorted(bench.drained()) == [b"before", b"during", b"later"]
+
+
+def test_a_deferred_message_whose_record_is_damaged_during_a_pause_is_due_at_its_end(
+    bench: BrokerBench,
+) -> None:
+    bench.publish(b"before")
+    bench.broker.pause_topic(bench.topic(), True)
+    bench.publish(b"later", delay_ns=SECOND_NS)
+    bench.publish(b"during")
+    bench.publish(b"last", delay_ns=SECOND_NS)
+    (index,) = bench.disk.paths(".idx")
+    for record in (2, 4):
+        bench.disk.flip_bit(index, RECORD_BYTES * record)
+    bench.broker.pause_topic(bench.topic(), False)
+    assert (bench.channel().depth, len(bench.channel().deferred)) == (2, 2)
+    bench.pass_time(1)
+    assert sorted(bench.drained()) == [b"before", b"during", b"last", b"later"]
 
 
 def test_a_pause_whose_state_the_disk_refused_repeats_nothing(bench: BrokerBench) -> None:

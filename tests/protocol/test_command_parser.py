@@ -631,3 +631,57 @@ def test_a_large_batch_arrives_in_many_reads() -> None:
     pieces = [stream[at : at + 65_536] for at in range(0, len(stream), 65_536)]
     events = [event for piece in pieces for event in parser.receive_data(piece)]
     assert events == [MultiPublishStart("t"), MultiPublish("t", bodies)]
+
+
+# A producer that waits for each answer
+
+
+def publishing() -> CommandParser:
+    parser = greeted()
+    assert parser.receive_data(commands.pub("t", b"a")) == [Publish("t", b"a", None)]
+    return parser
+
+
+def test_a_publish_like_the_last_one_needs_no_parsing() -> None:
+    parser = publishing()
+    assert parser.lone_publish(commands.pub("t", b"bcd"), "t") == b"bcd"
+    assert parser.receive_data(b"NOP\n") == [Nop()]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        commands.pub("u", b"a"),
+        commands.pub("t", b"a")[:-1],
+        commands.pub("t", b"a") + b"N",
+        commands.pub("t", b"a" * (LIMITS.max_msg_size + 1)),
+        b"PUB t\n" + u32(0),
+        b"PUB t\n" + u32(-1) + b"a",
+        b"PUB t\n",
+        b"NOP\n",
+    ],
+)
+def test_what_is_more_or_less_than_that_is_parsed(data: bytes) -> None:
+    parser = publishing()
+    assert parser.lone_publish(data, "t") is None
+    assert normalized(parser.receive_data(data)) == normalized(publishing().receive_data(data))
+
+
+def test_bytes_inside_of_a_body_are_no_publish() -> None:
+    inner = commands.pub("t", b"a")
+    parser = publishing()
+    assert parser.receive_data(b"PUB t\n" + u32(len(inner) + 1) + b"x") == []
+    assert parser.lone_publish(inner, "t") is None
+    assert parser.receive_data(inner) == [Publish("t", b"x" + inner, None)]
+
+
+def test_bytes_inside_of_a_batch_or_behind_its_upgrade_are_no_publish() -> None:
+    inner = commands.pub("t", b"a")
+    for start in (b"MPUB t\n" + u32(100) + u32(1), b"IDENTIFY\n" + u32(2) + b"{}"):
+        parser = publishing()
+        parser.receive_data(start)
+        assert parser.lone_publish(inner, "t") is None
+
+
+def test_a_publish_to_another_topic_than_the_caller_means_is_parsed() -> None:
+    assert publishing().lone_publish(commands.pub("t", b"a"), "u") is None

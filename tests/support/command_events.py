@@ -9,6 +9,7 @@ from nsqx.protocol.commands import (
     Identify,
     MultiPublish,
     MultiPublishStart,
+    Publish,
     Violation,
 )
 
@@ -18,10 +19,19 @@ __all__ = ["error_lines", "normalized", "parse_pieces"]
 def parse_pieces(
     pieces: Iterable[bytes], limits: Limits | None = None, *, eof: bool = False
 ) -> list[object]:
-    """Feed the pieces to a new parser, going on behind each IDENTIFY; normalized events."""
+    """
+    Feed the pieces to a new parser, going on behind each IDENTIFY; normalized events.
+
+    As a session does it: a piece that may be a publish like the last one is tried as that first.
+    """
     parser = CommandParser(limits or Limits())
     events: list[Command] = []
     for piece in pieces:
+        topic = next((event.topic for event in reversed(events) if type(event) is Publish), "")
+        body = parser.lone_publish(piece, topic)
+        if body is not None:
+            events.append(Publish(topic, body, None))
+            continue
         new = parser.receive_data(piece)
         events += new
         while new and isinstance(new[-1], Identify):

@@ -157,14 +157,6 @@ class CommandParser:
 
     def receive_data(self, data: bytes) -> list[Command]:
         """Return the commands that ``data`` completes, in the order sent."""
-        # A publisher that waits for each OK sends reads of just one PUB: 0.45 us here, 1.7 below.
-        if data.startswith(self._publish_line) and not self._buffer:
-            body_at = self._publish_body_at
-            size = len(data) - body_at
-            if 0 < size <= self._max_msg_size and size == int.from_bytes(
-                data[body_at - 4 : body_at]
-            ):
-                return [Publish(self._publish_topic, data[body_at:], None)]
         if self.finished:
             return []
         if self._stopped or len(data) < self._missing:
@@ -175,6 +167,21 @@ class CommandParser:
             data = b"".join((self._buffer, data))
             self._buffer.clear()
         return self._parse_all(data)
+
+    def lone_publish(self, data: bytes, topic: str) -> bytes | None:
+        """
+        Return the body if ``data`` is one PUB, whole and right, to the topic of the last one.
+
+        The fast way for a producer that waits for each answer, which sends nothing else. If the
+        answer is None, or not wanted, `receive_data` is to be called with the same data.
+        """
+        if not data.startswith(self._publish_line) or self._buffer or topic != self._publish_topic:
+            return None
+        body_at = self._publish_body_at
+        size = len(data) - body_at
+        if 0 < size <= self._max_msg_size and size == int.from_bytes(data[body_at - 4 : body_at]):
+            return data[body_at:]
+        return None
 
     def receive_eof(self) -> list[Command]:
         """Return the violation if the stream ends within a body, else nothing."""

@@ -55,7 +55,7 @@ _TIMESTAMP_AT = 8
 _ATTEMPTS_AT = 16
 _ID_AT = 18
 _HEX_ID = struct.Struct("16s")
-_BATCH_MIN = 6  # from here on the batch form is faster
+_BATCH_MIN = 24  # from here on the batch form is faster
 
 
 def message_id(number: int) -> bytes:

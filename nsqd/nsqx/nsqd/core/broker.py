@@ -269,8 +269,9 @@ class Broker:
 
     def _load_topic_state(self, topic: Topic) -> int:
         """Take up what was emptied; return up to where messages had been passed on at least."""
-        for start, end, _ in topic.log.deferred_batches(topic.log.first):
-            topic.skips.add(start, end)
+        for start, end, due_ns in topic.log.deferred_batches(topic.log.first):
+            if due_ns:  # what is not known to be deferred is the cursor's
+                topic.skips.add(start, end)
         state = self._read_state(topic, _STATE_NAME)
         self._apply(topic, TopicSettings.from_fields(state.get("settings") or {}))
         for start, end in state.get("emptied") or ():

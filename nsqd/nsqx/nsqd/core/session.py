@@ -59,8 +59,9 @@ MILLISECOND_NS = 1_000_000
 class SessionSink(Protocol):
     """The connection, as its session uses it."""
 
-    def send(self, data: bytes | bytearray) -> None:
-        """Send frames."""
+    @property
+    def send(self) -> Callable[[bytes | bytearray], None]:
+        """What sends frames; another one after each upgrade."""
 
     def close(self) -> None:
         """Send what was handed over, then end the connection."""
@@ -143,6 +144,8 @@ class Session:
         self.is_closed = False
 
         self._sink = sink
+        self._send = sink.send
+        self._is_open = settings.authenticator is None  # anybody may publish
         self._parser = CommandParser(settings.limits, tls_required=settings.tls_required)
         self._identified_once = False
         self._is_writable = True
@@ -157,7 +160,6 @@ class Session:
             command: partial(self._acknowledge, command) for command in ("PUB", "MPUB", "DPUB")
         }
         self._acknowledge_one = self._acknowledge_pub  # bound once
-        self._send = sink.send
         self._publish_counts: dict[str, int] = {}
         self._published = 0  # to the present topic, not counted there yet
         self._heard_ns = self.connected_ns
@@ -172,19 +174,21 @@ class Session:
 
     def receive(self, data: bytes, now_ns: int) -> None:
         """Execute what ``data`` completes."""
+        topic = self._publish_topic
+        if topic is not None and not self._held and not self._is_held:
+            # A producer that waits for each answer: 0.5 us here, twice that as any command.
+            body = self._parser.lone_publish(data, topic.name)
+            if body is not None and not topic.is_closing and self._is_open:
+                self._heard_ns = now_ns
+                self._published += 1
+                self._outstanding += 1
+                if topic.publish_one(body, self._acknowledge_one):
+                    self.broker.mark(topic)
+                return
         commands = self._parser.receive_data(data)
-        if not commands:
-            return
-        self._heard_ns = now_ns
-        if (
-            len(commands) == 1
-            and type(commands[0]) is Publish
-            and not self._held
-            and not self._is_held
-        ):
-            self._publish_alone(commands[0], now_ns)
-            return
-        self._run(commands, now_ns)
+        if commands:
+            self._heard_ns = now_ns
+            self._run(commands, now_ns)
 
     def receive_eof(self) -> None:
         """Nothing more will come; the connection ends when all that came is answered."""
@@ -378,6 +382,7 @@ class Session:
         elif self.identified.deflate:
             self._sink.start_deflate(self._parser.take_rest(), self.identified.deflate_level)
             self._sink.send(OK_FRAME)
+        self._send = self._sink.send
         self._held.extendleft(reversed(self._parser.resume()))
         self._release()
 
@@ -441,27 +446,6 @@ class Session:
         self._release()
 
     # Publishing
-
-    def _publish_alone(self, command: Publish, now_ns: int) -> None:
-        """
-        Execute the read of a publisher that waits for each answer: nothing else to look after.
-
-        What `_publish` does, for the topic published to before: 0.3 us instead of 0.8.
-        """
-        topic = self._publish_topic
-        if (
-            topic is None
-            or command.defer_ms is not None
-            or topic.name != command.topic
-            or topic.is_closing
-            or self.settings.authenticator is not None
-        ):
-            self._publish(command, now_ns)
-            return
-        self._published += 1
-        self._outstanding += 1
-        if topic.publish_one(command.body, self._acknowledge_one):
-            self.broker.mark(topic)
 
     def _publish(self, command: Publish, now_ns: int) -> None:
         word = "PUB" if command.defer_ms is None else "DPUB"

@@ -52,11 +52,11 @@ Acknowledge = Callable[[PublishError | None], None]
 class _Batch:
     """What was appended and waits for a sync."""
 
-    end: int
     first: int
+    end: int
     due_ns: int
     acknowledges: list[Acknowledge]
-    began_ns: int = 0
+    began_ns: int
 
 
 class Topic:
@@ -167,15 +167,15 @@ class Topic:
         if due_ns:  # before the answers, which may let others go on and commit
             self.skips.add(first, self.log.end)
             self._has_deferred_behind = True
-        batch = _Batch(self.log.end, first, due_ns, acknowledges, now_ns)
+        end = self.log.end
         if self.durability is Durability.FSYNC:
-            self._unsynced.append(batch)
+            self._unsynced.append(_Batch(first, end, due_ns, acknowledges, now_ns))
             self._sync()
             return
         self.commit_times.add(self._clock() - now_ns)
         for acknowledge in acknowledges:
             acknowledge(None)
-        self._pass_on(batch, now_ns)
+        self._pass_on(first, end, due_ns, now_ns)
         self._unsynced_messages += len(bodies)
         if self.sync_every and self._unsynced_messages >= self.sync_every:
             self.sync_in_background()
@@ -228,7 +228,7 @@ class Topic:
                     self.commit_times.add(now_ns - batch.began_ns)
                     for acknowledge in batch.acknowledges:
                         acknowledge(None)
-                    self._pass_on(batch, now_ns)
+                    self._pass_on(batch.first, batch.end, batch.due_ns, now_ns)
             if self._unsynced:
                 self._sync()
 
@@ -252,22 +252,23 @@ class Topic:
             self._refuse(batch.acknowledges, error)
         self.on_error(error)
         if batches:
-            self._pass_on(_Batch(batches[-1].end, batches[-1].end, 0, []), self._clock())
+            end = batches[-1].end
+            self._pass_on(end, end, 0, self._clock())
 
     # Passing on
 
-    def _pass_on(self, batch: _Batch, now_ns: int) -> None:
-        # Not back: a class changed from fsync to os lets newer batches overtake.
-        self._durable_end = max(self._durable_end, batch.end)
+    def _pass_on(self, first: int, end: int, due_ns: int, now_ns: int) -> None:
+        if end > self._durable_end:  # a class changed from fsync to os lets newer batches overtake
+            self._durable_end = end
         if self.is_paused or self.is_held or not self.channels:
             if self.is_ephemeral:
                 self.passed = max(self.passed, self.log.end - self._mem_queue_size)
-        elif self.passed == batch.first:
-            self.passed = batch.end
-            if batch.end == self.log.end:
+        elif self.passed == first:
+            self.passed = end
+            if end == self.log.end:
                 self._has_deferred_behind = False
             for channel in self.channels.values():
-                channel.passed(batch.first, batch.end, batch.due_ns)
+                channel.passed(first, end, due_ns)
                 channel.dispatch(now_ns)
         else:
             self.resume(now_ns)
@@ -416,14 +417,16 @@ class Topic:
         """
         Yield ``(sequence, due_ns, 0)`` of what was published deferred from ``first`` on.
 
-        Up to `passed`, and without what was emptied or can't be delivered any more. OSError if the
-        disk fails and it is strict.
+        Up to `passed`, and without what was emptied or can't be delivered any more. When a damaged
+        record forgot the due time that is 0: no cursor delivers what `skips` has, so it is due at
+        once. OSError if the disk fails and it is strict.
         """
         for start, end, due_ns in self.log.deferred_batches(first, is_strict=is_strict):
             for low, high in self.emptied.gaps(start, min(end, self.passed)):
                 for kept, beyond in self.log.lost.gaps(low, high):
                     for sequence in range(kept, beyond):
-                        yield sequence, due_ns, 0
+                        if due_ns or sequence in self.skips:
+                            yield sequence, due_ns, 0
 
 
 def _raise(error: OSError) -> None:

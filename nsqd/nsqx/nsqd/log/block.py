@@ -13,6 +13,8 @@ from nsqx.protocol.messages import timestamp_of
 
 __all__ = ["Block", "BlockCache", "BlockMemory"]
 
+_CHARGED_AHEAD = 4096
+
 
 class Block:
     """Messages ``first`` to ``end - 1``. Grows at its end only."""
@@ -95,9 +97,9 @@ class BlockMemory:
         self.bytes_used = 0
         self._oldest_first: dict[Block, None] = {}
 
-    def charge(self, block: Block) -> None:
+    def charge(self, block: Block, *, ahead: int = 0) -> None:
         """Account for a block that is new or has grown, and make room for it."""
-        size = len(block.data) + 8 * len(block.offsets)
+        size = len(block.data) + 8 * len(block.offsets) + ahead
         self._oldest_first[block] = None  # a key that is there keeps its place
         self.bytes_used += size - block.in_memory
         block.in_memory = size
@@ -161,7 +163,9 @@ class BlockCache:
 
     def grown(self, block: Block) -> None:
         """Tell the budget that a kept block was extended."""
-        self._memory.charge(block)
+        if len(block.data) + 8 * len(block.offsets) > block.in_memory:
+            # A block that grows bit by bit need not come here each time.
+            self._memory.charge(block, ahead=_CHARGED_AHEAD)
 
     def forget(self, block: Block) -> None:
         """Drop a block from memory."""

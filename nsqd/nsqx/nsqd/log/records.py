@@ -105,8 +105,8 @@ class Header:
         return cls(first, id_base, created_ns)
 
 
-def encode_commit(commit: Commit) -> bytes:
-    """Return the 48 bytes."""
+def encode_commit(commit: tuple[int, int, int, int, int, int, int]) -> bytes:
+    """Return the 48 bytes of a `Commit`, or of a plain tuple of its fields, made in no time."""
     fields = _COMMIT.pack(*commit)
     return fields + _CRC.pack(crc32c(fields))
 

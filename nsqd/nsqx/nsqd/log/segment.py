@@ -166,7 +166,7 @@ class Segment:
         assert self._data is not None
         assert self._index is not None
         assert not self.sealed
-        commit = Commit(self.end, self.size, len(frames), count, timestamp_ns, due_ns, checksum)
+        commit = (self.end, self.size, len(frames), count, timestamp_ns, due_ns, checksum)
         try:
             self._data.write_at(frames, self.size)
             self._index.write_at(encode_commit(commit), self.index_size)
@@ -276,6 +276,26 @@ class Segment:
                 if len(chunk) < size:
                     return
                 position += size
+
+    def deferred_batches(self, start: int) -> Iterator[tuple[int, int, int]]:
+        """
+        Yield ``(first, end, due_ns)`` of deferred batches, from the one that holds ``start`` on.
+
+        ``due_ns`` is 0 for what damaged records hold: nobody knows whether that is deferred.
+        """
+        behind, is_damaged = start, False
+        for _, commit in self.commits(sequence=start):
+            if commit is None:
+                is_damaged = True
+                continue
+            if is_damaged:
+                yield behind, commit.first, 0
+                is_damaged = False
+            behind = commit.first + commit.messages
+            if commit.due_ns and commit.messages:  # those of a seal are flags
+                yield commit.first, behind, commit.due_ns
+        if is_damaged:
+            yield behind, self.end, 0
 
     def read(self, sequence: int, bytes_wanted: int, *, may_block: bool) -> Block:
         """

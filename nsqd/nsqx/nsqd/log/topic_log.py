@@ -417,18 +417,16 @@ class TopicLog:
         """
         Yield ``(first, end, due_ns)`` of what was published deferred from ``start`` on.
 
-        If the disk fails, OSError is raised when it is strict; else what can not be read is left
-        out.
+        Where an index is damaged ``due_ns`` is 0: some of these messages may be deferred. If the
+        disk fails, OSError is raised when it is strict; else what can not be read is left out.
         """
         for segment in self._segments:
             if segment.end <= start or not segment.has_deferred:
                 continue
             try:
-                for _, commit in segment.commits(sequence=max(start, segment.first)):
-                    if commit is not None and commit.due_ns and commit.messages:
-                        first, end = commit.first, commit.first + commit.messages
-                        if end > start:
-                            yield max(first, start), end, commit.due_ns
+                for first, end, due_ns in segment.deferred_batches(max(start, segment.first)):
+                    if end > start:
+                        yield max(first, start), end, due_ns
             except OSError as error:
                 if is_strict:
                     raise
