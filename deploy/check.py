@@ -12,10 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from deploy.dashboards import DASHBOARDS
 from deploy.generate import ROOT, generated
@@ -44,7 +45,7 @@ class Wrong(Exception):
     """What a tool found."""
 
 
-def run(source: str, *command: str | Path, cwd: Path = ROOT) -> None:
+def run(source: str, *command: str | Path, cwd: Path = ROOT, given: str = "") -> None:
     """Run a tool that is on the PATH or beside this Python; raises Missing or Wrong."""
     name = str(command[0])
     beside = Path(sys.executable).with_name(name)
@@ -54,6 +55,7 @@ def run(source: str, *command: str | Path, cwd: Path = ROOT) -> None:
     done = subprocess.run(
         [program, *map(str, command[1:])],
         cwd=cwd,
+        input=given,
         capture_output=True,
         text=True,
         timeout=TOOL_SECONDS_MAX,
@@ -87,6 +89,7 @@ def compose_config() -> None:
 def yaml_files() -> None:
     files = [*DEPLOY.glob("compose/*.yaml"), *DEPLOY.glob("prometheus/*.yaml")]
     files += [*DEPLOY.glob("grafana/**/*.yaml"), *DEPLOY.glob("helm/nsqx/*.yaml")]
+    files += DEPLOY.glob("helm/examples/*.yaml")
     run("PyPI: yamllint", "yamllint", "--strict", "-d", json.dumps(YAML_RULES), *files)
 
 
@@ -162,18 +165,35 @@ def prometheus_rules() -> None:
 
 
 def dashboard_queries() -> None:
-    """Every query parses, as the rule of a made-up alert."""
-    expressions = [
+    """Every query parses."""
+    check_expressions(
         expression.replace("$__rate_interval", "1m")
         for page in DASHBOARDS.values()
         for panel in page.panels
         for _, expression in panel.queries
-    ]
+    )
+
+
+def check_expressions(expressions: Iterable[str]) -> None:
+    """Have promtool parse each, as the rule of a made-up alert."""
     rules = [{"alert": f"Panel{n}", "expr": each} for n, each in enumerate(expressions)]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "rules.yaml")
         file.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
         run("Debian: prometheus", "promtool", "check", "rules", file)
+
+
+def chart_values() -> None:
+    """The schema of the values is one, and the defaults keep to it."""
+    chart = DEPLOY / "helm" / "nsqx"
+    run(
+        "PyPI: check-jsonschema",
+        "check-jsonschema",
+        "--check-metaschema",
+        chart / "values.schema.json",
+    )
+    check = ("check-jsonschema", "--schemafile", chart / "values.schema.json")
+    run("PyPI: check-jsonschema", *check, chart / "values.yaml")
 
 
 def helm_chart() -> None:
@@ -192,13 +212,50 @@ def kubernetes_manifests() -> None:
         raise Wrong("deploy/k8s is not as rendered, run make deploy-files")
     for values in (rendering.DEFAULTS, rendering.EVERYTHING):
         for document in rendering.documents(values):
-            if "monitoring.coreos.com" in document["apiVersion"]:
-                continue  # the Prometheus operator's own, in no schema of Kubernetes
+            if is_custom(document):
+                continue
             try:
                 kubernetes_validate.validate(document, KUBERNETES, strict=True)
             except kubernetes_validate.ValidationError as error:
                 name = f"{document['kind']} {document['metadata']['name']}"
                 raise Wrong(f"{name}: {error.message}") from error
+
+
+def is_custom(document: dict[str, Any]) -> bool:
+    """Whether a manifest is of an operator, and so in no schema of Kubernetes."""
+    group = document["apiVersion"].rpartition("/")[0]
+    is_kubernetes = "." not in group or group.endswith(".k8s.io")
+    return not is_kubernetes or group.startswith("gateway.")
+
+
+def custom_resources() -> None:
+    """What the Prometheus operator, the Gateway API and KEDA get is right by their schemas."""
+    rendering = _rendering()
+    import yaml
+
+    examples = [yaml.safe_load(path.read_text()) for path in rendering.EXAMPLES.glob("*.yaml")]
+    rendered = filter(is_custom, rendering.documents(rendering.EVERYTHING))
+    folder = ROOT / "build" / "custom-resources"
+    shutil.copytree(DEPLOY / "custom-resources", folder, dirs_exist_ok=True)
+    try:
+        run("Debian: npm", "npm", "ci", "--silent", "--no-audit", "--no-fund", cwd=folder)
+    except Wrong as finding:
+        raise Missing(f"the schemas can't be installed: {finding}") from finding
+    text = json.dumps([*examples, *rendered])
+    run("Debian: nodejs", "node", "validate.mjs", cwd=folder, given=text)
+
+
+def scaling_queries() -> None:
+    """The queries of KEDA's examples parse."""
+    rendering = _rendering()
+    import yaml
+
+    examples = [yaml.safe_load(path.read_text()) for path in rendering.EXAMPLES.glob("*.yaml")]
+    check_expressions(
+        trigger["metadata"]["query"]
+        for example in examples
+        for trigger in example["spec"]["triggers"]
+    )
 
 
 CHECKS: dict[str, Callable[[], None]] = {
@@ -216,8 +273,11 @@ CHECKS: dict[str, Callable[[], None]] = {
     f"systemd-analyze security, at most {EXPOSURE_MAX}": systemd_security,
     "prometheus: promtool": prometheus_rules,
     "grafana: queries": dashboard_queries,
+    "helm: schema of the values": chart_values,
     "helm: lint, render": helm_chart,
     "kubernetes: strict schema": kubernetes_manifests,
+    "kubernetes: custom resources": custom_resources,
+    "keda: queries": scaling_queries,
 }
 
 

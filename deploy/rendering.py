@@ -8,9 +8,21 @@ import yaml
 
 from deploy.generate import ROOT
 
-__all__ = ["CHART", "DEFAULTS", "EVERYTHING", "MANIFESTS", "documents", "lint", "manifests"]
+__all__ = [
+    "CHART",
+    "DEFAULTS",
+    "EVERYTHING",
+    "EXAMPLES",
+    "MANIFESTS",
+    "documents",
+    "is_hook",
+    "lint",
+    "manifests",
+    "notes",
+]
 
 CHART = ROOT / "deploy" / "helm" / "nsqx"
+EXAMPLES = ROOT / "deploy" / "helm" / "examples"
 MANIFESTS = ROOT / "deploy" / "k8s" / "nsqx.yaml"
 DEFAULTS: dict[str, Any] = {}
 # Every branch of the templates.
@@ -31,7 +43,13 @@ EVERYTHING: dict[str, Any] = {
             "className": "nginx",
             "annotations": {"a": "b"},
             "tlsSecret": "certificate",
-        }
+        },
+        "httpRoute": {
+            "enabled": True,
+            "annotations": {"a": "b"},
+            "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
+            "hostnames": ["nsq.example.com"],
+        },
     },
     "networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
@@ -60,9 +78,23 @@ def documents(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from filter(None, yaml.safe_load_all(text))
 
 
+def is_hook(document: dict[str, Any]) -> bool:
+    """Whether Helm runs it at a certain time, as a test."""
+    return "helm.sh/hook" in document["metadata"].get("annotations", {})
+
+
+def notes(values: dict[str, Any]) -> str:
+    """Return what Helm prints after an installation."""
+    rendered = _rendered(helm_python.chart.Chart.load(str(CHART)), values)
+    (text,) = (text for path, text in rendered.items() if path.endswith("NOTES.txt"))
+    return text
+
+
 def manifests() -> str:
     """Return the manifests of the defaults, as one file."""
-    parts = [yaml.safe_dump(each, sort_keys=False, width=120) for each in documents(DEFAULTS)]
+    # Without what is Helm's only: kubectl would run the tests once, and then never.
+    kept = (each for each in documents(DEFAULTS) if not is_hook(each))
+    parts = [yaml.safe_dump(each, sort_keys=False, width=120) for each in kept]
     return HEAD + "---\n".join(parts)
 
 

@@ -14,17 +14,19 @@ from nsqx.lookupd.options import LookupdOptions
 from tests.support.node import running_node
 
 RULES = (ROOT / "deploy" / "prometheus" / "rules.yaml").read_text()
+EXAMPLES = ROOT / "deploy" / "helm" / "examples"
 HANDBOOK = ROOT / "docs" / "operations.md"
 ALERTS = re.findall(r"- alert: (\w+)", RULES)
 _METRIC = re.compile(r"\b(?:nsqd|nsqlookupd|process|python)_\w+")
 
 
 def queries() -> Iterable[str]:
-    """All expressions of dashboards and rules."""
+    """All expressions of dashboards, rules and examples of scaling."""
     for page in DASHBOARDS.values():
         for panel in page.panels:
             yield from (expression for _, expression in panel.queries)
         yield from (variable.metric for variable in page.variables)
+    yield from (path.read_text() for path in EXAMPLES.glob("keda*.yaml"))
     for line in RULES.splitlines():
         if "summary:" not in line and "runbook:" not in line and "description:" not in line:
             yield line.partition("#")[0]
