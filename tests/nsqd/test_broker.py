@@ -250,6 +250,15 @@ def test_a_stop_that_the_disk_refuses_is_as_good_as_a_kill(bench: BrokerBench) -
     assert bench.drained() == [b"b"]
 
 
+def test_a_channel_that_the_disk_refused_is_not_in_the_way_of_a_stop(bench: BrokerBench) -> None:
+    bench.disk.fail_writes = errno.EROFS
+    with pytest.raises(OSError, match="EROFS"):
+        bench.broker.get_channel(bench.topic(), "refused")
+    bench.disk.fail_writes = None
+    bench.stop()
+    assert list(bench.topic().channels) == ["archive"]
+
+
 # Upkeep
 
 

@@ -88,6 +88,7 @@ def _clock(cluster: "Cluster", node: Node, action: Action) -> None:
     if jump_s < 0:
         cluster.auditor.clock_set_back(node, node.clock())
     node.clock_offset_ns += jump_s * SECOND_NS
+    node.clock_offset_max_ns = max(node.clock_offset_max_ns, node.clock_offset_ns)
 
 
 # Disks

@@ -26,6 +26,7 @@ class Selection:
     minutes: float
     actions: Collection[int] | None = None  # by number
     kinds: Collection[str] | None = None  # of actions
+    become: str | None = None  # what all actions are turned into; kinds with commas
     producers: Collection[str] | None = None
     consumers: Collection[str] | None = None
 
@@ -35,6 +36,8 @@ class Selection:
         if self.kinds is not None:
             kept = [action.number for action in plan.actions if action.kind in self.kinds]
             plan = plan.only(kept)
+        if self.become is not None:
+            plan = plan.become(self.become)
         if self.actions is not None:
             plan = plan.only(self.actions)
         if self.producers is not None:
@@ -108,6 +111,9 @@ def replay_command(plan: Plan) -> str:
     """Return the line that runs just this plan again."""
     whole = plan_of(plan.seed, plan.minutes)
     parts = [f"python -m tests.simulation --seed {plan.seed} --minutes {plan.minutes:g}"]
+    if plan.became:
+        whole = whole.become(plan.became)
+        parts.append(f"--become {plan.became}")
     if plan.actions != whole.actions:
         parts.append("--only " + (",".join(str(action.number) for action in plan.actions) or "-"))
     if plan.producers != whole.producers:

@@ -128,7 +128,7 @@ class Cluster:
             at_ns = START_NS + SECOND_NS + action.at_ms * MILLISECOND_NS
             self.scheduler.at(at_ns, partial(actions.apply, self, action))
         self.scheduler.after(CHECK_NS, self._check)
-        self.scheduler.run_until(START_NS + int(self.plan.minutes * 60) * SECOND_NS)
+        self.scheduler.run_until(START_NS + SECOND_NS + int(self.plan.minutes * 60) * SECOND_NS)
         self._end()
 
     def _create_channels(self) -> None:
@@ -177,6 +177,7 @@ class Cluster:
         for node in self.nodes:
             node.disk_is_well()
             node.disk.steps_left = None
+            node.clock_offset_ns = node.clock_offset_max_ns  # or what is deferred takes for ever
             node.thaw()
             if node.is_removed:  # what is still on its disk is owed all the same
                 node.bring_back()

@@ -53,9 +53,9 @@ MUTATIONS = (
     ),
     Mutation(
         "forget the deferred heap at a checkpoint",
-        f"{CORE}/broker.py",
-        "channel.waiting(), channel.deferred_messages())",
-        "channel.waiting(), [])",
+        f"{CORE}/topic_files.py",
+        "channel.waiting(), channel.deferred_messages()\n",
+        "channel.waiting(), []\n",
     ),
     Mutation(
         "forget what is in flight at a checkpoint",

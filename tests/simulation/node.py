@@ -75,6 +75,7 @@ class Node:
         self.state = State.DOWN
         self.disk = NodeDisk()
         self.clock_offset_ns = 0
+        self.clock_offset_max_ns = 0  # of all that it ever had
         self.is_disk_slow = False
         self.is_removed = False  # from the cluster: nobody starts it any more
         self.has_lost_power = False

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from itertools import cycle
 
 from nsqx.nsqd.core.topic import Durability
 from tests.simulation.consumer import ConsumerPlan
@@ -88,12 +89,23 @@ class Plan:
     producers: tuple[ProducerPlan, ...]
     consumers: tuple[ConsumerPlan, ...]
     actions: tuple[Action, ...]
+    became: str = ""  # see `become`
 
     def only(self, numbers: Collection[int]) -> "Plan":
         """Return the plan with these actions alone."""
         return replace(
             self, actions=tuple(action for action in self.actions if action.number in numbers)
         )
+
+    def become(self, kinds: str) -> "Plan":
+        """Return the plan with actions of these kinds, in turn; ``kinds`` is cut at commas."""
+        turns = cycle(kinds.split(","))
+        actions = [
+            replace(action, kind=kind) for action, kind in zip(self.actions, turns, strict=False)
+        ]
+        if not self.directories:
+            actions = [action for action in actions if action.kind not in DIRECTORY_FAULTS]
+        return replace(self, actions=tuple(actions), became=kinds)
 
     def until(self, minutes: float) -> "Plan":
         """Return the plan of a shorter time."""

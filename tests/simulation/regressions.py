@@ -25,6 +25,8 @@ REGRESSIONS = (
         "a loss of power forgot which messages of a removed segment were finished",
         {9, 10},
     ),
+    # And another one, when reads were other ones: a deferred message whose index record had been
+    # damaged was forgotten at the end of a pause.
     Regression(11, 8.9, "a lost message that waits or is deferred raised KeyError"),
     Regression(40, 6.0, "a straggler's FIN was forgotten and its copy gone"),
     Regression(43, 2.0, "what was written before kill -9 was never synced", {1, 8}),
@@ -39,4 +41,5 @@ REGRESSIONS = (
     Regression(2045, 10.0, "a channel stood still at lost messages that the log let go"),
     Regression(2086, 2.3, "a seek while reads failed forgot what was deferred"),
     Regression(1142, 5.7, "each restart delivered again what damage had made doubtful"),
+    Regression(119, 9.6, "a channel that the disk had refused ended a stop", range(1155)),
 )

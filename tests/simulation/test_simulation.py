@@ -60,3 +60,5 @@ def test_the_replay_line_names_what_is_left_of_the_plan() -> None:
     assert replay_command(plan) == "python -m tests.simulation --seed 3 --minutes 1 --trace"
     assert "--only 0 " in replay_command(plan.only({0}))
     assert "--only - " in replay_command(plan.only(()))
+    killed = plan.become("kill,peek").only({2})
+    assert " --become kill,peek --only 2 " in replay_command(killed)

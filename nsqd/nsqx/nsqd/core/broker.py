@@ -175,7 +175,7 @@ class Broker:
             if not is_valid_name(name):
                 self._events.warn(f"skipping creation of invalid channel {name}")
             elif not is_ephemeral(name):
-                store = self._store(topic, name)
+                store = self._files[topic.name].stores[name] = self._new_store(topic, name)
                 position = store.load(topic.log.first, topic.skips, journals.get(name, ()))
                 found.append((channel_entry, store, position))
         topic.begin_at(max([passed, *(position.end for _, _, position in found)]))
@@ -461,8 +461,9 @@ class Broker:
         assert is_valid_name(name)
         store = journal = None
         if not topic.is_ephemeral and not is_ephemeral(name):
-            store = self._store(topic, name)
+            store = self._new_store(topic, name)
             store.begin(Snapshot(topic.passed, topic.passed, [], []))
+            self._files[topic.name].stores[name] = store  # once there is a channel for it
             journal = store.journal
         channel = Channel(name, topic, self._channel_settings, journal)
         if store is not None:
@@ -638,10 +639,9 @@ class Broker:
     def _folder(self, topic_name: str) -> str:
         return f"{TOPICS_FOLDER}/{topic_name}{_TOPIC_SUFFIX}"
 
-    def _store(self, topic: Topic, channel_name: str) -> ChannelStore:
+    def _new_store(self, topic: Topic, channel_name: str) -> ChannelStore:
         path = f"{self._folder(topic.name)}/{channel_name}{_CHANNEL_SUFFIX}"
-        store = self._files[topic.name].stores[channel_name] = ChannelStore(self._storage, path)
-        return store
+        return ChannelStore(self._storage, path)
 
     def _flush_journals(self, topic: Topic) -> None:
         for store in self._files[topic.name].stores.values():
