@@ -57,7 +57,8 @@ async def test_slash_searches_and_letters_are_letters_there(page: Page) -> None:
 async def test_rows_are_walked_with_j_and_k_and_opened(page: Page) -> None:
     await open_page(page, "/?show=topics&q=orders")
     await page.keyboard.press("j")
-    await expect(page.get_by_role("link", name="orders", exact=True)).to_be_focused()
+    table = page.get_by_role("table", name="Topics and channels")
+    await expect(table.get_by_role("link", name="orders", exact=True)).to_be_focused()
     await page.keyboard.press("k")
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(re.compile("/topics/orders$"))

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { age, bytes, count, duration, percent, plural, rate, shortCount } from "../../../admin/nsqx/admin/static/app/format.mjs";
+import { age, bytes, count, duration, growthRate, percent, plural, rate, shortCount } from "../../../admin/nsqx/admin/static/app/format.mjs";
 
 test("what is not known is a dash, not a zero", () => {
   for (const format of [count, shortCount, rate, bytes, duration, age, percent]) {
@@ -29,8 +29,15 @@ test("rates show what is little, too", () => {
   assert.equal(rate(0.001), "<0.01");
   assert.equal(rate(0.04), "0.04");
   assert.equal(rate(12.34), "12.3");
+  assert.equal(rate(12), "12.0");
   assert.equal(rate(120.6), "121");
   assert.equal(rate(12345), "12.3k");
+});
+
+test("what grows and what shrinks have a sign", () => {
+  assert.equal(growthRate(3.04), "+3.0");
+  assert.equal(growthRate(-120), "−120");
+  assert.equal(growthRate(-0.001), "0");
 });
 
 test("sizes are binary", () => {

@@ -23,6 +23,11 @@ test("channels follow their topic, both sorted", () => {
   assert.equal(keys(sortTree(rows, value, true)), "y y/1 x x/2 x/1");
 });
 
+test("a tree can be deeper, and every level is sorted", () => {
+  const rows = [row("x/1", 1, "x"), row("x", 1, "g"), row("g", 3), row("y", 2, "g"), row("z", 9)];
+  assert.equal(keys(sortTree(rows, value, true)), "z g y x x/1");
+});
+
 test("a search finds its words in any order and case", () => {
   assert.ok(matches("Orders/billing", "bill ord"));
   assert.ok(!matches("orders/billing", "orders archive"));

@@ -193,7 +193,7 @@ function Field({ name, value, onChange }) {
 }
 
 function NodeField({ label, none, value, onChange }) {
-  const { doc } = useDocument("summary");
+  const { doc } = useDocument("summary|nodes");
   return html`<label class="field"><span>${label}</span>
     <select value=${value} onChange=${(event) => onChange(event.target.value)}>
       <option value="">${none}</option>

@@ -21,7 +21,8 @@ export function applyEnvelope(state, envelope) {
   return { boot, seq, t, doc: applyDelta(state.doc, envelope.delta) };
 }
 
-function applyDelta(doc, delta) {
+/** The document that `delta` makes of `doc`. */
+export function applyDelta(doc, delta) {
   const next = { ...doc };
   for (const [section, value] of Object.entries(delta)) {
     next[section] = MAPS.has(section) && value !== null ? mergeMap(doc[section] ?? {}, value) : value;

@@ -22,14 +22,20 @@ export function shortCount(value) {
   return COUNT.format(value);
 }
 
-/** A rate per second: 0 -> "0", 0.04 -> "0.04", 12.34 -> "12.3", 1234.5 -> "1,235". */
+/** A rate per second: 0 -> "0", 0.04 -> "0.04", 12 -> "12.0", 1234.5 -> "1,235". Below each other, points are in line. */
 export function rate(value) {
   if (value === null || value === undefined) return NOTHING;
   if (value === 0) return "0";
   if (value < 0.01) return "<0.01";
   if (value < 1) return value.toFixed(2);
-  if (value < 100) return trim(value);
+  if (value < 100) return value.toFixed(1);
   return shortCount(Math.round(value));
+}
+
+/** How fast something grows, with its sign: 3.04 -> "+3.0", -12 -> "−12.0". */
+export function growthRate(value) {
+  if (Math.abs(value) < 0.01) return "0";
+  return `${value < 0 ? "−" : "+"}${rate(Math.abs(value))}`;
 }
 
 /** Bytes: 84503506944 -> "78.7 GiB". */

@@ -1,11 +1,11 @@
 /** What every component needs: the template tag, hooks, signals. */
 
 import htm from "../vendor/htm.mjs";
-import { Component, Fragment, h, render } from "../vendor/preact.mjs";
+import { Component, Fragment, createRef, h, render } from "../vendor/preact.mjs";
 
 export { useCallback, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "../vendor/preact-hooks.mjs";
 export { batch, computed, effect, signal } from "../vendor/signals.mjs";
-export { Component, Fragment, render };
+export { Component, Fragment, createRef, render };
 
 export const html = htm.bind(h);
 

@@ -12,6 +12,7 @@ const PATHS = {
   play: "M5 3.2l7.5 4.8L5 12.8z",
   close: "M4 4l8 8M12 4l-8 8",
   right: "M6 3.5L10.5 8L6 12.5",
+  down: "M3.5 6L8 10.5L12.5 6",
   theme: "M8 2a6 6 0 1 0 0 12A6 6 0 1 0 8 2M8 2v12M10 2.6v10.8M12 4v8",
   copy: "M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3",
   send: "M2 8l12-5.5L9.5 14 7.4 9z",

@@ -3,7 +3,7 @@
 import { ACTIONS, may, openAction } from "./actions.mjs";
 import { Dialog, closeDialog, openDialog } from "./dialogs.mjs";
 import { html, useEffect, useRef, useState } from "./html.mjs";
-import { setPaused, paused, useDocument } from "./live.mjs";
+import { paused, setPaused, useNames } from "./live.mjs";
 import { theme } from "./page-settings.mjs";
 import { navigate, route } from "./router.mjs";
 import { matches } from "./rows.mjs";
@@ -30,11 +30,11 @@ export function openPalette() {
 }
 
 function Palette() {
-  const { doc } = useDocument("summary");
+  const names = useNames();
   const [text, setText] = useState("");
   const [index, setIndex] = useState(0);
   const list = useRef(null);
-  const found = search(commands(doc), text.trim());
+  const found = search(commands(names), text.trim());
   const current = Math.min(index, found.length - 1);
 
   useEffect(() => {
@@ -68,14 +68,14 @@ function Palette() {
   <//>`;
 }
 
-function commands(doc) {
+function commands({ topics, channels, nodes }) {
   const go = (kind, name, path) => ({ id: `${kind} ${name}`, kind, name, run: () => navigate(path) });
   return [
     ...actionsHere(),
     ...PAGES.map(([name, path]) => go("page", name, path)),
-    ...Object.keys(doc?.topics ?? {}).map((topic) => go("topic", topic, topicPath(topic))),
-    ...Object.keys(doc?.channels ?? {}).map((key) => go("channel", key, channelPath(...key.split("/")))),
-    ...Object.values(doc?.nodes ?? {}).map((node) => go("node", `${node.hostname} ${node.address}`.trim(), nodePath(node.address))),
+    ...topics.map((topic) => go("topic", topic, topicPath(topic))),
+    ...channels.map((key) => go("channel", key, channelPath(...key.split("/")))),
+    ...nodes.map((node) => go("node", `${node.hostname} ${node.address}`.trim(), nodePath(node.address))),
     ...SETTINGS,
   ];
 }

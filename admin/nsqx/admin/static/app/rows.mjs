@@ -21,22 +21,19 @@ export function sortRows(rows, valueOf, descending) {
 }
 
 /**
- * Topics with their channels below them, both sorted by the column.
+ * Rows below their parents (a channel's topic, a topic's group), all sorted by the column.
  *
- * A topic stands where its own value puts it; a channel below its topic.
+ * A parent stands where its own value puts it, and what is below it follows.
  */
 export function sortTree(rows, valueOf, descending) {
   const below = new Map();
-  const tops = [];
   for (const row of rows) {
-    if (row.parent === null) tops.push(row);
-    else if (below.has(row.parent)) below.get(row.parent).push(row);
+    if (below.has(row.parent)) below.get(row.parent).push(row);
     else below.set(row.parent, [row]);
   }
-  return sortRows(tops, valueOf, descending).flatMap((top) => [
-    top,
-    ...sortRows(below.get(top.key) ?? [], valueOf, descending),
-  ]);
+  const branch = (parent) => sortRows(below.get(parent) ?? [], valueOf, descending)
+    .flatMap((row) => (below.has(row.key) ? [row, ...branch(row.key)] : [row]));
+  return branch(null);
 }
 
 /** Whether every word of the search is in the text, in any order, whatever the case. */

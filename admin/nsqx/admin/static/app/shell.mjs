@@ -2,7 +2,7 @@
 
 import { DialogPlace } from "./dialogs.mjs";
 import { age as ageText } from "./format.mjs";
-import { html, useEffect, useState } from "./html.mjs";
+import { computed, html, useEffect, useState } from "./html.mjs";
 import { Icon } from "./icons.mjs";
 import { openHelp } from "./keyboard.mjs";
 import { connection, heardAt, me, now, paused, setPaused, useDocument } from "./live.mjs";
@@ -21,6 +21,7 @@ const NAV = [
 
 const THEMES = { auto: "light", light: "dark", dark: "auto" };
 const ANNOUNCE_SECONDS = 30;
+const announceSlot = computed(() => Math.floor(now.value / ANNOUNCE_SECONDS));
 
 export function Shell({ children }) {
   return html`
@@ -50,29 +51,34 @@ function Brand() {
 
 /** Says whether what is shown is of now, and stops it on request. */
 function LiveState() {
-  const age = heardAt.value === null ? null : now.value - heardAt.value;
-  const [text, level] = liveText(age);
+  const [text, level] = liveText(silence.value);
   const label = paused.value ? "Continue live updates" : "Stop live updates";
   return html`<button type="button" class="live ${level}" title=${`${label} (.)`} aria-pressed=${String(paused.value)}
     onClick=${() => setPaused(!paused.value)}><i aria-hidden="true"></i><span class="visually-hidden">Live updates: </span>${text}</button>`;
 }
 
+/** Since when nothing came, in seconds; 0 for as long as that means nothing. Only what is read is drawn anew. */
+const silence = computed(() => {
+  const age = heardAt.value === null ? 0 : Math.floor(now.value - heardAt.value);
+  return age > 25 || paused.value || connection.value === "offline" ? age : 0;
+});
+
 function liveText(age) {
   if (paused.value) return ["Stopped", "quiet"];
   if (connection.value === "offline") return ["No connection", "critical"];
   if (connection.value === "connecting") return ["Connecting", "quiet"];
-  if (age !== null && age > 25) return [`${ageText(age)} old`, "warning"];
+  if (age > 25) return [`${ageText(age)} old`, "warning"];
   return [connection.value === "polling" ? "Polling" : "Live", "ok"];
 }
 
 /** Old numbers never look like new ones. */
 function Interrupted() {
-  const age = heardAt.value === null ? null : now.value - heardAt.value;
+  const age = silence.value;
   if (paused.value) {
-    return html`<p class="banner quiet" role="status">Stopped: this is how it was ${ageText(age ?? 0)} ago.
+    return html`<p class="banner quiet" role="status">Stopped: this is how it was ${ageText(age)} ago.
       <button type="button" class="button small" onClick=${() => setPaused(false)}>Continue</button></p>`;
   }
-  if (connection.value !== "offline" || age === null) return null;
+  if (connection.value !== "offline" || heardAt.value === null) return null;
   return html`<p class="banner critical" role="status">The dashboard's server does not answer. All numbers are ${ageText(age)} old.</p>`;
 }
 
@@ -90,9 +96,9 @@ function Foot() {
 
 /** For readers of the screen: the verdict, at most once in half a minute. */
 function Announcer() {
-  const { doc } = useDocument("summary");
+  const { doc } = useDocument("summary|verdict");
   const text = doc?.verdict.text ?? "";
-  const slot = Math.floor(now.value / ANNOUNCE_SECONDS);
+  const slot = announceSlot.value;
   const [said, setSaid] = useState("");
   useEffect(() => setSaid(text), [slot, text === ""]);
   return html`<p class="visually-hidden" aria-live="polite">${said}</p>`;

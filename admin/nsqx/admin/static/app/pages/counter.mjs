@@ -6,7 +6,7 @@ import { useDocument } from "../live.mjs";
 import { Loading, PageHead } from "../ui.mjs";
 
 export function CounterPage() {
-  const { doc } = useDocument("summary");
+  const { doc } = useDocument("summary|totals");
   if (!doc) return html`<${PageHead} title="Counter" /><${Loading} />`;
   return html`<${PageHead} title="Counter" />
     <p class="counter">${count(doc.totals.messages)}</p>

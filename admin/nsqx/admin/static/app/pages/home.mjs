@@ -2,14 +2,14 @@
 
 import { ActionButton } from "../actions.mjs";
 import { Sparkline, thinned, useHistory } from "../charts.mjs";
-import { age, count, rate } from "../format.mjs";
-import { html, useEffect } from "../html.mjs";
+import { age, count, growthRate, plural, rate } from "../format.mjs";
+import { VALUES, depthOf } from "../home-rows.mjs";
+import { html, memo, useEffect } from "../html.mjs";
 import { Icon } from "../icons.mjs";
-import { now, useDocument } from "../live.mjs";
+import { homeRows, now, useDocument, useHomeRows } from "../live.mjs";
 import { route, setQuery } from "../router.mjs";
-import { matches, sortRows, sortTree } from "../rows.mjs";
-import { DataTable, Filter, nextSort } from "../table.mjs";
-import { Age, Attention, Choice, Flags, Link, Loading, counted, rated } from "../ui.mjs";
+import { Filter, Table, nextSort, useTablePlace } from "../table.mjs";
+import { Attention, Badge, Choice, Flags, Link, Loading } from "../ui.mjs";
 import { channelPath, parseSort, topicPath } from "../url.mjs";
 
 const STATES = [
@@ -23,10 +23,20 @@ const STATES = [
 const LEVELS = [["", "both"], ["topics", "topics"], ["channels", "channels"]];
 
 const SPARK_POINTS = 60;
+/** With fewer rows all of them are on screen, and nothing has to be picked out. */
+const MOVERS_ROWS_MIN = 20;
+/** Asked for before it is known how many there are. */
+const FIRST_ROWS = 30;
 
 export function HomePage() {
-  const { doc, t } = useDocument("summary");
-  if (!doc) return html`<h1 tabindex="-1" class="visually-hidden">Topics and channels</h1><${Loading} />`;
+  const { doc, t } = useDocument("summary|verdict,totals,attention");
+  const { query } = route.value;
+  const { q = "", state = "", show = "", group = "", open = "" } = query;
+  const sort = parseSort(query.sort, "name");
+  const place = useTablePlace(homeRows.value?.total ?? 0);
+  const [first, last] = place.range;
+  const shown = useHomeRows({ q, state, show, group, open: open.split(","), sort, first, last: last || FIRST_ROWS, busy: place.isBusy });
+  if (!doc || shown === null) return html`<h1 tabindex="-1" class="visually-hidden">Topics and channels</h1><${Loading} />`;
   return html`
     <${Verdict} verdict=${doc.verdict} />
     <${Totals} totals=${doc.totals} t=${t} />
@@ -34,7 +44,16 @@ export function HomePage() {
       <div class="section-head"><h2 id="attention">Needs attention</h2></div>
       <${Attention} items=${doc.attention} />
     </section>`}
-    <${TopicTable} doc=${doc} />`;
+    ${shown.all >= MOVERS_ROWS_MIN && html`<${Movers} movers=${shown.movers} />`}
+    <section class="section" aria-labelledby="topics">
+      <div class="section-head">
+        <h2 id="topics">Topics and channels</h2>
+        <span class="quiet shown">${shown.found} of ${shown.all}</span>
+        <${ActionButton} action="create_topic" target=${NOTHING} quiet />
+      </div>
+      <${Tools} q=${q} state=${state} show=${show} group=${group} />
+      <${Rows} shown=${shown} sort=${sort} place=${place} />
+    </section>`;
 }
 
 function Verdict({ verdict }) {
@@ -70,53 +89,95 @@ function Tile({ label, unit, value, spark, tone, note, level }) {
   </div>`;
 }
 
-function TopicTable({ doc }) {
-  const { q = "", sort = "", state = "", show = "" } = route.value.query;
-  const order = parseSort(sort, "name");
-  const all = rowsOf(doc);
-  const rows = q || state || show ? all.filter((row) => isShown(row, q, state, show)) : all;
-  const arrange = show === "" ? sortTree : sortRows;
-  const topics = Object.keys(doc.topics).length;
-  return html`<section class="section" aria-labelledby="topics">
-    <div class="section-head">
-      <h2 id="topics">Topics and channels</h2>
-      <span class="quiet shown">${rows.length} of ${topics + Object.keys(doc.channels).length}</span>
-      <${ActionButton} action="create_topic" target=${{}} quiet />
+/** Whose backlog fills and empties the fastest, and where the most is published. */
+function Movers({ movers }) {
+  return html`<section class="section" aria-labelledby="movers">
+    <div class="section-head"><h2 id="movers">Movers</h2></div>
+    <div class="movers">
+      <${MoverList} title="Filling" nothing="No backlog grows" entries=${movers.filling} show=${growthRate} />
+      <${MoverList} title="Draining" nothing="No backlog shrinks" entries=${movers.draining} show=${growthRate} />
+      <${MoverList} title="Busiest topics" nothing="Nothing is published" entries=${movers.busiest} show=${rate} />
     </div>
-    <div class="tools">
-      <${Filter} label="Search topics and channels" value=${q} onInput=${(text) => setQuery({ q: text })} />
-      <${Choice} label="State" options=${STATES} value=${state} onChange=${(id) => setQuery({ state: id })} />
-      <${Choice} label="Rows" options=${LEVELS} value=${show} onChange=${(id) => setQuery({ show: id })} />
-    </div>
-    <${DataTable} caption="Topics and channels" columns=${COLUMNS} rows=${rows === all ? all : orphansToTop(rows, arrange)} sort=${order} arrange=${arrange}
-      orderKey=${`${q} ${state} ${show}`} empty=${topics === 0 ? "No topics yet. A topic begins with its first message." : "Nothing matches"}
-      onSort=${(key) => setQuery({ sort: nextSort(COLUMNS, order, key) })} />
   </section>`;
 }
 
+function MoverList({ title, nothing, entries, show }) {
+  return html`<div class="mover-list">
+    <h3>${title} <span class="quiet">a second</span></h3>
+    ${entries.length === 0 ? html`<p class="quiet">${nothing}</p>` : html`<ol>${entries.map(({ key, topic, channel, value }) => html`<li key=${key}>
+      <${Link} to=${channel === null ? topicPath(topic) : channelPath(topic, channel)} title=${key}>${key}<//><span class="mover-value">${show(value)}</span></li>`)}</ol>`}
+  </div>`;
+}
+
+const Tools = memo(({ q, state, show, group }) => html`<div class="tools">
+  <${Filter} label="Search topics and channels" value=${q} onInput=${(text) => setQuery({ q: text })} />
+  <${Choice} label="State" options=${STATES} value=${state} onChange=${(id) => setQuery({ state: id })} />
+  <${Choice} label="Rows" options=${LEVELS} value=${show} onChange=${(id) => setQuery({ show: id })} />
+  <button type="button" class="button toggle" aria-pressed=${String(group !== "")} title="Topics whose names begin alike, up to the first dot"
+    onClick=${() => setQuery({ group: group === "" ? "prefix" : null, open: null })}>Group by prefix</button>
+</div>`);
+
+function Rows({ shown, sort, place }) {
+  // The ages among the numbers go on without news.
+  const time = now.value;
+  if (shown.total === 0) return html`<p class="empty">${shown.topics === 0 ? "No topics yet. A topic begins with its first message." : "Nothing matches"}</p>`;
+  return html`<${Table} caption="Topics and channels" columns=${COLUMNS} rows=${shown.rows.map(dressed)} first=${shown.first} total=${shown.total}
+    sort=${sort} onSort=${sortBy} place=${place} time=${time} isFixed />`;
+}
+
+/** With how it looks: `look` is all that can change about the cells that are not plain text. */
+function dressed(row) {
+  const { level, channel, group, data } = row;
+  const kind = group ? "group-row" : channel === null ? "topic-row" : level === 0 ? "channel-row alone" : "channel-row";
+  const className = `${kind} level-${level}`;
+  return { ...row, className, look: `${className} ${data.flags.join()} ${group ? `${group.size} ${group.problems} ${group.isOpen}` : ""}` };
+}
+
+function sortBy(key) {
+  setQuery({ sort: nextSort(COLUMNS, parseSort(route.value.query.sort, "name"), key) });
+}
+
+const NOTHING = {};
+const number = (key, title, wide, text, hint) => ({ key, title, wide, hint, number: true, value: VALUES[key], text });
+
 const COLUMNS = [
-  { key: "name", title: "Name", still: true, value: (row) => row.key, cell: (row) => html`<${Name} row=${row} />` },
-  { key: "state", title: "State", wide: "tablet", value: ({ data }) => -problemsOf(data), cell: ({ data }) => html`<${Flags} flags=${data.flags} />` },
-  { key: "depth", title: "Depth", number: true, hint: "Messages that wait", value: depthOf, cell: (row) => counted(depthOf(row)) },
-  { key: "oldest", title: "Oldest", number: true, wide: "tablet", hint: "Since when the oldest unfinished message waits",
-    value: ({ data }) => (data.oldest_at === null ? null : -data.oldest_at), cell: ({ data }) => html`<${Age} at=${data.oldest_at} />` },
-  { key: "in", title: "In /s", number: true, wide: "tablet", value: ({ data }) => data.in, cell: ({ data }) => rated(data.in) },
-  { key: "out", title: "Out /s", number: true, value: ({ data }) => data.out, cell: ({ data }) => rated(data.out) },
-  { key: "in_flight", title: "In flight", number: true, wide: "tablet", value: ({ data }) => data.in_flight, cell: ({ data }) => counted(data.in_flight) },
-  { key: "deferred", title: "Deferred", number: true, wide: "desk", value: ({ data }) => data.deferred, cell: ({ data }) => counted(data.deferred) },
-  { key: "requeues", title: "Requeues /s", number: true, wide: "desk", value: ({ data }) => data.requeues, cell: ({ data }) => rated(data.requeues) },
-  { key: "timeouts", title: "Timeouts /s", number: true, wide: "desk", value: ({ data }) => data.timeouts, cell: ({ data }) => rated(data.timeouts) },
-  { key: "clients", title: "Consumers", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => counted(data.clients) },
-  { key: "nodes", title: "Nodes", number: true, wide: "desk", value: ({ data }) => data.nodes, cell: ({ data }) => counted(data.nodes) },
+  { key: "name", title: "Name", value: VALUES.name, cell: (row) => html`<${Name} row=${row} />` },
+  { key: "state", title: "State", wide: "tablet", value: VALUES.state, cell: (row) => html`<${State} row=${row} />` },
+  number("depth", "Depth", "phone", (row) => count(depthOf(row)), "Messages that wait"),
+  number("oldest", "Oldest", "tablet", ({ data }) => (data.oldest_at === null ? "–" : age(now.value - data.oldest_at)), "Since when the oldest unfinished message waits"),
+  number("in", "In /s", "tablet", ({ data }) => rate(data.in)),
+  number("out", "Out /s", "phone", ({ data }) => rate(data.out)),
+  number("in_flight", "In flight", "tablet", ({ data }) => count(data.in_flight)),
+  number("deferred", "Deferred", "desk", ({ data }) => count(data.deferred)),
+  number("requeues", "Requeues /s", "desk", ({ data }) => rate(data.requeues)),
+  number("timeouts", "Timeouts /s", "desk", ({ data }) => rate(data.timeouts)),
+  number("clients", "Consumers", "tablet", ({ data }) => count(data.clients)),
+  number("nodes", "Nodes", "desk", ({ data, group }) => (group ? "" : count(data.nodes))),
 ];
 
 function Name({ row }) {
-  const { topic, channel, data } = row;
+  const { topic, channel, data, group } = row;
+  if (group) return html`<${GroupName} group=${group} />`;
   const mark = worst(data.flags);
   const dot = mark && html`<i class="dot ${mark}" aria-hidden="true"></i>`;
-  if (channel === null) return html`<${Link} to=${topicPath(topic)} class="topic-name"><${Dotted} name=${topic} />${dot}<//>`;
-  return html`<${Link} to=${channelPath(topic, channel)} class="channel-name" aria-label=${row.key}>
+  if (channel === null) return html`<${Link} to=${topicPath(topic)} class="topic-name" title=${topic}><${Dotted} name=${topic} />${dot}<//>`;
+  return html`<${Link} to=${channelPath(topic, channel)} class="channel-name" aria-label=${row.key} title=${row.key}>
     <span class="of-topic">${topic}/</span>${channel}${dot}<//>`;
+}
+
+function GroupName({ group: { prefix, size, problems, noun, isOpen } }) {
+  return html`<button type="button" class="group-name row-link" aria-expanded=${String(isOpen)} onClick=${() => toggleGroup(prefix)}>
+    <${Icon} name=${isOpen ? "down" : "right"} /><b>${prefix}</b><span class="quiet">${plural(size, noun)}</span>${problems > 0 && html`<i class="dot warning" aria-hidden="true"></i>`}</button>`;
+}
+
+function toggleGroup(prefix) {
+  const open = (route.value.query.open ?? "").split(",").filter(Boolean);
+  setQuery({ open: (open.includes(prefix) ? open.filter((one) => one !== prefix) : [...open, prefix]).join(",") });
+}
+
+function State({ row: { data, group } }) {
+  if (!group) return html`<${Flags} flags=${data.flags} />`;
+  return group.problems > 0 && html`<${Badge} level="warning">${group.problems} with problems<//>`;
 }
 
 /** Families of topics (a.b.c) show their own part strongest. */
@@ -129,63 +190,4 @@ function Dotted({ name }) {
 function worst(flags) {
   if (flags.includes("stuck")) return "critical";
   return flags.some((flag) => flag !== "paused") ? "warning" : "";
-}
-
-function depthOf({ channel, data }) {
-  return channel === null ? data.total_depth : data.depth;
-}
-
-/**
- * The rows of the document, the same array of the same objects for as long as the names are the
- * same: with thousands of channels this is what each second would be spent on.
- */
-let known = { rows: [], byKey: new Map() };
-
-function rowsOf({ topics, channels }) {
-  let isSame = known.rows.length === Object.keys(topics).length + Object.keys(channels).length;
-  for (const section of [topics, channels]) {
-    for (const key in section) {
-      const row = known.byKey.get(key);
-      if (row === undefined) isSame = false;
-      else row.data = section[key];
-    }
-  }
-  if (!isSame) known = madeRows(topics, channels);
-  return known.rows;
-}
-
-function madeRows(topics, channels) {
-  const rows = [
-    ...Object.keys(topics).map((topic) => ({ key: topic, parent: null, topic, channel: null, data: topics[topic], className: "topic-row" })),
-    ...Object.keys(channels).map((key) => {
-      const topic = key.slice(0, key.indexOf("/"));
-      return { key, parent: topic, topic, channel: key.slice(topic.length + 1), data: channels[key], className: "channel-row" };
-    }),
-  ];
-  return { rows, byKey: new Map(rows.map((row) => [row.key, row])) };
-}
-
-function problemsOf(data) {
-  return data.flags.filter((flag) => flag !== "paused").length;
-}
-
-function isShown(row, search, state, show) {
-  if (show === "topics" && row.channel !== null) return false;
-  if (show === "channels" && row.channel === null) return false;
-  if (state === "problems" ? problemsOf(row.data) === 0 : state !== "" && !row.data.flags.includes(state)) return false;
-  return search === "" || matches(row.key, search);
-}
-
-/** A channel whose topic is filtered out stands alone, or the tree would lose it. */
-function orphansToTop(rows, arrange) {
-  if (arrange !== sortTree) return rows;
-  const topics = new Set(rows.filter((row) => row.parent === null).map((row) => row.key));
-  return rows.map((row) => (row.parent === null || topics.has(row.parent) ? row : alone(row)));
-}
-
-const aloneCache = new WeakMap();
-
-function alone(row) {
-  if (!aloneCache.has(row)) aloneCache.set(row, { ...row, parent: null, className: "channel-row alone" });
-  return Object.assign(aloneCache.get(row), { data: row.data });
 }

@@ -69,7 +69,7 @@ function Holdings({ address, doc }) {
   const topics = Object.entries(doc.topics).map(([topic, data]) => ({ key: topic, parent: null, topic, channel: null, data, address, className: "topic-row" }));
   const channels = Object.entries(doc.channels).map(([key, data]) => {
     const topic = key.slice(0, key.indexOf("/"));
-    return { key, parent: topic, topic, channel: key.slice(topic.length + 1), data, address, className: "channel-row" };
+    return { key, parent: topic, topic, channel: key.slice(topic.length + 1), data, address, className: "channel-row level-1" };
   });
   // With its topic, or a found channel would hang in the air.
   const found = new Set(channels.filter((row) => q === "" || matches(row.key, q)).map((row) => row.parent));

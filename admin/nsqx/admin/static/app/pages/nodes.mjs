@@ -10,7 +10,7 @@ import { Age, Badge, Loading, Moment, NodeLink, PageHead, Section, SourceState, 
 import { parseSort } from "../url.mjs";
 
 export function NodesPage() {
-  const { doc } = useDocument("summary");
+  const { doc } = useDocument("summary|nodes,lookupds");
   if (!doc) return html`<${PageHead} title="Nodes" /><${Loading} />`;
   return html`<${PageHead} title="Nodes" /><${Brokers} doc=${doc} /><${Directories} lookupds=${doc.lookupds} />`;
 }
