@@ -7,9 +7,9 @@ and the HTTP API. Nothing here waits.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from nsqx.nsqd.core.channel import Channel, ChannelSettings
 from nsqx.nsqd.core.consumer import Consumer, Place
@@ -21,12 +21,12 @@ from nsqx.nsqd.core.metadata import (
     encode_metadata,
 )
 from nsqx.nsqd.core.topic import Durability, Topic
+from nsqx.nsqd.core.topic_files import TopicFiles, topic_folder
+from nsqx.nsqd.core.topic_loader import DELETED_SUFFIX, TopicLoader, with_found
 from nsqx.nsqd.core.topic_settings import TopicSettings
 from nsqx.nsqd.log.block import BlockMemory
-from nsqx.nsqd.log.channel_store import ChannelStore, Position, Snapshot
-from nsqx.nsqd.log.journal import decode_checkpoint, encode_checkpoint
+from nsqx.nsqd.log.channel_store import Snapshot
 from nsqx.nsqd.log.memory_log import MemoryLog
-from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.recovery import add_damage
 from nsqx.nsqd.log.segment import Damage
 from nsqx.nsqd.log.storage import Storage
@@ -36,12 +36,6 @@ from nsqx.protocol.names import is_ephemeral, is_valid_name
 __all__ = ["Broker", "BrokerEvents", "BrokerSettings", "ChannelNotFoundError", "TopicNotFoundError"]
 
 METADATA_PATH = "nsqd.dat"
-TOPICS_FOLDER = "topics"
-_TOPIC_SUFFIX = ".topic"
-_CHANNEL_SUFFIX = ".channel"
-_DELETED_SUFFIX = ".deleted"
-_STATE_NAME = "state"
-_PASSED_NAME = "passed"
 _PROBE_PATH = "probe"
 _PROBE_BYTES = 4096
 
@@ -89,15 +83,6 @@ class BrokerEvents(Protocol):
         """Something that an operator should know."""
 
 
-@dataclass(slots=True)
-class _Files:
-    """What belongs to a topic besides its log."""
-
-    stores: dict[str, ChannelStore] = field(default_factory=dict)
-    settings: TopicSettings = field(default_factory=TopicSettings)
-    saved_passed: int = 0
-
-
 class Broker:
     """Topics by name, and everything that is done to them."""
 
@@ -128,7 +113,7 @@ class Broker:
             self._random_percent,
             settings.place,
         )
-        self._files: dict[str, _Files] = {}
+        self._files: dict[str, TopicFiles] = {}
         self._dirty: list[Topic] = []
         self._is_loading = False
         self._is_probing = False
@@ -156,7 +141,7 @@ class Broker:
             entries = decode_metadata(self._storage.read_file(METADATA_PATH))
         except FileNotFoundError:
             entries = []
-        for entry in self._with_found(entries):
+        for entry in with_found(self._storage, entries):
             if not is_valid_name(entry.name):
                 self._events.warn(f"skipping creation of invalid topic {entry.name}")
             elif not is_ephemeral(entry.name):
@@ -166,164 +151,25 @@ class Broker:
 
     def _load_topic(self, entry: TopicEntry) -> None:
         topic = self.get_topic(entry.name)
-        topic.is_paused = entry.is_paused
-        passed = self._load_topic_state(topic)
-        journals = self._journals_of(topic)
-        found: list[tuple[ChannelEntry, ChannelStore, Position]] = []
-        for channel_entry in entry.channels:
-            name = channel_entry.name
-            if not is_valid_name(name):
-                self._events.warn(f"skipping creation of invalid channel {name}")
-            elif not is_ephemeral(name):
-                store = self._files[topic.name].stores[name] = self._new_store(topic, name)
-                position = store.load(topic.log.first, topic.skips, journals.get(name, ()))
-                found.append((channel_entry, store, position))
-        topic.begin_at(max([passed, *(position.end for _, _, position in found)]))
-        if topic.is_paused or not found:
-            # A cursor tells of a pause that had ended when `nsqd.dat` could not be written.
-            known = (max(position.passed, position.cursor) for _, _, position in found)
-            passed = max([passed, *known])
-            topic.passed = max(passed, topic.log.first)
-        for channel_entry, store, position in found:
-            channel = self._restore_channel(topic, channel_entry.name, store, position)
-            channel.is_paused = channel_entry.is_paused
-        topic.settle()
-
-    def _journals_of(self, topic: Topic) -> dict[str, list[int]]:
-        """Return the numbers of the journals in a topic's folder, by channel."""
-        journals: dict[str, list[int]] = {}
-        for name in self._storage.list(self._folder(topic.name)):
-            channel, suffix, rest = name.rpartition(f"{_CHANNEL_SUFFIX}.")
-            number = rest.removesuffix(".journal")
-            if suffix and number.isdecimal():
-                journals.setdefault(channel, []).append(int(number))
-        return journals
-
-    def _with_found(self, entries: list[TopicEntry]) -> list[TopicEntry]:
-        """Add what is on disk and not in ``nsqd.dat``: a crash can come between the two."""
-        known = {entry.name: entry for entry in entries}
-        for name in self._storage.list(TOPICS_FOLDER):
-            if name.endswith(_DELETED_SUFFIX):
-                self._storage.remove_folder(f"{TOPICS_FOLDER}/{name}")
-            elif name.endswith(_TOPIC_SUFFIX):
-                topic_name = name.removesuffix(_TOPIC_SUFFIX)
-                entry = known.setdefault(topic_name, TopicEntry(topic_name))
-                channels = {channel.name for channel in entry.channels}
-                entry.channels += [
-                    ChannelEntry(found.removesuffix(_CHANNEL_SUFFIX))
-                    for found in self._storage.list(f"{TOPICS_FOLDER}/{name}")
-                    if found.endswith(_CHANNEL_SUFFIX)
-                    and found.removesuffix(_CHANNEL_SUFFIX) not in channels
-                ]
-        return list(known.values())
-
-    def _restore_channel(
-        self, topic: Topic, name: str, store: ChannelStore, position: Position
-    ) -> Channel:
-        for problem in position.problems:
-            self._events.warn(f"channel {topic.name}/{name}: {problem}")
-        channel = Channel(name, topic, self._channel_settings, store.journal)
-        stragglers = self._load_stragglers(topic, store, position)
-        held = position.held()
-        deferred = [
-            message
-            for message in topic.deferred_in(position.passed)
-            if message[0] not in position.finished and message[0] not in held
-        ]
-        cursor = max(position.cursor, topic.log.first)
-
-        def is_held(sequence: int) -> bool:
-            # What was published deferred is held beyond the cursor. If a damaged index forgot
-            # that, the cursor comes to it.
-            is_new = sequence >= cursor and sequence not in topic.skips
-            return not is_new and _is_there(topic, sequence, stragglers)
-
-        channel.save_stragglers = store.save_stragglers
-        channel.restore(
-            cursor,
-            [message for message in position.waiting if is_held(message[0])],
-            [message for message in position.deferred if is_held(message[0])],
-            stragglers,
+        files = self._files[topic.name]
+        loader = TopicLoader(
+            topic,
+            files,
+            self._channel_settings,
+            warn=self._events.warn,
+            damaged=partial(self._damaged, topic),
         )
-        channel.defer(deferred)
-        topic.channels[name] = channel
-        return channel
-
-    def _load_stragglers(
-        self, topic: Topic, store: ChannelStore, position: Position
-    ) -> dict[int, bytes]:
-        copies = store.load_stragglers()
-        if copies is None:
-            self._events.warn(f"topic {topic.name}: a file of stragglers is damaged")
-            copies = {}
-        held = position.held()
-        if position.problems:  # what was noted of them may be gone: rather once more than never
-            again = [s for s in copies if s not in held and s not in position.finished]
-            position.waiting += [(sequence, 1) for sequence in again]
-            held.update(again)
-        lost = Ranges((s, s + 1) for s in held if s < topic.log.first and s not in copies)
-        for start, end in lost:
-            damage = Damage(start, end, self._folder(topic.name), "missing stragglers")
-            self._damaged(topic, damage)
-        return {sequence: frame for sequence, frame in copies.items() if sequence in held}
-
-    def _load_topic_state(self, topic: Topic) -> int:
-        """Take up what was emptied; return up to where messages had been passed on at least."""
-        for start, end, due_ns in topic.log.deferred_batches(topic.log.first):
-            if due_ns:  # what is not known to be deferred is the cursor's
-                topic.skips.add(start, end)
-        state = self._read_state(topic, _STATE_NAME)
-        self._apply(topic, TopicSettings.from_fields(state.get("settings") or {}))
-        for start, end in state.get("emptied") or ():
-            topic.emptied.add(start, end)
-            topic.skips.add(start, end)
-        saved = (state, self._read_state(topic, _PASSED_NAME))
-        return max(int(fields.get("passed", 0)) for fields in saved)
-
-    def _read_state(self, topic: Topic, name: str) -> dict[str, Any]:
-        try:
-            content = self._storage.read_file(f"{self._folder(topic.name)}/{name}")
-        except FileNotFoundError:
-            return {}
-        state = decode_checkpoint(content)
-        if state is None:
-            self._events.warn(f"topic {topic.name}: its file {name} is damaged and was not used")
-        return state or {}
+        loader.load(entry)
+        self._apply(topic, files.settings)
 
     def save_topic_state(self, topic: Topic) -> None:
         """Keep what can't be told from the log. OSError if the disk refuses."""
-        if not topic.is_ephemeral:
-            self._storage.replace_file(*self._topic_state(topic))
-        topic.is_state_stale = False
+        self._files[topic.name].save_state()
 
     def _save_stale_state(self, topic: Topic) -> None:
         """Write a topic's state if it has changed; again later if the disk refuses."""
         if topic.is_state_stale:
-            self._try_write(partial(self.save_topic_state, topic))
-
-    def _save_passed(self, topic: Topic) -> None:
-        """
-        Keep up to where messages were passed on, if no channel does.
-
-        Ephemeral channels keep nothing: after a crash the next one would get it all again.
-        """
-        files = self._files[topic.name]
-        is_kept = topic.is_ephemeral or files.stores or not topic.channels
-        if not is_kept and topic.passed != files.saved_passed:
-            path = f"{self._folder(topic.name)}/{_PASSED_NAME}"
-            content = encode_checkpoint({"passed": topic.passed})
-            self._storage.replace_file(path, content, sync=False)
-            files.saved_passed = topic.passed
-
-    def _topic_state(self, topic: Topic) -> tuple[str, bytes]:
-        content = encode_checkpoint(
-            {
-                "passed": topic.passed,
-                "emptied": list(topic.emptied),
-                "settings": self._files[topic.name].settings.to_fields(),
-            }
-        )
-        return f"{self._folder(topic.name)}/{_STATE_NAME}", content
+            self._try_write(self._files[topic.name].save_state)
 
     def save_metadata(self) -> None:
         """Write ``nsqd.dat``. OSError if the disk refuses."""
@@ -363,9 +209,10 @@ class Broker:
             topic.is_closing = True
             topic.sync_now()
         for topic in durable:
-            contents.update([self._topic_state(topic)])
-            for name, store in self._files[topic.name].stores.items():
-                contents.update(store.last_checkpoint(_snapshot(topic, topic.channels[name])))
+            files = self._files[topic.name]
+            contents.update([files.state()])
+            for name, store in files.stores.items():
+                contents.update(store.last_checkpoint(files.snapshot(topic.channels[name])))
         self._storage.replace_files(contents)
         for topic in durable:
             for store in self._files[topic.name].stores.values():
@@ -399,7 +246,7 @@ class Broker:
         else:
             log = TopicLog(
                 self._storage,
-                self._folder(name),
+                topic_folder(name),
                 self._memory,
                 self._new_id_base,
                 segment_bytes_max=self.settings.segment_bytes_max,
@@ -415,10 +262,10 @@ class Broker:
         topic.sync_every = self.settings.sync_every
         topic.on_error = self._wrote
         topic.commit_times = self.commit_times
+        self._files[name] = TopicFiles(self._storage, topic)
         if isinstance(log, TopicLog):
             self._watch(topic, log)
         self.topics[name] = topic
-        self._files[name] = _Files()
         self._apply(topic, TopicSettings())
         if not self._is_loading:
             self._metadata_changed(topic.is_ephemeral)
@@ -437,7 +284,7 @@ class Broker:
             topic.readable,
             lambda damage: self._damaged(topic, damage),
             lambda what, error: self._events.warn(f"failed to {what} - {error}"),
-            partial(self._journal_sync, topic),
+            self._files[topic.name].begin_sync,
         )
 
     def get_channel(self, topic: Topic, name: str) -> Channel:
@@ -461,7 +308,7 @@ class Broker:
         assert is_valid_name(name)
         store = journal = None
         if not topic.is_ephemeral and not is_ephemeral(name):
-            store = self._new_store(topic, name)
+            store = self._files[topic.name].new_store(name)
             store.begin(Snapshot(topic.passed, topic.passed, [], []))
             self._files[topic.name].stores[name] = store  # once there is a channel for it
             journal = store.journal
@@ -483,8 +330,8 @@ class Broker:
         del self._files[topic.name]
         if isinstance(topic.log, TopicLog):
             topic.log.abandon()
-            folder = self._folder(topic.name)
-            deleted = f"{folder}.{self._random_bits(32):08x}{_DELETED_SUFFIX}"
+            folder = topic_folder(topic.name)
+            deleted = f"{folder}.{self._random_bits(32):08x}{DELETED_SUFFIX}"
             self._storage.rename(folder, deleted)
             self._storage.submit(lambda: self._storage.remove_folder(deleted), self._removed)
         self._metadata_changed(topic.is_ephemeral)
@@ -627,21 +474,15 @@ class Broker:
             # Before segments go: what is not noted as finished would be missing after a crash.
             # When the disk is full they go all the same, for that is what makes room.
             self._flush_journals(topic)
-            self._try_write(partial(self._save_passed, topic))
+            files = self._files[topic.name]
+            self._try_write(files.save_passed)
             topic.release(now_ns)
-            for name, store in self._files[topic.name].stores.items():
+            for name, store in files.stores.items():
                 if store.wants_checkpoint:
-                    snapshot = _snapshot(topic, topic.channels[name])
+                    snapshot = files.snapshot(topic.channels[name])
                     self._try_write(partial(store.checkpoint, snapshot, self._wrote))
 
     # Files
-
-    def _folder(self, topic_name: str) -> str:
-        return f"{TOPICS_FOLDER}/{topic_name}{_TOPIC_SUFFIX}"
-
-    def _new_store(self, topic: Topic, channel_name: str) -> ChannelStore:
-        path = f"{self._folder(topic.name)}/{channel_name}{_CHANNEL_SUFFIX}"
-        return ChannelStore(self._storage, path)
 
     def _flush_journals(self, topic: Topic) -> None:
         for store in self._files[topic.name].stores.values():
@@ -652,19 +493,6 @@ class Broker:
         store = self._files[topic.name].stores.get(channel_name)
         if store is not None:
             self._try_write(store.flush)
-
-    def _journal_sync(self, topic: Topic) -> Callable[[], None]:
-        """Return what makes durable, in another thread, what the journals say by now."""
-        files = self._files.get(topic.name)
-        stores = list(files.stores.values()) if files is not None else []
-        syncs = [store.journal.begin_sync() for store in stores]
-
-        def sync() -> None:
-            for sync_one in syncs:
-                sync_one()
-            self._storage.sync_folder(self._folder(topic.name))
-
-        return sync
 
     def _try_write(self, write: Callable[[], None]) -> None:
         """Write what will be tried again if the disk refuses now."""
@@ -732,17 +560,6 @@ class Broker:
         while (number := self._random_bits(7)) >= 100:
             pass
         return number
-
-
-def _snapshot(topic: Topic, channel: Channel) -> Snapshot:
-    return Snapshot(channel.cursor, topic.passed, channel.waiting(), channel.deferred_messages())
-
-
-def _is_there(topic: Topic, sequence: int, stragglers: dict[int, bytes]) -> bool:
-    if sequence in stragglers:
-        return True
-    is_gone = sequence in topic.emptied or topic.is_lost(sequence)
-    return sequence >= topic.log.first and not is_gone
 
 
 def _name_of(item: Topic | Channel) -> str:

@@ -1,0 +1,157 @@
+"""
+Takes up a topic where the process before this one left it.
+
+The log has recovered itself by then (`log.recovery`), so what counts is what the channels remember
+of it: which messages they finished, hold back and defer. Each may know less or more than the log
+has after a crash, a loss of power or damage; what is in doubt is delivered again.
+"""
+
+from collections.abc import Callable, Sequence
+
+from nsqx.nsqd.core.channel import Channel, ChannelSettings
+from nsqx.nsqd.core.metadata import ChannelEntry, TopicEntry
+from nsqx.nsqd.core.topic import Topic
+from nsqx.nsqd.core.topic_files import (
+    CHANNEL_SUFFIX,
+    TOPIC_SUFFIX,
+    TOPICS_FOLDER,
+    TopicFiles,
+    topic_folder,
+)
+from nsqx.nsqd.log.channel_store import ChannelStore, Position
+from nsqx.nsqd.log.ranges import Ranges
+from nsqx.nsqd.log.segment import Damage
+from nsqx.nsqd.log.storage import Storage
+from nsqx.protocol.names import is_ephemeral, is_valid_name
+
+__all__ = ["DELETED_SUFFIX", "TopicLoader", "with_found"]
+
+DELETED_SUFFIX = ".deleted"
+
+
+def with_found(storage: Storage, entries: Sequence[TopicEntry]) -> list[TopicEntry]:
+    """
+    Add what is on disk and not in ``nsqd.dat``: a crash can come between the two.
+
+    What is left of topics that were deleted is removed.
+    """
+    known = {entry.name: entry for entry in entries}
+    for name in storage.list(TOPICS_FOLDER):
+        if name.endswith(DELETED_SUFFIX):
+            storage.remove_folder(f"{TOPICS_FOLDER}/{name}")
+        elif name.endswith(TOPIC_SUFFIX):
+            topic_name = name.removesuffix(TOPIC_SUFFIX)
+            entry = known.setdefault(topic_name, TopicEntry(topic_name))
+            channels = {channel.name for channel in entry.channels}
+            entry.channels += [
+                ChannelEntry(found.removesuffix(CHANNEL_SUFFIX))
+                for found in storage.list(topic_folder(topic_name))
+                if found.endswith(CHANNEL_SUFFIX)
+                and found.removesuffix(CHANNEL_SUFFIX) not in channels
+            ]
+    return list(known.values())
+
+
+class TopicLoader:
+    """Restores one topic, whose log is open, and its channels."""
+
+    def __init__(
+        self,
+        topic: Topic,
+        files: TopicFiles,
+        channel_settings: ChannelSettings,
+        *,
+        warn: Callable[[str], None],
+        damaged: Callable[[Damage], None],
+    ) -> None:
+        self._topic = topic
+        self._files = files
+        self._channel_settings = channel_settings
+        self._warn = warn
+        self._damaged = damaged
+
+    def load(self, entry: TopicEntry) -> None:
+        """Restore what ``nsqd.dat`` and the topic's folder know. OSError if it can't be read."""
+        topic = self._topic
+        topic.is_paused = entry.is_paused
+        for start, end, due_ns in topic.log.deferred_batches(topic.log.first):
+            if due_ns:  # what is not known to be deferred is the cursor's
+                topic.skips.add(start, end)
+        passed = self._files.load_state(self._warn)
+        found = self._positions(entry)
+        topic.begin_at(max([passed, *(position.end for _, _, position in found)]))
+        if topic.is_paused or not found:
+            # A cursor tells of a pause that had ended when `nsqd.dat` could not be written.
+            known = (max(position.passed, position.cursor) for _, _, position in found)
+            topic.passed = max([passed, *known, topic.log.first])
+        for channel_entry, store, position in found:
+            channel = self._restore_channel(channel_entry.name, store, position)
+            channel.is_paused = channel_entry.is_paused
+        topic.settle()
+
+    def _positions(self, entry: TopicEntry) -> list[tuple[ChannelEntry, ChannelStore, Position]]:
+        topic, journals = self._topic, self._files.journals()
+        found = []
+        for channel_entry in entry.channels:
+            name = channel_entry.name
+            if not is_valid_name(name):
+                self._warn(f"skipping creation of invalid channel {name}")
+            elif not is_ephemeral(name):
+                store = self._files.stores[name] = self._files.new_store(name)
+                position = store.load(topic.log.first, topic.skips, journals.get(name, ()))
+                found.append((channel_entry, store, position))
+        return found
+
+    def _restore_channel(self, name: str, store: ChannelStore, position: Position) -> Channel:
+        topic = self._topic
+        for problem in position.problems:
+            self._warn(f"channel {topic.name}/{name}: {problem}")
+        channel = Channel(name, topic, self._channel_settings, store.journal)
+        stragglers = self._load_stragglers(store, position)
+        held = position.held()
+        deferred = [
+            message
+            for message in topic.deferred_in(position.passed)
+            if message[0] not in position.finished and message[0] not in held
+        ]
+        cursor = max(position.cursor, topic.log.first)
+
+        def is_held(sequence: int) -> bool:
+            # What was published deferred is held beyond the cursor. If a damaged index forgot
+            # that, the cursor comes to it.
+            is_new = sequence >= cursor and sequence not in topic.skips
+            return not is_new and _is_there(topic, sequence, stragglers)
+
+        channel.save_stragglers = store.save_stragglers
+        channel.restore(
+            cursor,
+            [message for message in position.waiting if is_held(message[0])],
+            [message for message in position.deferred if is_held(message[0])],
+            stragglers,
+        )
+        channel.defer(deferred)
+        topic.channels[name] = channel
+        return channel
+
+    def _load_stragglers(self, store: ChannelStore, position: Position) -> dict[int, bytes]:
+        topic = self._topic
+        copies = store.load_stragglers()
+        if copies is None:
+            self._warn(f"topic {topic.name}: a file of stragglers is damaged")
+            copies = {}
+        held = position.held()
+        if position.problems:  # what was noted of them may be gone: rather once more than never
+            again = [s for s in copies if s not in held and s not in position.finished]
+            position.waiting += [(sequence, 1) for sequence in again]
+            held.update(again)
+        lost = Ranges((s, s + 1) for s in held if s < topic.log.first and s not in copies)
+        for start, end in lost:
+            self._damaged(Damage(start, end, self._files.folder, "missing stragglers"))
+        return {sequence: frame for sequence, frame in copies.items() if sequence in held}
+
+
+def _is_there(topic: Topic, sequence: int, stragglers: dict[int, bytes]) -> bool:
+    if sequence in stragglers:
+        return True
+    is_gone = sequence in topic.emptied or topic.is_lost(sequence)
+    return sequence >= topic.log.first and not is_gone
