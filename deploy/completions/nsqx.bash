@@ -189,6 +189,8 @@ _nsqx_options() {
         "nsqx top") echo "
             --lookupd:
             --nsqd:
+            --discover
+            --cluster:
             --interval:
             -n:
             --json
@@ -200,6 +202,8 @@ _nsqx_options() {
             -n:
             --lookupd:
             --nsqd:
+            --discover
+            --cluster:
             --bodies
             --json
             -h
@@ -208,6 +212,8 @@ _nsqx_options() {
         "nsqx seek") echo "
             --lookupd:
             --nsqd:
+            --discover
+            --cluster:
             --create
             --json
             -h

@@ -1,7 +1,9 @@
 """``nsqx peek`` and ``nsqx seek``, with real brokers."""
 
+import asyncio
 import base64
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -137,3 +139,40 @@ async def test_a_place_that_makes_no_sense(cluster: Cluster) -> None:
     await node.post("/channel/create?topic=t&channel=c")
     done = await nsqx("seek", "t", "c", "yesterday", f"--nsqd={node.http_address}")
     assert (done.code, "INVALID_ARG_TO" in done.err) == (1, True)
+
+
+# --- discovery ---
+
+
+async def test_the_cluster_on_the_local_network_is_found(cluster: Cluster) -> None:
+    name = f"test-{uuid.uuid4().hex}"
+    mdns = ("--discover", f"--cluster={name}")
+    await cluster.lookupd("--advertise", mdns[1])
+    node = await cluster.nsqd(*mdns)
+    await node.wait_for_log("LOOKUPD: .*: connected")
+    await publish(node, "1", "2")
+    await node.post("/channel/create?topic=t&channel=c")
+    peeked, moved, seen = await asyncio.gather(
+        nsqx("peek", "t", "--bodies", *mdns),
+        nsqx("seek", "t", "c", "end", *mdns),
+        nsqx("top", "-n1", *mdns),
+    )
+    assert (peeked.code, peeked.out, peeked.err) == (0, "1\n2\n", "")
+    assert (moved.code, moved.err) == (0, "")
+    assert moved.out.startswith(f"{node.http_address}: at seq:2, 0 waiting")
+    assert (seen.code, seen.err) == (0, "")
+    assert node.http_address in seen.out
+
+
+@pytest.mark.parametrize("command", [("peek", "t"), ("seek", "t", "c", "start"), ("top", "-n1")])
+async def test_a_network_without_the_cluster(command: tuple[str, ...]) -> None:
+    name = f"test-{uuid.uuid4().hex}"
+    done = await nsqx(*command, "--discover", f"--cluster={name}")
+    assert (done.code, done.out) == (1, "")
+    reason = f"this network: no nsqlookupd of the cluster {name} was found"
+    assert done.err == f"nsqx {command[0]}: {reason}\n"
+
+
+async def test_a_place_of_one_nsqd_is_not_looked_for(cluster: Cluster) -> None:
+    flags = ("--nsqd=127.0.0.1:1", "--discover")
+    assert (await nsqx("seek", "t", "c", "seq:1", *flags)).code == 2

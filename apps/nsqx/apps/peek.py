@@ -26,10 +26,12 @@ Examples:
   nsqx peek orders --from=start -n 100   the oldest hundred that are kept
   nsqx peek orders --from=time:-5m       from five minutes ago on
   nsqx peek orders --json | jq .body     with all there is to know
+  nsqx peek orders --discover            of the cluster on this network
 
 PLACE is start, end, time:-10m (or seconds since 1970, or RFC 3339), seq:NUMBER or id:ID. Finished
 messages are shown too, as long as nsqd keeps them. Messages of several nsqds are shown in the order
-of their times. Without --lookupd and --nsqd, the lookupd at {LOOKUPD} is asked.
+of their times. Without --lookupd, --nsqd and --discover, the lookupd at {LOOKUPD} is
+asked.
 
 \b
 Exit codes: 0 shown, 1 an nsqd could not be asked or nobody has the topic, 2 wrong usage.
@@ -93,8 +95,7 @@ def peek(
     topic: str,
     place: str,
     count: int,
-    lookupds: tuple[str, ...],
-    nsqds: tuple[str, ...],
+    sources: Sources,
     bodies: bool,
     as_json: bool,
 ) -> None:
@@ -102,7 +103,7 @@ def peek(
     if not is_valid_name(topic):
         raise click.BadParameter(f"{topic!r} is no valid name of a topic")
     complaints = Complaints("peek")
-    messages, failures = asyncio.run(_peek_all(Sources(lookupds, nsqds), topic, place, count))
+    messages, failures = asyncio.run(_peek_all(sources, topic, place, count))
     for failure in failures:
         complaints.fail(failure)
     for message in messages[-count:] if place == "end" else messages[:count]:
@@ -117,7 +118,7 @@ async def _peek_all(
     sources: Sources, topic: str, place: str, count: int
 ) -> tuple[list[Peeked], list[str]]:
     """Return up to ``count`` messages of each nsqd, in the order of time, and what went wrong."""
-    async with NodeHttp() as http:
+    async with sources, NodeHttp() as http:
         try:
             nodes = await sources.with_topic(http, topic)
         except RequestFailed as exc:

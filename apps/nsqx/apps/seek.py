@@ -22,11 +22,12 @@ Examples:
   nsqx seek orders billing end           drop what waits
   nsqx seek orders audit start --create  a new channel, with all that is kept
   nsqx seek orders billing seq:1200 --nsqd 10.0.0.5:4151
+  nsqx seek orders billing start --discover
 
 PLACE is start, end, time:-10m (or seconds since 1970, or RFC 3339), seq:NUMBER or id:ID; the last
 two are of one nsqd, which --nsqd names. What lies before the place counts as finished, and
-everything from it on is delivered, again or for the first time. Without --lookupd and --nsqd, the
-lookupd at {LOOKUPD} is asked.
+everything from it on is delivered, again or for the first time. Without --lookupd, --nsqd and
+--discover, the lookupd at {LOOKUPD} is asked.
 
 \b
 Exit codes: 0 moved everywhere, 1 not on every nsqd (a line on stderr says which), 2 wrong usage.
@@ -44,8 +45,7 @@ def seek(
     topic: str,
     channel: str,
     place: str,
-    lookupds: tuple[str, ...],
-    nsqds: tuple[str, ...],
+    sources: Sources,
     create: bool,
     as_json: bool,
 ) -> None:
@@ -54,12 +54,10 @@ def seek(
         if not is_valid_name(name):
             raise click.BadParameter(f"{name!r} is no valid name")
     is_of_one = place.startswith(("seq:", "id:"))
-    if is_of_one and (len(nsqds) != 1 or lookupds):
+    if is_of_one and (len(sources.nsqds) != 1 or sources.lookupds or sources.finder is not None):
         raise click.BadParameter(f"{place} is a place of one nsqd: give it by --nsqd alone")
     complaints = Complaints("seek")
-    moved, failures = asyncio.run(
-        _seek_all(Sources(lookupds, nsqds), topic, channel, place, create=create)
-    )
+    moved, failures = asyncio.run(_seek_all(sources, topic, channel, place, create=create))
     for node, answer in moved:
         if as_json:
             click.echo(json.dumps({"node": node, **answer}))
@@ -75,7 +73,7 @@ async def _seek_all(
     sources: Sources, topic: str, channel: str, place: str, *, create: bool
 ) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
     """Return what each nsqd says of the channel now, and what went wrong."""
-    async with NodeHttp() as http:
+    async with sources, NodeHttp() as http:
         try:
             nodes = await sources.with_topic(http, topic)
         except RequestFailed as exc:

@@ -1,30 +1,74 @@
-"""Which nsqds a command is about: the options ``--lookupd`` and ``--nsqd``."""
+"""
+Which nsqds a command is about: ``--lookupd``, ``--nsqd``, ``--discover`` and ``--cluster``.
+
+    @source_options
+    def top(sources: Sources, ...) -> None: ...
+
+    async with sources:                 listens on the network for a moment, if that is wanted
+        await sources.all(http)
+"""
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from types import TracebackType
+from typing import Any, Self
 
 import click
 
 from nsqx.apps.node_http import NodeHttp, RequestFailed
+from nsqx.runtime import logs
+from nsqx.runtime.discovery import DEFAULT_CLUSTER, Finder
+from nsqx.runtime.levels import Level
 
 __all__ = ["LOOKUPD", "Sources", "source_options"]
 
 LOOKUPD = "127.0.0.1:4161"
+DISCOVER_SECONDS = 3.0
+OTHERS_SECONDS = 1.0  # behind the first that was heard; nobody says that all have been
 
-Function = TypeVar("Function", bound=Callable[..., object])
 
-
-@dataclass(frozen=True, slots=True)
 class Sources:
-    """HTTP addresses, ``host:port``. Without any, those of the cluster of ``nsqx up``."""
+    """
+    HTTP addresses, ``host:port``. Without any, those of the cluster of ``nsqx up``.
 
-    lookupds: Sequence[str] = ()
-    nsqds: Sequence[str] = ()
+    An async context manager; without a ``finder`` it does nothing.
+    """
 
-    @property
+    def __init__(
+        self,
+        lookupds: Sequence[str] = (),
+        nsqds: Sequence[str] = (),
+        finder: Finder | None = None,
+    ) -> None:
+        self.lookupds = lookupds
+        self.nsqds = nsqds
+        self.finder = finder
+
+    async def __aenter__(self) -> Self:
+        if self.finder is not None:
+            logs.set_level(Level.WARNING)  # stderr is the user's
+            self.finder.start()
+            await _listen(self.finder)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.finder is not None:
+            await self.finder.stop()
+
     def _asked(self) -> Sequence[str]:
+        """Return the lookupds to ask now; RequestFailed if the network has none."""
+        if self.finder is not None:
+            found = [each.http_address for each in self.finder.directories]
+            if not found and not self.lookupds and not self.nsqds:
+                reason = f"no nsqlookupd of the cluster {self.finder.cluster} was found"
+                raise RequestFailed("this network", 0, reason)
+            return list(dict.fromkeys([*self.lookupds, *found]))
         return self.lookupds if self.lookupds or self.nsqds else (LOOKUPD,)
 
     async def with_topic(self, http: NodeHttp, topic: str) -> list[str]:
@@ -32,9 +76,9 @@ class Sources:
         Return the HTTP addresses of the nsqds that have a topic, and of those given.
 
         Raises:
-            RequestFailed: a lookupd could not be asked.
+            RequestFailed: a lookupd could not be asked, or none was found.
         """
-        found = await http.producers(self._asked, topic)
+        found = await http.producers(self._asked(), topic)
         return list(dict.fromkeys([*self.nsqds, *found]))
 
     async def all(self, http: NodeHttp) -> list[str]:
@@ -42,10 +86,10 @@ class Sources:
         Return the HTTP addresses of all nsqds that are known.
 
         Raises:
-            RequestFailed: no lookupd could be asked, and there is no nsqd.
+            RequestFailed: no lookupd was found or could be asked, and there is no nsqd.
         """
         answers = await asyncio.gather(
-            *(http.nodes([lookupd]) for lookupd in self._asked), return_exceptions=True
+            *(http.nodes([lookupd]) for lookupd in self._asked()), return_exceptions=True
         )
         found, failure = list(self.nsqds), None
         for answer in answers:
@@ -60,20 +104,63 @@ class Sources:
         return list(dict.fromkeys(found))
 
 
-def source_options(function: Function) -> Function:
-    """Add the options to a command."""
-    add_lookupd = click.option(
+async def _listen(finder: Finder) -> None:
+    """Wait until somebody was heard, and who else is there could be."""
+    heard = asyncio.Event()
+    unsubscribe = finder.subscribe(lambda found: heard.set() if found else None)
+    try:
+        async with asyncio.timeout(DISCOVER_SECONDS):
+            await heard.wait()
+            await asyncio.sleep(OTHERS_SECONDS)
+    except TimeoutError:
+        pass
+    finally:
+        unsubscribe()
+
+
+def source_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options to a command, which gets them as ``sources``."""
+
+    @functools.wraps(function)
+    def command(
+        lookupds: tuple[str, ...],
+        nsqds: tuple[str, ...],
+        discover: bool,
+        cluster: str,
+        **others: Any,
+    ) -> None:
+        try:
+            finder = Finder(cluster) if discover else None
+        except ValueError as exc:
+            raise click.BadParameter(str(exc)) from None
+        function(sources=Sources(lookupds, nsqds, finder), **others)
+
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+_OPTIONS: list[Callable[[Callable[..., None]], Callable[..., None]]] = [
+    click.option(
         "--lookupd",
         "lookupds",
         multiple=True,
         metavar="HOST:PORT",
         help="HTTP address of a lookupd; may be given several times.",
-    )
-    add_nsqd = click.option(
+    ),
+    click.option(
         "--nsqd",
         "nsqds",
         multiple=True,
         metavar="HOST:PORT",
         help="HTTP address of an nsqd; may be given several times.",
-    )
-    return add_lookupd(add_nsqd(function))
+    ),
+    click.option("--discover", is_flag=True, help="Ask the lookupds on the local network (mDNS)."),
+    click.option(
+        "--cluster",
+        default=DEFAULT_CLUSTER,
+        show_default=True,
+        metavar="NAME",
+        help="Cluster that --discover looks for.",
+    ),
+]

@@ -31,11 +31,13 @@ Examples:
   nsqx top                            the cluster of nsqx up, until Ctrl-C
   nsqx top --lookupd 10.0.0.1:4161 --interval 5
   nsqx top orders                     one topic
+  nsqx top --discover                 the cluster on this network
   nsqx top -n 1 | head                once, as plain text
   nsqx top --json | jq .channels      an object a line, for programs
 
 On a terminal it fills the screen; else it prints a table for each interval. Rates are known from
-the second poll on. Without --lookupd and --nsqd, the lookupd at {LOOKUPD} is asked.
+the second poll on. Without --lookupd, --nsqd and --discover, the lookupd at {LOOKUPD} is
+asked.
 
 \b
 Exit codes: 0 after -n polls or a signal, 1 if nobody could be asked at the start, 2 wrong usage.
@@ -57,15 +59,14 @@ Exit codes: 0 after -n polls or a signal, 1 if nobody could be asked at the star
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each poll.")
 def top(
     topics: tuple[str, ...],
-    lookupds: tuple[str, ...],
-    nsqds: tuple[str, ...],
+    sources: Sources,
     interval: float,
     count: int | None,
     as_json: bool,
 ) -> None:
     """Show nodes and channels: what waits, what moves, who consumes."""
     complaints = Complaints("top")
-    watch = Watch(Sources(lookupds, nsqds), topics, interval, count)
+    watch = Watch(sources, topics, interval, count)
     try:
         with ExitStack() as stack:
             asyncio.run(watch.run(_choose(as_json, stack)))
@@ -112,7 +113,7 @@ class Watch:
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
         before: Poll | None = None
         nodes: list[str] = []
-        async with NodeHttp() as http:
+        async with self._sources, NodeHttp() as http:
             while not stop.is_set() and self._left != 0:
                 try:
                     nodes = await self._sources.all(http)
