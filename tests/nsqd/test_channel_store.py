@@ -133,6 +133,17 @@ def test_what_is_to_be_skipped_was_not_in_flight(disk: SimulatedDisk) -> None:
 # Checkpoints
 
 
+def test_what_is_deferred_was_not_in_flight_even_if_a_damaged_index_forgot_it(
+    disk: SimulatedDisk,
+) -> None:
+    store = begun(disk, 1, passed=3, deferred=[(2, 500, 0)])
+    store.journal.finished(3)
+    store.flush()
+    position = loaded(disk)
+    assert position.cursor == 4
+    assert (position.waiting, position.deferred) == ([(1, 1)], [(2, 500, 0)])
+
+
 def test_a_checkpoint_replaces_the_journals_before_it(disk: SimulatedDisk) -> None:
     store = begun(disk)
     store.journal.finished_range(0, 5)

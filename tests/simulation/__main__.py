@@ -9,7 +9,6 @@ A failing seed is shrunk to the actions that matter and shown with the line that
 """
 
 import argparse
-import random
 import sys
 import time
 
@@ -17,13 +16,12 @@ from tests.simulation.campaign import (
     Selection,
     Totals,
     describe_failure,
+    fresh_seed,
     replay_command,
     run_all,
 )
 from tests.simulation.cluster import Result, simulate
 from tests.simulation.plan import CHANGES, DAMAGES, DIRECTORY_FAULTS, FAULTS, OPERATIONS
-
-FRESH_SEEDS_FROM = 1_000_000
 
 
 def main() -> int:
@@ -73,7 +71,7 @@ def _arguments() -> argparse.Namespace:
 def _seeds(arguments: argparse.Namespace) -> range:
     first = arguments.seed
     if arguments.fresh:
-        first = random.SystemRandom().randrange(FRESH_SEEDS_FROM, 2**40)
+        first = fresh_seed()
     return range(first, first + arguments.seeds)
 
 

@@ -1,5 +1,6 @@
 """Many simulations, in several processes, and what came of them."""
 
+import random
 import re
 import time
 from collections import Counter
@@ -14,7 +15,9 @@ from tests.simulation.cluster import Result, simulate
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.shrink import shrink
 
-__all__ = ["Selection", "Totals", "describe_failure", "replay_command", "run_all"]
+__all__ = ["Selection", "Totals", "describe_failure", "fresh_seed", "replay_command", "run_all"]
+
+FRESH_SEEDS_FROM = 1_000_000
 
 TRACE_LINES = 60  # of a failure, before the broken promise
 
@@ -105,6 +108,11 @@ def run_all(
 
 def _simulate(selection: Selection, seed: int) -> Result:
     return simulate(selection.plan_of(seed))
+
+
+def fresh_seed() -> int:
+    """Return a seed that, most likely, nobody has tried yet."""
+    return random.SystemRandom().randrange(FRESH_SEEDS_FROM, 2**40)
 
 
 def replay_command(plan: Plan) -> str:

@@ -10,13 +10,15 @@ import sys
 
 import pytest
 
-from tests.simulation.campaign import Selection, describe_failure, replay_command
+from tests.simulation.campaign import Selection, describe_failure, fresh_seed, replay_command
 from tests.simulation.cluster import simulate
 from tests.simulation.plan import plan_of
 from tests.simulation.regressions import REGRESSIONS, Regression
 
 FIXED_SEEDS = range(10)
+FRESH_SEEDS = 15
 MINUTES = 3.0
+FAILED = "simulation/failed"  # fresh seeds, in pytest's cache
 
 
 def check(selection: Selection, seed: int) -> None:
@@ -28,6 +30,16 @@ def check(selection: Selection, seed: int) -> None:
 @pytest.mark.parametrize("seed", FIXED_SEEDS)
 def test_fixed_seed(seed: int) -> None:
     check(Selection(MINUTES), seed)
+
+
+def test_fresh_seeds(request: pytest.FixtureRequest) -> None:
+    """One that fails is tried first from then on, until it passes."""
+    cache = request.config.cache
+    first = fresh_seed()
+    for seed in (*cache.get(FAILED, []), *range(first, first + FRESH_SEEDS)):
+        cache.set(FAILED, [seed])
+        check(Selection(MINUTES), seed)
+    cache.set(FAILED, [])
 
 
 @pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda each: f"seed{each.seed}")

@@ -205,11 +205,13 @@ class ChannelStore:
             else:
                 position.waiting.append((sequence, attempts))
         cursor = max(position.cursor, _behind_last(known, skips))
+        held = position.held()  # if a damaged index forgot that a message is deferred, by this
         for start, end in known.gaps(max(position.cursor, log_first), cursor):
             position.waiting += [
                 (sequence, 1)
                 for first, beyond in skips.gaps(start, end)
                 for sequence in range(first, beyond)
+                if sequence not in held
             ]
         position.cursor = cursor
 
