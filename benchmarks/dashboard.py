@@ -3,14 +3,17 @@ nsqadmin in front of a large cluster, with one viewer: what it costs, and how mu
 
     python -m benchmarks.dashboard
     python -m benchmarks.dashboard --topics 1000 --channels 2 --nodes 10 --everywhere
+    python -m benchmarks.dashboard --everywhere --nsqx --watch topology --watch registry
 
 The nsqds and the nsqlookupd are prepared answers of this process; every counter grows, so every row
 changes each second, which is the most that can happen. Without ``--everywhere`` each topic is on
-one node. The budget: under 10 % of a core for 2,000 channels on ten nodes.
+one node. With ``--nsqx`` the nodes tell what only ours do (``/metrics``). The budget: under 10 % of
+a core for 2,000 channels on ten nodes.
 """
 
 import argparse
 import asyncio
+import random
 import re
 import subprocess
 import sys
@@ -44,6 +47,7 @@ class Size:
     topics: int
     channels: int
     everywhere: bool
+    nsqx: bool
 
     def topics_of(self, node: int) -> list[str]:
         return [
@@ -69,8 +73,22 @@ class Figures:
 
 
 def stats(topics: list[str], channels: int, count: int) -> dict[str, Any]:
-    """What an nsqd answers whose counters have reached ``count``."""
+    """What NSQ 1.3.0's nsqd answers whose counters have reached ``count``, without clients."""
     latency = {"count": 0, "percentiles": None}
+    numbers = {
+        "depth": count % 50,
+        "backend_depth": 0,
+        "in_flight_count": 3,
+        "deferred_count": 0,
+        "message_count": count * 3,
+        "requeue_count": 0,
+        "timeout_count": 0,
+        "client_count": 2,
+        "clients": None,
+        "paused": False,
+        "e2e_processing_latency": latency,
+    }
+    all_channels = [{"channel_name": f"channel-{number}", **numbers} for number in range(channels)]
     return {
         "version": "1.3.0",
         "health": "OK",
@@ -78,25 +96,33 @@ def stats(topics: list[str], channels: int, count: int) -> dict[str, Any]:
         "topics": [
             {
                 "topic_name": topic,
-                "channels": [
-                    {
-                        "channel_name": f"channel-{number}",
-                        "depth": count % 50,
-                        "in_flight_count": 3,
-                        "message_count": count * 3,
-                        "client_count": 2,
-                        "clients": None,
-                        "e2e_processing_latency": latency,
-                    }
-                    for number in range(channels)
-                ],
+                "channels": all_channels,
+                "depth": 0,
+                "backend_depth": 0,
                 "message_count": count * 3,
                 "message_bytes": count * 30,
+                "paused": False,
                 "e2e_processing_latency": latency,
             }
             for topic in topics
         ],
     }
+
+
+def metrics(topics: list[str], channels: int) -> bytes:
+    """What our nsqd's ``/metrics`` has besides, where something waits in each channel."""
+    lines = ["nsqd_disk_free_bytes 1000000000000", "process_open_fds 20"]
+    for topic in topics:
+        lines += [
+            f'nsqd_topic_log_bytes{{topic="{topic}"}} 4000000',
+            f'nsqd_topic_log_segments{{topic="{topic}"}} 1',
+        ]
+        lines += [
+            "nsqd_channel_oldest_unfinished_age_seconds"
+            f'{{topic="{topic}",channel="channel-{number}"}} {random.uniform(0.1, 60)}'
+            for number in range(channels)
+        ]
+    return "\n".join(lines).encode()
 
 
 @asynccontextmanager
@@ -107,7 +133,9 @@ async def serving(routes: dict[str, Any]) -> AsyncIterator[int]:
     async def handle(request: web.Request) -> web.Response:
         if request.path not in routes:
             return web.Response(status=404)
-        return web.Response(body=msgspec.json.encode(routes[request.path]()))
+        answer = routes[request.path]()
+        is_text = isinstance(answer, bytes)
+        return web.Response(body=answer if is_text else msgspec.json.encode(answer))
 
     app.router.add_get("/{path:.*}", handle)
     runner = web.AppRunner(app, shutdown_timeout=0)
@@ -128,7 +156,8 @@ async def cluster(size: Size) -> AsyncIterator[str]:
         def answer() -> dict[str, Any]:
             return stats(topics, size.channels, int((time.monotonic() - began) * 10) + 1)
 
-        return {"/stats": answer}
+        more = {"/metrics": lambda: metrics(topics, size.channels)} if size.nsqx else {}
+        return {"/stats": answer, **more}
 
     async with AsyncExitStack() as stack:
         producers = []
@@ -179,7 +208,7 @@ def _start(lookupd: str, log: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-m", "nsqx.admin", *arguments], stderr=stderr)
 
 
-async def measure(size: Size, seconds: float) -> Figures:
+async def measure(size: Size, keys: list[str], seconds: float) -> Figures:
     """Watch for some seconds."""
     with TemporaryDirectory() as folder:
         async with (
@@ -188,7 +217,7 @@ async def measure(size: Size, seconds: float) -> Figures:
             aiohttp.ClientSession() as session,
             session.ws_connect(f"http://{address}/api/v2/ws", max_msg_size=0) as socket,
         ):
-            await socket.send_json({"sub": ["summary"]})
+            await socket.send_json({"sub": ["summary", *keys]})
             await _read(socket, WARM_SECONDS)
             before = process.cpu_time()
             sizes = await _read(socket, seconds)
@@ -219,10 +248,14 @@ def main() -> None:
     parser.add_argument("--topics", type=int, default=1000)
     parser.add_argument("--channels", type=int, default=2, help="of each topic")
     parser.add_argument("--everywhere", action="store_true", help="every topic is on every node")
+    parser.add_argument("--nsqx", action="store_true", help="the nodes are ours")
+    parser.add_argument(
+        "--watch", action="append", default=[], help="a document besides summary; may be repeated"
+    )
     parser.add_argument("--seconds", type=float, default=15.0)
     options = parser.parse_args()
-    size = Size(options.nodes, options.topics, options.channels, options.everywhere)
-    asyncio.run(measure(size, options.seconds)).print()
+    size = Size(options.nodes, options.topics, options.channels, options.everywhere, options.nsqx)
+    asyncio.run(measure(size, options.watch, options.seconds)).print()
 
 
 if __name__ == "__main__":

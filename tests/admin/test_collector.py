@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from nsqx.admin.collector import Collector
+from nsqx.admin.documents import channel_document, topic_document
 from nsqx.admin.health import DaemonState
 from nsqx.admin.merge import merge
 from nsqx.admin.options import AdminOptions
+from nsqx.admin.registry import inputs_of
+from nsqx.admin.rows import QuantileRow
 from nsqx.admin.upstream import Upstream
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import eventually, free_port
@@ -243,3 +246,45 @@ async def test_a_dead_address_is_unreachable_at_once(upstream: Upstream) -> None
         )
         assert "connection refused" in collecting.view().lookupds[0].error
         assert not collecting.is_hanging(dead)
+
+
+async def test_what_a_lookupd_says_again_is_the_same_object(upstream: Upstream) -> None:
+    async with (
+        fake_http({"/stats": stats()}) as nsqd,
+        fake_http(listing(nsqd)) as lookupd,
+        collector(upstream, lookupd.address) as collecting,
+    ):
+
+        def node_is_known() -> bool:
+            view = collecting.view()
+            return bool(view.nodes) and view.nodes[0].stats is not None
+
+        await until(node_is_known, "all have answered")
+        before = collecting.view()
+        asked = len(lookupd.requests)
+        await until(lambda: len(lookupd.requests) > asked + 4, "it was asked again")
+        after = collecting.view()
+        assert after.lookupds[0].producers is before.lookupds[0].producers
+        assert inputs_of(after) == inputs_of(before)
+        lookupd.answers["/topics"] = {"topics": ["t", "u"]}
+        await until(lambda: "u" in collecting.view().lookupds[0].topics, "news are seen")
+        assert inputs_of(collecting.view()) != inputs_of(before)
+
+
+async def test_latencies_come_with_the_clients(upstream: Upstream) -> None:
+    latency = {"count": 1, "percentiles": [{"quantile": 0.99, "value": 2_000_000.0}]}
+    answer = stats()
+    answer["topics"][0]["e2e_processing_latency"] = latency
+    answer["topics"][0]["channels"][0]["e2e_processing_latency"] = latency
+    async with (
+        fake_http({"/stats": answer}) as nsqd,
+        collector(upstream, nsqds=(nsqd.address,)) as collecting,
+    ):
+        await until(lambda: len(nsqd.requests) > 5, "it was asked without clients too")
+        view = collecting.view()
+    for document in (
+        topic_document(view, merge(view), "t"),
+        channel_document(view, merge(view), "t", "c"),
+    ):
+        assert document is not None
+        assert document["nodes"][nsqd.address].e2e == [QuantileRow(0.99, 0.002)]

@@ -79,7 +79,7 @@ def test_topics_are_sorted_whatever_the_order_of_nodes() -> None:
 
 def test_the_oldest_message_is_the_oldest_of_all_nodes() -> None:
     def metrics(at: float) -> NodeMetrics:
-        return NodeMetrics(oldest_at={"t": {"c": at}}, log_bytes={"t": 10}, disk_free=5)
+        return NodeMetrics(oldest_at={"t/c": at}, log_bytes={"t": 10}, disk_free=5)
 
     one = node_view("n1:1", topic("t", channel("c")), metrics=metrics(NOW - 5))
     two = node_view("n2:1", topic("t", channel("c")), metrics=metrics(NOW - 50))

@@ -137,7 +137,7 @@ def test_a_depth_that_goes_up_and_down_does_not_grow() -> None:
 
 
 def test_old_messages_are_told() -> None:
-    metrics = NodeMetrics(oldest_at={"t": {"c": NOW - 7300}})
+    metrics = NodeMetrics(oldest_at={"t/c": NOW - 7300})
     stats = topic("t", channel("c", depth=1, client_count=1))
     busy = rates_of({}, {("t", "c"): ChannelRates(0, 1, 0, 0)})
     (told,) = lasting(node_view("n1:1", stats, metrics=metrics, rates=busy)).attention

@@ -40,7 +40,7 @@ from .counters import Layouts
 from .health import DaemonState, Health
 from .node_metrics import NodeMetrics, parse_metrics
 from .rates import NO_NODE_RATES, RateWindow
-from .upstream import HangingError, StatusError, Upstream, UpstreamError
+from .upstream import HangingError, Kept, StatusError, Upstream, UpstreamError
 from .views import ClusterView, LookupdView, NodeView
 
 __all__ = ["Collector"]
@@ -127,15 +127,19 @@ class _Lookupd(_Source):
         self.producers: list[Producer] = []
         self.topics: frozenset[str] = frozenset()
         self.channels: dict[str, list[str]] = {}
+        self._nodes: Kept[NodesAnswer] | None = None
+        self._topics: Kept[TopicsAnswer] | None = None
 
     async def ask(self) -> None:
         upstream = self._collector.upstream
         nodes, topics = await asyncio.gather(
-            upstream.ask(self.address, "/nodes", NodesAnswer),
-            upstream.ask(self.address, "/topics", TopicsAnswer),
+            upstream.ask_again(self.address, "/nodes", NodesAnswer, self._nodes),
+            upstream.ask_again(self.address, "/topics", TopicsAnswer, self._topics),
         )
-        self.producers = nodes.producers or []
-        self.topics = frozenset(topics.topics or ())
+        if nodes is not self._nodes or topics is not self._topics:
+            self._nodes, self._topics = nodes, topics
+            self.producers = nodes.answer.producers or []
+            self.topics = frozenset(topics.answer.topics or ())
         if self.polls % INFO_EVERY == 0 or not self.version:
             with suppress(StatusError):
                 self.version = (await upstream.ask(self.address, "/info", _Version)).version

@@ -141,6 +141,7 @@ def _topics(node: NodeView) -> Sequence[TopicCounts]:
 def _topic_at_node(node: NodeView, stats: TopicCounts) -> TopicAtNode:
     name, metrics = stats.topic_name, node.metrics
     channels = stats.channels or ()
+    oldest = [_oldest_at(node, name, channel) for channel in channels]
     out_rates = [node.rates.of(name, channel.channel_name).finished for channel in channels]
     return TopicAtNode(
         state=node.state.value,
@@ -156,7 +157,7 @@ def _topic_at_node(node: NodeView, stats: TopicCounts) -> TopicAtNode:
         paused=stats.paused,
         channels=len(channels),
         clients=sum(channel.client_count for channel in channels),
-        oldest_at=metrics.oldest_of_topic(name) if metrics else None,
+        oldest_at=min((at for at in oldest if at is not None), default=None),
         log_bytes=metrics.log_bytes.get(name) if metrics else None,
         log_segments=metrics.log_segments.get(name) if metrics else None,
         e2e=_quantiles(node, name),
@@ -182,9 +183,13 @@ def _channel_at_node(node: NodeView, topic: str, stats: ChannelCounts) -> Channe
         timeouts=rounded(rates.timed_out),
         clients=stats.client_count,
         paused=stats.paused,
-        oldest_at=node.metrics.oldest(topic, stats.channel_name) if node.metrics else None,
+        oldest_at=_oldest_at(node, topic, stats),
         e2e=_quantiles(node, f"{topic}/{stats.channel_name}"),
     )
+
+
+def _oldest_at(node: NodeView, topic: str, stats: ChannelCounts) -> float | None:
+    return node.metrics.oldest_at.get(f"{topic}/{stats.channel_name}") if node.metrics else None
 
 
 def _quantiles(node: NodeView, key: str) -> list[QuantileRow] | None:

@@ -105,6 +105,8 @@ def _changes(before: Document | None, now: Document | None) -> dict[str, Any] | 
     changes: dict[str, Any] = {}
     for name, section in now.items():
         earlier = before.get(name)
+        if section is earlier:
+            continue
         if name in MAPS and isinstance(earlier, Mapping):
             if rows := _row_changes(earlier, section):
                 changes[name] = rows

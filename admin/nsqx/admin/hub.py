@@ -21,14 +21,14 @@ from .collector import Collector
 from .documents import channel_document, node_document, summary_document, topic_document
 from .feed import Document, Feed
 from .merge import ClusterSnapshot, merge
-from .registry import Registry, registry_of
+from .registry import Inputs, Registry, inputs_of, registry_of
 from .topology import topology_document
 from .views import ClusterView
 from .watch import Watch
 
 __all__ = ["Hub", "UnknownKey", "Watcher", "check_key"]
 
-REGISTRY_EVERY = 5  # ticks: it costs the most
+REGISTRY_EVERY = 5  # ticks: it costs the most, if anything has changed
 FEED_SECONDS = 120.0  # how long a document that nobody watches can be resumed
 FEEDS_MAX = 1000
 SOON_S = 0.1  # most answers are here by then
@@ -73,6 +73,7 @@ class Hub:
         self.view: ClusterView
         self.snapshot: ClusterSnapshot
         self.registry: Registry
+        self._registry_inputs: Inputs = ()
         self.tick()
 
     async def __aenter__(self) -> Self:
@@ -98,7 +99,7 @@ class Hub:
         self.view = self._collector.view()
         snapshot = merge(self.view)
         if self._ticks % REGISTRY_EVERY == 0 or self.is_watched("registry"):
-            self.registry = registry_of(self.view)
+            self._look_at_registry()
         self._watch.judge(snapshot, self.registry)
         self.snapshot = snapshot
         self._ticks += 1
@@ -110,6 +111,12 @@ class Hub:
         self._forget()
         for watcher in self._watchers:
             watcher.changed.set()
+
+    def _look_at_registry(self) -> None:
+        inputs = inputs_of(self.view)
+        if inputs != self._registry_inputs:
+            self.registry = registry_of(self.view)
+            self._registry_inputs = inputs
 
     def tick_soon(self) -> None:
         """After a change, for which daemons were asked again: do not wait for the next turn."""

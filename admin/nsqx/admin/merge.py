@@ -4,6 +4,7 @@ The cluster as a whole from what its daemons said: sums over nodes. No I/O; time
 A node that does not answer counts with what it said last, and is counted in ``stale``.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from itertools import repeat
 from typing import TypeVar
@@ -52,7 +53,7 @@ def merge(view: ClusterView) -> ClusterSnapshot:
     for node in view.nodes:
         if node.metrics is not None:
             _add_log_bytes(node.metrics.log_bytes, node.counters.layout.topics, topics)
-            _add_ages(node.metrics.oldest_at, topics, channels)
+    _add_ages(view, owners, topics, channels)
     lookupds = {lookupd.address: _lookupd_row(lookupd) for lookupd in view.lookupds}
     return ClusterSnapshot(
         t=view.now,
@@ -159,15 +160,20 @@ def _add_log_bytes(
 
 
 def _add_ages(
-    oldest_at: dict[str, dict[str, float]],
-    topics: dict[str, TopicRow],
-    channels: dict[str, ChannelRow],
+    view: ClusterView,
+    owners: Mapping[str, str],
+    topics: Mapping[str, TopicRow],
+    channels: Mapping[str, ChannelRow],
 ) -> None:
-    for topic_name, ages in oldest_at.items():
-        for channel_name, at in ages.items():
-            for row in (topics.get(topic_name), channels.get(f"{topic_name}/{channel_name}")):
-                if row is not None:
-                    row.oldest_at = at if row.oldest_at is None else min(row.oldest_at, at)
+    oldest: dict[str, float] = {}
+    for node in view.nodes:
+        for key, at in node.metrics.oldest_at.items() if node.metrics else ():
+            if at < oldest.get(key, math.inf):
+                oldest[key] = at
+    for key in channels.keys() & oldest.keys():
+        channels[key].oldest_at = at = oldest[key]
+        topic = topics[owners[key]]
+        topic.oldest_at = at if topic.oldest_at is None else min(topic.oldest_at, at)
 
 
 def rounded(rate: float) -> float:

@@ -1,6 +1,7 @@
 """What only our nsqd tells, read from its ``/metrics``. No I/O."""
 
-import re
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 __all__ = ["NodeMetrics", "parse_metrics"]
@@ -8,7 +9,7 @@ __all__ = ["NodeMetrics", "parse_metrics"]
 
 @dataclass(slots=True)
 class NodeMetrics:
-    """Sizes are bytes, ages are seconds. None: the node does not say."""
+    """Sizes are bytes, times are seconds since 1970. None: the node does not say."""
 
     disk_free: int | None = None
     loop_lag: float | None = None
@@ -16,16 +17,10 @@ class NodeMetrics:
     open_fds: int | None = None
     fds_max: int | None = None
     lost_messages: int | None = None
-    oldest_at: dict[str, dict[str, float]] = field(default_factory=dict)  # by topic and channel
+    # When the oldest unfinished message was published, by topic/channel.
+    oldest_at: dict[str, float] = field(default_factory=dict)
     log_bytes: dict[str, int] = field(default_factory=dict)  # by topic
     log_segments: dict[str, int] = field(default_factory=dict)
-
-    def oldest_of_topic(self, topic: str) -> float | None:
-        """Return when the oldest message that any channel has not finished was published."""
-        return min(self.oldest_at.get(topic, {}).values(), default=None)
-
-    def oldest(self, topic: str, channel: str) -> float | None:
-        return self.oldest_at.get(topic, {}).get(channel)
 
 
 _GAUGES = {
@@ -35,33 +30,62 @@ _GAUGES = {
     "process_max_fds": "fds_max",
     "nsqd_lost_messages_total": "lost_messages",
 }
-_NAMES = "|".join(_GAUGES)
-_PLAIN = re.compile(rf"^({_NAMES}) (\d+)(?:\.0)?$", re.MULTILINE)
-_LAG = re.compile(r"^nsqd_event_loop_lag_seconds_(sum|count) ([0-9.e+-]+)$", re.MULTILINE)
-# Names of topics and channels need no escapes.
-_TOPIC = re.compile(
-    r'^nsqd_topic_log_(bytes|segments)\{topic="([^"\\]+)"\} (\d+)(?:\.0)?$', re.MULTILINE
-)
-_AGE = re.compile(
-    r"^nsqd_channel_oldest_unfinished_age_seconds"
-    r'\{topic="([^"\\]+)",channel="([^"\\]+)"\} ([0-9.e+-]+)$',
-    re.MULTILINE,
-)
+_LAG = "nsqd_event_loop_lag_seconds"
+_AGE = "nsqd_channel_oldest_unfinished_age_seconds"
 
 
 def parse_metrics(text: str, now: float) -> NodeMetrics:
     """Return what is of use here; what is missing or strange is left out."""
-    metrics = NodeMetrics()
-    for name, value in _PLAIN.findall(text):
-        setattr(metrics, _GAUGES[name], int(value))
-    lag = {name: float(value) for name, value in _LAG.findall(text)}
-    if lag.get("count"):
+    metrics, lag = NodeMetrics(), {"sum": 0.0, "count": 0.0}
+    take = _takers(metrics, lag, now)
+    # A line at a time: each pass of a regular expression over the whole text costs more than this.
+    for line in text.splitlines():
+        series, _, value = line.rpartition(" ")
+        name, _, labels = series.partition("{")
+        if name in take:
+            with suppress(ValueError, OverflowError):
+                take[name](labels, float(value))
+    if lag["count"]:
         metrics.loop_lag = round(lag["sum"] / lag["count"], 6)
-    for kind, topic, value in _TOPIC.findall(text):
-        kept = metrics.log_bytes if kind == "bytes" else metrics.log_segments
-        kept[topic] = int(value)
-    for topic, channel, age in _AGE.findall(text):
-        if float(age) > 0:
-            # Whole seconds, so that what stands still does not seem to change.
-            metrics.oldest_at.setdefault(topic, {})[channel] = float(round(now - float(age)))
     return metrics
+
+
+_Taker = Callable[[str, float], None]
+
+
+def _takers(metrics: NodeMetrics, lag: dict[str, float], now: float) -> dict[str, _Taker]:
+    """Return what to do with the labels and the value of a line, by the name of its metric."""
+
+    def take_gauge(field_name: str) -> _Taker:
+        return lambda _labels, value: setattr(metrics, field_name, int(value))
+
+    def take_lag(part: str) -> _Taker:
+        return lambda _labels, value: lag.update({part: value})
+
+    def take_size(sizes: dict[str, int]) -> _Taker:
+        return lambda labels, value: sizes.update({_key(labels): int(value)})
+
+    def take_age(labels: str, age_s: float) -> None:
+        if age_s > 0:
+            # Whole seconds, so that what stands still does not seem to change.
+            metrics.oldest_at[_key(labels)] = float(round(now - age_s))
+
+    return {
+        **{name: take_gauge(field_name) for name, field_name in _GAUGES.items()},
+        **{f"{_LAG}_{part}": take_lag(part) for part in lag},
+        "nsqd_topic_log_bytes": take_size(metrics.log_bytes),
+        "nsqd_topic_log_segments": take_size(metrics.log_segments),
+        _AGE: take_age,
+    }
+
+
+def _key(labels: str) -> str:
+    """
+    Return ``t`` or ``t/c`` of ``topic="t",channel="c"}``. Names need no escapes.
+
+    Raises:
+        ValueError: there are other labels.
+    """
+    if not (labels.startswith('topic="') and labels.endswith('"}')):
+        raise ValueError(labels)
+    return labels[len('topic="') : -len('"}')].replace('",channel="', "/")

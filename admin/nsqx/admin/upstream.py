@@ -21,7 +21,7 @@ from nsqx.runtime.http import ROUTINE_HEADER
 
 from .options import AdminOptions
 
-__all__ = ["Answers", "HangingError", "StatusError", "Upstream", "UpstreamError"]
+__all__ = ["Answers", "HangingError", "Kept", "StatusError", "Upstream", "UpstreamError"]
 
 NANOSECONDS = 1_000_000_000
 ANSWER_BYTES_MAX = 64 << 20  # /stats of some ten thousand channels
@@ -53,6 +53,14 @@ class Answers(Generic[AnswerType]):
 
     by_address: dict[str, AnswerType]
     errors: dict[str, UpstreamError]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Generic[AnswerType]):
+    """An answer and the bytes that it was made from."""
+
+    body: bytes
+    answer: AnswerType
 
 
 class Upstream:
@@ -118,11 +126,23 @@ class Upstream:
         Raises:
             UpstreamError: no answer in time, or another one.
         """
-        body = await self.get(address, path, seconds_max)
-        try:
-            return msgspec.json.decode(body, type=answer)
-        except msgspec.DecodeError as exc:
-            raise UpstreamError(f'Get "http://{address}{path}": {exc}') from exc
+        return _decoded(await self.get(address, path, seconds_max), address, path, answer)
+
+    async def ask_again(
+        self, address: str, path: str, answer: type[AnswerType], before: Kept[AnswerType] | None
+    ) -> Kept[AnswerType]:
+        """
+        GET ``path`` from one daemon that is asked over and over; ``before`` is what this gave last.
+
+        The same bytes give the same object: who has done something with it need not do it again.
+
+        Raises:
+            UpstreamError: no answer in time, or another one.
+        """
+        body = await self.get(address, path)
+        if before is not None and body == before.body:
+            return before
+        return Kept(body, _decoded(body, address, path, answer))
 
     async def get(self, address: str, path: str, seconds_max: float | None = None) -> bytes:
         """
@@ -203,6 +223,13 @@ class Upstream:
             raise UpstreamError(f'Post "{url}": {_reason(exc)}') from exc
         if not 200 <= status < 300:
             raise StatusError(status, f'Post "{url}": status {status}')
+
+
+def _decoded(body: bytes, address: str, path: str, answer: type[AnswerType]) -> AnswerType:
+    try:
+        return msgspec.json.decode(body, type=answer)
+    except msgspec.DecodeError as exc:
+        raise UpstreamError(f'Get "http://{address}{path}": {exc}') from exc
 
 
 def _nobody(_address: str) -> bool:
