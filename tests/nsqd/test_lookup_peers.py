@@ -290,6 +290,21 @@ async def test_channel_that_comes_meanwhile_takes_nothing_away(
         assert (topic.depth, mail.depth, topic.channels["billing"].depth) == (0, 1, 1)
 
 
+async def test_channel_that_was_deleted_meanwhile_does_not_come_back(
+    nsqd: Start, scripted: ScriptedLookupd
+) -> None:
+    scripted.channels["orders"] = ["billing", "mail"]  # the first is this node's own
+    scripted.is_answering_http.clear()
+    async with nsqd(scripted.tcp_address) as node:
+        topic = node.broker.get_topic("orders")
+        billing = node.broker.get_channel(topic, "billing")
+        await scripted.until(lambda: bool(scripted.queries), "it is asked")
+        node.broker.delete_channel(topic, billing)
+        scripted.is_answering_http.set()
+        await until(lambda: not topic.is_held, "the topic passes messages on")
+        assert set(topic.channels) == {"mail"}
+
+
 async def test_answer_that_does_not_come_holds_for_the_request_timeout_only(
     nsqd: Start, nsqd_options: NsqdOptions, scripted: ScriptedLookupd
 ) -> None:

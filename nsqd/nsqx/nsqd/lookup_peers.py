@@ -77,6 +77,9 @@ class LookupPeers:
         self._started = asyncio.Event()
         self._resolved: PeerAddresses | None = None  # from start to stop
         self._connections: dict[TcpAddress, LookupConnection] = {}
+        # New topics whose channels are asked for, with those that were deleted meanwhile: what
+        # this node itself had registered must not come back by the answer.
+        self._asking: dict[Topic, set[str]] = {}
         self._known_channels = KnownChannels(
             connect_s=options.http_client_connect_timeout / SECOND_NS,
             request_s=options.http_client_request_timeout / SECOND_NS,
@@ -206,6 +209,8 @@ class LookupPeers:
             connection.register(topic.name, channel.name)
 
     def channel_deleted(self, topic: Topic, channel: Channel) -> None:
+        if topic in self._asking:
+            self._asking[topic].add(channel.name)
         for connection in self._connections.values():
             connection.unregister(topic.name, channel.name)
 
@@ -219,13 +224,15 @@ class LookupPeers:
         return asyncio.get_running_loop().time() < self._settles_at
 
     async def _make_known_channels(self, topic: Topic) -> None:
+        deleted = self._asking[topic] = set()
         try:
             for name in await self._ask_for_channels(topic.name):
-                if self._is_current(topic):
+                if self._is_current(topic) and name not in deleted:
                     self._nsqd.broker.get_channel(topic, name)
         except OSError as error:
             _log.error("failed to create the known channels of %s - %s", topic.name, error)
         finally:
+            del self._asking[topic]
             if self._is_current(topic):
                 topic.let_go(self._nsqd.broker.clock())
 
