@@ -21,6 +21,7 @@ from tests.support.simulated_disk import SimulatedDisk
 FOLDER = "topics/orders.topic"
 ID_BASE = 0xABC0_0000_0000_0000
 NOW_NS = 1_795_500_000_000_000_000
+FRAME_BYTES = 35
 LOG = "topics/orders.topic/00000000000000000100.log"
 INDEX = "topics/orders.topic/00000000000000000100.idx"
 
@@ -249,6 +250,18 @@ def test_a_record_and_its_batch_damaged_cost_that_batch(
         segment.read(102, 10_000, may_block=True)
     assert (failed.value.damage.first, failed.value.damage.end) == (102, 103)
     assert list(bodies_from(segment, 103)) == [103, 104, 105]
+
+
+@pytest.mark.parametrize("damaged", [(0, 24), (24, 8), (32, 8), (40, 4), (44, 4)])
+def test_a_damaged_record_does_not_let_a_damaged_body_through(
+    disk: SimulatedDisk, segment: Segment, damaged: tuple[int, int]
+) -> None:
+    start, length = RECORD_BYTES * 2 + damaged[0], damaged[1]
+    disk.content(INDEX)[start : start + length] = b"\xa5" * length
+    assert bodies_from(segment, 102, 1) == {102: b"c"}
+    disk.content(LOG)[3 * FRAME_BYTES - 1] ^= 1  # the body
+    with pytest.raises(DamagedError):
+        segment.read(102, 10_000, may_block=True)
 
 
 def test_an_index_that_ends_too_early_is_no_surprise(disk: SimulatedDisk, segment: Segment) -> None:

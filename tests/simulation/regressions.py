@@ -42,5 +42,6 @@ REGRESSIONS = (
     Regression(2086, 2.3, "a seek while reads failed forgot what was deferred"),
     Regression(1142, 5.7, "each restart delivered again what damage had made doubtful"),
     Regression(507, 10.0, "what damage had made doubtful was both deferred and waiting"),
+    Regression(651, 7.5, "a damaged body was delivered as its index record was damaged, too"),
     Regression(119, 9.6, "a channel that the disk had refused ended a stop", range(1155)),
 )

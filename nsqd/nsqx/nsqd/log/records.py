@@ -50,6 +50,7 @@ __all__ = [
     "SEAL_DEFERRED",
     "Commit",
     "Header",
+    "checksum_of",
     "crc32c",
     "decode_commit",
     "encode_commit",
@@ -120,6 +121,11 @@ def decode_commit(data: bytes) -> Commit | None:
 def unchecked_commit(data: bytes) -> Commit:
     """Return what a damaged record says, for what its fields may still prove."""
     return Commit._make(_COMMIT.unpack_from(data.ljust(RECORD_BYTES, b"\0")))
+
+
+def checksum_of(record: bytes) -> bytes:
+    """Return the checksum that a record, maybe a damaged one, has of itself."""
+    return record[_FIELDS_BYTES:]
 
 
 def _sound(data: bytes) -> bytes | None:

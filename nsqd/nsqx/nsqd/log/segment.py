@@ -8,7 +8,6 @@ record. Damage inside is found by the checksum when the bytes are read, and cost
 
 import contextlib
 import errno
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from nsqx.nsqd.log.records import (
     SEAL_DEFERRED,
     Commit,
     Header,
+    checksum_of,
     crc32c,
     decode_commit,
     encode_commit,
@@ -38,7 +38,6 @@ __all__ = [
 ]
 
 _INDEX_CHUNK_RECORDS = 4096
-_UNKNOWN_NS = -1  # the timestamp of a record that stands in for a damaged one
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +314,7 @@ class Segment:
             self._reading(data_path(self.folder, self.first), shared_data) as data,
         ):
             position = self._find(index, sequence, may_block)
-            commits = self._batches(index, position, sequence, bytes_wanted, may_block)
+            commits, damaged = self._batches(index, position, sequence, bytes_wanted, may_block)
             start, end = commits[0].offset, commits[-1].offset + commits[-1].length
             try:
                 frames = data.read_at(end - start, start, may_block=may_block)
@@ -324,6 +323,8 @@ class Segment:
                     raise
                 batch_end = commits[0].first + commits[0].messages
                 raise UnreadableError(commits[0].first, batch_end, error) from error
+        if damaged is not None:
+            commits = [self._proved(commits[0], damaged, frames)]
         return self._block(commits, frames)
 
     def time_of(self, sequence: int) -> int:
@@ -390,11 +391,12 @@ class Segment:
 
     def _batches(
         self, index: File, position: int, sequence: int, bytes_wanted: int, may_block: bool
-    ) -> list[Commit]:
+    ) -> tuple[list[Commit], bytes | None]:
         """
         Return consecutive records, the first being that of ``sequence``.
 
-        A damaged record ends them; if it is the one that is wanted, a substitute is returned.
+        A damaged record ends them; if it is the one that is wanted, a substitute is returned, and
+        the bytes of the damaged one.
         """
         size = min(_INDEX_CHUNK_RECORDS * RECORD_BYTES, self.index_size - position)
         chunk = index.read_at(size, position, may_block=may_block)
@@ -411,27 +413,30 @@ class Segment:
             if total >= bytes_wanted:
                 break
         if not commits or commits[-1].first + commits[-1].messages <= sequence:
-            return [self._without_record(index, position, sequence, commits, may_block)]
+            return self._without_record(index, position, sequence, commits, may_block)
         while commits[0].first + commits[0].messages <= sequence:
             del commits[0]
         if commits[0].first > sequence:
             raise DamagedError(self._damage(sequence, commits[0].first, "missing batches"))
-        return commits
+        return commits, None
 
     def _without_record(
         self, index: File, position: int, sequence: int, before: list[Commit], may_block: bool
-    ) -> Commit:
+    ) -> tuple[list[Commit], bytes]:
         """Stand in for a damaged record by what its neighbours say of the bytes between them."""
         first, offset = _behind(before[-1]) if before else (self.first, 0)
         position += RECORD_BYTES * len(before)
-        raw = index.read_at(RECORD_BYTES, position, may_block=may_block)
-        crc = unchecked_commit(raw).data_crc
+        damaged = index.read_at(RECORD_BYTES, position, may_block=may_block)
+        said = unchecked_commit(damaged)
+        end, end_offset = self.end, self.size
         while (position := position + RECORD_BYTES) < self.index_size:
             after = self._record(index, position, may_block)
             if after is not None and after.first > sequence:
-                count = after.first - first
-                return Commit(first, offset, after.offset - offset, count, _UNKNOWN_NS, 0, crc)
-        return Commit(first, offset, self.size - offset, self.end - first, _UNKNOWN_NS, 0, crc)
+                end, end_offset = after.first, after.offset
+                break
+        known = {"first": first, "offset": offset}
+        known |= {"length": end_offset - offset, "messages": end - first}
+        return [said._replace(**known)], damaged
 
     def _block(self, commits: list[Commit], frames: bytes) -> Block:
         """Check each batch; the block ends before the first damaged one."""
@@ -458,16 +463,27 @@ class Segment:
         return Damage(first, end, data_path(self.folder, self.first), reason)
 
     def _is_sound(self, commit: Commit, batch: bytes) -> bool:
-        if len(batch) != commit.length:
-            return False
-        if crc32c(batch) == commit.data_crc:
-            return True
-        # The record was damaged, not its batch: well-formed frames with just the ids that
-        # belong here, and nothing over, can not come about by chance.
-        return commit.timestamp_ns == _UNKNOWN_NS and self._is_well_formed(commit, batch)
+        return len(batch) == commit.length and crc32c(batch) == commit.data_crc
+
+    def _proved(self, commit: Commit, damaged: bytes, batch: bytes) -> Commit:
+        """
+        Return the stand-in for a damaged record, with the checksum of its batch if that is proved.
+
+        With the place that its neighbours tell, and this checksum, it has to be the record whose
+        own checksum is there. If that one is damaged instead, the record still names the batch's.
+        That frames look right proves nothing of their bodies. It has to do where the record is gone
+        with all it said: a lost page of an index would cost dozens of batches.
+        """
+        likely = commit._replace(data_crc=crc32c(batch))
+        if any(damaged) and len(damaged) == RECORD_BYTES:
+            is_proved = checksum_of(encode_commit(likely)) == checksum_of(damaged)
+        else:
+            is_proved = self._is_well_formed(commit, batch)
+        return likely if is_proved else commit
 
     def _is_well_formed(self, commit: Commit, batch: bytes) -> bool:
-        offsets: array[int] = frame_offsets(batch)
+        """Return whether it is frames with just the ids that belong here, and nothing over."""
+        offsets = frame_offsets(batch)
         if len(offsets) != commit.messages + 1 or offsets[-1] != len(batch):
             return False
         try:
