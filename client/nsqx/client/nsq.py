@@ -220,8 +220,8 @@ class Nsq:
         seconds = self._timeout if timeout is None else timeout
         with self._observed_publish(topic), await self._lease(seconds) as producer:
             await producer.publish(topic, body, defer=delay, timeout=seconds)
-        for observer in self._observers:
-            observer.published(topic, 1)
+            for observer in self._observers:
+                observer.published(topic, 1)
 
     async def publish_many(
         self, topic: str, values: Iterable[object], *, timeout: float | None = None
@@ -245,8 +245,8 @@ class Nsq:
         seconds = self._timeout if timeout is None else timeout
         with self._observed_publish(topic), await self._lease(seconds) as producer:
             count = await producer.publish_many(topic, bodies, timeout=seconds)
-        for observer in self._observers:
-            observer.published(topic, count)
+            for observer in self._observers:
+                observer.published(topic, count)
         return count
 
     def _observed_publish(self, topic: str) -> AbstractContextManager[object]:

@@ -23,7 +23,7 @@ class Observer:
         return nullcontext()
 
     def published(self, topic: str, messages: int) -> None:
-        """So many messages were confirmed."""
+        """So many messages were confirmed; called within ``publishing``."""
 
     def handling(
         self, message: Message, topic: str, channel: str
