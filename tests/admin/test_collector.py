@@ -15,7 +15,7 @@ from nsqx.admin.merge import merge
 from nsqx.admin.options import AdminOptions
 from nsqx.admin.registry import inputs_of
 from nsqx.admin.rows import QuantileRow
-from nsqx.admin.upstream import Upstream
+from nsqx.admin.upstream import HangingError, Upstream
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import eventually, free_port
 
@@ -157,6 +157,24 @@ async def test_a_node_that_hangs_costs_others_nothing(upstream: Upstream) -> Non
             result = await upstream.ask_all([hanging], "/stats", dict)
             assert time.monotonic() - began < 1
             assert "no answer in time" in str(result.errors[hanging])
+
+
+async def test_who_has_asked_already_is_told_when_a_node_is_known_to_hang(
+    upstream: Upstream,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hanging = "{}:{}".format(*silent.getsockname())
+        async with collector(upstream, nsqds=(hanging,)) as collecting:
+            began = time.monotonic()
+            reading = asyncio.create_task(upstream.get(hanging, "/topic/peek"))
+            changing = asyncio.create_task(upstream.post(hanging, "/topic/pause"))
+            with pytest.raises(HangingError, match=r"peek.*no answer in time"):
+                await reading
+            assert time.monotonic() - began < 4  # by itself it takes five seconds
+            assert collecting.is_hanging(hanging)
+            assert not changing.done()
+            changing.cancel()
+            await asyncio.gather(changing, return_exceptions=True)
 
 
 async def test_a_node_that_nobody_lists_any_more_is_shown_for_a_while(upstream: Upstream) -> None:

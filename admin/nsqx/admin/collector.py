@@ -96,6 +96,8 @@ class _Source:
             hangs = isinstance(exc, HangingError | TimeoutError)
             error = "no answer in time" if hangs else str(exc)
             self.health.missed(time.time(), error, hangs=hangs)
+            if self._collector.is_hanging(self.address):
+                self._collector.upstream.give_up(self.address)
         else:
             self.health.answered(time.time(), time.perf_counter() - began)
         self.took_s = time.perf_counter() - began

@@ -74,6 +74,7 @@ class Upstream:
         )
         self._tls = _tls_context(options)
         self._session: aiohttp.ClientSession
+        self._asking: dict[str, set[asyncio.Timeout]] = {}  # questions without an answer
         self.hanging: Callable[[str], bool] = _nobody  # set by who knows
 
     async def __aenter__(self) -> Self:
@@ -152,7 +153,25 @@ class Upstream:
             StatusError: another status than 200.
             UpstreamError: no answer in ``seconds_max`` (default: as the options say).
         """
-        return await self._request("GET", address, path, b"", seconds_max)
+        asking, patience = self._asking.setdefault(address, set()), asyncio.timeout(None)
+        asking.add(patience)
+        try:
+            async with patience:
+                return await self._request("GET", address, path, b"", seconds_max)
+        except TimeoutError as exc:  # by ``give_up``
+            raise HangingError(f'Get "http://{address}{path}": no answer in time') from exc
+        finally:
+            asking.discard(patience)
+
+    def give_up(self, address: str) -> None:
+        """
+        Wait no longer for what one daemon has been asked, since it is now known to hang.
+
+        Changes are waited for: whether they took effect is worth to be known.
+        """
+        now = asyncio.get_running_loop().time()
+        for patience in self._asking.pop(address, ()):
+            patience.reschedule(now)
 
     async def post(
         self, address: str, path: str, body: bytes = b"", seconds_max: float | None = None
