@@ -64,6 +64,28 @@ async def test_rows_are_walked_with_j_and_k_and_opened(page: Page) -> None:
     await expect(page).to_have_url(re.compile("/topics/orders$"))
 
 
+async def test_groups_are_opened_by_the_keyboard(page: Page, stage: Stage) -> None:
+    await stage.make_topic("keys.one", channels=["c"])
+    await stage.make_topic("keys.two", channels=["c"])
+    await open_page(page, "/?group=prefix&sort=-name")
+    head = page.locator('tr[data-key="keys.*"]').get_by_role("button")
+    await head.focus()
+    await page.keyboard.press("Enter")
+    await expect(head).to_have_attribute("aria-expanded", "true")
+    await expect(head).to_be_focused()
+    await page.keyboard.press("j")
+    await expect(page.locator('tr[data-key="keys.two"]').get_by_role("link")).to_be_focused()
+
+
+async def test_p_publishes_to_the_topic_on_screen(page: Page) -> None:
+    await open_page(page, "/topics/orders/billing")
+    await page.keyboard.press("p")
+    await expect(page).to_have_url(re.compile("/topics/orders/publish$"))
+    await open_page(page, "/nodes")
+    await page.keyboard.press("p")
+    await expect(page).to_have_url(re.compile("/publish$"))
+
+
 async def test_focus_stays_on_its_row_while_numbers_change(page: Page) -> None:
     await open_page(page, "/?sort=-out")
     link = page.get_by_role("link", name="orders/billing")

@@ -9,8 +9,10 @@ from tests.support.browser import Stage, check_accessible, open_page, save_scree
 
 PAGES = {
     "home": "/",
+    "home-grouped": "/?group=prefix&open=audit.",
     "topic": "/topics/orders",
     "channel": "/topics/orders/billing",
+    "channel-backlog": "/topics/emails/sender",
     "messages": "/topics/orders/messages",
     "tail": "/topics/orders/tail",
     "publish": "/topics/orders/publish",
@@ -18,11 +20,13 @@ PAGES = {
     "topic-activity": "/topics/orders/activity",
     "nodes": "/nodes",
     "topology": "/topology",
+    "topology-focus": "/topology?focus=orders",
     "topology-table": "/topology?view=table",
     "registry": "/registry",
     "activity": "/activity",
     "counter": "/counter",
     "settings": "/settings",
+    "missing": "/topics/never_was",
 }
 
 A_RATE = re.compile(r"^[1-9][\d.,]*$")
@@ -81,6 +85,25 @@ async def test_state_filters_rows(page: Page) -> None:
     await open_page(page, "/?state=no-consumers")
     await expect(page.locator("tbody")).to_contain_text("emails/sender")
     await expect(page.locator("tbody")).not_to_contain_text("billing")
+
+
+async def test_topics_are_grouped_by_prefix_and_groups_open(page: Page, stage: Stage) -> None:
+    await stage.make_topic("grouped.one", b"1", b"2", channels=["c"])
+    await stage.make_topic("grouped.two", b"1", channels=["c"])
+    await open_page(page, "/")
+    await page.get_by_role("button", name="Group by prefix").click()
+    head = page.locator('tr[data-key="grouped.*"]')
+    await expect(head).to_contain_text("2 topics")
+    await expect(head.get_by_role("cell").nth(1)).to_have_text("3")  # messages wait in both
+    await expect(page.locator('tr[data-key="grouped.one"]')).to_have_count(0)
+    await head.get_by_role("button").click()
+    await expect(page.locator('tr[data-key="grouped.one/c"]')).to_be_visible()
+    await expect(page).to_have_url(re.compile(r"\?group=prefix&open=grouped\.$"))
+    await page.reload()
+    await expect(head.get_by_role("button")).to_have_attribute("aria-expanded", "true")
+    await page.get_by_role("button", name="Group by prefix").click()
+    await expect(head).to_have_count(0)
+    await expect(page.locator('tr[data-key="grouped.one"]')).to_be_visible()
 
 
 async def test_topic_shows_its_channels_and_its_nodes(page: Page, stage: Stage) -> None:

@@ -1,5 +1,6 @@
 """The pages on a phone: nothing hangs over the edge, and axe finds no fault there either."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,7 +9,10 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.support.browser import Stage, Watch, check_accessible, open_page, save_screenshot
 
+# As long as a name may be, with nowhere to break.
+LONG_NAME = "machines_make_names_like_this_one_without_a_thought_for_phones_0"
 PAGES = ["/", "/topics/orders", "/topics/orders/billing", "/topics/orders/messages", "/nodes"]
+PAGES += ["/?group=prefix", f"/topics/{LONG_NAME}", f"/topics/{LONG_NAME}/{LONG_NAME}"]
 PAGES += ["/topology", "/registry", "/activity", "/publish", "/settings"]
 
 
@@ -27,12 +31,15 @@ async def phone(browser: Browser, stage: Stage, watch: Watch) -> AsyncIterator[P
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_page_fits(phone: Page, path: str) -> None:
+async def test_page_fits(phone: Page, stage: Stage, path: str) -> None:
+    if LONG_NAME in path:
+        await stage.make_topic(LONG_NAME, b"1", channels=[LONG_NAME])
     await open_page(phone, path)
     width = await phone.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
     await check_accessible(phone)
-    await save_screenshot(phone, f"phone{path.replace('/', '-')}".rstrip("-"))
+    name = re.sub(r"\W+", "-", path.replace(LONG_NAME, "long")).rstrip("-")
+    await save_screenshot(phone, f"phone{name}")
 
 
 async def test_main_pages_are_one_touch_away(phone: Page) -> None:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { age, bytes, count, duration, growthRate, percent, plural, rate, shortCount } from "../../../admin/nsqx/admin/static/app/format.mjs";
+import { age, bytes, count, duration, growthRate, percent, plural, rate, roughAge, shortCount } from "../../../admin/nsqx/admin/static/app/format.mjs";
 
 test("what is not known is a dash, not a zero", () => {
   for (const format of [count, shortCount, rate, bytes, duration, age, percent]) {
@@ -32,6 +32,12 @@ test("rates show what is little, too", () => {
   assert.equal(rate(12), "12.0");
   assert.equal(rate(120.6), "121");
   assert.equal(rate(12345), "12.3k");
+});
+
+test("a rough age has one unit", () => {
+  assert.equal(roughAge(154), "2 min");
+  assert.equal(roughAge(0.2), "<1 s");
+  assert.equal(roughAge(null), "–");
 });
 
 test("what grows and what shrinks have a sign", () => {

@@ -18,6 +18,9 @@ const HEIGHT = 190;
 /** A chart begins with this much room, and does not stretch its first two points over it all. */
 const SECONDS_MIN = 60;
 const TABLE_ROWS = 30;
+/** An axis of what is counted has whole numbers, and some room although there is nothing. */
+const COUNT_MIN = 4;
+const WHOLE = Array.from({ length: 15 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 const DAY_SECONDS = 86400;
 
 /** metric -> how it is called and which colour it has. */
@@ -204,15 +207,16 @@ function options(names, history, width) {
   const style = getComputedStyle(document.documentElement);
   const color = (name) => resolved(style, name);
   const axis = { stroke: color("--dim"), grid: { stroke: color("--grid"), width: 1 }, ticks: { show: false }, font: `11px ${style.fontFamily}` };
+  const isCount = names.every((name) => METRICS[name].show === count);
   return {
     width: Math.max(width, 80),
     height: HEIGHT,
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { size: 6 } },
-    scales: { x: { range: (_, low, high) => [Math.min(low, high - SECONDS_MIN), high] }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
+    scales: { x: { range: (_, low, high) => [Math.min(low, high - SECONDS_MIN), high] }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, isCount ? COUNT_MIN : 1)] } },
     axes: [
       { ...axis, size: 26, space: 70, values: (_, splits) => splits.map((time) => clockTime(time, time).slice(0, history.step < 10 ? 8 : 5)) },
-      { ...axis, size: 46, values: (_, splits) => splits.map((value) => (value < 10 ? rate(value) : shortCount(value))) },
+      { ...axis, size: 46, ...(isCount && { incrs: WHOLE }), values: (_, splits) => splits.map((value) => (value < 10 && !isCount ? rate(value) : shortCount(value))) },
     ],
     series: [
       {},

@@ -70,6 +70,11 @@ export function age(seconds) {
   return seconds < 1 ? "<1 s" : duration(seconds);
 }
 
+/** The same with one unit, for where there is little room: 154 -> "2 min". */
+export function roughAge(seconds) {
+  return age(seconds).split(" ").slice(0, 2).join(" ");
+}
+
 /** 0.1234 -> "12 %"; under a tenth with one digit. */
 export function percent(fraction) {
   if (fraction === null || fraction === undefined || !Number.isFinite(fraction)) return NOTHING;

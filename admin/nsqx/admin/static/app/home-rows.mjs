@@ -11,7 +11,7 @@
 import { inOrder, matches, sortRows, sortTree } from "./rows.mjs";
 
 const ORDER_MS = 5000;
-const MOVERS_MAX = 4;
+const MOVERS_MAX = 3;
 /** A backlog that changes by less than this a second, or a hundredth of its traffic, stands still. */
 const MOVE_MIN = 0.2;
 const MOVE_PART_MIN = 0.01;

@@ -28,7 +28,7 @@ export const HELP = [
   [["?"], "This list"],
 ];
 
-let goPressedAt = 0;
+let goPressedAt = -Infinity;
 
 export function listenToKeys() {
   addEventListener("keydown", (event) => {
@@ -54,7 +54,7 @@ function leaveOnEscape(event) {
 /** Do what a key means; false when it means nothing here. */
 function press(key) {
   if (performance.now() - goPressedAt < SEQUENCE_MS) {
-    goPressedAt = 0;
+    goPressedAt = -Infinity;
     if (GO[key] !== undefined) {
       navigate(GO[key]);
       return true;

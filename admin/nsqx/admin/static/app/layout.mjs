@@ -10,12 +10,14 @@
 
 export const COLUMNS = ["producers", "nodes", "topics", "channels", "clients"];
 
-const WIDTH = { producers: 130, nodes: 190, topics: 170, channels: 170, clients: 140, lookupds: 150 };
+const WIDTH = { producers: 170, nodes: 190, topics: 170, channels: 170, clients: 170, lookupds: 150 };
 const HEIGHT = 28;
 const GAP = 8;
 const COLUMN_GAP = 84;
 const MARGIN = 16;
 const RAIL = 80;
+/** Above each column, for what it is called. */
+const TITLE = 18;
 const ORDER_SWEEPS = 6;
 const PLACE_SWEEPS = 8;
 /** The place in a column of what belongs to nothing: behind all that does. */
@@ -99,7 +101,7 @@ function settle(ids, wanted, tops) {
 
 function place(columns, tops, rail) {
   const places = new Map();
-  const above = rail.length > 0 ? RAIL : 0;
+  const above = TITLE + (rail.length > 0 ? RAIL : 0);
   let x = MARGIN;
   let height = above + HEIGHT;
   COLUMNS.forEach((name, index) => {
@@ -112,7 +114,7 @@ function place(columns, tops, rail) {
     x += WIDTH[name] + COLUMN_GAP;
   });
   rail.forEach((id, index) => {
-    places.set(id, { x: MARGIN + index * (WIDTH.lookupds + 24), y: MARGIN, width: WIDTH.lookupds, height: HEIGHT });
+    places.set(id, { x: MARGIN + index * (WIDTH.lookupds + 24), y: MARGIN + TITLE, width: WIDTH.lookupds, height: HEIGHT });
   });
   const railWidth = MARGIN + rail.length * (WIDTH.lookupds + 24);
   return { places, width: Math.max(x - COLUMN_GAP, railWidth) + MARGIN, height: Math.ceil(height) + MARGIN };

@@ -2,7 +2,7 @@
 
 import { ActionButton } from "../actions.mjs";
 import { Sparkline, thinned, useHistory } from "../charts.mjs";
-import { age, count, growthRate, plural, rate } from "../format.mjs";
+import { age, count, growthRate, plural, rate, roughAge } from "../format.mjs";
 import { VALUES, depthOf } from "../home-rows.mjs";
 import { html, memo, useEffect } from "../html.mjs";
 import { Icon } from "../icons.mjs";
@@ -73,7 +73,7 @@ function Totals({ totals, t }) {
     <${Tile} label="out" unit="/s" value=${rate(totals.out)} spark=${values("out")} tone="out" />
     <${Tile} label="depth" value=${count(totals.depth)} spark=${values("depth")} tone="depth" />
     <${Tile} label="in flight" value=${count(totals.in_flight)} note=${totals.deferred ? `${count(totals.deferred)} deferred` : ""} />
-    <${Tile} label="oldest" value=${totals.oldest_at === null ? "–" : age(now.value - totals.oldest_at)} />
+    <${Tile} label="oldest" value=${totals.oldest_at === null ? "–" : roughAge(now.value - totals.oldest_at)} />
     <${Tile} label="consumers" value=${count(totals.clients)} spark=${values("clients")} tone="in" />
     <${Tile} label="nodes" value=${`${totals.nodes_up} of ${totals.nodes}`} level=${totals.nodes_up < totals.nodes ? "critical" : ""}
       note=${totals.lookupds ? `${totals.lookupds_up} of ${totals.lookupds} directories` : ""} />

@@ -14,6 +14,9 @@ const TITLES = { producers: "Producers", nodes: "Nodes", topics: "Topics", chann
 const KINDS = { producers: "producer", nodes: "node", topics: "topic", channels: "channel", clients: "consumer", lookupds: "directory" };
 /** Of its own size; smaller letters than that are a pattern. */
 const LEGIBLE = 0.7;
+/** Widths in the picture: of a letter of a note, and what a note leaves for the name. */
+const NOTE_LETTER = 6.2;
+const NAME_ROOM = 70;
 const ZOOMS = [0.5, 0.75, 1, 1.25, 1.5, 2];
 
 export function TopologyPage() {
@@ -63,6 +66,7 @@ function Picture({ model }) {
         <g class="links">${links.map((link) => html`<${LinkLine} key=${link.key} path=${linkPath(places.get(link.from), places.get(link.to))}
           width=${round(linkWidth(link.rate, greatest))} kind=${link.registration ? "registration" : ""} flowing=${link.rate > 0}
           lit=${lit === null || (lit.has(link.from) && lit.has(link.to))} />`)}</g>
+        <g class="titles" aria-hidden="true">${titlesOf(things, places).map(({ column, x, y }) => html`<text key=${column} x=${x} y=${y}>${TITLES[column]}</text>`)}</g>
         <g class="things">${things.map((one) => html`<${Thing} key=${one.id} place=${places.get(one.id)} id=${one.id} column=${one.column} label=${one.label}
           level=${one.level} note=${one.note} page=${one.page} isFocus=${one === focused} lit=${lit === null || lit.has(one.id)} />`)}</g>
       </svg>
@@ -80,18 +84,30 @@ const Thing = memo(({ place: { x, y, width, height }, id, column, label, level, 
     if (isFocus && event.key === "Enter") navigate(page);
     else focus();
   };
-  const name = fitted(label, width - (note ? note.length * 6.2 + 26 : 20));
+  const said = fitted(note, width - NAME_ROOM, NOTE_LETTER);
+  const name = fitted(label, width - (said ? said.length * NOTE_LETTER + 26 : 20));
   return html`<g class="thing ${column} ${level} ${lit ? "" : "dim"}" transform=${`translate(${x} ${y})`} role="button" tabindex="0" aria-pressed=${String(isFocus)}
       aria-label=${`${KINDS[column]} ${label}${note ? `, ${note}` : ""}${level ? `, ${level}` : ""}`} onClick=${focus} onDblClick=${() => navigate(page)} onKeyDown=${onKeyDown}>
-    <title>${label}</title>
+    <title>${note ? `${label}, ${note}` : label}</title>
     <rect width=${width} height=${height} rx="7" />
     <text x="10" y="18.5" class="label">${name}</text>
-    ${note && html`<text x=${width - 9} y="18.5" class="note">${note}</text>`}
+    ${said && html`<text x=${width - 9} y="18.5" class="note">${said}</text>`}
   </g>`;
 });
 
-function fitted(text, room) {
-  const letters = Math.max(3, Math.floor(room / 7));
+/** Where the name of each column is: above the first thing in it. */
+function titlesOf(things, places) {
+  const titles = new Map();
+  for (const { id, column } of things) {
+    const { x, y } = places.get(id);
+    const title = titles.get(column) ?? { column, x, y: Infinity };
+    titles.set(column, { column, x: Math.min(title.x, x), y: Math.min(title.y, y - 8) });
+  }
+  return [...titles.values()];
+}
+
+function fitted(text, room, letter = 7) {
+  const letters = Math.max(3, Math.floor(room / letter));
   return text.length <= letters ? text : `${text.slice(0, letters - 1)}…`;
 }
 
