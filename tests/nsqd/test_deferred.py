@@ -90,3 +90,10 @@ class DeferredMachine(RuleBasedStateMachine):
 
 
 TestDeferred = DeferredMachine.TestCase
+
+
+def test_those_below_a_message_are_found_whatever_their_time() -> None:
+    deferred = Deferred()
+    deferred.extend([(7, 30, 1), (2, 10, 65_535), (3, 20, 0)])
+    assert sorted(deferred.below(7)) == [(2, 10, 65_535), (3, 20, 0)]
+    assert deferred.below(2) == []

@@ -192,6 +192,24 @@ def flushed(journal: Journal, sequence: int) -> None:
     journal.flush()
 
 
+def test_requeues_do_not_pile_up_while_the_disk_refuses(disk: SimulatedDisk) -> None:
+    with patch.object(journal_module, "REQUEUES_MAX", 100):
+        journal = Journal(disk, PATH)
+        disk.free_bytes = 0
+        for attempts in range(1, 1000):
+            for sequence in range(10):
+                journal.requeued(sequence, 0, attempts)
+            with pytest.raises(OSError, match="No space"):
+                journal.flush()
+    disk.free_bytes = None
+    journal.flush()
+    ((_, payload),) = written(disk)
+    noted = list(requeues_of(payload))
+    assert len(noted) <= 110
+    last = {sequence: attempts for sequence, _, attempts in noted}
+    assert last == dict.fromkeys(range(10), 999)
+
+
 def test_a_journal_goes_on_after_a_kill(disk: SimulatedDisk) -> None:
     flushed(Journal(disk, PATH), 1)
     disk.content(file_of(0)).extend(b"torn")

@@ -15,6 +15,7 @@ from nsqx.protocol import commands
 from nsqx.protocol.command_parser import LEGAL, LINE_BYTES_MAX, CommandParser, Limits, State
 from nsqx.protocol.commands import (
     MAGIC_V2,
+    NOP,
     Auth,
     Close,
     Command,
@@ -198,7 +199,7 @@ def test_identify_stops_the_parser_until_it_is_resumed() -> None:
     parser = greeted()
     assert parser.receive_data(b"IDENTIFY a b\n\0\0\0\2{}NOP\n") == [Identify(b"{}")]
     assert parser.receive_data(b"NOP\nNO") == []
-    assert parser.resume() == [Nop(), Nop()]
+    assert parser.resume() == [Nop()]  # two, which say no more than one
     assert parser.receive_data(b"P\n") == [Nop()]
 
 
@@ -685,3 +686,15 @@ def test_bytes_inside_of_a_batch_or_behind_its_upgrade_are_no_publish() -> None:
 
 def test_a_publish_to_another_topic_than_the_caller_means_is_parsed() -> None:
     assert publishing().lone_publish(commands.pub("t", b"a"), "u") is None
+
+
+def test_a_run_of_nops_is_one_event() -> None:
+    assert parse(b"NOP\n" * 1000 + b"NO") == [NOP]
+    assert parse(b"NOP\n" * 3 + b"PUB t\n" + u32(1) + b"a" + b"NOP\n") == [
+        NOP,
+        Publish("t", b"a", None),
+        NOP,
+    ]
+    assert only_error(greeted(tls_required=True).receive_data(b"NOP\nNOP\n")).startswith(
+        b"E_INVALID cannot NOP in current state"
+    )

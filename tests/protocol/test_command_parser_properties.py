@@ -27,7 +27,7 @@ from nsqx.protocol.commands import (
     Touch,
     Violation,
 )
-from tests.support.command_events import parse_pieces
+from tests.support.command_events import normalized, parse_pieces
 
 LIMITS = Limits(max_msg_size=60, max_body_size=200, max_rdy_count=50, max_req_timeout_ms=9000)
 
@@ -80,7 +80,7 @@ def conversations(draw: st.DrawFn) -> tuple[bytes, list[object]]:
             sent.append((commands.cls(), [Close()]))
             sent += draw(st.lists(anywhere, max_size=3))
     stream = b"".join(data for data, _ in sent)
-    return stream, [event for _, events in sent for event in events]
+    return stream, normalized(event for _, events in sent for event in events)
 
 
 def cut(data: bytes, positions: list[int]) -> list[bytes]:

@@ -9,6 +9,7 @@ from nsqx.protocol.commands import (
     Identify,
     MultiPublish,
     MultiPublishStart,
+    Nop,
     Publish,
     Violation,
 )
@@ -42,12 +43,12 @@ def parse_pieces(
     return normalized(events)
 
 
-def normalized(events: Iterable[Command]) -> list[object]:
+def normalized(events: Iterable[object]) -> list[object]:
     """
     Take apart what was put together only because it came in one read.
 
-    A run of FINs becomes its ids; the announcement of a batch that is complete is left out;
-    errors, which are equal only to themselves, become their lines.
+    A run of FINs becomes its ids, and one of NOPs a single one; the announcement of a batch that is
+    complete is left out; errors, which are equal only to themselves, become their lines.
     """
     result: list[object] = []
     for event in events:
@@ -56,6 +57,8 @@ def normalized(events: Iterable[Command]) -> list[object]:
                 result += [("finish", id) for id in ids]
             case Violation(error):
                 result.append(("violation", error.line))
+            case Nop() if result[-1:] == [event]:
+                pass
             case MultiPublish(topic) if result[-1:] == [MultiPublishStart(topic)]:
                 result[-1] = event
             case _:

@@ -56,6 +56,7 @@ _MPUB_HEAD = struct.Struct(">ii")  # size of the body, count of messages
 _ID_BYTES = 16
 _FIN_BYTES = 21  # b"FIN ", id, b"\n"
 _FIN_RUN = re.compile(rb"(?:FIN [0-9a-f]{16}+\n)++")
+_NOP_RUN = re.compile(rb"(?:NOP\n)++")
 _LOWER_HEX_ID = re.compile(rb"[0-9a-f]{16}").fullmatch
 _COUNT_BYTES = 4  # the count of messages at the start of an MPUB's body
 _SMALLEST_MESSAGE_BYTES = 5  # in an MPUB: a size and one byte
@@ -259,6 +260,8 @@ class CommandParser:
             position = self._parse_publish_run(data, start)
         elif data.startswith(self._mpub_line, start):
             position = self._parse_known_mpub(data, start)
+        elif data.startswith(b"NOP\nNOP\n", start) and not self.tls_required:
+            position = self._parse_nop_run(data, start)
         else:
             return self._parse_line(data, start)
         return position if position > start else self._parse_line(data, start)
@@ -518,6 +521,13 @@ class CommandParser:
             position = body_at + size
             add(Publish(topic, data[body_at:position], None))
         return position
+
+    def _parse_nop_run(self, data: bytes, start: int) -> int:
+        """Parse NOPs that follow each other, which say no more than one."""
+        match = _NOP_RUN.match(data, start)
+        assert match is not None
+        self._events.append(NOP)
+        return match.end()
 
     def _parse_known_mpub(self, data: bytes, start: int) -> int:
         """Parse an MPUB that has the line seen last, if it is complete and right."""

@@ -499,9 +499,8 @@ class Channel:
         unfinished = {
             sequence: (0, attempts) for sequence, attempts in self.waiting() if sequence < below
         }
-        for sequence, due_ns, attempts in self.deferred:
-            if sequence < below:
-                unfinished[sequence] = (due_ns, attempts)
+        for sequence, due_ns, attempts in self.deferred.below(below):
+            unfinished[sequence] = (due_ns, attempts)
         return unfinished
 
     def _note_unfinished(self, added: list[int], unfinished: dict[int, tuple[int, int]]) -> None:

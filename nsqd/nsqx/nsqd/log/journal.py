@@ -63,6 +63,7 @@ _CRC = struct.Struct(">I")
 _RANGE = struct.Struct(">QQ")
 _REQUEUE = struct.Struct(">QqH")
 _POSITION = struct.Struct(">Q")
+REQUEUES_MAX = 100_000
 _PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
 # A record holds no more than this, be it hours until the disk takes it.
 _ENTRIES_MAX = 1_000_000
@@ -176,6 +177,7 @@ class Journal:
         self._singles = array("Q")
         self._requeues: list[bytes] = []
         self._others: list[bytes] = []
+        self._requeues_max = REQUEUES_MAX  # beyond that, those that were overtaken go
 
     @property
     def is_dirty(self) -> bool:
@@ -281,9 +283,25 @@ class Journal:
                 *(encode_record(FINISHED, _packed(part)) for part in _pieces(self._singles)),
             ]
         )
-        self._open().write_at(data, self.size)
+        try:
+            self._open().write_at(data, self.size)
+        except OSError:
+            self._forget_overtaken()
+            raise
         self.size += len(data)
         self._discard()
+
+    def _forget_overtaken(self) -> None:
+        """
+        Keep of each message's requeues the last: it may be hours until the disk takes them.
+
+        What was finished need not be thinned out, it is no more than there are messages.
+        """
+        if len(self._requeues) > self._requeues_max:
+            self._requeues = list(
+                {entry[: _POSITION.size]: entry for entry in self._requeues}.values()
+            )
+            self._requeues_max = max(REQUEUES_MAX, 2 * len(self._requeues))
 
     def begin_next(self) -> int:
         """
