@@ -4,6 +4,8 @@ import pytest
 
 from nsqx.apps.tools.consumer_options import ClientOptions, lenient, parse_option
 from nsqx.client import Settings
+from nsqx.client.discovery import JITTER
+from nsqx.client.lookup import TIMEOUT_SECONDS
 from nsqx.runtime.durations import MILLISECOND_NS, MINUTE_NS, SECOND_NS
 
 
@@ -113,6 +115,31 @@ def test_tls_files_are_loaded_only_with_tls() -> None:
     assert settings_of("tls_cert,nowhere", "tls_key,nowhere").tls is False
     with pytest.raises(FileNotFoundError):
         settings_of("tls_v1", "tls_cert,nowhere", "tls_key,nowhere")
+
+
+def test_what_is_ours_unless_it_is_given() -> None:
+    assert settings_of().read_timeout is None
+    assert settings_of("read_timeout,45s").read_timeout == 45.0
+    with pytest.raises(ValueError, match="heartbeat_interval"):
+        settings_of("read_timeout,30s")
+
+
+def test_how_lookupds_are_polled_is_ours_unless_it_is_given() -> None:
+    def made_of(*options: str) -> tuple[float, float]:
+        consumer = ClientOptions(map(parse_option, options)).consumer(
+            "t",
+            "c",
+            nsqd=(),
+            lookupd=["127.0.0.1:1"],
+            max_in_flight=1,
+            user_agent="tool/1",
+            drain_timeout=1.0,
+        )
+        return consumer.lookupd_poll_jitter, consumer.lookupd_poll_timeout
+
+    assert made_of() == (JITTER, TIMEOUT_SECONDS)
+    given = made_of("lookupd_poll_jitter,0", "lookupd_poll_timeout,9s")
+    assert given == (0.0, 9.0)
 
 
 def test_what_does_nothing_here_is_told() -> None:

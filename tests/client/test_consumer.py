@@ -483,6 +483,18 @@ async def test_a_half_open_peer_is_given_up(nsqd: ScriptedNsqd) -> None:
         await accept(nsqd)
 
 
+async def test_silence_may_last_as_long_as_it_is_told_to(nsqd: ScriptedNsqd) -> None:
+    loop = asyncio.get_running_loop()
+    settings = Settings(heartbeat_interval=0.01, read_timeout=0.3)
+    async with Consumer("t", "c", nsqd=nsqd.address, settings=settings):
+        silent = await accept(nsqd)
+        silent.keeps_open = True
+        subscribed_at = loop.time()
+        await accept(nsqd)
+        # It was heard a little before; two heartbeat intervals would be over long since.
+        assert loop.time() - subscribed_at > 0.2
+
+
 async def test_heartbeats_keep_a_connection(nsqd: ScriptedNsqd) -> None:
     settings = Settings(heartbeat_interval=0.1)
     async with Consumer("t", "c", nsqd=nsqd.address, settings=settings) as consumer:

@@ -7,7 +7,7 @@ import pytest
 
 from nsqx.client import Consumer, Settings, consumer
 from nsqx.client.addresses import Address
-from nsqx.client.discovery import Discovery, parse_lookup
+from nsqx.client.discovery import Discovery, jittered, parse_lookup
 from nsqx.client.reconnect import ReconnectDelays
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import eventually
@@ -98,6 +98,29 @@ async def test_one_bad_lookupd_does_not_matter(
     async with fake_http({TOPIC: producers(1)}) as good, fake_http({TOPIC: failure}) as bad:
         start(bad.address, good.address, "127.0.0.1:1")
         assert await found.polls.get() == ({1}, False)
+
+
+async def test_a_lookupd_that_says_nothing_is_not_waited_for_longer_than_told(
+    found: Findings,
+) -> None:
+    writers: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
+    async with silent:
+        host, port = silent.sockets[0].getsockname()
+        discovery = Discovery([f"{host}:{port}"], "t", found, timeout=0.05)
+        try:
+            async with asyncio.timeout(2):  # the usual time is 5 s
+                assert await found.polls.get() == (set(), False)
+        finally:
+            await asyncio.wait([discovery.stop()])
+            for writer in writers:
+                writer.close()
+                await writer.wait_closed()
+
+
+def test_jitter_is_a_share_of_the_interval_around_it() -> None:
+    assert jittered(60.0, 0.0, 0.9) == 60.0
+    assert (jittered(60.0, 1.0, 0.0), jittered(60.0, 1.0, 1.0)) == (30.0, 90.0)
 
 
 async def test_an_unknown_topic_is_no_failure(start: Start, found: Findings) -> None:

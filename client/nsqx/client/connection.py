@@ -295,12 +295,12 @@ class Connection(asyncio.Protocol):
             self.abort(ConnectionClosed(str(self.address), complaint))
             return
         settings = self._settings
-        limits = (settings.heartbeat_interval, settings.reply_timeout, settings.write_timeout)
+        limits = (settings.silence_max / 2, settings.reply_timeout, settings.write_timeout)
         self._watch = self._loop.call_later(min(limits) / 4, self._check)
 
     def _complaint(self, now: float) -> str | None:
         settings = self._settings
-        if now - self._heard_at > 2 * settings.heartbeat_interval:
+        if now - self._heard_at > settings.silence_max:
             return f"nothing heard for {now - self._heard_at:.1f} s"
         if self._session.pending and now - self._answered_at > settings.reply_timeout:
             return f"no answer for {now - self._answered_at:.1f} s"

@@ -25,10 +25,11 @@ from typing import Literal, Self
 from nsqx.client.addresses import Address, lookup_url, parse_addresses
 from nsqx.client.backoff import Backoff, BackoffPolicy, Phase
 from nsqx.client.codecs import JSON, Codec
-from nsqx.client.discovery import INTERVAL_SECONDS, Discovery, LookupdFinder
+from nsqx.client.discovery import INTERVAL_SECONDS, JITTER, Discovery, LookupdFinder
 from nsqx.client.errors import ClientClosed
 from nsqx.client.inbox import Inbox, InboxClosed
 from nsqx.client.link import Link
+from nsqx.client.lookup import TIMEOUT_SECONDS
 from nsqx.client.message import Message
 from nsqx.client.ready_counts import ReadyCounts, Share
 from nsqx.client.resolver import Resolver, is_name
@@ -95,6 +96,8 @@ class Consumer:
         requeue_delay_max: float = REQUEUE_DELAY_SECONDS_MAX,
         backoff: BackoffPolicy | Literal[False] | None = None,
         lookupd_poll_interval: float = INTERVAL_SECONDS,
+        lookupd_poll_jitter: float = JITTER,
+        lookupd_poll_timeout: float = TIMEOUT_SECONDS,
         drain_timeout: float = DRAIN_SECONDS,
     ) -> None:
         """
@@ -122,6 +125,8 @@ class Consumer:
             backoff: slows down all deliveries while handlers fail. None: only for ``run``, with
                 the usual policy. False: never.
             lookupd_poll_interval: seconds, give or take a little.
+            lookupd_poll_jitter: how little: a share of the interval, from 0 to 1.
+            lookupd_poll_timeout: seconds that a poll may take.
             drain_timeout: seconds for messages in work to be answered after closing began.
 
         Raises:
@@ -148,6 +153,8 @@ class Consumer:
         self._requeue_delay_max = requeue_delay_max
         self._backoff_policy = backoff
         self._poll_interval = lookupd_poll_interval
+        self.lookupd_poll_jitter = lookupd_poll_jitter
+        self.lookupd_poll_timeout = lookupd_poll_timeout
         self._drain_timeout = drain_timeout
         self._backoff = Backoff(backoff) if backoff else None
         self._counts = ReadyCounts(max_in_flight)
@@ -188,6 +195,8 @@ class Consumer:
                 self._found,
                 self._poll_interval,
                 self._appeared,
+                jitter=self.lookupd_poll_jitter,
+                timeout=self.lookupd_poll_timeout,
                 token=token,
             )
             if self._finder is not None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from nsqx.client.addresses import Address, lookup_url
 from nsqx.client.errors import LookupFailed
-from nsqx.client.lookup import lookup, parse_lookup
+from nsqx.client.lookup import TIMEOUT_SECONDS, lookup, parse_lookup
 from nsqx.client.watch import watch, watch_url
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-__all__ = ["Discovery", "FoundLookupd", "LookupdFinder", "parse_lookup"]
+__all__ = ["Discovery", "FoundLookupd", "LookupdFinder", "jittered", "parse_lookup"]
 
 _log = logging.getLogger("nsqx.client")
 
@@ -66,9 +66,19 @@ class Discovery:
         interval: float = INTERVAL_SECONDS,
         appeared: Appeared = _ignore,
         *,
+        jitter: float = JITTER,
+        timeout: float = TIMEOUT_SECONDS,
         token: bytes | None = None,
     ) -> None:
-        """``token`` is shown to lookupds, or rather to a proxy before them."""
+        """
+        Begin to poll.
+
+        Args:
+            lookupd, topic, found, interval, appeared: as above.
+            jitter: what share of the interval is left to chance, half of it less and half more.
+            timeout: seconds that a poll may take.
+            token: is shown to lookupds, or rather to a proxy before them.
+        """
         self._topic = topic
         self._given = [lookup_url(address, topic) for address in lookupd]
         self._urls = list(dict.fromkeys(self._given))
@@ -76,6 +86,8 @@ class Discovery:
         self._found = found
         self._appeared = appeared
         self._interval = interval
+        self._jitter = jitter
+        self._timeout = timeout
         self._token = token
         self._named: dict[str, set[Address]] = {}  # by the URL that named them last
         self._failing: set[str] = set()  # URLs, so that each outage is logged once
@@ -145,7 +157,7 @@ class Discovery:
 
     async def _ask(self, session: "ClientSession", url: str) -> set[Address] | None:
         try:
-            addresses, _ = await lookup(session, url)
+            addresses, _ = await lookup(session, url, self._timeout)
         except LookupFailed as exc:
             if url not in self._failing:
                 _log.warning("%s", exc)
@@ -159,10 +171,15 @@ class Discovery:
     async def _pause(self, *, eagerly: bool) -> None:
         seconds = min(self._interval, EAGER_SECONDS) if eagerly else self._interval
         try:
-            async with asyncio.timeout(seconds * (1 + JITTER * (random.random() - 0.5))):
+            async with asyncio.timeout(jittered(seconds, self._jitter, random.random())):
                 await self._awake.wait()
         except TimeoutError:
             pass
+
+
+def jittered(seconds: float, share: float, chance: float) -> float:
+    """Return seconds, more or less by up to half of ``share``; ``chance`` is from 0 to 1."""
+    return seconds * (1 + share * (chance - 0.5))
 
 
 def _report_crash(task: asyncio.Task[None]) -> None:

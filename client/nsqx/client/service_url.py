@@ -147,6 +147,7 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "user_agent": str,
     "connect_timeout": float,
     "heartbeat_interval": float,
+    "read_timeout": float,
     "reply_timeout": float,
     "write_timeout": float,
     "msg_timeout": float,

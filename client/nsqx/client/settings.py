@@ -27,8 +27,9 @@ class Settings:
         client_id, hostname, user_agent: shown in nsqd's statistics. ``client_id`` None: the
             host name up to its first dot.
         connect_timeout: for the TCP connection and the whole handshake.
-        heartbeat_interval: how often nsqd shows that it lives, from 1 to (by default) 60. After
-            twice that time without a byte the connection counts as dead.
+        heartbeat_interval: how often nsqd shows that it lives, from 1 to (by default) 60.
+        read_timeout: the connection counts as dead after so long without a byte; None: after two
+            heartbeat intervals.
         reply_timeout: the connection counts as dead when a command has no answer for so long.
         write_timeout: it counts as dead when it takes no bytes for so long.
         msg_timeout: how long a message may stay unanswered; None: what nsqd is set to.
@@ -52,6 +53,7 @@ class Settings:
     user_agent: str = USER_AGENT
     connect_timeout: float = 5.0
     heartbeat_interval: float = 30.0
+    read_timeout: float | None = None
     reply_timeout: float = 10.0
     write_timeout: float = 10.0
     msg_timeout: float | None = None
@@ -71,10 +73,17 @@ class Settings:
         for name in ("connect_timeout", "heartbeat_interval", "reply_timeout", "write_timeout"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be more than 0 seconds")
+        if self.read_timeout is not None and self.read_timeout <= self.heartbeat_interval:
+            raise ValueError("read_timeout must be more than heartbeat_interval")
         if not 0 <= self.sample_rate <= 99:
             raise ValueError("sample_rate is a percentage from 0 to 99")
         if self.compression not in (None, "snappy", "deflate"):
             raise ValueError(f"unknown compression {self.compression!r}")
+
+    @property
+    def silence_max(self) -> float:
+        """Seconds without a byte after which a connection counts as dead."""
+        return 2 * self.heartbeat_interval if self.read_timeout is None else self.read_timeout
 
     def ssl_context(self) -> ssl.SSLContext:
         """Return the context to use; only asked when ``tls`` is set."""

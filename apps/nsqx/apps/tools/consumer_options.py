@@ -108,6 +108,8 @@ class _Option:
     no_effect: str = ""  # why it does nothing here
 
 
+# A minute, as in NSQ's client, is long for a dead lookupd.
+LOOKUP_TIMEOUT_NS = 5 * SECOND_NS
 _BY_NEED = "connections share max_in_flight by what they need"
 
 _OPTIONS: Mapping[str, _Option] = {
@@ -117,13 +119,12 @@ _OPTIONS: Mapping[str, _Option] = {
         MINUTE_NS,
         100 * MILLISECOND_NS,
         5 * MINUTE_NS,
-        no_effect="a connection is dead after two heartbeat_intervals of silence",
     ),
     "write_timeout": _Option(_duration, 10 * SECOND_NS, 100 * MILLISECOND_NS, 5 * MINUTE_NS),
     "local_addr": _Option(_local_address, None),
     "lookupd_poll_interval": _Option(_duration, MINUTE_NS, 10 * MILLISECOND_NS, 5 * MINUTE_NS),
-    "lookupd_poll_jitter": _Option(_float, 0.3, 0.0, 1.0, no_effect="the jitter is fixed"),
-    "lookupd_poll_timeout": _Option(_duration, MINUTE_NS, no_effect="a poll takes 5s at most"),
+    "lookupd_poll_jitter": _Option(_float, 0.3, 0.0, 1.0),
+    "lookupd_poll_timeout": _Option(_duration, MINUTE_NS),
     "max_requeue_delay": _Option(_duration, 15 * MINUTE_NS, 0, HOUR_NS),
     "default_requeue_delay": _Option(_duration, 90 * SECOND_NS, 0, HOUR_NS),
     "backoff_strategy": _Option(_one_of("exponential", "full_jitter"), "exponential"),
@@ -217,6 +218,10 @@ class ClientOptions:
     def __getitem__(self, name: str) -> Value:
         return self._given.get(name, _OPTIONS[name].default)
 
+    def has(self, name: str) -> bool:
+        """Whether it was given. Where the defaults differ, ours hold unless it was."""
+        return name in self._given
+
     def notices(self) -> list[str]:
         """Return a sentence for each option that was given and does nothing."""
         notices = [
@@ -244,6 +249,7 @@ class ClientOptions:
             user_agent=self["user_agent"] or user_agent,
             connect_timeout=_seconds(self["dial_timeout"]),
             heartbeat_interval=_seconds(heartbeat_ns) if heartbeat_ns > 0 else 30.0,
+            read_timeout=_seconds(self["read_timeout"]) if self.has("read_timeout") else None,
             write_timeout=_seconds(self["write_timeout"]),
             msg_timeout=_seconds(self["msg_timeout"]),
             output_buffer_size=self["output_buffer_size"],
@@ -274,6 +280,8 @@ class ClientOptions:
         Raises:
             ValueError, OSError: as ``settings``, and for bad names and addresses.
         """
+        is_given = self.has("lookupd_poll_timeout")
+        timeout_ns = self["lookupd_poll_timeout"] if is_given else LOOKUP_TIMEOUT_NS
         return Consumer(
             topic,
             channel,
@@ -290,6 +298,8 @@ class ClientOptions:
                 full_jitter=self["backoff_strategy"] == "full_jitter",
             ),
             lookupd_poll_interval=_seconds(self["lookupd_poll_interval"]),
+            lookupd_poll_jitter=self["lookupd_poll_jitter"],
+            lookupd_poll_timeout=_seconds(timeout_ns),
             drain_timeout=drain_timeout,
         )
 
