@@ -21,7 +21,7 @@ from tests.simulation.campaign import (
     run_all,
 )
 from tests.simulation.cluster import Result, simulate
-from tests.simulation.plan import CHANGES, DAMAGES, DIRECTORY_FAULTS, FAULTS, OPERATIONS
+from tests.simulation.plan import CHANGES, DAMAGES, DIRECTORY_FAULTS, FAULTS, OPERATIONS, PAUSES
 
 
 def main() -> int:
@@ -106,7 +106,7 @@ def _table(arguments: argparse.Namespace) -> int:
     print("| fault | times | published | acknowledged | again | after FIN | lost | excused |")
     print("|---|---|---|---|---|---|---|---|")
     failed = 0
-    whole = (*FAULTS, *DIRECTORY_FAULTS, *CHANGES, *OPERATIONS)
+    whole = (*FAULTS, *DIRECTORY_FAULTS, *CHANGES, *PAUSES, *OPERATIONS)
     damages = [f"{kind},kill" for kind in DAMAGES]  # what is in memory would hide damage
     for kinds in ("none", *whole, *damages):
         selection = Selection(arguments.minutes, become=kinds)

@@ -152,6 +152,13 @@ def _freeze_client(cluster: "Cluster", node: Node, action: Action) -> None:
     _later(cluster, action, partial(cluster.network.resume, host))
 
 
+def _pause_consumer(cluster: "Cluster", node: Node, action: Action) -> None:
+    if cluster.consumers:
+        consumer = cluster.consumers[action.other % len(cluster.consumers)]
+        consumer.pause(True)
+        _later(cluster, action, partial(consumer.pause, False))
+
+
 def _kill_directory(cluster: "Cluster", node: Node, action: Action) -> None:
     cluster.directories[action.other % len(cluster.directories)].kill()
 
@@ -327,6 +334,7 @@ _ACTIONS: dict[str, Callable[["Cluster", Node, Action], None]] = {
     "reset": _reset,
     "forget": _forget,
     "freeze_client": _freeze_client,
+    "pause_consumer": _pause_consumer,
     "kill_directory": _kill_directory,
     "freeze_directory": _freeze_directory,
     "flip_log": _flip_log,

@@ -126,6 +126,7 @@ class Consumer:
         self._delays: dict[str, ReconnectDelays] = {}
         self._subscriptions: dict[ClientLink, Subscription] = {}
         self._steer_at_ns = 0
+        self._is_paused = False
         self._is_over = False
 
     def start(self) -> None:
@@ -134,8 +135,14 @@ class Consumer:
             self._scheduler.after(FIND_NS, self.start)
             self._find(self.plan.name, self.plan.topic, self._found)
 
+    def pause(self, is_paused: bool) -> None:
+        """Want no messages for a while, or as many as before."""
+        self._is_paused = is_paused
+        self._allow()
+
     def behave(self) -> None:
         """Finish everything from now on."""
+        self.pause(False)
         self.plan = replace(
             self.plan,
             requeue_part=0.0,
@@ -260,11 +267,13 @@ class Consumer:
 
     def _changed(self, is_changed: bool) -> None:
         """The phase of the backoff may be another one."""
-        if not is_changed or self._backoff is None:
-            return
-        phase = self._backoff.phase
+        if is_changed:
+            self._allow()
+
+    def _allow(self) -> None:
+        phase = self._backoff.phase if self._backoff is not None else Phase.OPEN
         allowed = {Phase.OPEN: self.plan.max_in_flight, Phase.WAITING: 0, Phase.TRYING: 1}
-        self._counts.allow(allowed[phase])
+        self._counts.allow(0 if self._is_paused else allowed[phase])
         self._steer()
 
     def _steer(self) -> None:

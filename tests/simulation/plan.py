@@ -48,12 +48,15 @@ OPERATIONS = {
 }
 DIRECTORY_FAULTS = {"kill_directory": 2, "freeze_directory": 1}
 CHANGES = {"add_node": 2, "remove_node": 2, "cut_others": 1}
+PAUSES = {"pause_consumer": 1}
 
-# Changes have numbers of their own, and a source of chance of their own: the rest of a seed's plan
-# is the same with them and without.
+# What came later than most has numbers and a source of chance of its own: the rest of a seed's plan
+# is the same with it and without.
 FIRST_CHANGE = 1000
-CHANGES_PART = 0.4  # of the seeds
+FIRST_PAUSE = 2000
+SOME = 0.4  # of the seeds have changes, and pauses
 CHANGE_MS = 120_000  # on average between two
+PAUSE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,13 @@ def plan_of(seed: int, minutes: float) -> Plan:
         _consumer(chance, number, *chance.choice(pairs)) for number in range(chance.randrange(1, 5))
     )
     actions = _actions(chance, minutes, node_count, directories)
-    actions += _changes(random.Random(f"changes {seed}"), minutes)
+    for what, weights, mean_ms, number in (
+        ("changes", CHANGES, CHANGE_MS, FIRST_CHANGE),
+        ("pauses", PAUSES, PAUSE_MS, FIRST_PAUSE),
+    ):
+        others = random.Random(f"{what} {seed}")
+        if others.random() < SOME:
+            actions += _draw(others, minutes, weights, mean_ms, number, 1)
     return Plan(seed, minutes, nodes, directories, topics, producers, consumers, actions)
 
 
@@ -195,13 +204,6 @@ def _actions(
         weights |= DIRECTORY_FAULTS
     mean_ms = chance.choice((4_000, 12_000, 40_000))
     return _draw(chance, minutes, weights, mean_ms, 0, node_count)
-
-
-def _changes(chance: random.Random, minutes: float) -> tuple[Action, ...]:
-    """Draw when nodes come and go."""
-    if chance.random() >= CHANGES_PART:
-        return ()
-    return _draw(chance, minutes, CHANGES, CHANGE_MS, FIRST_CHANGE, 1)
 
 
 def _draw(

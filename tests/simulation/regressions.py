@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from tests.simulation.plan import FIRST_CHANGE
+from tests.simulation.plan import FIRST_CHANGE, FIRST_PAUSE
 
 __all__ = ["REGRESSIONS", "Regression"]
 
@@ -15,7 +15,7 @@ class Regression:
     seed: int
     minutes: float
     found: str
-    actions: Collection[int] = range(FIRST_CHANGE)  # nodes came and went in no plan of those days
+    actions: Collection[int] = range(FIRST_CHANGE)  # the plans of those days had no others
 
 
 REGRESSIONS = (
@@ -42,6 +42,11 @@ REGRESSIONS = (
     Regression(2086, 2.3, "a seek while reads failed forgot what was deferred"),
     Regression(1142, 5.7, "each restart delivered again what damage had made doubtful"),
     Regression(507, 10.0, "what damage had made doubtful was both deferred and waiting"),
-    Regression(651, 7.5, "a damaged body was delivered as its index record was damaged, too"),
-    Regression(119, 9.6, "a channel that the disk had refused ended a stop", range(1155)),
+    Regression(
+        651,
+        7.5,
+        "a damaged body was delivered as its index record was damaged, too",
+        range(FIRST_PAUSE),
+    ),
+    Regression(119, 9.6, "a channel that the disk had refused ended a stop", range(FIRST_PAUSE)),
 )
