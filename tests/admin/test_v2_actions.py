@@ -1,5 +1,6 @@
 """Actions on a real cluster: what they would do, what they do, and that it is noted."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -149,6 +150,21 @@ async def test_an_idempotency_key_acts_once(dashboard: Dashboard) -> None:
     first = await dashboard.act("pause_channel", **action)
     second = await dashboard.act("pause_channel", **action)
     assert second == first
+    status, answer = await dashboard.post("actions", {"action": "unpause_channel", **action})
+    assert (status, answer["message"]) == (409, "IDEMPOTENCY_KEY_REUSED")
+    assert (await stats(dashboard.nodes[0], "once"))["paused"]
+
+
+async def test_a_publish_that_is_sent_twice_at_once_is_one(dashboard: Dashboard) -> None:
+    await with_topic(dashboard, "once_published", messages=0)
+    body = {"body": "hello", "idempotency_key": "k2"}
+    answers = await asyncio.gather(
+        *(dashboard.post("topics/once_published/messages", body) for _ in range(3))
+    )
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0][0] == 200
+    document = await dashboard.see("topics/once_published", "one message", messages=1)
+    assert document["row"]["total_depth"] == 1
 
 
 async def test_changes_are_in_the_audit_trail_whichever_way_they_were_made(

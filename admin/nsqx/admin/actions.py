@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 
 import msgspec
 
 from nsqx.runtime.http import Answer, Request
 
 from .access import Visitor
-from .action_plans import ActionRequest, BadAction, Plan, Step, make_plan
+from .action_plans import ActionRequest, BadAction, Impact, Plan, Step, make_plan
 from .audit import AuditTrail, NodeResult
 from .collector import Collector
 from .gate import V2Error
@@ -18,7 +19,7 @@ from .notifications import Notifications
 from .upstream import HangingError, Upstream, UpstreamError
 from .v2_answers import json_bytes
 
-__all__ = ["ActionEndpoint", "ActionImpact", "ActionResult", "post_to"]
+__all__ = ["ActionEndpoint", "ActionImpact", "ActionResult", "Repeats", "post_to"]
 
 BODY_BYTES_MAX = 1 << 20
 REPEAT_SECONDS = 600.0
@@ -37,7 +38,7 @@ class ActionImpact(msgspec.Struct):
     confirm: str
     role: str
     allowed: bool
-    impact: msgspec.Raw
+    impact: Impact
     command: str
 
 
@@ -51,25 +52,49 @@ class ActionResult(msgspec.Struct):
     results: list[NodeResult]
 
 
-class _Repeats:
+class Repeats:
     """Answers by idempotency key, so that a request that is sent twice acts once."""
 
     def __init__(self) -> None:
-        self._answers: dict[tuple[str, str], tuple[float, asyncio.Future[bytes]]] = {}
+        self._begun: dict[tuple[str, str], _Begun] = {}
 
-    def find(self, user: str, key: str) -> asyncio.Future[bytes] | None:
-        found = self._answers.get((user, key)) if key else None
-        if found is None or found[1].cancelled() or time.monotonic() - found[0] > REPEAT_SECONDS:
-            return None
-        return found[1]
+    async def once(
+        self, user: str, key: str, request: bytes, work: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
+        """
+        Return what ``work`` returns, or has returned for the same key; "" is no key.
 
-    def begin(self, user: str, key: str) -> asyncio.Future[bytes]:
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        if key:
-            self._answers[user, key] = (time.monotonic(), future)
-            while len(self._answers) > REPEATS_MAX:
-                del self._answers[next(iter(self._answers))]
-        return future
+        A key belongs to one request of one user. Work that raises may be tried again.
+
+        Raises:
+            V2Error: the key was used for another request.
+        """
+        if not key:
+            return await work()
+        begun = self._begun.get((user, key))
+        if begun is not None and not begun.is_over(time.monotonic()):
+            if begun.request != request:
+                raise V2Error(409, "IDEMPOTENCY_KEY_REUSED", "the key was of another request")
+            return await asyncio.shield(begun.answer)
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._begun[user, key] = _Begun(time.monotonic(), request, answer)
+        while len(self._begun) > REPEATS_MAX:
+            del self._begun[next(iter(self._begun))]
+        try:
+            answer.set_result(await work())
+        finally:
+            answer.cancel()  # who repeats it meanwhile must not wait for ever
+        return answer.result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    at_s: float
+    request: bytes
+    answer: asyncio.Future[bytes]
+
+    def is_over(self, now_s: float) -> bool:
+        return self.answer.cancelled() or now_s - self.at_s > REPEAT_SECONDS
 
 
 class ActionEndpoint:
@@ -82,16 +107,18 @@ class ActionEndpoint:
         upstream: Upstream,
         audit: AuditTrail,
         notifications: Notifications,
+        repeats: Repeats,
     ) -> None:
         self._hub = hub
         self._collector = collector
         self._upstream = upstream
         self._audit = audit
         self._notifications = notifications
-        self._repeats = _Repeats()
+        self._repeats = repeats
 
     async def act(self, request: Request, visitor: Visitor) -> Answer:
-        wanted = await self._read(request)
+        body = await request.body(BODY_BYTES_MAX, "BODY_TOO_BIG")
+        wanted = _decoded(body)
         try:
             plan = make_plan(wanted, self._hub.view, self._hub.snapshot)
         except BadAction as exc:
@@ -102,23 +129,12 @@ class ActionEndpoint:
             raise V2Error(403, "FORBIDDEN", f"{wanted.action} needs the role {plan.role.word}")
         if wanted.confirm != plan.confirm and plan.confirm:
             raise V2Error(400, "CONFIRM_REQUIRED", f"confirm must be {plan.confirm!r}")
-        if (repeated := self._repeats.find(visitor.user, wanted.idempotency_key)) is not None:
-            return json_bytes(await asyncio.shield(repeated))
-        answer = self._repeats.begin(visitor.user, wanted.idempotency_key)
-        try:
-            result = await self._carry_out(request, visitor, wanted, plan)
-        except BaseException:
-            answer.cancel()  # who repeats it meanwhile must not wait for ever
-            raise
-        answer.set_result(msgspec.json.encode(result))
-        return json_bytes(answer.result())
 
-    async def _read(self, request: Request) -> ActionRequest:
-        body = await request.body(BODY_BYTES_MAX, "BODY_TOO_BIG")
-        try:
-            return msgspec.json.decode(body, type=ActionRequest)
-        except msgspec.DecodeError as exc:
-            raise V2Error(400, "INVALID_BODY", str(exc)) from exc
+        async def carry_out() -> bytes:
+            return msgspec.json.encode(await self._carry_out(request, visitor, wanted, plan))
+
+        key = wanted.idempotency_key
+        return json_bytes(await self._repeats.once(visitor.user, key, body, carry_out))
 
     async def _carry_out(
         self, request: Request, visitor: Visitor, wanted: ActionRequest, plan: Plan
@@ -161,6 +177,13 @@ class ActionEndpoint:
         return await post_to(self._upstream, step.kind, step.address, step.path, insists=insists)
 
 
+def _decoded(body: bytes) -> ActionRequest:
+    try:
+        return msgspec.json.decode(body, type=ActionRequest)
+    except msgspec.DecodeError as exc:
+        raise V2Error(400, "INVALID_BODY", str(exc)) from exc
+
+
 def _impact(wanted: ActionRequest, plan: Plan, visitor: Visitor) -> ActionImpact:
     return ActionImpact(
         action=wanted.action,
@@ -169,7 +192,7 @@ def _impact(wanted: ActionRequest, plan: Plan, visitor: Visitor) -> ActionImpact
         confirm=plan.confirm,
         role=plan.role.word,
         allowed=visitor.may(plan.role),
-        impact=msgspec.Raw(msgspec.json.encode(plan.impact)),
+        impact=plan.impact,
         command=plan.command,
     )
 

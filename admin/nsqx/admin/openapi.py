@@ -1,8 +1,8 @@
 """The OpenAPI description of ``/api/v2``, made from its routes and the types they use."""
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -14,6 +14,7 @@ from .v2_route import PREFIX, Route
 __all__ = ["describe"]
 
 SCHEMA_PATH = "#/components/schemas/{name}"
+_Schemas: TypeAlias = Mapping[Any, dict[str, Any]]  # by type
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
@@ -26,11 +27,13 @@ class Error(msgspec.Struct):
 
 def describe(routes: Sequence[Route]) -> dict[str, Any]:
     """Return the description as plain data."""
-    types = [each for route in routes for each in (route.body, route.answer) if each is not None]
-    _, components = msgspec.json.schema_components([*types, Error], ref_template=SCHEMA_PATH)
+    types = {kind for route in routes for kind in (*route.answers, route.body) if kind is not None}
+    ordered = [*sorted(types, key=str), Error]
+    schemas, components = msgspec.json.schema_components(ordered, ref_template=SCHEMA_PATH)
+    by_type = dict(zip(ordered, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(PREFIX + route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(PREFIX + route.path, {})[route.method.lower()] = _operation(route, by_type)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -50,19 +53,31 @@ def describe(routes: Sequence[Route]) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": route.summary,
         "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.path}").strip("_"),
         "parameters": list(_parameters(route)),
         "responses": {
-            "200": {"description": "As asked", **_content(route.answer)},
-            "default": {"description": "Refused", **_content(Error)},
+            **_good_responses(route, schemas),
+            "default": {"description": "Refused", "content": _json(schemas[Error])},
         },
     }
     if route.body is not None:
-        operation["requestBody"] = {"required": True, **_content(route.body)}
+        operation["requestBody"] = {"required": True, "content": _json(schemas[route.body])}
     return operation
+
+
+def _good_responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
+    if route.is_websocket:
+        return {"101": {"description": "A WebSocket"}}
+    found = [schemas[kind] for kind in route.answers]
+    schema = found[0] if len(found) == 1 else {"anyOf": found} if found else {}
+    content = {route.content_type: {"schema": schema}}
+    responses: dict[str, Any] = {"200": {"description": "As asked", "content": content}}
+    if "since" in route.query:
+        responses["204"] = {"description": "There is nothing newer"}
+    return responses
 
 
 def _parameters(route: Route) -> Iterable[dict[str, Any]]:
@@ -84,8 +99,5 @@ def _parameter(name: str, place: str, description: str, *, is_required: bool) ->
     }
 
 
-def _content(kind: Any) -> dict[str, Any]:
-    if kind is None:
-        return {"content": {"application/json": {"schema": {}}}}
-    schema = {"$ref": SCHEMA_PATH.format(name=kind.__name__)}
-    return {"content": {"application/json": {"schema": schema}}}
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}

@@ -8,7 +8,7 @@ from nsqx.runtime.http import Handler, Router
 from nsqx.runtime.version import VERSION
 
 from .access import Access, Role, parse_networks
-from .actions import ActionEndpoint
+from .actions import ActionEndpoint, Repeats
 from .audit import AuditTrail
 from .cluster import Cluster
 from .collector import Collector
@@ -127,7 +127,14 @@ def _graphite_facts(options: AdminOptions) -> dict[str, Any] | None:
 
 
 def _add_v2(router: Router[Handler], parts: Parts, facts: dict[str, Any]) -> None:
-    acting = (parts.hub, parts.collector, parts.upstream, parts.audit, parts.notifications)
+    acting = (
+        parts.hub,
+        parts.collector,
+        parts.upstream,
+        parts.audit,
+        parts.notifications,
+        Repeats(),
+    )
     api = V2Api(
         parts.gate,
         DocumentEndpoints(parts.hub, parts.tails, parts.gate, facts),

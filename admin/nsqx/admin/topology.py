@@ -10,39 +10,48 @@ from .feed import Document
 from .merge import ClusterSnapshot, rounded
 from .views import ClusterView, NodeView
 
-__all__ = ["topology_document"]
+__all__ = [
+    "DrawnChannel",
+    "DrawnClients",
+    "DrawnEdge",
+    "DrawnLookupd",
+    "DrawnNode",
+    "DrawnProducer",
+    "DrawnTopic",
+    "topology_document",
+]
 
 
-class _Lookupd(msgspec.Struct):
+class DrawnLookupd(msgspec.Struct):
     state: str
 
 
-class _Node(msgspec.Struct, rename={"in_rate": "in"}):
+class DrawnNode(msgspec.Struct, rename={"in_rate": "in"}):
     state: str
     hostname: str
     in_rate: float
 
 
-class _Topic(msgspec.Struct, rename={"in_rate": "in"}):
+class DrawnTopic(msgspec.Struct, rename={"in_rate": "in"}):
     in_rate: float
     depth: int
     flags: list[str]
 
 
-class _Channel(msgspec.Struct, rename={"out_rate": "out"}):
+class DrawnChannel(msgspec.Struct, rename={"out_rate": "out"}):
     out_rate: float
     depth: int
     flags: list[str]
 
 
-class _Producer(msgspec.Struct):
+class DrawnProducer(msgspec.Struct):
     topic: str
     host: str
     node: str
     messages: int = 0
 
 
-class _Clients(msgspec.Struct, rename={"out_rate": "out"}):
+class DrawnClients(msgspec.Struct, rename={"out_rate": "out"}):
     channel: str
     host: str
     count: int = 0
@@ -51,34 +60,36 @@ class _Clients(msgspec.Struct, rename={"out_rate": "out"}):
     out_rate: float = 0.0
 
 
-class _Edge(msgspec.Struct):
+class DrawnEdge(msgspec.Struct):
     rate: float | None
 
 
 def topology_document(view: ClusterView, snapshot: ClusterSnapshot) -> Document:
     """Return the document."""
-    producers: dict[str, _Producer] = {}
-    clients: dict[str, _Clients] = {}
-    edges: dict[str, _Edge] = {}
+    producers: dict[str, DrawnProducer] = {}
+    clients: dict[str, DrawnClients] = {}
+    edges: dict[str, DrawnEdge] = {}
     for node in view.nodes:
         _add_flows(node, edges)
         _add_clients(node, clients)
         _add_producers(node, producers, edges)
     for key, channel in snapshot.channels.items():
-        edges[f"{key.partition('/')[0]}>{key}"] = _Edge(channel.in_rate)
+        edges[f"{key.partition('/')[0]}>{key}"] = DrawnEdge(channel.in_rate)
     for key, group in clients.items():
         group.out_rate = rounded(group.out_rate)
-        edges[f"{group.channel}>{key}"] = _Edge(group.out_rate)
+        edges[f"{group.channel}>{key}"] = DrawnEdge(group.out_rate)
     return {
-        "lookupds": {key: _Lookupd(row.state) for key, row in snapshot.lookupds.items()},
+        "lookupds": {key: DrawnLookupd(row.state) for key, row in snapshot.lookupds.items()},
         "nodes": {
-            key: _Node(row.state, row.hostname, row.in_rate) for key, row in snapshot.nodes.items()
+            key: DrawnNode(row.state, row.hostname, row.in_rate)
+            for key, row in snapshot.nodes.items()
         },
         "topics": {
-            key: _Topic(row.in_rate, row.depth, row.flags) for key, row in snapshot.topics.items()
+            key: DrawnTopic(row.in_rate, row.depth, row.flags)
+            for key, row in snapshot.topics.items()
         },
         "channels": {
-            key: _Channel(row.out_rate, row.depth, row.flags)
+            key: DrawnChannel(row.out_rate, row.depth, row.flags)
             for key, row in snapshot.channels.items()
         },
         "producers": producers,
@@ -87,22 +98,22 @@ def topology_document(view: ClusterView, snapshot: ClusterSnapshot) -> Document:
     }
 
 
-def _add_flows(node: NodeView, edges: dict[str, _Edge]) -> None:
+def _add_flows(node: NodeView, edges: dict[str, DrawnEdge]) -> None:
     for lookupd in node.lookupds:
-        edges[f"{lookupd}>{node.address}"] = _Edge(None)
+        edges[f"{lookupd}>{node.address}"] = DrawnEdge(None)
     for topic in (node.stats.topics or ()) if node.stats else ():
         rate = node.rates.of_topic(topic.topic_name)
-        edges[f"{node.address}>{topic.topic_name}"] = _Edge(rounded(rate))
+        edges[f"{node.address}>{topic.topic_name}"] = DrawnEdge(rounded(rate))
 
 
-def _add_clients(node: NodeView, clients: dict[str, _Clients]) -> None:
+def _add_clients(node: NodeView, clients: dict[str, DrawnClients]) -> None:
     for topic in (node.with_clients.topics or ()) if node.with_clients else ():
         for channel in topic.channels or ():
             channel_key = f"{topic.topic_name}/{channel.channel_name}"
             for client in channel.clients or ():
                 host = client.hostname or client.remote_address.rpartition(":")[0]
                 key = f"{channel_key}@{host}"
-                group = clients.setdefault(key, _Clients(channel_key, host))
+                group = clients.setdefault(key, DrawnClients(channel_key, host))
                 group.count += 1
                 group.in_flight += client.in_flight_count
                 group.ready += client.ready_count
@@ -110,12 +121,12 @@ def _add_clients(node: NodeView, clients: dict[str, _Clients]) -> None:
 
 
 def _add_producers(
-    node: NodeView, producers: dict[str, _Producer], edges: dict[str, _Edge]
+    node: NodeView, producers: dict[str, DrawnProducer], edges: dict[str, DrawnEdge]
 ) -> None:
     for producer in (node.with_clients.producers or ()) if node.with_clients else ():
         host = producer.hostname or producer.remote_address.rpartition(":")[0]
         for published in producer.pub_counts or ():
             key = f"{published.topic}@{host}"
-            row = producers.setdefault(key, _Producer(published.topic, host, node.address))
+            row = producers.setdefault(key, DrawnProducer(published.topic, host, node.address))
             row.messages += published.count
-            edges[f"{key}>{node.address}"] = _Edge(None)
+            edges[f"{key}>{node.address}"] = DrawnEdge(None)

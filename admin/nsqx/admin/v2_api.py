@@ -1,13 +1,15 @@
 """Our own API, ``/api/v2``: the table of its routes; its OpenAPI description is made from it."""
 
+from typing import Any
+
 import msgspec
 
 from nsqx.runtime.http import Answer, Handler, Request, Router
 
 from .access import Visitor
 from .action_plans import ActionRequest
-from .actions import ActionEndpoint, ActionResult
-from .gate import Gate
+from .actions import ActionEndpoint, ActionImpact, ActionResult
+from .gate import Gate, VisitorHandler
 from .openapi import describe
 from .peek import PeekResult
 from .v2_answers import json_bytes
@@ -15,6 +17,18 @@ from .v2_documents import DocumentEndpoints
 from .v2_history import HistoryAnswer, HistoryEndpoints
 from .v2_messages import MessageEndpoints, MessageState, PublishRequest
 from .v2_route import PREFIX, Route
+from .v2_shapes import (
+    ActivityDocument,
+    ChannelDocument,
+    Envelope,
+    Me,
+    NodeDocument,
+    Poll,
+    RegistryDocument,
+    SummaryDocument,
+    TopicDocument,
+    TopologyDocument,
+)
 
 __all__ = ["V2Api"]
 
@@ -41,7 +55,7 @@ class V2Api:
                 actions.act,
                 "Change something, or see what that would do",
                 body=ActionRequest,
-                answer=ActionResult,
+                answers=(ActionResult, ActionImpact),
             ),
             Route("GET", "/openapi.json", self._describe, "This description"),
         ]
@@ -58,25 +72,39 @@ class V2Api:
 
 
 def _document_routes(documents: DocumentEndpoints) -> list[Route]:
-    since = {"since": "the version that the caller has", "boot": "of which run it is"}
     return [
-        Route("GET", "/me", documents.me, "Who asks, and what they may do"),
-        Route("GET", "/snapshot", documents.snapshot, "The whole cluster", since),
-        Route("GET", "/topology", documents.topology, "The picture", since),
-        Route("GET", "/registry", documents.registry, "What lookupds list", since),
-        Route("GET", "/topics/{topic}", documents.topic, "One topic", since),
-        Route("GET", "/topics/{topic}/channels/{channel}", documents.channel, "One channel", since),
-        Route("GET", "/nodes/{node}", documents.node, "One node", since),
+        Route("GET", "/me", documents.me, "Who asks, and what they may do", answers=(Me,)),
+        _document("/snapshot", documents.snapshot, "The whole cluster", SummaryDocument),
+        _document("/topology", documents.topology, "The picture", TopologyDocument),
+        _document("/registry", documents.registry, "What lookupds list", RegistryDocument),
+        _document("/topics/{topic}", documents.topic, "One topic", TopicDocument),
+        _document(
+            "/topics/{topic}/channels/{channel}", documents.channel, "One channel", ChannelDocument
+        ),
+        _document("/nodes/{node}", documents.node, "One node", NodeDocument),
         Route(
             "GET",
             "/poll",
             documents.poll,
             "What is new in several documents",
             {"key": "a document; repeated", "have": "of the key before it", "boot": "of which run"},
+            answers=(Poll,),
         ),
-        Route("GET", "/ws", documents.live, "The WebSocket"),
-        Route("GET", "/events", documents.events, "Server-sent events", {"key": "a document"}),
+        Route("GET", "/ws", documents.live, "The WebSocket", is_websocket=True),
+        Route(
+            "GET",
+            "/events",
+            documents.events,
+            "Server-sent events: envelopes",
+            {"key": "a document"},
+            content_type="text/event-stream",
+        ),
     ]
+
+
+def _document(path: str, handler: VisitorHandler, summary: str, shape: Any) -> Route:
+    since = {"since": "the version that the caller has", "boot": "of which run it is"}
+    return Route("GET", path, handler, summary, since, answers=(Envelope[shape],))
 
 
 def _message_routes(messages: MessageEndpoints) -> list[Route]:
@@ -89,16 +117,18 @@ def _message_routes(messages: MessageEndpoints) -> list[Route]:
     }
     path = "/topics/{topic}/messages"
     return [
-        Route("GET", path, messages.peek, "Look into a topic", places, answer=PeekResult),
+        Route("GET", path, messages.peek, "Look into a topic", places, answers=(PeekResult,)),
         Route(
             "GET",
             f"{path}/{{id}}",
             messages.find,
             "Where a message is",
             {"node": "only there"},
-            answer=MessageState,
+            answers=(MessageState,),
         ),
-        Route("POST", path, messages.publish, "Publish", body=PublishRequest, answer=ActionResult),
+        Route(
+            "POST", path, messages.publish, "Publish", body=PublishRequest, answers=(ActionResult,)
+        ),
     ]
 
 
@@ -114,7 +144,7 @@ def _history_routes(history: HistoryEndpoints) -> list[Route]:
                 "range": "10m, 1h, 24h or 7d",
                 "metrics": "those wanted, with commas",
             },
-            answer=HistoryAnswer,
+            answers=(HistoryAnswer,),
         ),
         Route(
             "GET",
@@ -122,5 +152,6 @@ def _history_routes(history: HistoryEndpoints) -> list[Route]:
             history.activity,
             "Changes that were made",
             {"before": "an id", "limit": "1 to 1000", "topic": "only of this topic"},
+            answers=(Envelope[ActivityDocument], ActivityDocument),
         ),
     ]

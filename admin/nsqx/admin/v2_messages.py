@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from nsqx.runtime.http import Answer, Request
 
 from .access import Role, Visitor
 from .action_plans import NSQD
-from .actions import ActionResult, post_to
+from .actions import ActionResult, Repeats, post_to
 from .audit import AuditTrail, NodeResult
 from .collector import Collector
 from .gate import V2Error
@@ -44,6 +45,7 @@ class PublishRequest(msgspec.Struct):
     defer_seconds: float = 0.0
     count: int = 1
     node: str = ""
+    idempotency_key: str = ""
 
 
 class ChannelState(msgspec.Struct):
@@ -90,12 +92,14 @@ class MessageEndpoints:
         upstream: Upstream,
         audit: AuditTrail,
         notifications: Notifications,
+        repeats: Repeats,
     ) -> None:
         self._hub = hub
         self._collector = collector
         self._upstream = upstream
         self._audit = audit
         self._notifications = notifications
+        self._repeats = repeats
 
     # Reading
 
@@ -158,11 +162,29 @@ class MessageEndpoints:
         if not visitor.may(Role.OPERATOR):
             raise V2Error(403, "FORBIDDEN", "publishing needs the role operator")
         topic = _topic(request)
-        wanted = await _read(request)
+        raw = await request.body(PUBLISH_BYTES_MAX, "BODY_TOO_BIG")
+        wanted = _decoded(raw)
         body = _body(wanted)
         if not body:
             raise V2Error(400, "MSG_EMPTY", "a message has at least one byte")
-        results = await self._publish(topic, body, wanted)
+
+        async def publish() -> bytes:
+            results = await self._publish(topic, body, wanted)
+            detail = f"{wanted.count} of {len(body):,} bytes"
+            return msgspec.json.encode(self._note(request, visitor, topic, detail, results))
+
+        digest = hashlib.sha256(topic.encode() + b"/" + raw).digest()  # bodies may be long
+        key = wanted.idempotency_key
+        return json_bytes(await self._repeats.once(visitor.user, key, digest, publish))
+
+    def _note(
+        self,
+        request: Request,
+        visitor: Visitor,
+        topic: str,
+        detail: str,
+        results: list[NodeResult],
+    ) -> ActionResult:
         entry = self._audit.add(
             "publish",
             user=visitor.user,
@@ -171,14 +193,13 @@ class MessageEndpoints:
             via="v2",
             topic=topic,
             node=results[-1].node,
-            detail=f"{wanted.count} of {len(body):,} bytes",
+            detail=detail,
             results=results,
         )
         self._notifications.tell(request, "publish", topic, node=results[-1].node)
         self._collector.hurry()
         self._hub.tick_soon()
-        result = ActionResult("publish", False, results[-1].ok, entry.id, results)
-        return json_bytes(msgspec.json.encode(result))
+        return ActionResult("publish", False, results[-1].ok, entry.id, results)
 
     async def _publish(self, topic: str, body: bytes, wanted: PublishRequest) -> list[NodeResult]:
         """Try one node after another, until one takes it (or the first of several was taken)."""
@@ -260,8 +281,7 @@ def _channel_state(answer: _ChannelAnswer) -> ChannelState:
     )
 
 
-async def _read(request: Request) -> PublishRequest:
-    body = await request.body(PUBLISH_BYTES_MAX, "BODY_TOO_BIG")
+def _decoded(body: bytes) -> PublishRequest:
     try:
         wanted = msgspec.json.decode(body, type=PublishRequest)
     except msgspec.DecodeError as exc:

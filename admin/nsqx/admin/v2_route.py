@@ -20,4 +20,6 @@ class Route:
     summary: str
     query: dict[str, str] = field(default_factory=dict)  # name to description
     body: Any = None  # a type that is read
-    answer: Any = None  # a type that is sent
+    answers: tuple[Any, ...] = ()  # types of which one is sent
+    content_type: str = "application/json"
+    is_websocket: bool = False
