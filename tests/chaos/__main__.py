@@ -10,7 +10,7 @@ In the command of a broker, {tcp}, {http} and {data} stand for its ports and its
 holds {lookupd} and {proxy}, clients find it by nsqlookupds of ours, through the proxy that cuts
 their connections; otherwise they know the proxy. An argument with {lookupd} is given once for each
 nsqlookupd. Every fault hurts one of the brokers or nsqlookupds. Fails if a message that was
-answered OK is lost.
+answered OK is lost, or one comes that nobody published, or a deferred one comes early.
 """
 
 import argparse
@@ -63,7 +63,9 @@ async def _main(arguments: argparse.Namespace) -> int:
         )
         if tally.unknown:
             print(f"{len(tally.unknown)} messages came that nobody published", file=sys.stderr)
-        is_good = is_good and not tally.lost and not tally.unknown
+        if tally.early:
+            print(f"{len(tally.early)} deferred messages came early", file=sys.stderr)
+        is_good = is_good and not tally.lost and not tally.unknown and not tally.early
     return 0 if is_good else 1
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ DEFERRED_PART = 0.1
 DELAY_SECONDS_MAX = 1.5
 PUBLISH_SECONDS_MAX = 5.0
 BODY_BYTES = 200
+EARLY_SECONDS_MAX = 0.002  # delays are sent in milliseconds
 QUIET_SECONDS = 12.0  # without a delivery, until what is missing counts as lost
 SETTINGS = Settings(heartbeat_interval=1.0, msg_timeout=5.0, reply_timeout=4.0)
 
@@ -29,6 +31,8 @@ class Tally:
 
     published: set[bytes] = field(default_factory=set)
     acknowledged: set[bytes] = field(default_factory=set)
+    due_s: dict[bytes, float] = field(default_factory=dict)  # of those that were deferred
+    early: set[bytes] = field(default_factory=set)  # came before they were due
     deliveries: Counter[bytes] = field(default_factory=Counter)
 
     @property
@@ -99,6 +103,7 @@ class Workload:
                     await producer.publish_many(self._topic, bodies)
                 elif chance.random() < DEFERRED_PART:
                     delay = chance.uniform(0.05, DELAY_SECONDS_MAX)
+                    tally.due_s[bodies[0]] = time.monotonic() + delay
                     await producer.publish(self._topic, bodies[0], defer=delay)
                 else:
                     await producer.publish(self._topic, bodies[0])
@@ -115,6 +120,8 @@ class Workload:
     async def _receive(self, consumer: Consumer) -> None:
         async for message in consumer:
             self.tally.deliveries[message.body] += 1
+            if time.monotonic() < self.tally.due_s.get(message.body, 0.0) - EARLY_SECONDS_MAX:
+                self.tally.early.add(message.body)
             message.finish()
 
     async def _wait_for_all(self) -> None:
