@@ -1,5 +1,5 @@
 """
-Errors of the client. The class tells what a caller can do next.
+Errors of the client. The class tells what a caller can do next::
 
     NsqError
       ConnectFailed        nobody listens there, or the handshake failed; another address may do

@@ -1,5 +1,5 @@
 """
-The client for code without an event loop: the same names, and calls that wait.
+The client for code without an event loop: the same names, and calls that wait::
 
     from nsqx.client import sync
 

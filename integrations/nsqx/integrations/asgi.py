@@ -1,5 +1,5 @@
 """
-An ``Nsq`` that lives as long as an ASGI application. Needs no framework.
+An ``Nsq`` that lives as long as an ASGI application. Needs no framework::
 
     app = FastAPI(lifespan=nsq_lifespan(nsq))          # Starlette takes the same argument
 

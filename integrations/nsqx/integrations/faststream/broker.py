@@ -187,7 +187,7 @@ class NsqBroker(NsqRegistrator, BrokerUsecase[Message, Nsq, NsqBrokerConfig]):
         description: str | None = None,
     ) -> None:
         """
-        Nothing is connected yet.
+        Nothing is connected yet. What is not said here is as in FastStream.
 
         Args:
             nsq: or its URL, such as ``nsq+lookupd://127.0.0.1:4161``.
@@ -195,8 +195,6 @@ class NsqBroker(NsqRegistrator, BrokerUsecase[Message, Nsq, NsqBrokerConfig]):
             ack_policy: of all subscribers that have none of their own.
             logger: None for none.
             description: for AsyncAPI.
-            decoder, parser, codec, dependencies, middlewares, routers, log_level, apply_types,
-                serializer: see FastStream.
         """
         opened = Nsq(nsq) if isinstance(nsq, str) else nsq
         super().__init__(
