@@ -1,14 +1,18 @@
 """Rates and depths over time, in memory and in a file."""
 
 import sqlite3
+import time
 from pathlib import Path
 
+import aiohttp
 import pytest
 from hypothesis import given, strategies as st
 
-from nsqx.admin.history import RANGES, History, Ring, Sample
+from nsqx.admin.daemon import Admin
+from nsqx.admin.history import RANGES, History, Ring, Sample, filled
 from nsqx.admin.history_store import HistoryStore
 from nsqx.admin.merge import ClusterSnapshot, merge
+from nsqx.admin.options import AdminOptions
 from nsqx.admin.rates import ChannelRates
 from tests.support.cluster_views import channel, cluster_view, node_view, rates_of, topic
 
@@ -143,3 +147,47 @@ async def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
     path.write_text("no database" * 100)
     with pytest.raises(OSError, match="history-path"):
         await HistoryStore(str(path)).__aenter__()
+
+
+async def test_minutes_that_are_no_five_yet_survive_a_restart(tmp_path: Path) -> None:
+    path = str(tmp_path / "history.sqlite")
+    for minute in (0, 1):  # stopped after each
+        async with HistoryStore(path) as store:
+            store.take_minute(START + 60 * minute, minutes(10 * minute))
+    async with HistoryStore(path) as store:
+        values = await store.read("topic:t", RANGES["7d"], START + 300.0)
+        assert values["in"][-1] == 5.0
+        assert values["in"][-2] is None
+
+
+def test_what_was_before_the_start_is_taken_from_longer_steps() -> None:
+    minute, coarse = RANGES["24h"], RANGES["7d"]
+    now = float(START + 600)
+    stored: list[float | None] = [*[None] * (coarse.points - 2), 1.0, 2.0]
+    known: list[float | None] = [*[None] * (minute.points - 3), 7.0, None, 9.0]
+    values = filled(known, minute, stored, coarse, now=now, until=START + 420.0)
+    assert values[-10:] == [1.0] * 5 + [2.0, 2.0, 7.0, None, 9.0]
+    assert values[:-10] == [None] * (minute.points - 10)
+
+
+async def test_the_day_before_a_restart_of_the_process_is_shown(tmp_path: Path) -> None:
+    """The file as a dashboard has left it, and the real endpoint over it."""
+    path = str(tmp_path / "history.sqlite")
+    now = int(time.time()) // 300 * 300
+    async with HistoryStore(path) as store:
+        for minute in range(5):
+            store.take_minute(now - 3600 + 60 * minute, {"total": (8.0, 6.0, 5.0, 0.0, 2.0)})
+    options = AdminOptions(
+        http_address="127.0.0.1:0", nsqd_http_address=["127.0.0.1:1"], history_path=path
+    )
+    async with Admin(options) as admin, aiohttp.ClientSession() as session:
+        for name, points in (("7d", 1), ("24h", 5)):
+            url = f"http://{admin.http_address}/api/v2/history?series=total&range={name}"
+            async with session.get(url) as response:
+                answer = await response.json()
+            values = answer["series"][0]["metrics"]["in"]
+            at = answer["start"]
+            known = [at + index * answer["step"] for index, each in enumerate(values) if each]
+            assert len(known) == points
+            assert known[0] == now - 3600
+            assert set(values) == {None, 8.0} or set(values) == {None, 0.0, 8.0}

@@ -22,7 +22,16 @@ from dataclasses import dataclass
 
 from .merge import ClusterSnapshot
 
-__all__ = ["RANGES", "History", "HistoryRange", "Ring", "Sample", "sample_of", "samples_of"]
+__all__ = [
+    "RANGES",
+    "History",
+    "HistoryRange",
+    "Ring",
+    "Sample",
+    "filled",
+    "sample_of",
+    "samples_of",
+]
 
 Sample = tuple[float, ...]  # the values of a series' metrics at one moment
 
@@ -161,10 +170,12 @@ class History:
         self._wanted_at: dict[str, float] = {}  # when a fine series was last asked for
         self._restarts: deque[tuple[str, float]] = deque(maxlen=RESTARTS_KEPT)
         self._slots: dict[int, int] = {}  # the slot that is being filled, by step
+        self.began_at: float | None = None  # before that nothing is known here
 
     def record(self, snapshot: ClusterSnapshot) -> None:
         """Take in a snapshot: each second, more or less."""
         now = snapshot.t
+        self.began_at = now if self.began_at is None else self.began_at
         self._record_fine(snapshot)
         if not self._enters_slot(SAMPLE_S, now):
             return
@@ -227,6 +238,31 @@ class History:
             name: found.read(wanted.step_s, index, slots) if found else [None] * wanted.points
             for index, name in enumerate(METRICS[series.partition(":")[0]])
         }
+
+
+def filled(
+    values: list[float | None],
+    wanted: HistoryRange,
+    coarse: list[float | None],
+    stored: HistoryRange,
+    *,
+    now: float,
+    until: float,
+) -> list[float | None]:
+    """
+    Return a metric with what is not known before ``until`` taken from one with longer steps.
+
+    Both are as ``History.read`` returns them at ``now``.
+    """
+    start = (int(now) // wanted.step_s - wanted.points) * wanted.step_s
+    first = int(now) // stored.step_s - stored.points
+    result = list(values)
+    for index, value in enumerate(values):
+        at = start + index * wanted.step_s
+        slot = at // stored.step_s - first
+        if value is None and at < until and 0 <= slot < len(coarse):
+            result[index] = coarse[slot]
+    return result
 
 
 def samples_of(snapshot: ClusterSnapshot) -> Iterator[tuple[str, Sample]]:

@@ -2,7 +2,8 @@
 A week of history in an SQLite file (``--history-path``): averages of five minutes.
 
 One thread of its own does all of it, so neither the event loop nor a viewer waits for the disk.
-What cannot be written is logged and lost; the dashboard goes on.
+What cannot be written is logged and lost; the dashboard goes on. What is known of five minutes that
+have not ended is written when it stops; the rest of them, after a start, is averaged into it.
 """
 
 import asyncio
@@ -32,6 +33,13 @@ CREATE TABLE IF NOT EXISTS points (
 CREATE INDEX IF NOT EXISTS points_at ON points (at);
 """
 
+INSERT = """
+INSERT INTO points VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+  v0 = (v0 + excluded.v0) / 2, v1 = (v1 + excluded.v1) / 2, v2 = (v2 + excluded.v2) / 2,
+  v3 = (v3 + excluded.v3) / 2, v4 = (v4 + excluded.v4) / 2
+"""
+
 _log = logs.get_logger("HISTORY")
 
 T = TypeVar("T")
@@ -45,6 +53,7 @@ class HistoryStore:
         self._thread = ThreadPoolExecutor(1, "history")
         self._database: sqlite3.Connection
         self._sums: dict[str, tuple[int, list[float]]] = {}
+        self._summed_until = 0
         self._writing: set[asyncio.Future[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -62,6 +71,8 @@ class HistoryStore:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._sums:
+            self._write_soon()
         await asyncio.gather(*self._writing, return_exceptions=True)
         await self._in_thread(lambda: self._database.close())
         self._thread.shutdown()
@@ -72,14 +83,18 @@ class HistoryStore:
             count, sums = self._sums.get(name, (0, [0.0] * len(sample)))
             added = [total + value for total, value in zip(sums, sample, strict=True)]
             self._sums[name] = (count + 1, added)
-        if (at + 60) % STEP_S:
-            return
+        self._summed_until = at + 60
+        if self._summed_until % STEP_S == 0:
+            self._write_soon()
+
+    def _write_soon(self) -> None:
+        at = (self._summed_until - 1) // STEP_S * STEP_S
         rows = [
-            (name, at + 60 - STEP_S, *_padded([total / count for total in sums]))
+            (name, at, *_padded([total / count for total in sums]))
             for name, (count, sums) in self._sums.items()
         ]
         self._sums = {}
-        writing = asyncio.ensure_future(self._write(rows, at - KEPT_S))
+        writing = asyncio.ensure_future(self._write(rows, self._summed_until - KEPT_S))
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
 
@@ -112,7 +127,7 @@ class HistoryStore:
 
     def _replace(self, rows: Iterable[tuple[object, ...]], too_old: int) -> None:
         with self._database:
-            self._database.executemany("INSERT OR REPLACE INTO points VALUES (?,?,?,?,?,?,?)", rows)
+            self._database.executemany(INSERT, rows)
             self._database.execute("DELETE FROM points WHERE at < ?", (too_old,))
 
     async def _write(self, rows: Iterable[tuple[object, ...]], too_old: int) -> None:

@@ -10,7 +10,7 @@ from nsqx.runtime.http import Answer, Request
 from .access import Visitor
 from .audit import AuditTrail
 from .gate import V2Error
-from .history import METRICS, RANGES, TOTAL, History, HistoryRange, sample_of
+from .history import METRICS, RANGES, TOTAL, History, HistoryRange, filled, sample_of
 from .history_store import HistoryStore
 from .hub import Hub, UnknownKey, check_key
 from .v2_answers import json_bytes
@@ -19,6 +19,7 @@ __all__ = ["HistoryAnswer", "HistoryEndpoints"]
 
 SERIES_MAX = 20
 ENTRIES_MAX = 1000
+STORED = "7d"  # the range that is in the file
 
 Values = dict[str, list[float | None]]
 
@@ -67,13 +68,13 @@ class HistoryEndpoints:
 
     def _range(self, name: str) -> HistoryRange:
         wanted = RANGES.get(name)
-        if wanted is None or (name == "7d" and self._store is None):
+        if wanted is None or (name == STORED and self._store is None):
             raise V2Error(400, "INVALID_ARG_RANGE", f"range is one of {', '.join(self.ranges)}")
         return wanted
 
     @property
     def ranges(self) -> list[str]:
-        return [name for name in RANGES if name != "7d" or self._store is not None]
+        return [name for name in RANGES if name != STORED or self._store is not None]
 
     async def _read(
         self, name: str, wanted: HistoryRange, metrics: set[str], now: float, start: int
@@ -81,14 +82,27 @@ class HistoryEndpoints:
         _check_series(name)
         if sample_of(self._hub.snapshot, name) is not None:
             self._history.watch(name, now)
-        if wanted.name == "7d":
-            assert self._store is not None
-            values = await self._store.read(name, wanted, now)
-        else:
-            values = self._history.read(name, wanted, now)
+        values = await self._values(name, wanted, now)
         if metrics:
             values = {metric: listed for metric, listed in values.items() if metric in metrics}
         return HistorySeries(name, values, self._history.restarts(self._nodes_of(name), start))
+
+    async def _values(self, name: str, wanted: HistoryRange, now: float) -> Values:
+        """A day from memory goes back to the start; what was before is in the file."""
+        if self._store is None:
+            return self._history.read(name, wanted, now)
+        if wanted.name == STORED:
+            return await self._store.read(name, wanted, now)
+        values = self._history.read(name, wanted, now)
+        if wanted.name != "24h":
+            return values
+        stored = RANGES[STORED]
+        coarse = await self._store.read(name, stored, now)
+        until = now if self._history.began_at is None else self._history.began_at
+        return {
+            metric: filled(listed, wanted, coarse[metric], stored, now=now, until=until)
+            for metric, listed in values.items()
+        }
 
     def _nodes_of(self, name: str) -> list[str]:
         kind, _, subject = name.partition(":")
