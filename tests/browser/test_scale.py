@@ -3,10 +3,11 @@ The home page with 2,000 channels on ten nodes: how soon it is there, and what a
 
 The nodes are imitated (their /stats only), the dashboard and the browser are real. The costs are
 by the browser's own account: the processor time of all that the page's main thread does in each
-second, drawing included. Limits here are those of a busy machine; what a quiet one measures is in
-docs/performance.md, and ``-s`` shows what it was this time.
+second, drawing included, in processor time, so that a busy machine makes it no longer. What it
+was this time ``-s`` shows; docs/performance.md has the figures of a quiet machine.
 """
 
+import re
 import statistics
 import sys
 from collections.abc import AsyncIterator
@@ -16,14 +17,16 @@ from typing import Any
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from tests.support.browser import check_accessible, save_screenshot
 from tests.support.fake_nodes import fake_nodes
 from tests.support.processes import Admin, running_cluster
 
 NODES = 10
 TOPICS = 500  # of four channels each
-FIRST_TABLE_MS_MAX = 1000
-UPDATE_MS_P95_MAX = 60
-MEASURED_SECONDS = 15
+FIRST_TABLE_MS_MAX = 500
+UPDATE_MS_MEDIAN_MAX = 12
+UPDATE_MS_P95_MAX = 16
+MEASURED_SECONDS = 30
 
 NOTE_FIRST_ROW = """
 new MutationObserver((_, observer) => {
@@ -62,7 +65,8 @@ async def test_home_is_usable_soon(browser: Browser, large: Admin) -> None:
         times_ms.append(int(await page.locator("html").get_attribute("data-first-row-ms") or 0))
     await page.close()
     sys.stdout.write(f"first table after {statistics.median(times_ms)} ms, of {times_ms}\n")
-    assert statistics.median(times_ms) < FIRST_TABLE_MS_MAX
+    # The best: others on the machine can only make it slower.
+    assert min(times_ms) < FIRST_TABLE_MS_MAX
 
 
 async def test_only_rows_on_screen_are_in_the_document(browser: Browser, large: Admin) -> None:
@@ -78,6 +82,31 @@ async def test_only_rows_on_screen_are_in_the_document(browser: Browser, large: 
     await page.close()
 
 
+async def test_rows_are_walked_far_beyond_those_drawn_at_first(
+    browser: Browser, large: Admin
+) -> None:
+    page = await open_home(browser, large)
+    for _ in range(60):
+        await page.keyboard.press("j")
+    focused = page.locator("tr[data-key]:focus-within")
+    await expect(focused).to_have_attribute("aria-rowindex", "61")
+    await expect(focused).to_be_in_viewport()
+    await page.close()
+
+
+async def test_movers_are_named_and_lead_there(browser: Browser, large: Admin) -> None:
+    page = await open_home(browser, large)
+    movers = page.get_by_role("region", name="Movers")
+    busiest = movers.get_by_role("list").last.get_by_role("listitem")
+    await expect(busiest).to_have_count(3)
+    await expect(busiest.first).to_contain_text(re.compile(r"topic_\d+"))
+    await check_accessible(page)
+    await save_screenshot(page, "home-large")
+    await busiest.first.get_by_role("link").click()
+    await expect(page).to_have_url(re.compile(r"/topics/\w+\.topic_\d+$"))
+    await page.close()
+
+
 async def test_an_update_leaves_time_for_the_reader(browser: Browser, large: Admin) -> None:
     page = await open_home(browser, large)
     await page.wait_for_timeout(3000)  # what a new page does once is over
@@ -85,6 +114,7 @@ async def test_an_update_leaves_time_for_the_reader(browser: Browser, large: Adm
     await page.close()
     median, p95 = statistics.median(busy_ms), sorted(busy_ms)[int(len(busy_ms) * 0.95)]
     sys.stdout.write(f"main thread: {median:.1f} ms a second, p95 {p95:.1f} ms, of {busy_ms}\n")
+    assert median < UPDATE_MS_MEDIAN_MAX
     assert p95 < UPDATE_MS_P95_MAX
 
 
