@@ -17,7 +17,7 @@ PAGES = ("operations", "compatibility", "migration", "comparison")
 COMPATIBILITY = (ROOT / "docs" / "compatibility.md").read_text()
 OPTIONS = {f"--{each.name}" for options in DAEMON_OPTIONS.values() for each in list_flags(options)}
 # Of nsqx and of its benchmarks.
-OTHERS = {"--nodes", "--lookupd", "--profile"}
+OTHERS = {"--nodes", "--lookupd", "--nsqd", "--profile"}
 
 
 def page(name: str) -> str:

@@ -1,0 +1,145 @@
+"""What the handbook tells operators to type is typed, at a real node."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nsqx.runtime.durations import HOUR_NS
+from tests.support.processes import Cluster, Daemon, Lookupd, Nsqd
+from tests.support.terminal import Terminal, steps
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+
+
+def section(title: str) -> list[str]:
+    """The shell blocks below a heading."""
+    (text,) = re.findall(rf"^## {title}\n(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)
+    return [command for _, command, _ in steps(text)]
+
+
+class Host:
+    """A node, its directory and a terminal beside them."""
+
+    def __init__(self, cluster: Cluster, lookupd: Lookupd, node: Nsqd) -> None:
+        self.cluster = cluster
+        self.lookupd = lookupd
+        self.node = node
+        self.terminal = Terminal(cluster.folder)
+        (cluster.folder / "backup").mkdir()
+        self.terminal.real = {
+            "node:4151": node.http_address,
+            "directory:4161": lookupd.http_address,
+            "/var/lib/nsqx": str(cluster.folder),
+            "/backup": str(cluster.folder / "backup"),
+            "nsqd-1": node.name,
+        }
+
+    async def run(self, command: str) -> str:
+        return await self.terminal.run(command)
+
+    async def consume(self, count: int) -> list[str]:
+        """Take messages of the channel ``billing`` of ``orders``, and finish them."""
+        tail = f"nsqx tail orders --channel billing --nsqd {self.node.tcp_address} -n {count}"
+        return (await self.run(tail)).splitlines()
+
+
+@pytest.fixture
+async def host(cluster: Cluster) -> Host:
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl here")
+    lookupd = await cluster.lookupd()
+    node = await cluster.nsqd(lookupds=[lookupd])
+    await node.post("/topic/create?topic=orders")
+    await node.post("/channel/create?topic=orders&channel=billing")
+    for number in range(3):
+        await node.post("/pub?topic=orders", str(number).encode())
+    return Host(cluster, lookupd, node)
+
+
+async def test_upgrade_and_emptying(host: Host) -> None:
+    doctor, until_ready, tombstone, watch = section("Upgrade, restart, move")
+    assert "All is well" in await host.run(doctor)
+    assert await host.node.stop() == 0
+    await host.node.start()
+    assert await host.run(until_ready) == "OK"
+    assert host.node.http_address.split(":")[1] in str(await lookup(host.lookupd))
+
+    await host.run(tombstone)
+    assert host.node.http_address.split(":")[1] not in str(await lookup(host.lookupd))
+    shown = await host.run(watch)
+    assert re.search(r"orders +billing +3 ", shown)
+    for column in ("DEPTH", "FLIGHT", "DEFER"):
+        assert column in shown
+
+
+async def lookup(lookupd: Lookupd) -> object:
+    return (await lookupd.get_json("/lookup?topic=orders"))["producers"]
+
+
+async def test_backup_and_restore(host: Host) -> None:
+    back_up, restore = section("Backup and restore")
+    assert await host.consume(1) == ["0"]
+    assert await host.node.stop() == 0
+    await host.run(back_up)
+    await host.node.start()
+    assert await host.consume(2) == ["1", "2"]
+    await host.node.stop()
+    await host.run(restore)
+    await host.node.start()
+    assert await host.consume(2) == ["1", "2"]
+
+
+async def test_what_to_look_at_and_to_do_when_the_disk_is_full(host: Host) -> None:
+    look, find, act = section("When the disk is full")
+    await host.node.post("/channel/create?topic=orders&channel=forgotten")
+    said = await host.run(look)
+    assert said.startswith("OK\n")
+    assert 'nsqd_topic_log_bytes{topic="orders"}' in said
+    assert "forgotten" in await host.run(find)
+    await host.run(act)
+    stats = await host.node.get_json("/stats?format=json&topic=orders")
+    assert [each["channel_name"] for each in stats["topics"][0]["channels"]] == ["billing"]
+    settings = await host.node.get_json("/topic/settings?topic=orders")
+    assert settings["effective"]["retain_time"] == HOUR_NS
+
+
+async def test_recovery_from_a_damaged_list_of_topics(host: Host) -> None:
+    (move_away,) = section("Recovery")
+    await host.node.post("/channel/pause?topic=orders&channel=billing")
+    await host.node.stop()
+    damage(host.node)
+    with pytest.raises(AssertionError, match=r"nsqd\.dat is damaged"):
+        await host.node.start()
+    assert (host.node.data_path / "nsqd.dat").read_bytes().startswith(b"{?")
+    await host.run(move_away)
+    await host.node.start()
+    assert await host.consume(3) == ["0", "1", "2"]
+
+
+def damage(node: Nsqd) -> None:
+    (node.data_path / "nsqd.dat").write_bytes(b"{?")
+
+
+async def test_the_level_of_the_log(host: Host) -> None:
+    (change,) = section("Logs, metrics, probes")
+    await host.run(change)
+    assert await level(host.node) == "1"
+
+
+async def level(daemon: Daemon) -> str:
+    return (await daemon.get("/config/log_level"))[1].decode()
+
+
+def test_every_block_of_commands_is_run() -> None:
+    titles = re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
+    run = (
+        "Upgrade, restart, move",
+        "Backup and restore",
+        "When the disk is full",
+        "Recovery",
+        "Logs, metrics, probes",
+    )
+    assert sum(len(section(title)) for title in run) == len(steps(PAGE))
+    assert set(run) < set(titles)
