@@ -79,7 +79,7 @@ class LiveChannel:
         self._answers.append(_encode(hello))
         self._hub.subscribe(self._watcher)
         self._watcher.changed.set()
-        sender = asyncio.create_task(self._send_all(), name="live sender")
+        sender = asyncio.create_task(self._send_until_gone(request), name="live sender")
         try:
             async for frame in self._socket:
                 if frame.type is aiohttp.WSMsgType.TEXT:
@@ -160,6 +160,14 @@ class LiveChannel:
         self._watcher.changed.set()
 
     # What it gets
+
+    async def _send_until_gone(self, request: Request) -> None:
+        """Nobody makes documents for who is gone, or has not read for so long that he might be."""
+        try:
+            await self._send_all()
+        except (TimeoutError, ConnectionError):
+            if (transport := request.http.transport) is not None:
+                transport.abort()  # ends the reading, too
 
     async def _send_all(self) -> None:
         """Send whatever is new; a heartbeat when there was nothing for a while."""

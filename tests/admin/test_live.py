@@ -1,0 +1,146 @@
+"""
+The WebSocket over real sockets: one that does not read loses versions and never the newest, and
+holds up nobody; one that is gone is let go.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from nsqx.admin import live
+from nsqx.admin.daemon import Admin
+from nsqx.admin.feed import MAPS
+from nsqx.admin.options import AdminOptions
+from tests.support.fake_nodes import fake_nodes
+from tests.support.processes import eventually
+
+POLL_NS = 100_000_000
+TOPICS = 300  # of four channels: a version has 300 KB
+VERSIONS = 40  # more than what fits into the buffers of a connection
+RECEIVE_BUFFER_BYTES = 64 * 1024
+
+
+class Viewer:
+    """The summary, from full documents and deltas."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self.document: dict[str, Any] = {}
+        self.seq = 0
+        self.skipped = 0
+        self.received = 0
+
+    async def read(self) -> None:
+        """Take in the next version."""
+        message = await self.socket.receive_json(timeout=20)
+        if message["k"] != "summary":
+            return
+        self.received += 1
+        self.skipped += message.get("skipped", 0)
+        if "full" in message:
+            self.document = message["full"]
+        else:
+            assert message["base"] == self.seq, "a delta that does not fit"
+            self._apply(message["delta"])
+        self.seq = message["seq"]
+
+    def _apply(self, delta: dict[str, Any]) -> None:
+        for name, section in delta.items():
+            if name in MAPS:
+                rows = {**self.document[name], **section}
+                self.document[name] = {key: row for key, row in rows.items() if row is not None}
+            else:
+                self.document[name] = section
+
+
+@asynccontextmanager
+async def dashboard(topics: int = TOPICS) -> AsyncIterator[str]:
+    """A dashboard of one node; the address of its WebSocket."""
+    async with fake_nodes(1, topics) as nodes:
+        options = AdminOptions(
+            http_address="127.0.0.1:0", nsqd_http_address=nodes, poll_interval=POLL_NS
+        )
+        async with Admin(options) as admin:
+            yield f"http://{admin.http_address}/api/v2/ws"
+
+
+async def test_who_does_not_read_gets_the_newest_and_holds_up_nobody() -> None:
+    async with (
+        dashboard() as url,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url, max_msg_size=0) as one,
+        session.ws_connect(url, max_msg_size=0) as other,
+    ):
+        slow, quick = Viewer(one), Viewer(other)
+        _receive_little(one)
+        for viewer in (slow, quick):
+            await viewer.socket.send_json({"sub": ["summary"]})
+            while not viewer.document.get("channels"):
+                await viewer.read()
+        began_at = slow.seq
+        while quick.seq < began_at + VERSIONS:
+            await quick.read()
+        assert quick.skipped == 0
+        while slow.seq < quick.seq:
+            await slow.read()
+        assert slow.skipped > 0
+        assert slow.received < VERSIONS
+        while slow.seq != quick.seq:
+            await (slow if slow.seq < quick.seq else quick).read()
+        assert slow.document == quick.document
+
+
+async def test_who_never_reads_is_let_go(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live, "SEND_S_MAX", 0.3)
+    async with (
+        dashboard() as url,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url, max_msg_size=0) as deaf,
+    ):
+        _receive_little(deaf)
+        assert (await deaf.receive_json(timeout=10))["k"] == "hello"
+        await deaf.send_json({"sub": ["summary"]})
+
+        await eventually(_nobody_is_sent_to, "it is given up")
+        kind = aiohttp.WSMsgType.TEXT
+        while kind is aiohttp.WSMsgType.TEXT:  # what had been sent before
+            kind = (await deaf.receive(timeout=10)).type
+        assert kind in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_who_has_nothing_to_hear_hears_that_the_connection_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_S", 0.2)
+    async with (
+        dashboard(topics=1) as url,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url) as idle,
+    ):
+        kinds = [(await idle.receive_json(timeout=10))["k"] for _ in range(3)]
+        assert kinds == ["hello", "heartbeat", "heartbeat"]
+        await idle.send_json({"pause": True, "sub": ["summary"]})
+        assert (await idle.receive_json(timeout=10))["k"] == "heartbeat"
+
+
+def _receive_little(viewer: aiohttp.ClientWebSocketResponse) -> None:
+    """Otherwise the kernel takes in megabytes for who does not read."""
+    _connection(viewer).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+
+
+def _connection(viewer: aiohttp.ClientWebSocketResponse) -> socket.socket:
+    connection: socket.socket = viewer.get_extra_info("socket")
+    return connection
+
+
+async def _nobody_is_sent_to() -> bool:
+    return not any(task.get_name() == "live sender" for task in asyncio.all_tasks())
