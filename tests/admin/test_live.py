@@ -132,6 +132,16 @@ async def test_who_has_nothing_to_hear_hears_that_the_connection_lives(
         assert (await idle.receive_json(timeout=10))["k"] == "heartbeat"
 
 
+async def test_events_say_that_the_connection_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_S", 0.2)
+    async with dashboard(topics=1) as url, aiohttp.ClientSession() as session:
+        events = url.replace("/ws", "/events?key=topic:nosuch")
+        async with session.get(events) as response:
+            lines = [await response.content.readline() for _ in range(5)]
+    assert b'"full":null' in lines[0]
+    assert lines[1:] == [b"\n", b": heartbeat\n", b"\n", b": heartbeat\n"]
+
+
 def _receive_little(viewer: aiohttp.ClientWebSocketResponse) -> None:
     """Otherwise the kernel takes in megabytes for who does not read."""
     _connection(viewer).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)

@@ -21,7 +21,7 @@ from .deliveries import Deliveries
 from .hub import Hub, UnknownKey, Watcher
 from .tail import Tail, TailKey, Tails
 
-__all__ = ["LiveChannel"]
+__all__ = ["SEND_S_MAX", "LiveChannel", "envelopes"]
 
 HEARTBEAT_S = 20.0
 SEND_S_MAX = 30.0
@@ -199,24 +199,29 @@ class LiveChannel:
         return frames
 
 
-async def envelopes(hub: Hub, key: str) -> AsyncIterator[bytes]:
+async def envelopes(hub: Hub, key: str) -> AsyncIterator[bytes | None]:
     """
     Yield the versions of one document, until the hub closes: for server-sent events.
+
+    None: there was nothing new for a while.
 
     Raises:
         UnknownKey: there can be no such document.
     """
-    feed = hub.feed(key)
     watcher = Watcher([key])
     hub.subscribe(watcher)
     try:
-        sent = 0
+        sent, sent_at = 0, time.monotonic()
         while not hub.is_closing:
             feed = hub.feed(key)
             for envelope in feed.since(sent):
                 yield envelope
+                sent_at = time.monotonic()
             sent = feed.seq
-            await watcher.changed.wait()
+            if time.monotonic() - sent_at >= HEARTBEAT_S:
+                yield None
+                sent_at = time.monotonic()
+            await watcher.changed.wait()  # at each tick
             watcher.changed.clear()
     finally:
         hub.unsubscribe(watcher)

@@ -1,5 +1,6 @@
 """``/api/v2``: documents, by path, by polling, by WebSocket and as server-sent events."""
 
+import asyncio
 import time
 from typing import Any
 from urllib.parse import parse_qsl
@@ -13,7 +14,7 @@ from nsqx.runtime.version import VERSION
 from .access import Visitor
 from .gate import Gate, V2Error
 from .hub import Hub, UnknownKey
-from .live import LiveChannel, envelopes
+from .live import SEND_S_MAX, LiveChannel, envelopes
 from .same_origin import WRITE_HEADER
 from .tail import Tails
 from .v2_answers import NO_STORE, json_bytes
@@ -134,8 +135,14 @@ class DocumentEndpoints:
         headers = {"Content-Type": "text/event-stream", **NO_STORE}
         stream = web.StreamResponse(headers=headers)
         await stream.prepare(request.http)
-        async for envelope in envelopes(self._hub, key):
-            await stream.write(b"data: %b\n\n" % envelope)
+        try:
+            async for envelope in envelopes(self._hub, key):
+                event = b": heartbeat\n\n" if envelope is None else b"data: %b\n\n" % envelope
+                async with asyncio.timeout(SEND_S_MAX):
+                    await stream.write(event)
+        except (TimeoutError, ConnectionError):  # gone, or deaf
+            if (transport := request.http.transport) is not None:
+                transport.abort()
         return stream
 
 
