@@ -7,7 +7,6 @@ NSQ's is in `http_history`; publishing, ``/config`` and ``/debug`` have modules 
 
 import socket
 import time
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -21,6 +20,7 @@ from nsqx.nsqd.http_arguments import (
 from nsqx.nsqd.http_debug import DebugEndpoints
 from nsqx.nsqd.http_history import HistoryEndpoints
 from nsqx.nsqd.http_metrics import MetricsEndpoint
+from nsqx.nsqd.http_node import HttpNode
 from nsqx.nsqd.http_publish import PublishEndpoints
 from nsqx.nsqd.readiness import Readiness
 from nsqx.nsqd.stats import Selection, Stats
@@ -40,9 +40,6 @@ from nsqx.runtime.http import (
 )
 from nsqx.runtime.version import RUNTIME, VERSION
 
-if TYPE_CHECKING:
-    from nsqx.nsqd.daemon import Nsqd
-
 __all__ = ["UNLOGGED_PATHS", "HttpApi"]
 
 # As in NSQ: a line for each published message would be the log's main content.
@@ -53,7 +50,7 @@ UNLOGGED_PATHS = frozenset({"/pub", "/mpub", "/livez", "/readyz"})
 class HttpApi:
     """The endpoints of one node."""
 
-    def __init__(self, nsqd: "Nsqd") -> None:
+    def __init__(self, nsqd: HttpNode) -> None:
         self._nsqd = nsqd
         self._options = nsqd.options
         self._readiness = Readiness(nsqd)

@@ -17,14 +17,11 @@ import sys
 import threading
 import traceback
 from collections import Counter
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from nsqx.nsqd.http_arguments import integer
+from nsqx.nsqd.http_node import HttpNode
 from nsqx.runtime.http import Answer, ApiError, Handler, Request, Router, plain_text
-
-if TYPE_CHECKING:
-    from nsqx.nsqd.daemon import Nsqd
 
 __all__ = ["DebugEndpoints"]
 
@@ -38,7 +35,7 @@ _STACK_FRAMES_MAX = 30
 class DebugEndpoints:
     """For whoever looks into a running nsqd."""
 
-    def __init__(self, nsqd: "Nsqd") -> None:
+    def __init__(self, nsqd: HttpNode) -> None:
         self._nsqd = nsqd
 
     def add_to(self, router: Router[Handler]) -> None:

@@ -13,7 +13,7 @@ channel to any message that is kept, what became of a message, and settings of a
 import base64
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -29,6 +29,7 @@ from nsqx.nsqd.http_arguments import (
     topic_and_channel_names,
     topic_name,
 )
+from nsqx.nsqd.http_node import HttpNode
 from nsqx.nsqd.log.memory_log import MemoryLog
 from nsqx.nsqd.log_position import BadPositionError, Kind, LogPosition
 from nsqx.nsqd.steps import in_background
@@ -46,9 +47,6 @@ from nsqx.runtime.http import (
     json_answer,
 )
 
-if TYPE_CHECKING:
-    from nsqx.nsqd.daemon import Nsqd
-
 __all__ = ["HistoryEndpoints"]
 
 PEEK_LIMIT_DEFAULT = 10
@@ -62,7 +60,7 @@ T = TypeVar("T")
 class HistoryEndpoints:
     """Reads of the log, and moves in it."""
 
-    def __init__(self, nsqd: "Nsqd") -> None:
+    def __init__(self, nsqd: HttpNode) -> None:
         self._nsqd = nsqd
 
     def add_to(self, router: Router[Handler]) -> None:

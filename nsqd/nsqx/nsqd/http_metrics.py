@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.http_node import HttpNode
 from nsqx.nsqd.latencies import accepted_ns
 from nsqx.nsqd.log.memory_log import MemoryLog
 from nsqx.nsqd.log.topic_log import TopicLog
@@ -16,16 +16,13 @@ from nsqx.runtime import metrics
 from nsqx.runtime.http import Answer, Handler, Request, Router
 from nsqx.runtime.version import VERSION
 
-if TYPE_CHECKING:
-    from nsqx.nsqd.daemon import Nsqd
-
 __all__ = ["MetricsEndpoint"]
 
 
 class MetricsEndpoint:
     """What Prometheus scrapes."""
 
-    def __init__(self, nsqd: "Nsqd") -> None:
+    def __init__(self, nsqd: HttpNode) -> None:
         self._nsqd = nsqd
 
     def add_to(self, router: Router[Handler]) -> None:

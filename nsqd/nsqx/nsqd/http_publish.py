@@ -2,16 +2,13 @@
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
 
 from nsqx.nsqd.core.topic import PublishError, Topic
 from nsqx.nsqd.http_arguments import boolean, integer, valid_topic_name
+from nsqx.nsqd.http_node import HttpNode
 from nsqx.nsqd.mpub import BadMultiPublishError, split_binary, split_lines
 from nsqx.runtime.durations import MILLISECOND_NS
 from nsqx.runtime.http import Answer, ApiError, Handler, Request, Router, text
-
-if TYPE_CHECKING:
-    from nsqx.nsqd.daemon import Nsqd
 
 __all__ = ["PublishEndpoints"]
 
@@ -19,7 +16,7 @@ __all__ = ["PublishEndpoints"]
 class PublishEndpoints:
     """Publishing over HTTP: the answer comes when the messages are as safe as their topic says."""
 
-    def __init__(self, nsqd: "Nsqd") -> None:
+    def __init__(self, nsqd: HttpNode) -> None:
         self._nsqd = nsqd
         self._options = nsqd.options
 

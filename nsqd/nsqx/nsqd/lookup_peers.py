@@ -13,7 +13,6 @@ import ssl
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
@@ -23,6 +22,7 @@ from nsqx.nsqd.core.lookup_peer import LookupPeer, Timing
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.known_channels import KnownChannels
 from nsqx.nsqd.lookup_connection import LookupConnection
+from nsqx.nsqd.node import Node
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.nsqd.peer_addresses import PeerAddresses, Resolve, resolve
 from nsqx.protocol.lookup import PeerInfo
@@ -31,9 +31,6 @@ from nsqx.runtime.addresses import TcpAddress, parse_tcp_address
 from nsqx.runtime.discovery import Directory, Finder
 from nsqx.runtime.startup import StartupError
 from nsqx.runtime.version import VERSION
-
-if TYPE_CHECKING:
-    from nsqx.nsqd.daemon import Nsqd
 
 __all__ = ["LookupPeers", "PeerState"]
 
@@ -63,7 +60,7 @@ class LookupPeers:
         timing: of connections that are made from now on; of use to tests.
     """
 
-    def __init__(self, nsqd: "Nsqd", resolve: Resolve = resolve) -> None:
+    def __init__(self, nsqd: Node, resolve: Resolve = resolve) -> None:
         self.addresses: list[str] = list(nsqd.options.lookupd_tcp_address)
         self.timing = Timing()
         options = nsqd.options

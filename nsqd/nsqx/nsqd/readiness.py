@@ -1,10 +1,8 @@
 """Whether this node should be given work: what ``/readyz`` says, and orchestrators wait for."""
 
 import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from nsqx.nsqd.daemon import Nsqd
+from nsqx.nsqd.http_node import HttpNode
 
 __all__ = ["Readiness"]
 
@@ -15,7 +13,7 @@ REGISTRATION_NS_MAX = 60 * 10**9
 class Readiness:
     """Judges one node. To be alive is another question: ``/livez``."""
 
-    def __init__(self, nsqd: "Nsqd") -> None:
+    def __init__(self, nsqd: HttpNode) -> None:
         self._nsqd = nsqd
         self._was_registered = False
 

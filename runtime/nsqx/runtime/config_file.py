@@ -7,13 +7,11 @@ Unknown keys are ignored, as in NSQ. Every error ends the start with one line (o
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .flag import Flag
 from .kinds import DURATION, LEVEL, TLS_MIN_VERSION, TLS_REQUIRED
 from .startup import StartupError
-
-if TYPE_CHECKING:
-    from .flags import Flag
 
 __all__ = ["go_name", "read"]
 
@@ -38,7 +36,7 @@ _INITIALISMS = {
 _SPELLINGS = {"nsqlookupd": "NSQLookupd", "e2e": "E2E"}
 
 
-def read(path: str, known: Sequence["Flag"]) -> dict[str, Any]:
+def read(path: str, known: Sequence[Flag]) -> dict[str, Any]:
     """
     Return the values that a file sets, by attribute.
 
@@ -62,14 +60,14 @@ def _load(path: str) -> dict[str, Any]:
     raise StartupError(f"failed to load config file {path} - {reason}")
 
 
-def _coerce(known: "Flag", value: object) -> Any:
+def _coerce(known: Flag, value: object) -> Any:
     try:
         return known.kind.from_file(value)
     except ValueError as exc:
         raise _failure(known, value, str(exc)) from exc
 
 
-def _failure(known: "Flag", value: object, reason: str) -> StartupError:
+def _failure(known: Flag, value: object, reason: str) -> StartupError:
     if known.kind in _CHECKED_FIRST:
         return StartupError(f"failed parsing {known.config_key} {_go_text(value)}")
     default = known.kind.show(known.default) if known.kind is DURATION else _go_text(known.default)

@@ -35,6 +35,7 @@ from typing import Any, NoReturn, TypeVar
 
 from . import config_file
 from .durations import format_duration, parse_duration
+from .flag import Flag
 from .kinds import (
     BOOL,
     DURATION,
@@ -212,28 +213,6 @@ class DaemonOptions(Options):
 
 
 # --- listing ---
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """A declared option, as the command line, the documentation and ``/config/:opt`` see it."""
-
-    attribute: str
-    name: str  # of the flag, without dashes
-    config_key: str | None  # None: neither in the file nor under /config
-    kind: Kind
-    help: str
-    group: str
-    no_effect: str | None
-    default: Any
-    default_text: str  # for the documentation; not machine dependent
-    environment: bool
-
-    def variable(self, program: str) -> str | None:
-        """Return the environment variable, such as NSQD_MSG_TIMEOUT; None if it has none."""
-        if not self.environment:
-            return None
-        return f"{program}_{self.name}".upper().replace("-", "_")
 
 
 def list_flags(options_class: type[Options]) -> tuple[Flag, ...]:
