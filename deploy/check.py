@@ -168,6 +168,17 @@ def prometheus_rules() -> None:
     run("Debian: prometheus", "promtool", "test", "rules", "rules_test.yaml", cwd=folder)
 
 
+def alert_routes() -> None:
+    """Alertmanager reads its example, and tells whom it should."""
+    file = DEPLOY / "prometheus" / "alertmanager.yaml"
+    source = "Debian: prometheus-alertmanager"
+    run(source, "amtool", "check-config", file)
+    for severity, receiver in (("critical", "pager"), ("warning", "mail")):
+        test = ("config", "routes", "test", f"--config.file={file}")
+        labels = (f"--verify.receivers={receiver}", f"severity={severity}")
+        run(source, "amtool", *test, *labels)
+
+
 def dashboard_queries() -> None:
     """Every query parses."""
     check_expressions(
@@ -276,6 +287,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "systemd-analyze verify": systemd_units,
     f"systemd-analyze security, at most {EXPOSURE_MAX}": systemd_security,
     "prometheus: promtool": prometheus_rules,
+    "alertmanager: amtool": alert_routes,
     "grafana: queries": dashboard_queries,
     "helm: schema of the values": chart_values,
     "helm: lint, render": helm_chart,

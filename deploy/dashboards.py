@@ -136,6 +136,19 @@ def _percentile(share: float, histogram: str) -> str:
     return f"histogram_quantile({share}, sum by (instance, le) ({buckets}))"
 
 
+_CLIENT = 'topic=~"$topic"'
+_BY_CHANNEL = "topic, channel"
+
+
+def _rate_by(labels: str, metric: str) -> str:
+    return f"sum by ({labels}) (rate({metric}{{{_CLIENT}}}[$__rate_interval]))"
+
+
+def _client_percentile(share: float, labels: str, histogram: str) -> str:
+    buckets = f"rate({histogram}_bucket{{{_CLIENT}}}[$__rate_interval])"
+    return f"histogram_quantile({share}, sum by ({labels}, le) ({buckets}))"
+
+
 OVERVIEW = Dashboard(
     "nsqx-overview",
     "nsqx: overview",
@@ -308,9 +321,101 @@ DIRECTORIES = Dashboard(
     ],
 )
 
+CLIENTS = Dashboard(
+    "nsqx-clients",
+    "nsqx: clients",
+    [Variable("topic", "nsqx_publish_seconds_count")],
+    [
+        Panel(
+            "Published a second",
+            [("{{topic}}", _rate_by("topic", "nsqx_published_messages_total"))],
+            "ops",
+            description="By applications with nsqx.integrations.prometheus; so is all here.",
+        ),
+        Panel(
+            "Until nsqd had accepted it",
+            [
+                ("{{topic}} p50", _client_percentile(0.5, "topic", "nsqx_publish_seconds")),
+                ("{{topic}} p99", _client_percentile(0.99, "topic", "nsqx_publish_seconds")),
+            ],
+            "s",
+        ),
+        Panel(
+            "Failed publishes a second",
+            [("{{topic}} {{error}}", _rate_by("topic, error", "nsqx_publish_errors_total"))],
+            "ops",
+        ),
+        Panel(
+            "Handled a second",
+            [("{{topic}}/{{channel}}", _rate_by(_BY_CHANNEL, "nsqx_handler_seconds_count"))],
+            "ops",
+        ),
+        Panel(
+            "Time of handlers",
+            [
+                (
+                    "{{topic}}/{{channel}} p50",
+                    _client_percentile(0.5, _BY_CHANNEL, "nsqx_handler_seconds"),
+                ),
+                (
+                    "{{topic}}/{{channel}} p99",
+                    _client_percentile(0.99, _BY_CHANNEL, "nsqx_handler_seconds"),
+                ),
+            ],
+            "s",
+        ),
+        Panel(
+            "Failed handlers a second",
+            [
+                (
+                    "{{topic}}/{{channel}} {{error}}",
+                    _rate_by(f"{_BY_CHANNEL}, error", "nsqx_handler_errors_total"),
+                )
+            ],
+            "ops",
+        ),
+        Panel(
+            "Age at the handler",
+            [
+                (
+                    "{{topic}}/{{channel}} p99",
+                    _client_percentile(0.99, _BY_CHANNEL, "nsqx_message_age_seconds"),
+                )
+            ],
+            "s",
+            description="From when nsqd had accepted a message; attempts before count in.",
+        ),
+        Panel(
+            "Given up and expired a second",
+            [
+                (
+                    "{{topic}}/{{channel}} given up",
+                    _rate_by(_BY_CHANNEL, "nsqx_consumer_given_up_messages_total"),
+                ),
+                (
+                    "{{topic}}/{{channel}} expired",
+                    _rate_by(_BY_CHANNEL, "nsqx_consumer_expired_messages_total"),
+                ),
+            ],
+            "ops",
+            description="Expired: nsqd had taken the message back before it was answered.",
+        ),
+        Panel(
+            "Connections to nsqds",
+            [
+                (
+                    "{{topic}}/{{channel}}",
+                    f"sum by ({_BY_CHANNEL}) (nsqx_consumer_connections{{{_CLIENT}}})",
+                )
+            ],
+        ),
+    ],
+)
+
 DASHBOARDS = {
     "overview": OVERVIEW,
     "channels": CHANNELS,
     "nodes": NODES,
     "nsqlookupd": DIRECTORIES,
+    "clients": CLIENTS,
 }

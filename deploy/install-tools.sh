@@ -13,7 +13,7 @@ keep_services_down() {
 }
 
 for pair in promtool:prometheus docker-compose:docker-compose systemd-analyze:systemd \
-    mandoc:mandoc zsh:zsh fish:fish /usr/sbin/nginx:nginx-light; do
+    amtool:prometheus-alertmanager mandoc:mandoc zsh:zsh fish:fish /usr/sbin/nginx:nginx-light; do
     program=${pair%%:*} package=${pair#*:}
     if command -v "$program" >/dev/null || ! command -v apt-get >/dev/null; then
         continue
