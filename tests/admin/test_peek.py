@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from nsqx.admin import peek
+from nsqx.admin.message_filter import MessageFilter
 from nsqx.admin.options import AdminOptions
 from nsqx.admin.peek import Peeker
 from nsqx.admin.upstream import Upstream
@@ -18,6 +20,10 @@ PATH = "/topic/peek?topic=t&from={place}&limit={limit}"
 async def upstream() -> AsyncIterator[Upstream]:
     async with Upstream(AdminOptions()) as upstream:
         yield upstream
+
+
+def wanted(text: str = "", expression: str = "") -> MessageFilter:
+    return MessageFilter.parse(text, expression)
 
 
 def answer(*messages: tuple[int, int, str], first: int = 0, end: int = 100) -> dict[str, Any]:
@@ -39,7 +45,7 @@ async def test_the_oldest_of_all_nodes_and_where_each_goes_on(upstream: Upstream
     two = {PATH.format(place="start", limit=3): answer((7, 20, "b"), (8, 30, "c"), first=7)}
     async with fake_http(one) as node_1, fake_http(two) as node_2:
         addresses = [node_1.address, node_2.address]
-        result = await Peeker(upstream, "t").peek(addresses, "start", 3, b"", is_full=False)
+        result = await Peeker(upstream, "t").peek(addresses, "start", 3, wanted(), is_full=False)
     assert [row.body for row in result.messages] == ["a", "b", "c"]
     assert result.nodes[node_1.address].next == 1
     assert result.nodes[node_2.address].next == 9
@@ -51,7 +57,7 @@ async def test_the_newest_of_all_nodes_and_what_was_before(upstream: Upstream) -
     two = {PATH.format(place="end", limit=2): answer((8, 20, "b"), (9, 30, "c"), end=10)}
     async with fake_http(one) as node_1, fake_http(two) as node_2:
         addresses = [node_1.address, node_2.address]
-        result = await Peeker(upstream, "t").peek(addresses, "end", 2, b"", is_full=False)
+        result = await Peeker(upstream, "t").peek(addresses, "end", 2, wanted(), is_full=False)
     assert [row.body for row in result.messages] == ["c", "d"]
     assert result.nodes[node_1.address].previous == 97
     assert result.nodes[node_2.address].previous == 7
@@ -64,12 +70,12 @@ async def test_a_filter_reads_page_after_page(upstream: Upstream) -> None:
     }
     async with fake_http(pages) as node:
         peeker = Peeker(upstream, "t")
-        result = await peeker.peek([node.address], "start", 5, b"yes", is_full=False)
+        result = await peeker.peek([node.address], "start", 5, wanted("yes"), is_full=False)
         told = result.nodes[node.address]
         assert [row.sequence for row in result.messages] == [1, 3]
         assert (told.scanned, told.complete, told.next) == (4, True, 4)
         # The first that is enough ends it, and the one that is left out is where it goes on.
-        result = await peeker.peek([node.address], "start", 1, b"yes", is_full=False)
+        result = await peeker.peek([node.address], "start", 1, wanted("yes"), is_full=False)
         assert [row.sequence for row in result.messages] == [1]
         assert result.nodes[node.address].next == 2
 
@@ -80,8 +86,38 @@ async def test_a_filter_from_the_end_looks_at_the_last_ten_thousand(upstream: Up
         PATH.format(place="seq%3A40000", limit=1000): answer((49_999, 9, "yes"), end=50_000),
     }
     async with fake_http(pages) as node:
-        result = await Peeker(upstream, "t").peek([node.address], "end", 5, b"yes", is_full=False)
+        result = await Peeker(upstream, "t").peek(
+            [node.address], "end", 5, wanted("yes"), is_full=False
+        )
     assert [row.sequence for row in result.messages] == [49_999]
+
+
+async def test_an_expression_is_tried_on_each_node_and_failures_are_counted(
+    upstream: Upstream,
+) -> None:
+    bodies = ['{"n":1}', '{"n":"x"}', "no json", '{"n":3}']
+    page = answer(*((number, number, body) for number, body in enumerate(bodies)), end=4)
+    pages = {PATH.format(place="start", limit=1000): page}
+    async with fake_http(pages) as one, fake_http(pages) as two:
+        result = await Peeker(upstream, "t").peek(
+            [one.address, two.address], "start", 9, wanted("", "abs(body.n) > `1`"), is_full=False
+        )
+    assert [row.body for row in result.messages] == ['{"n":3}', '{"n":3}']
+    assert [(node.scanned, node.failed) for node in result.nodes.values()] == [(4, 2), (4, 2)]
+
+
+async def test_when_the_time_is_over_it_says_where_to_go_on(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peek, "SCAN_SECONDS_MAX", 0.0)
+    pages = {PATH.format(place="start", limit=1000): answer((7, 1, "a"), (9, 2, "a"), end=20)}
+    async with fake_http(pages) as node:
+        result = await Peeker(upstream, "t").peek(
+            [node.address], "start", 9, wanted("a"), is_full=False
+        )
+    told = result.nodes[node.address]
+    assert [row.sequence for row in result.messages] == [7]
+    assert (told.scanned, told.complete, told.next) == (1, False, 9)
 
 
 async def test_who_cannot_and_who_is_dead_say_so(upstream: Upstream) -> None:
@@ -91,7 +127,7 @@ async def test_who_cannot_and_who_is_dead_say_so(upstream: Upstream) -> None:
         fake_http({"/topic/peek": (404, {"message": "TOPIC_NOT_FOUND"})}) as without,
     ):
         addresses = [foreign.address, without.address, dead]
-        result = await Peeker(upstream, "t").peek(addresses, "end", 5, b"", is_full=False)
+        result = await Peeker(upstream, "t").peek(addresses, "end", 5, wanted(), is_full=False)
     assert not any(node.ok for node in result.nodes.values())
     assert result.nodes[foreign.address].error == "NOT_SUPPORTED"
     assert result.nodes[without.address].error == "TOPIC_NOT_FOUND"

@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -72,6 +73,20 @@ async def test_a_filter_looks_through_the_log(dashboard: Dashboard) -> None:
     assert all(node["complete"] and node["scanned"] == 10 for node in page["nodes"].values())
 
 
+async def test_an_expression_looks_into_the_bodies(dashboard: Dashboard) -> None:
+    for number, node in enumerate(dashboard.nodes):
+        await node.post("/topic/create?topic=json")
+        for price in (1, 10, 100):
+            await node.post("/pub?topic=json", b'{"price":%d,"node":%d}' % (price, number))
+    await dashboard.see("topics/json", "all messages", messages=6)
+    path = "/api/v2/topics/json/messages"
+    where = quote("body.price > `5` && body.node == `1`", safe="")
+    page = await dashboard.get(f"{path}?from=start&where={where}")
+    assert bodies(page) == ['{"price":10,"node":1}', '{"price":100,"node":1}']
+    page = await dashboard.get(f"{path}?from=start&where={where}&filter=100")
+    assert bodies(page) == ['{"price":100,"node":1}']
+
+
 async def test_looking_has_no_effect_on_channels(dashboard: Dashboard) -> None:
     await dashboard.nodes[0].post("/topic/create?topic=untouched")
     await dashboard.nodes[0].post("/channel/create?topic=untouched&channel=c")
@@ -118,6 +133,8 @@ async def test_a_message_is_found_by_its_id(dashboard: Dashboard) -> None:
         ("from=seq:1", 400, "MISSING_ARG_NODE"),
         ("from=nonsense", 400, "INVALID_ARG_FROM"),
         ("limit=0", 400, "INVALID_ARG_LIMIT"),
+        ("where=body.", 400, "INVALID_ARG_FILTER"),
+        ("where=%5Ba%2Cb%5D", 400, "INVALID_ARG_FILTER"),
         ("limit=1001", 400, "INVALID_ARG_LIMIT"),
         ("node=1.2.3.4:5", 404, "TOPIC_NOT_FOUND"),
     ],
@@ -173,7 +190,7 @@ async def test_what_cannot_be_published(
 
 async def test_a_tail_shows_new_messages_and_vanishes(dashboard: Dashboard) -> None:
     await publish_by_turns(dashboard, "tailed", 2)
-    key = "tail:tailed?filter=wanted&rate=5"
+    key = "tail:tailed?filter=wanted&rate=5&where=starts_with(text,'wanted')"
     async with dashboard.live() as page:
         await page.say(sub=[key])
         first = await page.next(key)
@@ -206,7 +223,10 @@ async def test_a_tail_shows_new_messages_and_vanishes(dashboard: Dashboard) -> N
     await eventually(has_vanished, "the channel is gone with the page")
 
 
-@pytest.mark.parametrize("key", ["tail:bad!", "tail:t?rate=0", "tail:t?rate=x", "tail:t?%zz"])
+@pytest.mark.parametrize(
+    "key",
+    ["tail:bad!", "tail:t?rate=0", "tail:t?rate=x", "tail:t?%zz", "tail:t?where=%5Ba%2Cb%5D"],
+)
 async def test_tails_that_cannot_be(dashboard: Dashboard, key: str) -> None:
     async with dashboard.live() as page:
         await page.say(sub=[key])

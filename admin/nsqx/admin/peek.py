@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from .message_filter import Candidate, MessageFilter
 from .message_rows import MessageRow, PeekAnswer, PeekedMessage, peeked_row
 from .upstream import HangingError, StatusError, Upstream, UpstreamError
 
@@ -26,7 +27,10 @@ SCAN_SECONDS_MAX = 2.0
 
 
 class PeekedNode(msgspec.Struct):
-    """What one node had to say. ``next`` and ``previous`` are numbers to go on from."""
+    """
+    What one node had to say. ``next`` and ``previous`` are numbers to go on from; ``failed`` is on
+    how many of the ``scanned`` an expression could not be evaluated.
+    """
 
     ok: bool
     error: str = ""
@@ -36,6 +40,7 @@ class PeekedNode(msgspec.Struct):
     previous: int | None = None
     complete: bool = True
     scanned: int = 0
+    failed: int = 0
 
 
 class PeekResult(msgspec.Struct):
@@ -54,6 +59,15 @@ class _Found:
     messages: list[PeekedMessage] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What is wanted of a page that was read."""
+
+    messages: list[PeekedMessage]
+    looked_at: int
+    next: int
+
+
 class Peeker:
     """Asks nodes for messages of one topic."""
 
@@ -62,13 +76,19 @@ class Peeker:
         self._topic = topic
 
     async def peek(
-        self, addresses: Iterable[str], place: str, limit: int, wanted: bytes, *, is_full: bool
+        self,
+        addresses: Iterable[str],
+        place: str,
+        limit: int,
+        wanted: MessageFilter,
+        *,
+        is_full: bool,
     ) -> PeekResult:
         """
         Return up to ``limit`` messages from a place in each log.
 
         Args:
-            wanted: bytes that a body must contain; empty: all.
+            wanted: which messages.
             is_full: whether long bodies are given whole.
         """
         found = await asyncio.gather(
@@ -78,12 +98,12 @@ class Peeker:
         rows = [peeked_row(address, message, is_full=is_full) for address, message in shown]
         return PeekResult(rows, {each.address: each.node for each in found})
 
-    async def _look(self, address: str, place: str, limit: int, wanted: bytes) -> _Found:
+    async def _look(self, address: str, place: str, limit: int, wanted: MessageFilter) -> _Found:
         try:
             if self._upstream.hanging(address):
                 raise HangingError("it does not answer")
-            if wanted:
-                return await self._scan(address, place, limit, wanted)
+            if not wanted.is_empty:
+                return await self._scan(address, place, limit, wanted.twin())
             answer = await self._ask(address, place, limit)
         except UpstreamError as exc:
             return _Found(address, PeekedNode(False, _readable(exc)))
@@ -92,7 +112,7 @@ class Peeker:
         )
         return _Found(address, node, answer.messages)
 
-    async def _scan(self, address: str, place: str, limit: int, wanted: bytes) -> _Found:
+    async def _scan(self, address: str, place: str, limit: int, wanted: MessageFilter) -> _Found:
         """Read page by page. From the end: the last ones that are found within the budget."""
         from_end = place == "end"
         if from_end:
@@ -103,25 +123,49 @@ class Peeker:
         scanned = 0
         while True:
             answer = await self._ask(address, place, PAGE_MESSAGES)
-            found += [each for each in answer.messages if wanted in each.body_bytes()]
-            scanned += len(answer.messages)
-            is_at_end = answer.next >= answer.end or not answer.messages
+            # In a thread: expressions over a page take longer than others should wait.
+            page = await asyncio.to_thread(self._choose, address, answer, wanted, deadline)
+            found += page.messages
+            scanned += page.looked_at
+            is_at_end = page.next >= answer.end or not answer.messages
             is_enough = not from_end and len(found) >= limit
             if is_at_end or is_enough or scanned >= SCAN_MESSAGES_MAX:
                 break
             if time.monotonic() > deadline:
                 break
-            place = f"seq:{answer.next}"
+            place = f"seq:{page.next}"
         node = PeekedNode(
             True,
             "",
             answer.first,
             answer.end,
-            answer.next,
+            page.next,
             complete=is_at_end or is_enough,
             scanned=scanned,
+            failed=wanted.failed,
         )
         return _Found(address, node, found)
+
+    def _choose(
+        self, address: str, answer: PeekAnswer, wanted: MessageFilter, deadline: float
+    ) -> "_Page":
+        """Return what is wanted of a page, or of its beginning if the time is over."""
+        chosen: list[PeekedMessage] = []
+        for index, message in enumerate(answer.messages):
+            if index and time.monotonic() > deadline:
+                return _Page(chosen, index, message.sequence)
+            candidate = Candidate(
+                topic=self._topic,
+                id=message.id,
+                node=address,
+                sequence=message.sequence,
+                timestamp_ns=message.timestamp,
+                attempts=None,
+                body=message.body_bytes(),
+            )
+            if wanted.lets_pass(candidate):
+                chosen.append(message)
+        return _Page(chosen, len(answer.messages), answer.next)
 
     async def _ask(self, address: str, place: str, limit: int) -> PeekAnswer:
         query = urlencode({"topic": self._topic, "from": place, "limit": limit})

@@ -18,6 +18,7 @@ from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.queries import BadQuery, parse_query
 from nsqx.runtime.version import VERSION
 
+from .message_filter import Candidate, MessageFilter
 from .message_rows import MessageRow, message_row
 from .views import ClusterView
 
@@ -26,17 +27,16 @@ __all__ = ["Tail", "TailKey", "Tails"]
 RATE_DEFAULT, RATE_MAX = 50, 200
 PORTIONS_A_SECOND = 4
 READ_PER_PORTION_MAX = 1000
-FILTER_BYTES_MAX = 1000
 TAILS_MAX = 100  # of all viewers: each is a connection to every node
 WAITING_BYTES_MAX = 1 << 20  # of bodies that a slow viewer has not taken
 
 
 @dataclass(frozen=True, slots=True)
 class TailKey:
-    """What a viewer wants to see: ``tail:T?filter=abc&rate=50``."""
+    """What a viewer wants to see: ``tail:T?filter=abc&where=body.x&rate=50``."""
 
     topic: str
-    filter: bytes
+    filter: MessageFilter
     rate: int
 
     @classmethod
@@ -54,11 +54,11 @@ class TailKey:
             wanted = parse_query(query)
             rate = int(wanted.get("rate", RATE_DEFAULT))
         except (BadQuery, ValueError) as exc:
-            raise ValueError(f"the parameters of a tail are filter and rate: {exc}") from exc
-        text = wanted.get("filter", "").encode("utf-8", "replace")
-        if not 1 <= rate <= RATE_MAX or len(text) > FILTER_BYTES_MAX:
-            raise ValueError(f"rate is 1 to {RATE_MAX}, filter at most {FILTER_BYTES_MAX} bytes")
-        return cls(topic, text, rate)
+            raise ValueError(f"the parameters of a tail are filter, where and rate: {exc}") from exc
+        if not 1 <= rate <= RATE_MAX:
+            raise ValueError(f"rate is 1 to {RATE_MAX}")
+        wanted_filter = MessageFilter.parse(wanted.get("filter", ""), wanted.get("where", ""))
+        return cls(topic, wanted_filter, rate)
 
 
 class Tail:
@@ -88,6 +88,7 @@ class Tail:
             "messages": rows,
             "dropped": self._dropped,
             "seen": self._seen,
+            "failed": self._wanted.filter.failed,
         }
 
     async def close(self) -> None:
@@ -123,7 +124,7 @@ class Tail:
     def _take_in(self, message: Message) -> None:
         """Count a message, and keep it if it is wanted and there is room."""
         self._seen += 1
-        if self._wanted.filter and self._wanted.filter not in message.body:
+        if not self._wanted.filter.lets_pass(_candidate(self._wanted.topic, message)):
             return
         if self._room < 1 or self._waiting_bytes > WAITING_BYTES_MAX:
             self._dropped += 1
@@ -143,6 +144,18 @@ class Tail:
         if not self._has_news:
             self._has_news = True
             asyncio.get_running_loop().call_later(max(0.0, delay_s), self._notify)
+
+
+def _candidate(topic: str, message: Message) -> Candidate:
+    return Candidate(
+        topic=topic,
+        id=message.id.decode("ascii", "replace"),
+        node="",
+        sequence=None,
+        timestamp_ns=message.timestamp_ns,
+        attempts=message.attempts,
+        body=message.body,
+    )
 
 
 class Tails:

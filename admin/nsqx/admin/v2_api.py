@@ -112,6 +112,7 @@ def _message_routes(messages: MessageEndpoints) -> list[Route]:
         "from": "a place: start, end, time:.., seq:.., id:..",
         "limit": "1 to 1000",
         "filter": "text that a body contains",
+        "where": "a JMESPath expression that holds for the message",
         "node": "only this node",
         "full": "true: bodies are not cut off",
     }

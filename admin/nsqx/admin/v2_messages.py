@@ -21,6 +21,7 @@ from .audit import AuditTrail, NodeResult
 from .collector import Collector
 from .gate import V2Error
 from .hub import Hub
+from .message_filter import BadFilter, MessageFilter
 from .message_rows import MessageRow
 from .notifications import Notifications
 from .peek import Peeker
@@ -110,7 +111,7 @@ class MessageEndpoints:
         if place.startswith("seq:") and not node:
             raise V2Error(400, "MISSING_ARG_NODE", "numbers of messages are those of one node")
         limit = _number(query.get("limit", str(LIMIT_DEFAULT)), "limit", 1, LIMIT_MAX)
-        wanted = query.get("filter", "").encode("utf-8", "replace")
+        wanted = _filter(query.get("filter", ""), query.get("where", ""))
         addresses = [each.address for each in self._nodes(topic, node)]
         peeker = Peeker(self._upstream, topic)
         is_full = query.get("full") == "true"
@@ -139,7 +140,7 @@ class MessageEndpoints:
         except UpstreamError:
             return None
         peeked = await Peeker(self._upstream, topic).peek(
-            [address], f"id:{id}", 1, b"", is_full=True
+            [address], f"id:{id}", 1, MessageFilter.parse("", ""), is_full=True
         )
         return MessageState(
             address,
@@ -251,6 +252,13 @@ class MessageEndpoints:
 def _check_reader(visitor: Visitor) -> None:
     if not visitor.reads_messages:
         raise V2Error(403, "FORBIDDEN", "you may not read messages")
+
+
+def _filter(text: str, expression: str) -> MessageFilter:
+    try:
+        return MessageFilter.parse(text, expression)
+    except BadFilter as exc:
+        raise V2Error(400, "INVALID_ARG_FILTER", str(exc)) from exc
 
 
 def _topic(request: Request) -> str:
