@@ -31,6 +31,7 @@ EVERYTHING: dict[str, Any] = {
     "nameOverride": "events",
     "nsqd": {
         "extraArgs": ["--msg-timeout=30s"],
+        "topologyFromLabels": True,
         "persistence": {"storageClass": "fast"},
         "nodeSelector": {"disk": "fast"},
         "tolerations": [{"key": "brokers", "operator": "Exists"}],

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from nsqx.client import Consumer, Message, Producer, PublishFailed, Settings
-from tests.support.processes import Cluster
+from tests.support.processes import Cluster, eventually
 
 
 async def collect(consumer: Consumer, count: int) -> Counter[bytes]:
@@ -40,6 +40,41 @@ async def test_single_publishes_in_parallel(cluster: Cluster) -> None:
     ):
         await asyncio.gather(*(producer.publish("t", body) for body in expected))
         assert await collect(consumer, 1000) == expected
+
+
+async def test_consumers_in_the_zone_of_the_node_come_first(cluster: Cluster) -> None:
+    here = ("--topology-region=north", "--topology-zone=a")
+    node = await cluster.nsqd(*here, "--enable-experiment=topology-aware-consumption")
+    near, far = (
+        Consumer(
+            "t",
+            "c",
+            nsqd=node.tcp_address,
+            max_in_flight=10,
+            settings=Settings(topology_region="north", topology_zone=zone),
+        )
+        for zone in ("a", "b")
+    )
+
+    async def both_have_room() -> bool:
+        stats = await node.get_json("/stats?format=json&topic=t")
+        (channel,) = stats["topics"][0]["channels"]
+        return [each["ready_count"] > 0 for each in channel["clients"]] == [True, True]
+
+    # The far one is there first, and has room all the time.
+    async with Producer(node.tcp_address) as producer, far, near:
+        await far.ready()
+        await near.ready()
+        await eventually(both_have_room, "both take messages")
+        for number in range(20):
+            await producer.publish("t", b"%d" % number)
+            assert await collect(near, 1) == Counter([b"%d" % number])
+        assert far.stats.received == 0
+
+
+def test_where_a_client_is_nsqd_is_told_only_if_it_is_known() -> None:
+    assert b"topology" not in Settings().identify_body()
+    assert b'"topology_zone":"a"' in Settings(topology_zone="a").identify_body()
 
 
 async def test_requeue_and_attempts(cluster: Cluster) -> None:

@@ -9,6 +9,8 @@ pytest.importorskip("helm_python", reason="helm-python-sdk is not installed (mak
 from helm_python.errors import HelmValuesError
 
 from deploy.rendering import DEFAULTS, EVERYTHING, MANIFESTS, documents, is_hook, notes
+from nsqx.nsqd.options import NsqdOptions
+from nsqx.runtime.flags import list_flags
 
 GATEWAY = {"name": "public", "namespace": "gateways"}
 
@@ -55,6 +57,25 @@ def test_a_gateway_that_says_who_it_is_may() -> None:
 def test_values_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(HelmValuesError):
         list(documents(wrong))
+
+
+def test_a_node_is_where_its_pod_is() -> None:
+    def variables(values: dict[str, Any]) -> dict[str, Any]:
+        (nsqd,) = (
+            each
+            for each in documents(values)
+            if each["kind"] == "StatefulSet" and each["metadata"]["name"] == "nsqx-nsqd"
+        )
+        found = nsqd["spec"]["template"]["spec"]["containers"][0]["env"]
+        return {each["name"]: each.get("valueFrom", each.get("value")) for each in found}
+
+    assert set(variables(DEFAULTS)) == {"POD_NAME"}
+    found = variables({"nsqd": {"topologyFromLabels": True}})
+    path = "metadata.labels['topology.kubernetes.io/zone']"
+    assert found["NSQD_TOPOLOGY_ZONE"] == {"fieldRef": {"fieldPath": path}}
+    assert found.keys() - {"POD_NAME"} <= {
+        each.variable("nsqd") for each in list_flags(NsqdOptions)
+    }
 
 
 def test_the_test_asks_every_directory_and_passes_the_network_policy() -> None:

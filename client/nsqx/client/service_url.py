@@ -153,6 +153,8 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "msg_timeout": float,
     "output_buffer_size": int,
     "output_buffer_timeout": float,
+    "topology_region": str,
+    "topology_zone": str,
     "sample_rate": int,
     "tls": _flag,
     "tls_server_name": str,

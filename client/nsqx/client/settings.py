@@ -35,6 +35,8 @@ class Settings:
         msg_timeout: how long a message may stay unanswered; None: what nsqd is set to.
         output_buffer_size: bytes nsqd collects before it sends; -1: none. None: its default.
         output_buffer_timeout: how long it holds them back; -1: never flushes by time.
+        topology_region, topology_zone: where this client is. An nsqd with the experiment
+            ``topology-aware-consumption`` prefers consumers near to it, while they have room.
         sample_rate: percent of the messages to deliver, 1 to 99; 0: all.
         tls: ``True`` for a default context, or a context of your own, for example with a client
             certificate. An nsqd that does not offer TLS is then refused.
@@ -59,6 +61,8 @@ class Settings:
     msg_timeout: float | None = None
     output_buffer_size: int | None = None
     output_buffer_timeout: float | None = None
+    topology_region: str = ""
+    topology_zone: str = ""
     sample_rate: int = 0
     tls: bool | ssl.SSLContext = False
     tls_server_name: str | None = None
@@ -118,6 +122,8 @@ class Settings:
             # -1 is not a duration: it switches the timed flush off.
             timeout = self.output_buffer_timeout
             fields["output_buffer_timeout"] = -1 if timeout == -1 else _milliseconds(timeout)
+        places = {"topology_region": self.topology_region, "topology_zone": self.topology_zone}
+        fields |= {name: place for name, place in places.items() if place}
         if self.compression == "deflate":
             fields |= {"deflate": True, "deflate_level": self.deflate_level}
         elif self.compression == "snappy":
