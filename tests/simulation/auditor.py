@@ -134,11 +134,15 @@ class Auditor:
 
     def _lost(self, node: "Node", topic_name: str, entry: Entry) -> None:
         """An OK arrived, and the message was lost meanwhile."""
+        if entry.is_excused:
+            self.counts.lost_to_damage += 1
+            return
         if node.plan.durability is Durability.FSYNC and not topic_name.endswith("#ephemeral"):
             raise Violation(
                 "nothing_acknowledged_is_lost",
                 f"{node.name} answered OK for message {entry.number}, which a crash then took",
             )
+        self.counts.lost_by_class += 1
 
     # Watching a broker
 
@@ -584,9 +588,10 @@ class Auditor:
         entry.is_lost = True
         entry.due_ns = 0  # if it comes back nothing more is known of it
         del record.entries[entry.sequence]
+        entry.is_excused = entry.sequence in record.damaged or node.may_give_up_reads
         if not entry.acknowledged_ns:
             return
-        if entry.sequence in record.damaged or node.may_give_up_reads:
+        if entry.is_excused:
             self.counts.lost_to_damage += 1
         elif is_after_power_loss and not self._must_survive(node, record, entry):
             self.counts.lost_by_class += 1

@@ -20,6 +20,7 @@ class Entry:
     due_ns: int
     acknowledged_ns: int = 0  # in true time; 0: never
     is_lost: bool = False  # it is in the log no more
+    is_excused: bool = False  # because it was damaged
 
 
 @dataclass(slots=True)
