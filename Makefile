@@ -38,6 +38,7 @@ check: $(DEV_INSTALLED) ## formatting, lint, types, and which layer may import w
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@sh admin/types/check.sh
 
 # Many tests run real processes, browsers and hosts. On a machine that others keep busy one may miss a
 # deadline, so what failed runs once more, by itself; what fails again has failed, and both are shown.

@@ -65,16 +65,16 @@ async def test_rows_are_walked_with_j_and_k_and_opened(page: Page) -> None:
 
 
 async def test_groups_are_opened_by_the_keyboard(page: Page, stage: Stage) -> None:
-    await stage.make_topic("keys.one", channels=["c"])
-    await stage.make_topic("keys.two", channels=["c"])
+    await stage.make_topic("zz_keys.one", channels=["c"])
+    await stage.make_topic("zz_keys.two", channels=["c"])
     await open_page(page, "/?group=prefix&sort=-name")
-    head = page.locator('tr[data-key="keys.*"]').get_by_role("button")
+    head = page.locator('tr[data-key="zz_keys.*"]').get_by_role("button")
     await head.focus()
     await page.keyboard.press("Enter")
     await expect(head).to_have_attribute("aria-expanded", "true")
     await expect(head).to_be_focused()
     await page.keyboard.press("j")
-    await expect(page.locator('tr[data-key="keys.two"]').get_by_role("link")).to_be_focused()
+    await expect(page.locator('tr[data-key="zz_keys.two"]').get_by_role("link")).to_be_focused()
 
 
 async def test_p_publishes_to_the_topic_on_screen(page: Page) -> None:

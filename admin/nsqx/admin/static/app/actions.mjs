@@ -76,7 +76,7 @@ function ActionDialog({ action, target }) {
   const fields = (about.fields ?? []).filter((name) => target[name.replace("?", "")] === undefined);
   const [given, setGiven] = useState(() => defaultsOf(fields));
   const [typed, setTyped] = useState("");
-  const [outcome, setOutcome] = useState({ state: "asking" });
+  const [outcome, setOutcome] = useState(/** @type {{ state: string, results?: any[], error?: Error }} */ ({ state: "asking" }));
   const [key] = useState(idempotencyKey);
   const request = { action, ...target, ...withoutEmpty(given) };
   const complete = fields.every((name) => name.endsWith("?") || given[name]);

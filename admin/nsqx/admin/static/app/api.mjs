@@ -39,7 +39,7 @@ async function send(path, options) {
   try {
     return await fetch(apiUrl(path), { ...options, signal: AbortSignal.timeout(SECONDS_MAX * 1000) });
   } catch (error) {
-    const slow = error.name === "TimeoutError";
+    const slow = error instanceof DOMException && error.name === "TimeoutError";
     throw new ApiError(0, "NO_ANSWER", slow ? `No answer in ${SECONDS_MAX} s` : "The dashboard's server does not answer");
   }
 }

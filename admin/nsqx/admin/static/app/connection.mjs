@@ -17,8 +17,10 @@ const POLL_SECONDS_MAX = 30;
 export class Connection {
   /**
    * @param {string} api the URL below which the API is, with a slash at its end
-   * @param {object} listener `onState(changes)`: some of { connection, me, t };
-   *   `onDocument(key, state, envelope)`: a document changed; `onStream(key, message)`
+   * @param {object} listener
+   * @param {(changes: { connection?: string, me?: object, t?: number }) => void} listener.onState
+   * @param {(key: string, state: object, envelope: object) => void} listener.onDocument a document changed
+   * @param {(key: string, message: object) => void} listener.onStream
    */
   constructor(api, listener) {
     this.api = api;

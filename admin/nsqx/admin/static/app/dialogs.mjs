@@ -31,7 +31,7 @@ export function takeFocus(element) {
 export function Dialog({ title, className = "", hideTitle, children }) {
   const element = useRef(null);
   useLayoutEffect(() => {
-    const before = document.activeElement;
+    const before = /** @type {HTMLElement | null} */ (document.activeElement);
     element.current.showModal();
     return () => before?.focus?.({ preventScroll: true });
   }, []);

@@ -4,6 +4,13 @@
 
 const COUNT = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const NOTHING = "–";
+const SHORT_UNITS = [
+  { from: 1e12, divisor: 1e12, letter: "T" },
+  { from: 1e9, divisor: 1e9, letter: "G" },
+  { from: 1e6, divisor: 1e6, letter: "M" },
+  // Four digits are as short as "1.2k" and say more.
+  { from: 1e4, divisor: 1e3, letter: "k" },
+];
 
 /** 18204 -> "18,204"; null -> "–". */
 export function count(value) {
@@ -14,10 +21,8 @@ export function count(value) {
 export function shortCount(value) {
   if (value === null || value === undefined) return NOTHING;
   const size = Math.abs(value);
-  for (const [unit, letter] of [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e4, "k"]]) {
-    // The thousands begin at 10,000: four digits are as short as "1.2k" and say more.
-    const divisor = letter === "k" ? 1e3 : unit;
-    if (size >= unit) return `${trim(value / divisor)}${letter}`;
+  for (const { from, divisor, letter } of SHORT_UNITS) {
+    if (size >= from) return `${trim(value / divisor)}${letter}`;
   }
   return COUNT.format(value);
 }

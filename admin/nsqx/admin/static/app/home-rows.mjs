@@ -2,10 +2,15 @@
  * What the home page shows of all topics and channels: filtered, sorted, in groups, and of that the
  * part that is on screen. Pure, but for what it remembers between two looks: it runs in the worker.
  *
- * A request: { q, state, show, group, open, sort: { key, descending }, first, last, busy }. `open`
- * lists the groups whose topics are shown; rows `first` to `last` are on screen; `busy` says that
- * the pointer or the focus is among them. Then, and else for a few seconds, rows keep their places
- * although the numbers they are sorted by change: nothing moves away from under a finger.
+ * In a request `open` lists the groups whose topics are shown; rows `first` to `last` are on screen;
+ * `busy` says that the pointer or the focus is among them. Then, and else for a few seconds, rows
+ * keep their places although the numbers they are sorted by change: nothing moves away from under
+ * a finger.
+ */
+
+/**
+ * @typedef {{ q: string, state: string, show: string, group: string, open: string[], first: number,
+ *   last: number, busy: boolean, sort: { key: string, descending: boolean } }} HomeRequest
  */
 
 import { inOrder, matches, sortRows, sortTree } from "./rows.mjs";
@@ -37,12 +42,13 @@ export class HomeRows {
     /** The same array of the same objects for as long as the names are the same. */
     this.rows = [];
     this.byKey = new Map();
-    this.order = { id: "", rows: null, ordered: [], keys: null, at: 0 };
+    this.order = { id: "", keys: null, at: 0 };
     this.moving = { at: -Infinity, keys: null };
   }
 
   /**
-   * @param {object} doc the summary
+   * @param {{ topics: object, channels: object }} doc the summary
+   * @param {HomeRequest} request
    * @param {number} nowMs a clock that only goes forward
    * @returns {{ rows, first, total, found, all, topics, movers }} `rows` are those on screen, from the one
    *   numbered `first` of `total`; `found` of `all` topics and channels match

@@ -11,6 +11,7 @@ const SEQUENCE_MS = 1200;
 
 const GO = { t: "/", o: "/topology", n: "/nodes", r: "/registry", a: "/activity", p: "/publish", s: "/settings" };
 
+/** @type {Array<[string[], string]>} */
 export const HELP = [
   [["Ctrl K", "⌘ K"], "Go to anything, or do something"],
   [["/"], "Search on this page"],
@@ -73,7 +74,7 @@ const KEYS = {
   ".": () => setPaused(!paused.value),
   "?": openHelp,
   "/": () => {
-    const field = document.querySelector("[data-filter]");
+    const field = /** @type {HTMLInputElement | null} */ (document.querySelector("[data-filter]"));
     field?.focus();
     field?.select();
     return field !== null;
@@ -82,9 +83,9 @@ const KEYS = {
 
 /** The focus to the link of the next row, or of the first. */
 function moveInRows(step) {
-  const links = [...document.querySelectorAll("main table.data tbody th a, main .row-link")];
+  const links = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("main table.data tbody th a, main .row-link")]);
   if (links.length === 0) return false;
-  const at = links.indexOf(document.activeElement);
+  const at = links.indexOf(/** @type {HTMLElement} */ (document.activeElement));
   const next = links[at === -1 ? 0 : Math.min(links.length - 1, Math.max(0, at + step))];
   next.focus({ preventScroll: true });
   next.scrollIntoView({ block: "nearest" });

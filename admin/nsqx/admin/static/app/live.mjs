@@ -28,12 +28,13 @@ export const now = signal(Date.now() / 1000);
 /** When the last word came from the server, by `now`. */
 export const heardAt = signal(null);
 
-/** What the table of the home page shows (home-rows.mjs), or null. */
-export const homeRows = signal(null);
+/** kind -> what the worker shows of a large document, as wanted; null before it is there. */
+const views = { home: signal(null), topology: signal(null) };
 
 let clockOffset = 0;
 let newsAt = 0;
 let questions = 0;
+/** @type {Worker} */
 let worker = null;
 /** name -> { state: signal, users, linger }. Without users it is kept for a moment, for who goes back and forth. */
 const held = new Map();
@@ -57,15 +58,26 @@ export function useDocument(name) {
   return state.value;
 }
 
-/** Tell what the table of the home page is to show: { q, state, show, .. } as in home-rows.mjs. */
-export function useHomeRows(wanted) {
+/** What was shown last of a large document, or null. */
+export function viewNow(kind) {
+  return views[kind].value;
+}
+
+/**
+ * A part of a large document, made in the worker: "home" is what home-rows.mjs shows of a request,
+ * "topology" the model of the picture. Null until it is there.
+ *
+ * @param {"home" | "topology"} kind
+ * @param {object} wanted
+ */
+export function useView(kind, wanted) {
   const text = JSON.stringify(wanted);
-  useLayoutEffect(() => worker.postMessage({ view: JSON.parse(text) }), [text]);
+  useLayoutEffect(() => worker.postMessage({ view: { kind, wanted: JSON.parse(text) } }), [kind, text]);
   useLayoutEffect(() => () => {
-    homeRows.value = null;
-    worker.postMessage({ view: null });
-  }, []);
-  return homeRows.value;
+    views[kind].value = null;
+    worker.postMessage({ view: { kind, wanted: null } });
+  }, [kind]);
+  return views[kind].value;
 }
 
 /** The names of all topics and channels as they are now: [topics, channels]. */
@@ -136,7 +148,7 @@ function receive(message) {
   if (message.t !== undefined) heard(message.t);
   if (message.connection !== undefined) connection.value = message.connection;
   if (message.me !== undefined) me.value = message.me;
-  if (message.view !== undefined) homeRows.value = message.view;
+  for (const [kind, view] of Object.entries(message.views ?? {})) views[kind].value = view;
   for (const change of message.documents ?? []) receiveDocument(change);
   if (message.stream !== undefined) streams.get(message.stream)?.(message.message);
   if (message.names !== undefined) asked.get(message.names)?.(message.value);

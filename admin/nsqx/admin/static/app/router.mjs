@@ -43,7 +43,7 @@ addEventListener("popstate", arrived);
 
 addEventListener("click", (event) => {
   const plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
-  const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
+  const link = event.target instanceof Element ? /** @type {HTMLAnchorElement | null} */ (event.target.closest("a[href]")) : null;
   if (!plain || event.defaultPrevented || link === null || link.target || link.hasAttribute("download")) return;
   const url = new URL(link.href);
   const isPage = url.origin === location.origin && url.pathname.startsWith(BASE)

@@ -5,9 +5,9 @@ const NAMES = new Intl.Collator("en", { numeric: true });
 
 /** Compare two values of a column: numbers, texts; what is not known comes last either way. */
 export function compareValues(one, other, descending) {
-  const oneMissing = one === null || one === undefined;
-  const otherMissing = other === null || other === undefined;
-  if (oneMissing || otherMissing) return oneMissing - otherMissing;
+  const missing = Number(one === null || one === undefined) - Number(other === null || other === undefined);
+  if (missing !== 0) return missing;
+  if (one === null || one === undefined) return 0;
   const order = typeof one === "string" ? NAMES.compare(one, other) : one - other;
   return descending ? -order : order;
 }

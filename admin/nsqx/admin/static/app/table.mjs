@@ -17,15 +17,17 @@ const ALL_ROWS_MAX = 60;
 
 /**
  * @param {object} props
+ * @param {string} props.caption what the table is, for those who hear it
+ * @param {string} [props.empty] what to say when there are no rows
  * @param {Array<{key, title, value?, cell?, text?, number?, wide?}>} props.columns `value` makes it
  *   sortable; `cell` makes what is in a cell, or `text`, which is cheaper and can only be text;
  *   `wide` is the least width of the window in which it is shown: "phone" (always), "tablet", "desk"
  * @param {Array<{key, data, className?}>} props.rows in any order; a row with the same data is not
  *   drawn again
- * @param {{key, descending}} props.sort
+ * @param {{ key: string, descending: boolean }} props.sort
  * @param {(key: string) => void} props.onSort
  * @param {Function} [props.arrange] instead of sorting the rows by the column
- * @param {string} props.orderKey what else must put the rows in order anew when it changes
+ * @param {string} [props.orderKey] what else must put the rows in order anew when it changes
  */
 export function DataTable({ caption, columns, rows, sort, onSort, arrange = sortRows, orderKey = "", empty }) {
   const order = useRef({ id: "", keys: null, at: 0 });

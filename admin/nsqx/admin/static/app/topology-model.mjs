@@ -12,7 +12,7 @@ const CLIENTS_MAX = 40;
 const PRODUCERS_MAX = 40;
 
 /**
- * @param {object} doc the document `topology`
+ * @param {Record<string, any>} doc the document `topology`
  * @param {string} search words; only topics with them, and what belongs to these
  * @returns {{things, links, hiddenTopics: number, collapsed: boolean}}
  */

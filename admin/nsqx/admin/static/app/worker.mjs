@@ -1,10 +1,11 @@
 /**
  * What works beside the page, so that the page has time for its reader: the connection, the
- * documents, and what the home page shows of thousands of rows. live.mjs is its other end.
+ * documents, and what pages show of thousands of rows. live.mjs is its other end.
  */
 
 import { Connection } from "./connection.mjs";
 import { HomeRows } from "./home-rows.mjs";
+import { modelOf } from "./topology-model.mjs";
 
 /** Kept for who goes back and forth. */
 const LINGER_MS = 5000;
@@ -15,14 +16,21 @@ const partsOf = (name) => {
   return { key, sections: sections?.split(",") };
 };
 
+/** @type {Connection} */
 let connection = null;
 /** name -> { key, sections }, for what the page shows. */
 const shown = new Map();
 /** key -> timer that ends it. */
 const lingering = new Map();
 const home = new HomeRows();
-/** What the table of the home page wants to see, or null. */
-let view = null;
+
+/** What pages are given of a large document instead of all of it: made of it as the page wants it. */
+const VIEWS = {
+  home: { key: "summary", make: (doc, wanted) => home.show(doc, wanted, performance.now()) },
+  topology: { key: "topology", make: (doc, wanted) => modelOf(doc, wanted.q) },
+};
+/** kind -> what is wanted, for the views that are on screen. */
+const wantedViews = new Map();
 
 const listener = {
   onState: (changes) => postMessage(changes),
@@ -32,7 +40,7 @@ const listener = {
     for (const [name, one] of shown) {
       if (one.key === key) changes.push(changeOf(name, one.sections, envelope));
     }
-    postMessage({ t: state.t ?? undefined, documents: changes, ...(key === "summary" && viewed()) });
+    postMessage({ t: state.t ?? undefined, documents: changes, views: viewsOf(key) });
   },
 };
 
@@ -52,11 +60,16 @@ const acts = {
     shown.delete(name);
     releaseKey(partsOf(name).key);
   },
-  view: (wanted) => {
-    view = wanted;
-    if (wanted === null) releaseKey("summary");
-    else holdKey("summary");
-    postMessage(viewed());
+  view: ({ kind, wanted }) => {
+    const { key } = VIEWS[kind];
+    if (wanted === null) {
+      wantedViews.delete(kind);
+      releaseKey(key);
+    } else {
+      wantedViews.set(kind, wanted);
+      holdKey(key);
+      postMessage({ views: viewsOf(key) });
+    }
   },
   names: (id) => {
     const doc = connection.known("summary")?.doc;
@@ -79,7 +92,7 @@ function holdKey(key) {
 }
 
 function releaseKey(key) {
-  const isUsed = () => (key === "summary" && view !== null) || [...shown.values()].some((one) => one.key === key);
+  const isUsed = () => [...shown.values(), ...[...wantedViews.keys()].map((kind) => VIEWS[kind])].some((one) => one.key === key);
   if (isUsed() || lingering.has(key)) return;
   lingering.set(key, setTimeout(() => {
     lingering.delete(key);
@@ -87,7 +100,13 @@ function releaseKey(key) {
   }, LINGER_MS));
 }
 
-/** What the page is told of a change: all of it, or the sections it has. */
+/**
+ * What the page is told of a change: all of it, or the sections it has.
+ *
+ * @param {string} name
+ * @param {string[] | undefined} sections
+ * @param {{ t?: number, full?: object, delta?: object }} envelope
+ */
 function changeOf(name, sections, { t, full, delta }) {
   if (full !== undefined) return { name, t, full: full === null ? null : only(sections, full) };
   return { name, t, delta: only(sections, delta) };
@@ -98,8 +117,13 @@ function only(sections, document) {
   return Object.fromEntries(sections.filter((name) => name in document).map((name) => [name, document[name]]));
 }
 
-function viewed() {
-  const state = connection.known("summary");
-  if (view === null || state === null || state.doc === null) return {};
-  return { view: home.show(state.doc, view, performance.now()) };
+/** What pages are given of a document that is known, by the kinds of views. */
+function viewsOf(key) {
+  const doc = connection.known(key)?.doc;
+  const views = {};
+  if (!doc) return views;
+  for (const [kind, wanted] of wantedViews) {
+    if (VIEWS[kind].key === key) views[kind] = VIEWS[kind].make(doc, wanted);
+  }
+  return views;
 }

@@ -24,7 +24,7 @@ export function ActivityPage({ topic }) {
   const more = async () => {
     const before = oldestShown ?? "";
     try {
-      const query = new URLSearchParams({ limit: PAGE, ...(before && { before }), ...(topic && { topic }) });
+      const query = new URLSearchParams({ limit: String(PAGE), ...(before && { before }), ...(topic && { topic }) });
       const answer = await getJson(`activity?${query}`);
       const { entries } = answer.full ?? answer;
       setOlder((held) => ({ entries: [...held.entries, ...entries], done: entries.length < PAGE, error: null }));

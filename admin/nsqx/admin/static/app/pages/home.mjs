@@ -6,7 +6,7 @@ import { age, count, growthRate, plural, rate, roughAge } from "../format.mjs";
 import { VALUES, depthOf } from "../home-rows.mjs";
 import { html, memo, useEffect } from "../html.mjs";
 import { Icon } from "../icons.mjs";
-import { homeRows, now, useDocument, useHomeRows } from "../live.mjs";
+import { now, useDocument, useView, viewNow } from "../live.mjs";
 import { route, setQuery } from "../router.mjs";
 import { Filter, Table, nextSort, useTablePlace } from "../table.mjs";
 import { Attention, Badge, Choice, Flags, Link, Loading } from "../ui.mjs";
@@ -33,9 +33,9 @@ export function HomePage() {
   const { query } = route.value;
   const { q = "", state = "", show = "", group = "", open = "" } = query;
   const sort = parseSort(query.sort, "name");
-  const place = useTablePlace(homeRows.value?.total ?? 0);
+  const place = useTablePlace(viewNow("home")?.total ?? 0);
   const [first, last] = place.range;
-  const shown = useHomeRows({ q, state, show, group, open: open.split(","), sort, first, last: last || FIRST_ROWS, busy: place.isBusy });
+  const shown = useView("home", { q, state, show, group, open: open.split(","), sort, first, last: last || FIRST_ROWS, busy: place.isBusy });
   if (!doc || shown === null) return html`<h1 tabindex="-1" class="visually-hidden">Topics and channels</h1><${Loading} />`;
   return html`
     <${Verdict} verdict=${doc.verdict} />

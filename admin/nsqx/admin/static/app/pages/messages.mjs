@@ -16,7 +16,7 @@ const LIMITS = ["20", "50", "200", "1000"];
 export function MessagesPage({ topic }) {
   const { doc } = useDocument(`topic:${topic}`);
   const { from = "end", filter = "", node = "", limit = "20" } = route.value.query;
-  const [found, setFound] = useState({ state: "asking" });
+  const [found, setFound] = useState(/** @type {{ state: string, answer?: any, error?: Error }} */ ({ state: "asking" }));
   const [asked, setAsked] = useState(0);
 
   useEffect(() => {

@@ -24,7 +24,7 @@ function HeadOf({ topic }) {
 function PublishForm({ topic, isFixed }) {
   const { topics, nodes } = useNames();
   const [message, setMessage] = useState({ body: "", encoding: "text", defer_seconds: "", count: "1", node: "" });
-  const [outcome, setOutcome] = useState({ state: "" });
+  const [outcome, setOutcome] = useState(/** @type {{ state: string, results?: any[], error?: Error }} */ ({ state: "" }));
   const change = (name) => (event) => setMessage((before) => ({ ...before, [name]: event.target.value }));
   const submit = async (event) => {
     event.preventDefault();

@@ -3,12 +3,12 @@
 import { rate } from "../format.mjs";
 import { html, memo, useMemo, useRef, useState } from "../html.mjs";
 import { layout, linkPath, linkWidth } from "../layout.mjs";
-import { useDocument } from "../live.mjs";
+import { useView } from "../live.mjs";
 import { navigate, route, setQuery } from "../router.mjs";
 import { DataTable, Filter, nextSort } from "../table.mjs";
 import { Choice, Link, Loading, PageHead } from "../ui.mjs";
 import { parseSort } from "../url.mjs";
-import { litBy, modelOf } from "../topology-model.mjs";
+import { litBy } from "../topology-model.mjs";
 
 const TITLES = { producers: "Producers", nodes: "Nodes", topics: "Topics", channels: "Channels", clients: "Consumers", lookupds: "Directories" };
 const KINDS = { producers: "producer", nodes: "node", topics: "topic", channels: "channel", clients: "consumer", lookupds: "directory" };
@@ -20,12 +20,11 @@ const NAME_ROOM = 70;
 const ZOOMS = [0.5, 0.75, 1, 1.25, 1.5, 2];
 
 export function TopologyPage() {
-  const { doc } = useDocument("topology");
-  const { view = "", q } = route.value.query;
+  const { view = "", q, scope } = route.value.query;
+  const search = q ?? scopeSearch(scope);
+  const model = useView("topology", { q: search });
   const head = html`<${PageHead} title="Topology" />`;
-  if (!doc) return html`${head}<${Loading} />`;
-  const search = q ?? scopeSearch(route.value.query.scope);
-  const model = modelOf(doc, search);
+  if (model === null) return html`${head}<${Loading} />`;
   return html`${head}
     <div class="tools">
       <${Filter} label="Search topics" value=${search} onInput=${(text) => setQuery({ q: text, scope: null, focus: null })} />
