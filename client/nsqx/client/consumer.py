@@ -137,7 +137,7 @@ class Consumer:
         self.topic = topic
         self.channel = channel
         self.codec = codec
-        self.stats = ConsumerStats()
+        self.stats: ConsumerStats = ConsumerStats()
         self._nsqd = parse_addresses(nsqd)
         self._lookupd = [lookupd] if isinstance(lookupd, str) else list(lookupd)
         self._finder = discover

@@ -57,11 +57,12 @@ class Message:
         self, source: Source, timestamp_ns: int, attempts: int, id: bytes, body: bytes
     ) -> None:
         self._source = source
-        self.timestamp_ns = timestamp_ns
-        self.attempts = attempts
-        self.id = id
-        self.body = body
-        self.deadline = 0.0
+        # Annotated for whoever's type checker does not infer what a library leaves out.
+        self.timestamp_ns: int = timestamp_ns
+        self.attempts: int = attempts
+        self.id: bytes = id
+        self.body: bytes = body
+        self.deadline: float = 0.0
 
     def finish(self) -> bool:
         """Done: nsqd forgets the message."""

@@ -52,10 +52,10 @@ class Subscription:
 
     def __init__(self, subscriber: Subscriber, address: Address) -> None:
         self.address = address
-        self.codec = subscriber.codec
+        self.codec: Codec = subscriber.codec
         self.in_flight: dict[bytes, Message] = {}  # by id, the next to expire first
-        self.share = Share(0, self.in_flight)
-        self.is_subscribed = False
+        self.share: Share = Share(0, self.in_flight)
+        self.is_subscribed: bool = False
         self.make_message: MakeMessage = partial(Message, self)
         self._subscriber = subscriber
         self._loop = asyncio.get_running_loop()

@@ -36,7 +36,7 @@ class ProtocolError(NsqError):
 
     def __init__(self, code: str, detail: bytes | str = b"") -> None:
         self.code = code
-        self.detail = detail.encode() if isinstance(detail, str) else detail
+        self.detail: bytes = detail.encode() if isinstance(detail, str) else detail
         super().__init__(self.line.decode(errors="backslashreplace"))
 
     @property
