@@ -52,6 +52,26 @@ def test_address_of_no_interface(tmp_path: Path) -> None:
     assert "no interface of this machine" in line
 
 
+async def test_files_of_unix_sockets_go_with_the_process(cluster: Cluster, tmp_path: Path) -> None:
+    node = await cluster.nsqd()
+    paths = [tmp_path / "tcp.sock", tmp_path / "http.sock"]
+    flags = [f"--tcp-address={paths[0]}", f"--http-address={paths[1]}"]
+    # The folder is locked: after both sockets were bound the start is refused.
+    await asyncio.to_thread(refused, *flags, f"--data-path={node.data_path}")
+    assert not any(path.exists() for path in paths)
+    command = [sys.executable, "-m", "nsqx.nsqd", *flags, f"--data-path={tmp_path}"]
+    process = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    async with asyncio.timeout(SECONDS_MAX):
+        while b"TCP: listening on %b\n" % bytes(paths[0]) not in await process.stderr.readline():
+            pass
+        assert all(path.is_socket() for path in paths)
+        process.terminate()
+        await process.communicate()
+    assert process.returncode == 0
+    assert not any(path.exists() for path in paths)
+
+
 def test_data_path_missing(tmp_path: Path) -> None:
     line = refused("--tcp-address=127.0.0.1:0", f"--data-path={tmp_path}/nowhere")
     assert f"{tmp_path}/nowhere: no such file or directory" in line

@@ -501,6 +501,26 @@ def test_options_without_effect_are_told_when_given() -> None:
     ]
 
 
+def test_words_that_are_left_over_are_told() -> None:
+    assert parse("--n", "false", "--deflate=false").notices() == [
+        "words behind the options, ignored: false --deflate=false"
+    ]
+
+
+def test_keys_of_the_file_that_mean_nothing_are_told(tmp_path: Path) -> None:
+    text = """
+        max_msg_sise = 5
+        node_id = 3
+        lookupd_tcp_address = "a:1"
+        [section]
+        x = 1
+    """
+    assert parse(write_file(tmp_path, text)).notices() == [
+        "unknown in the --config file, ignored: max_msg_sise, node_id (here it is id), "
+        "lookupd_tcp_address (here it is nsqlookupd_tcp_addresses), section"
+    ]
+
+
 def test_two_command_lines_do_not_share_lists() -> None:
     parse("--lookupd-tcp-address=a:1")
     options = parse()

@@ -27,7 +27,7 @@ from nsqx.nsqd.leave import take_leave
 from nsqx.nsqd.lookup_peers import LookupPeers
 from nsqx.nsqd.loop_lag import LoopLag
 from nsqx.nsqd.memory_stats import MemoryStats
-from nsqx.nsqd.options import NsqdOptions
+from nsqx.nsqd.options import TOPOLOGY_EXPERIMENT, NsqdOptions
 from nsqx.nsqd.statsd import StatsdReport, prefix_of
 from nsqx.nsqd.statsd_pusher import StatsdPusher
 from nsqx.nsqd.tcp import TcpServer
@@ -40,6 +40,7 @@ from nsqx.runtime.addresses import (
     bind,
     parse_address,
     parse_tcp_address,
+    remove_socket_file,
     serve,
     socket_text,
     stop_serving,
@@ -54,7 +55,6 @@ __all__ = ["Nsqd"]
 MILLISECOND_NS = 1_000_000
 TICK_S = 0.05
 UPKEEP_S = 1.0
-TOPOLOGY_EXPERIMENT = "topology-aware-consumption"
 
 _log = logs.get_logger()
 
@@ -169,6 +169,7 @@ class Nsqd:
             except AddressError as error:
                 raise StartupError(f"invalid {purpose} - {error}") from error
             stack.callback(listener.close)
+            stack.callback(remove_socket_file, listener)  # if nothing was served on it
             listeners[kind] = listener
         self.tcp_address, self.tcp_port = _name(listeners["TCP"])
         if "HTTP" in listeners:
@@ -235,6 +236,7 @@ class Nsqd:
         # The first to be unwound, while the clocks above still run.
         stack.push_async_callback(self._take_leave)
         stack.push_async_callback(stop_serving, server)
+        stack.callback(remove_socket_file, listeners["TCP"])
 
     async def _serve_http(self, listeners: dict[str, socket.socket], stack: AsyncExitStack) -> None:
         router = HttpApi(self).router()
@@ -278,13 +280,9 @@ class Nsqd:
             quantiles=self.latencies.quantiles,
             window_of=self.latencies.window_of,
         )
-        try:
-            address = parse_tcp_address(options.statsd_address)
-        except AddressError as error:
-            raise StartupError(f"invalid --statsd-address - {error}") from error
         return StatsdPusher(
             report,
-            address,
+            parse_tcp_address(options.statsd_address),
             interval_s=options.statsd_interval / 1e9,
             packet_bytes_max=options.statsd_udp_packet_size,
             memory=self.memory.read if options.statsd_mem_stats else lambda: None,

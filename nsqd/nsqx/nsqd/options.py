@@ -13,17 +13,35 @@ from nsqx.runtime.discovery import DEFAULT_CLUSTER
 from nsqx.runtime.flags import (
     DURATION,
     FLOATS,
+    INT,
     TLS_MIN_VERSION,
     TLS_REQUIRED,
     DaemonOptions,
     TlsRequired,
     flag,
+    list_flags,
 )
 from nsqx.runtime.startup import StartupError
 
-__all__ = ["NsqdOptions"]
+__all__ = ["TOPOLOGY_EXPERIMENT", "NsqdOptions"]
+
+TOPOLOGY_EXPERIMENT = "topology-aware-consumption"
 
 _NODE_IDS = 1024
+_CLIENT_AUTH_POLICIES = ("require", "require-verify")
+_STATSD = (
+    "statsd_interval",
+    "statsd_mem_stats",
+    "statsd_prefix",
+    "statsd_udp_packet_size",
+    "statsd_exclude_ephemeral",
+)
+_BUFFERING = (
+    "output_buffer_timeout",
+    "min_output_buffer_timeout",
+    "max_output_buffer_timeout",
+    "max_output_buffer_size",
+)
 
 
 def default_node_id() -> int:
@@ -41,12 +59,13 @@ class NsqdOptions(DaemonOptions):
         default_text="from the host's name",
         config_key="id",
         help="number of this node, 0 to 1023",
+        no_effect="ids of messages begin with a number that the log drew",
     )
     worker_id: bool = flag(
         False,
         config_key=None,
         help="does nothing, kept for old command lines",
-        no_effect="use --node-id",
+        no_effect="as --node-id",
     )
 
     tcp_address: str = flag(
@@ -292,17 +311,75 @@ class NsqdOptions(DaemonOptions):
             (self.max_bytes_per_file > 0, "--max-bytes-per-file must be above 0"),
             (self.max_msg_size > 0, "--max-msg-size must be above 0"),
             (self.max_body_size > 0, "--max-body-size must be above 0"),
-            (self.mem_queue_size >= 0, "--mem-queue-size must not be below 0"),
+            *(
+                (getattr(self, each.attribute) >= 0, f"--{each.name} must not be below 0")
+                for each in list_flags(NsqdOptions)
+                if each.kind in (INT, DURATION)
+            ),
+            (self.sync_timeout > 0, "--sync-timeout must be above 0"),
+            (self.statsd_interval > 0, "--statsd-interval must be above 0"),
+            (bool(self.tcp_address), "--tcp-address must not be empty"),
         ]
         for is_right, message in checks:
             if not is_right:
                 raise StartupError(message)
         self._check_advertised()
         for address in self.lookupd_tcp_address:
-            try:
-                parse_tcp_address(address)
-            except AddressError as error:
-                raise StartupError(f"invalid --lookupd-tcp-address - {error}") from error
+            _check_address("lookupd-tcp-address", address)
+        if self.statsd_address:
+            _check_address("statsd-address", self.statsd_address)
+
+    def notices(self) -> list[str]:
+        """Return a sentence for all that was given and has no effect."""
+        notices = super().notices()
+        for needed, is_there, idle in self._dependents():
+            if not is_there:
+                given = [f"--{name.replace('_', '-')}" for name in idle if self.is_given(name)]
+                notices += [f"{name} has no effect without {needed}" for name in given]
+        notices += [
+            f"--{name.replace('_', '-')} is only told to clients: messages go out at once"
+            for name in _BUFFERING
+            if self.is_given(name)
+        ]
+        if self.tls_client_auth_policy not in ("", *_CLIENT_AUTH_POLICIES):
+            notices.append(
+                f"--tls-client-auth-policy={self.tls_client_auth_policy} asks for no certificate; "
+                f"those that do: {', '.join(_CLIENT_AUTH_POLICIES)}"
+            )
+        unknown = [name for name in self.enable_experiment if name != TOPOLOGY_EXPERIMENT]
+        if unknown:
+            notices.append(
+                f"unknown to --enable-experiment, ignored: {', '.join(unknown)}; "
+                f"there is {TOPOLOGY_EXPERIMENT}"
+            )
+        return notices
+
+    def _dependents(self) -> list[tuple[str, bool, tuple[str, ...]]]:
+        """Return what is needed, whether it is there, and the options that do nothing without."""
+        tls, auth = bool(self.tls_cert), bool(self.auth_http_address)
+        return [
+            ("--tls-cert", tls or not self.https_address, ("https_address",)),
+            ("--tls-cert or --auth-http-address", tls or auth, ("tls_min_version",)),
+            (
+                "--tls-client-auth-policy or --auth-http-address",
+                bool(self.tls_client_auth_policy) or auth,
+                ("tls_root_ca_file",),
+            ),
+            ("--auth-http-address", auth, ("auth_http_request_method",)),
+            ("--statsd-address", bool(self.statsd_address), _STATSD),
+            (
+                "--e2e-processing-latency-percentile",
+                bool(self.e2e_processing_latency_percentile),
+                ("e2e_processing_latency_window_time",),
+            ),
+            ("--deflate", self.deflate, ("max_deflate_level",)),
+            ("--discover", self.discover, ("cluster",)),
+            (
+                "--lookupd-tls",
+                self.lookupd_tls,
+                ("lookupd_tls_root_ca_file", "lookupd_tls_insecure_skip_verify"),
+            ),
+        ]
 
     def _check_advertised(self) -> None:
         if len(self.advertise) > ADVERTISED_MAX:
@@ -312,3 +389,10 @@ class NsqdOptions(DaemonOptions):
                 parse_advertised(text, tcp_port=1, http_port=1)
             except ValueError as error:
                 raise StartupError(f"invalid --advertise - {error}") from error
+
+
+def _check_address(name: str, address: str) -> None:
+    try:
+        parse_tcp_address(address)
+    except AddressError as error:
+        raise StartupError(f"invalid --{name} - {error}") from error

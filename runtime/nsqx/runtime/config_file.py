@@ -1,11 +1,12 @@
 """
 The TOML file of a daemon (``--config``): values of other types become what the option needs.
 
-Unknown keys are ignored, as in NSQ. Every error ends the start with one line (options section 1).
+Unknown keys are ignored, as in NSQ, but named, for a slip of the pen would otherwise go unnoticed.
+Every error ends the start with one line (options section 1).
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,9 @@ _INITIALISMS = {
 _SPELLINGS = {"nsqlookupd": "NSQLookupd", "e2e": "E2E"}
 
 
-def read(path: str, known: Sequence[Flag]) -> dict[str, Any]:
+def read(path: str, known: Sequence[Flag]) -> tuple[dict[str, Any], list[str]]:
     """
-    Return the values that a file sets, by attribute.
+    Return the values that a file sets, by attribute, and the keys that mean nothing.
 
     Raises:
         StartupError: if it cannot be read, is not TOML, or a value does not fit.
@@ -47,7 +48,22 @@ def read(path: str, known: Sequence[Flag]) -> dict[str, Any]:
     present = [each for each in known if each.config_key is not None and each.config_key in table]
     # A stable sort: all else keeps the order declared.
     present.sort(key=lambda each: each.kind not in _CHECKED_FIRST)
-    return {each.attribute: _coerce(each, table[each.config_key or ""]) for each in present}
+    values = {each.attribute: _coerce(each, table[each.config_key or ""]) for each in present}
+    return values, [_with_hint(key, known) for key in _unknown(table, known)]
+
+
+def _unknown(table: Iterable[str], known: Sequence[Flag]) -> list[str]:
+    keys = {each.config_key for each in known}
+    return [key for key in table if key not in keys]
+
+
+def _with_hint(key: str, known: Sequence[Flag]) -> str:
+    """Return a key, and what was meant if it is a flag's name."""
+    name = key.replace("_", "-")
+    for each in known:
+        if each.name == name and each.config_key is not None:
+            return f"{key} (here it is {each.config_key})"
+    return key
 
 
 def _load(path: str) -> dict[str, Any]:

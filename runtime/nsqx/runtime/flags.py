@@ -175,18 +175,28 @@ class Options:
 
     sources: Mapping[str, Source] = MappingProxyType({})
     leftovers: Sequence[str] = ()
+    unknown_keys: Sequence[str] = ()  # of the file
 
     def source(self, attribute: str) -> Source:
         """Return where the value of a field came from."""
         return self.sources.get(attribute, Source.DEFAULT)
 
+    def is_given(self, attribute: str) -> bool:
+        """Return whether a field was set by a flag, a variable or the file."""
+        return self.source(attribute) is not Source.DEFAULT
+
     def notices(self) -> list[str]:
-        """Return a sentence for each option that was given and has no effect, to log at start."""
-        return [
+        """Return a sentence for all that was given and has no effect, to log at start."""
+        notices = [
             f"--{each.name} is accepted but has no effect: {each.no_effect}"
             for each in list_flags(type(self))
-            if each.no_effect is not None and self.source(each.attribute) is not Source.DEFAULT
+            if each.no_effect is not None and self.is_given(each.attribute)
         ]
+        if self.unknown_keys:
+            notices.append(f"unknown in the --config file, ignored: {', '.join(self.unknown_keys)}")
+        if self.leftovers:
+            notices.append(f"words behind the options, ignored: {' '.join(self.leftovers)}")
+        return notices
 
 
 @dataclass
@@ -279,7 +289,7 @@ def parse(
             known, program, os.environ if environ is None else environ
         )
         path = given.get("config", from_environment.get("config", ""))
-        from_file = config_file.read(path, known) if path else {}
+        from_file, unknown_keys = config_file.read(path, known) if path else ({}, [])
     except HelpRequested:
         sys.stderr.write(usage(options_class, program))
         raise SystemExit(0) from None
@@ -290,6 +300,7 @@ def parse(
         raise exit_with_failure(exc, f"[{program}] ") from None
     options = options_class(**{**from_file, **from_environment, **given})
     options.leftovers = leftovers
+    options.unknown_keys = unknown_keys
     options.sources = (
         dict.fromkeys(from_file, Source.FILE)
         | dict.fromkeys(from_environment, Source.ENVIRONMENT)

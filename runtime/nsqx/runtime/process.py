@@ -42,7 +42,7 @@ def run_daemon(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> int
         set_up_logs(options)
         open_files.raise_limit()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_run(make_daemon))
+            runner.run(_run(make_daemon, options))
     except StartupError as exc:
         raise exit_with_failure(exc, options.log_prefix) from exc
     return 0
@@ -50,7 +50,7 @@ def run_daemon(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> int
 
 def set_up_logs(options: DaemonOptions) -> None:
     """
-    Set up the logs as the options say, and log which options have no effect.
+    Set up the logs as the options say.
 
     Raises:
         StartupError: for an unknown ``--log-format``.
@@ -59,8 +59,6 @@ def set_up_logs(options: DaemonOptions) -> None:
         logs.setup(options.log_format, options.log_level, options.log_prefix)
     except ValueError as exc:
         raise StartupError(str(exc)) from exc
-    for notice in options.notices():
-        _log.warning("%s", notice)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -73,13 +71,16 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def _run(make_daemon: Callable[[], Daemon]) -> None:
+async def _run(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> None:
     ended = asyncio.Event()
     # Before the daemon starts: a long recovery can be interrupted too, once it is over.
     for signum in _STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(signum, _end, signum, ended)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _go_on)
     async with make_daemon():
+        # Not before it has started: a start that fails says one thing.
+        for notice in options.notices():
+            _log.warning("%s", notice)
         service_manager.notify("READY=1")
         with service_manager.watchdog():
             await ended.wait()
