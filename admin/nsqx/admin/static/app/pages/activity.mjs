@@ -52,8 +52,8 @@ function Entries({ entries }) {
     <thead><tr><th scope="col">When</th><th scope="col">What</th><th scope="col">To</th><th scope="col" class="tablet">Who</th><th scope="col" class="tablet">From</th><th scope="col">Result</th></tr></thead>
     <tbody>${entries.map((entry) => html`<tr key=${entry.id}>
       <td><${Moment} at=${entry.t} /></td>
-      <th scope="row">${ACTIONS[entry.action]?.title ?? entry.action.replaceAll("_", " ")}${entry.detail && html` <span class="quiet">${entry.detail}</span>`}</th>
-      <td><${Target} entry=${entry} /></td>
+      <th scope="row">${ACTIONS[entry.action]?.title ?? entry.action.replaceAll("_", " ")}${entry.detail && html` <span class="quiet tablet">${entry.detail}</span>`}</th>
+      <td class="wraps"><${Target} entry=${entry} /></td>
       <td class="tablet">${entry.user || html`<span class="quiet">nobody in particular</span>`} <span class="quiet">${entry.role}</span></td>
       <td class="tablet quiet mono">${entry.remote}${entry.via === "api" && html` <${Badge} level="quiet">NSQ's API<//>`}</td>
       <td><${Outcome} entry=${entry} /></td>
@@ -62,7 +62,7 @@ function Entries({ entries }) {
 
 function Target({ entry: { topic, channel, node } }) {
   return html`${topic && (channel ? html`<${Link} to=${channelPath(topic, channel)}>${topic}/${channel}<//>` : html`<${Link} to=${topicPath(topic)}>${topic}<//>`)}
-    ${node && html` <span class="mono quiet">${node}</span>`}`;
+    ${node && html` <span class="mono quiet tablet">${node}</span>`}`;
 }
 
 function Outcome({ entry: { ok, results } }) {
