@@ -41,6 +41,8 @@ class Peer(asyncio.Protocol):
         self.identify_request: dict[str, Any] = {}
         self.answers_cls = True
         self.keeps_open = False
+        self.bytes_sent = 0
+        self.cut_after = nsqd.next_is_cut_after  # bytes; None: never
         self.closed = asyncio.get_running_loop().create_future()
         self._nsqd = nsqd
         self._parser = CommandParser(Limits())
@@ -96,8 +98,13 @@ class Peer(asyncio.Protocol):
     # Answering
 
     def send(self, data: bytes) -> None:
-        """Send any bytes."""
+        """Send any bytes, and close in the middle of them if this connection is to be cut there."""
+        if self.cut_after is not None:
+            data = data[: self.cut_after - self.bytes_sent]
+        self.bytes_sent += len(data)
         self.transport.write(data)
+        if self.bytes_sent == self.cut_after:
+            self.transport.close()
 
     def ok(self, count: int = 1) -> None:
         """Confirm so many commands."""
@@ -171,6 +178,7 @@ class ScriptedNsqd:
 
     def __init__(self) -> None:
         self.port = 0
+        self.next_is_cut_after: int | None = None  # bytes, see `Peer.send`
         self._server: asyncio.Server | None = None
         self._peers: asyncio.Queue[Peer] = asyncio.Queue()
         self._all_peers: list[Peer] = []
