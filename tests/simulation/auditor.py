@@ -222,6 +222,7 @@ class Auditor:
 
         def finished(first: int, count: int) -> None:
             self.counts.finished += count
+            self._note(node, topic, channel, f"finishes {first} to {first + count - 1}")
             for sequence in range(first, first + count):
                 channel_record.finish(sequence)
 
@@ -240,6 +241,7 @@ class Auditor:
             requeue(consumer, message_id, delay_ns, now_ns)
             entry = self._entries[message_id]
             record.requeue(entry.sequence, now_ns + delay_ns if delay_ns > 0 else 0)
+            self._note(node, topic, channel, f"requeues {entry.sequence}")
 
         def watched_touch(
             consumer: Consumer, message_id: int, timeout_ns: int, now_ns: int
@@ -254,6 +256,9 @@ class Auditor:
 
         _replace(channel, "requeue", watched_requeue)
         _replace(channel, "touch", watched_touch)
+
+    def _note(self, node: "Node", topic: Topic, channel: Channel, what: str) -> None:
+        self._trace.note(node.name, f"{topic.name}/{channel.name} {what}")
 
     def topic_deleted(self, node: "Node", topic_name: str) -> None:
         """A topic is gone with all it had."""
@@ -316,9 +321,7 @@ class Auditor:
         channel_record.deliveries += count
         channel_record.peak = max(channel_record.peak, len(channel_record.in_flight))
         self.counts.delivered += count
-        self._trace.note(
-            node.name, f"{topic.name}/{channel.name} sends {self._name_ids(data, offsets)}"
-        )
+        self._note(node, topic, channel, f"sends {self._name_ids(data, offsets)}")
         if consumer.in_flight > consumer.ready_count:
             raise Violation(
                 "ready_is_a_limit",

@@ -1,7 +1,6 @@
 """Many simulations, in several processes, and what came of them."""
 
 import random
-import re
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -14,6 +13,7 @@ from tests.simulation.auditor import Counts
 from tests.simulation.cluster import Result, simulate
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.shrink import shrink
+from tests.simulation.story import story_of
 
 __all__ = ["Selection", "Totals", "describe_failure", "fresh_seed", "replay_command", "run_all"]
 
@@ -136,19 +136,7 @@ def describe_failure(failing: Result, *, is_shrunk: bool = True) -> str:
     smallest = shrink(failing) if is_shrunk else failing
     replayed = simulate(smallest.plan, is_trace_kept=True)
     assert replayed.violation is not None
-    text = replayed.violation.text
-    nodes = re.findall(r"\bnsqd\d+", text)
-    topics = [topic.name for topic in smallest.plan.topics if topic.name in text]
-    told = [
-        line
-        for line in replayed.lines[:-1]
-        if "fault " in line
-        or "VIOLATION" in line
-        or (
-            (not nodes or any(node in line for node in nodes))
-            and (not topics or any(topic in line for topic in topics) or " has " not in line)
-        )
-    ]
+    told = story_of(replayed.lines[:-1], replayed.violation.text)
     return "\n".join(
         [
             f"seed {failing.plan.seed}: {failing.violation}",

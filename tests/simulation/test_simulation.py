@@ -14,6 +14,7 @@ from tests.simulation.campaign import Selection, describe_failure, fresh_seed, r
 from tests.simulation.cluster import simulate
 from tests.simulation.plan import plan_of
 from tests.simulation.regressions import REGRESSIONS, Regression
+from tests.simulation.story import story_of
 
 FIXED_SEEDS = range(10)
 FRESH_SEEDS = 15
@@ -58,6 +59,26 @@ def test_same_seed_has_the_same_trace_in_every_process() -> None:
         ).stdout
 
     assert lines_of("1") == lines_of("2")
+
+
+def test_the_story_of_a_failure_leaves_out_what_has_nothing_to_do_with_it() -> None:
+    about = [
+        "00:01.000000  producer0    publishes 7 to 9 to orders at nsqd0",
+        "00:01.000001  nsqd0        orders has 3 to 5",
+        "00:01.000002  nsqd0        orders/billing sends 1, 4",
+        "00:01.500000  fault        #0 kill at nsqd1",
+        "00:01.600000  nsqd0        starts after kill",
+    ]
+    other = [
+        "00:01.600000  nsqd0        starts after kill",
+        "00:02.000000  producer0    publishes 10 to orders at nsqd0",
+        "00:02.000001  nsqd0        clicks has 4 to 4",
+        "00:02.000002  nsqd0        orders/billing finishes 1 to 3",
+        "00:02.000003  nsqd1        orders/billing finishes 4 to 4",
+        "00:02.000004  nsqd0        answers E_FIN_FAILED",
+    ]
+    violation = "message 8, 4 of orders/billing at nsqd0, is delivered after it was finished"
+    assert story_of([*about, *other], violation) == about
 
 
 def test_leaving_an_action_out_changes_no_other_source_of_chance() -> None:
