@@ -50,6 +50,7 @@ async def daemon() -> AsyncIterator[Daemon]:
     endpoint.may_set("nsqlookupd_tcp_addresses", parse_addresses, daemon.connected_to.append)
     router = Router[Handler]()
     endpoint.add_to(router)
+    endpoint.add_list_to(router)
     server = HttpServer(router)
     await server.start(listen_on("127.0.0.1:0", "--http-address"))
     daemon.url = f"http://{server.address}"
@@ -120,3 +121,20 @@ async def test_what_may_be_set_is_applied(daemon: Daemon) -> None:
 )
 async def test_refusals(daemon: Daemon, key: str, body: str, status: int, code: str) -> None:
     assert (await daemon.ask("PUT", key, body))[::2] == (status, f'{{"message":"{code}"}}')
+
+
+async def test_all_options_are_listed_readable_and_with_their_source(daemon: Daemon) -> None:
+    daemon.options.sources = {"msg_timeout": flags.Source.FLAG}
+    async with ClientSession() as session, session.get(f"{daemon.url}/options") as answer:
+        options = (await answer.json())["options"]
+    assert options["msg_timeout"] == {
+        "value": "1m0s",
+        "kind": "duration",
+        "source": "flag",
+        "has_effect": True,
+    }
+    assert options["log_level"]["value"] == "INFO"
+    assert options["tls_required"]["value"] == "tcp-https"
+    assert options["broadcast_tcp_port"]["value"] == 4150  # as it is, not as it was given
+    assert options["nsqlookupd_tcp_addresses"]["value"] == []
+    assert options["id"]["source"] == "default"

@@ -13,7 +13,8 @@ Theory of operation
 
     ``/stats`` is asked without clients, which are most of its bytes, and with them each fifth time,
     or each second time while somebody watches clients. ``/metrics`` of our nsqd is asked each fifth
-    time; who answers 404 is not asked again until it was restarted.
+    time; who answers 404 is not asked again until it was restarted. Options are asked for once a
+    minute.
 """
 
 import asyncio
@@ -39,6 +40,13 @@ from .answers import (
 from .counters import Layouts
 from .health import DaemonState, Health
 from .node_metrics import NodeMetrics, parse_metrics
+from .node_settings import (
+    FOREIGN_OPTIONS,
+    NodeSettings,
+    Option,
+    OptionsAnswer,
+    foreign_option,
+)
 from .rates import NO_NODE_RATES, RateWindow
 from .upstream import HangingError, Kept, StatusError, Upstream, UpstreamError
 from .views import ClusterView, LookupdView, NodeView
@@ -50,6 +58,7 @@ JITTER_SHARE = 0.05
 CLIENTS_EVERY, CLIENTS_EVERY_WATCHED = 5, 2
 METRICS_EVERY = 5
 INFO_EVERY = 30
+SETTINGS_EVERY = 60
 CHANNELS_EVERY = 5
 INACTIVE_TOPICS_MAX = 200  # whose channels are asked for
 
@@ -199,6 +208,7 @@ class _Node(_Source):
         self.latencies: dict[str, Latency] = {}
         self.restarted_at: float | None = None
         self.metrics: NodeMetrics | None = None
+        self.settings: NodeSettings | None = None
         self._has_metrics = True
         self._window = RateWindow(collector.layouts)
         self._finished: tuple[float, dict[str, int]] = (0.0, {})
@@ -215,11 +225,14 @@ class _Node(_Source):
             self.about = await self._collector.upstream.ask(self.address, "/info", NsqdInfo)
         if self._has_metrics and (self.polls % METRICS_EVERY == 0 or self.metrics is None):
             await self._ask_metrics()
+        if self.polls % SETTINGS_EVERY == 0 or self.settings is None:
+            await self._ask_settings()
 
     def _note(self, stats: NodeCounts) -> None:
         if self._window.add(time.monotonic(), stats):
             self.restarted_at = time.time()
             self._has_metrics = True
+            self.settings = None
             self._collector.on_restart(self.address, self.restarted_at)
         self.stats = stats
 
@@ -249,6 +262,26 @@ class _Node(_Source):
             self.metrics = None
         else:
             self.metrics = parse_metrics(text.decode("utf-8", "replace"), time.time())
+
+    async def _ask_settings(self) -> None:
+        upstream = self._collector.upstream
+        try:
+            answer = await upstream.ask(self.address, "/options", OptionsAnswer)
+        except StatusError:
+            options = await self._ask_foreign_settings()
+        else:
+            options = answer.options
+        is_complete = options.keys() > FOREIGN_OPTIONS.keys()
+        self.settings = NodeSettings(time.time(), options, is_complete)
+
+    async def _ask_foreign_settings(self) -> dict[str, Option]:
+        """One question after the other: they are many, and a moment later is soon enough."""
+        options: dict[str, Option] = {}
+        for name in FOREIGN_OPTIONS:
+            with suppress(StatusError):  # another version may not have it
+                body = await self._collector.upstream.get(self.address, f"/config/{name}")
+                options[name] = foreign_option(name, body)
+        return options
 
     def view(self, listing: Sequence[tuple[str, Producer]]) -> NodeView:
         """``listing``: the lookupds that list it, and how."""
@@ -284,6 +317,7 @@ class _Node(_Source):
             metrics=self.metrics,
             with_clients=self.with_clients,
             finish_rates=self.finish_rates,
+            settings=self.settings,
             latencies=self.latencies,
         )
 

@@ -22,6 +22,7 @@ from .documents import channel_document, node_document, summary_document, topic_
 from .feed import Document, Feed
 from .merge import ClusterSnapshot, merge
 from .registry import Inputs, Registry, inputs_of, registry_of
+from .settings import settings_document
 from .topology import topology_document
 from .views import ClusterView
 from .watch import Watch
@@ -175,6 +176,8 @@ class Hub:
                 return node_document(self.view, self.snapshot, name)
             case "topology":
                 return topology_document(self.view, self.snapshot)
+            case "settings":
+                return settings_document(self.view)
             case "registry":
                 return {
                     "lookupds": self.registry.lookupds,
@@ -209,7 +212,7 @@ def check_key(key: str) -> None:
     """
     kind, _, name = key.partition(":")
     match kind:
-        case "summary" | "topology" | "registry" | "activity":
+        case "summary" | "topology" | "registry" | "settings" | "activity":
             is_right = kind == key
         case "topic":
             is_right = is_valid_name(name)

@@ -25,6 +25,7 @@ from .v2_shapes import (
     NodeDocument,
     Poll,
     RegistryDocument,
+    SettingsDocument,
     SummaryDocument,
     TopicDocument,
     TopologyDocument,
@@ -77,6 +78,7 @@ def _document_routes(documents: DocumentEndpoints) -> list[Route]:
         _document("/snapshot", documents.snapshot, "The whole cluster", SummaryDocument),
         _document("/topology", documents.topology, "The picture", TopologyDocument),
         _document("/registry", documents.registry, "What lookupds list", RegistryDocument),
+        _document("/settings", documents.settings, "Options of all nodes", SettingsDocument),
         _document("/topics/{topic}", documents.topic, "One topic", TopicDocument),
         _document(
             "/topics/{topic}/channels/{channel}", documents.channel, "One channel", ChannelDocument

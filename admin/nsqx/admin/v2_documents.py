@@ -59,6 +59,9 @@ class DocumentEndpoints:
     async def registry(self, request: Request, _visitor: Visitor) -> Answer:
         return self._envelope(request, "registry")
 
+    async def settings(self, request: Request, _visitor: Visitor) -> Answer:
+        return self._envelope(request, "settings")
+
     async def topic(self, request: Request, _visitor: Visitor) -> Answer:
         return self._envelope(request, f"topic:{request.parameters['topic']}")
 

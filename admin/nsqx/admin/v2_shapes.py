@@ -16,6 +16,7 @@ from .rows import (
     Totals,
     Verdict,
 )
+from .settings import OptionRow, SettingsOfNode
 from .topology import (
     DrawnChannel,
     DrawnClients,
@@ -34,6 +35,7 @@ __all__ = [
     "NodeDocument",
     "Poll",
     "RegistryDocument",
+    "SettingsDocument",
     "SummaryDocument",
     "TopicDocument",
     "TopologyDocument",
@@ -152,6 +154,13 @@ class RegistryDocument(TypedDict):
     lookupds: list[str]
     registrations: dict[str, Registration]
     inactive: dict[str, Inactive]
+
+
+class SettingsDocument(TypedDict):
+    """The options of all nodes beside each other."""
+
+    nodes: dict[str, SettingsOfNode]
+    options: dict[str, OptionRow]
 
 
 class ActivityDocument(TypedDict):

@@ -7,6 +7,7 @@ from .answers import ChannelCounts, Latency, NodeCounts, NsqdStats, Producer
 from .counters import NOTHING, Table
 from .health import DaemonState
 from .node_metrics import NodeMetrics
+from .node_settings import NodeSettings
 from .rates import NO_NODE_RATES, NodeRates
 
 __all__ = ["ClusterView", "LookupdView", "NodeView"]
@@ -52,6 +53,7 @@ class NodeView:
     metrics: NodeMetrics | None = None  # None: unknown, or it has none
     with_clients: NsqdStats | None = None  # seen less often than ``stats``
     finish_rates: Mapping[str, float] = field(default_factory=dict)  # by client's remote address
+    settings: NodeSettings | None = None  # None: not told yet
     latencies: Mapping[str, Latency] = field(default_factory=dict)  # by topic, or topic/channel
 
     @property

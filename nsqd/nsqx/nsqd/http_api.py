@@ -79,7 +79,9 @@ class HttpApi:
         DebugEndpoints(self._nsqd).add_to(router)
         MetricsEndpoint(self._nsqd).add_to(router)
         HistoryEndpoints(self._nsqd).add_to(router)
-        self._config().add_to(router)
+        config = self._config()
+        config.add_to(router)
+        config.add_list_to(router)
         return router
 
     def _config(self) -> ConfigEndpoint:

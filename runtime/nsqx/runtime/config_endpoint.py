@@ -5,6 +5,7 @@
     endpoint.may_set("nsqlookupd_tcp_addresses", parse_addresses, connect_to)
     endpoint.may_show("broadcast_tcp_port", lambda: daemon.tcp_port)
     endpoint.add_to(router)
+    endpoint.add_list_to(router)            GET /options
 
 What is shown is the option as it is now. ``log_level`` can always be set, and takes effect at once.
 """
@@ -15,11 +16,23 @@ from typing import Any
 import msgspec
 
 from . import logs
-from .flags import Options, by_config_key
+from .flags import (
+    BOOL,
+    FLOAT,
+    FLOATS,
+    INT,
+    STRING,
+    STRINGS,
+    Kind,
+    Options,
+    by_config_key,
+)
 from .http import Answer, ApiError, Handler, Request, Router, json_answer, text
 from .levels import Level, parse_level
 
 __all__ = ["ConfigEndpoint", "parse_addresses"]
+
+PLAIN_KINDS = (BOOL, FLOAT, FLOATS, INT, STRING, STRINGS)  # whose JSON is readable
 
 
 class ConfigEndpoint:
@@ -68,6 +81,23 @@ class ConfigEndpoint:
         router.add("GET", "/config/{opt}", self._get)
         router.add("PUT", "/config/{opt}", self._put)
 
+    def add_list_to(self, router: Router[Handler]) -> None:
+        """Serve ``GET /options``, which NSQ does not have: all options, and whence they came."""
+        router.add("GET", "/options", self._list)
+
+    async def _list(self, request: Request) -> Answer:
+        self._guard(request)
+        options = {
+            key: {
+                "value": _readable(self._value(key), flag.kind),
+                "kind": flag.kind.name,
+                "source": self._options.source(flag.attribute).value,
+                "has_effect": flag.no_effect is None,
+            }
+            for key, flag in self._known.items()
+        }
+        return json_answer({"options": options})
+
     async def _get(self, request: Request) -> Answer:
         self._guard(request)
         return self._show(request.parameters["opt"])
@@ -89,11 +119,18 @@ class ConfigEndpoint:
     def _show(self, key: str) -> Answer:
         if key not in self._known:
             raise ApiError(400, "INVALID_OPTION")
-        if key in self._shown:
-            value = self._shown[key]()
-        else:
-            value = getattr(self._options, self._known[key].attribute)
+        value = self._value(key)
         return text(value) if isinstance(value, str) else json_answer(value)
+
+    def _value(self, key: str) -> Any:
+        if key in self._shown:
+            return self._shown[key]()
+        return getattr(self._options, self._known[key].attribute)
+
+
+def _readable(value: Any, kind: Kind) -> Any:
+    """Return a value as in the file, such as ``1m0s``, instead of a number that stands for it."""
+    return value if kind in PLAIN_KINDS else kind.show(value)
 
 
 def _read_level(body: bytes) -> Level:
