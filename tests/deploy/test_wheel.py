@@ -48,7 +48,7 @@ def check_out(folder: Path) -> None:
         if name and (ROOT / name).exists():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target)
+            shutil.copy2(ROOT / name, target, follow_symlinks=False)
 
 
 @pytest.fixture(scope="module")
