@@ -49,7 +49,7 @@ test: check ## check, then every test
 test-long: $(DEV_INSTALLED) ## properties and state machines, for as long as a night allows
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --timeout 7200 $(or $(ARGS),tests/nsqd)
 
-deploy-files: $(DEV_INSTALLED) ## write what is generated: option and command references, examples, dashboards
+deploy-files: $(DEV_INSTALLED) ## write what is generated: references, manual pages, completions, examples, dashboards
 	$(BIN)/python -m deploy.generate
 	@$(PIP) install --group deploy
 	$(BIN)/python -m deploy.check --write >/dev/null
