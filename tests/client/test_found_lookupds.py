@@ -1,13 +1,15 @@
 """A consumer whose lookupds are found while it runs: by a played finder, and by mDNS."""
 
+import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
 
-from nsqx.client import Consumer
-from nsqx.client.discovery import FoundLookupd
+from nsqx.client import Consumer, Nsq
+from nsqx.client.lookupds import FoundLookupd
+from nsqx.protocol.commands import Publish
 from nsqx.runtime.discovery import Advertiser, Finder
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import eventually
@@ -40,7 +42,8 @@ class PlayedFinder:
 def names(nsqd: ScriptedNsqd) -> dict[str, object]:
     """Answers of a lookupd that knows this nsqd."""
     host, _, port = nsqd.address.rpartition(":")
-    return {"/lookup": {"producers": [{"broadcast_address": host, "tcp_port": int(port)}]}}
+    known = {"producers": [{"broadcast_address": host, "tcp_port": int(port)}]}
+    return {"/lookup": known, "/nodes": known}
 
 
 async def asked(lookupd: FakeHttp, count: int) -> None:
@@ -86,6 +89,21 @@ async def test_lookupd_that_was_given_stays() -> None:
         async with consumer:
             finder.find()
             await nsqd.accept()
+
+
+async def test_nodes_of_a_lookupd_that_is_found_are_published_to() -> None:
+    async with ScriptedNsqd() as nsqd, fake_http(names(nsqd)) as lookupd:
+        finder = PlayedFinder()
+        async with Nsq(discover=finder) as nsq:
+            publishing = asyncio.create_task(nsq.publish("t", b"1"))
+            await asyncio.sleep(0)  # it has begun to look
+            finder.find(lookupd.address)
+            peer = await nsqd.accept()
+            await peer.identify()
+            await peer.expect(Publish)
+            peer.ok()
+            await publishing
+        assert finder.subscribers == []
 
 
 async def test_consumer_without_any_source_is_refused() -> None:

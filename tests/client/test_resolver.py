@@ -1,7 +1,6 @@
 """Names that stand for one nsqd and for several, by a resolver that says what a test wants."""
 
 import asyncio
-import socket
 from typing import Any
 
 import pytest
@@ -9,30 +8,10 @@ import pytest
 from nsqx.client import ConnectFailed, Consumer, Settings
 from nsqx.client.addresses import Address, parse_address
 from nsqx.client.resolver import is_name, resolve
+from tests.support.dns import Dns
 from tests.support.scripted_nsqd import ScriptedNsqd
 
 WAIT_SECONDS = 10.0
-
-Answers = dict[str, list[str]]
-
-
-@pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
-    """What names resolve to; all others cannot be resolved."""
-    known: Answers = {}
-
-    async def getaddrinfo(host: str, port: int) -> list[Any]:
-        if host not in known:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [
-            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (text, port, 0, 0))
-            if ":" in text
-            else (socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, port))
-            for text in known[host]
-        ]
-
-    monkeypatch.setattr("nsqx.client.resolver.getaddrinfo", getaddrinfo)
-    return known
 
 
 @pytest.mark.parametrize(
@@ -54,16 +33,16 @@ def test_what_is_a_name(text: str, expected: bool) -> None:
     ],
 )
 async def test_how_many_nsqds_a_name_stands_for(
-    answers: Answers, found: list[str], expected: set[str]
+    dns: Dns, found: list[str], expected: set[str]
 ) -> None:
-    answers["nsqd"] = found
+    dns["nsqd"] = found
     assert await resolve(Address("nsqd", 4150)) == {Address(host, 4150) for host in expected}
 
 
-async def test_all_nsqds_behind_a_name_are_consumed(answers: Answers) -> None:
+async def test_all_nsqds_behind_a_name_are_consumed(dns: Dns) -> None:
     async with ScriptedNsqd() as nsqd:
         port = parse_address(nsqd.address).port
-        answers["nsqd"] = ["127.0.0.1", "127.0.0.2"]  # nobody listens at the second
+        dns["nsqd"] = ["127.0.0.1", "127.0.0.2"]  # nobody listens at the second
         async with Consumer("t", "c", nsqd=f"nsqd:{port}") as consumer:
             assert consumer._given() == {Address("nsqd", port)}
             assert consumer._resolver is not None
@@ -75,28 +54,40 @@ async def test_all_nsqds_behind_a_name_are_consumed(answers: Answers) -> None:
             await nsqd.accept()
 
 
-async def test_a_name_that_cannot_be_resolved(answers: Answers) -> None:
+async def test_a_name_that_cannot_be_resolved(dns: Dns) -> None:
     async with Consumer("t", "c", nsqd="nowhere.invalid:4150") as consumer:
         with pytest.raises(ConnectFailed, match=r"nowhere\.invalid:4150"):
             await consumer.ready()
 
 
-async def test_a_name_is_resolved_again(answers: Answers) -> None:
-    answers["nsqd"] = ["127.0.0.2", "127.0.0.3"]
+async def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(host: str, port: int) -> list[Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr("nsqx.client.resolver.getaddrinfo", hang)
+    settings = Settings(connect_timeout=0.05)
+    async with Consumer("t", "c", nsqd="nsqd:4150", settings=settings) as consumer:
+        with pytest.raises(ConnectFailed, match=r"nsqd:4150: no answer from DNS within 0\.05 s"):
+            await consumer.ready()
+
+
+async def test_a_name_is_resolved_again(dns: Dns) -> None:
+    dns["nsqd"] = ["127.0.0.2", "127.0.0.3"]
     async with Consumer("t", "c", nsqd="nsqd:1", lookupd_poll_interval=0.01) as consumer:
         assert consumer._resolver is not None
         await consumer._resolver.first_try()
-        answers["nsqd"].append("127.0.0.4")
+        dns["nsqd"].append("127.0.0.4")
         async with asyncio.timeout(WAIT_SECONDS):
             while Address("127.0.0.4", 1) not in consumer._links:  # noqa: ASYNC110 - inner state
                 await asyncio.sleep(0.005)
-        del answers["nsqd"]  # an outage of DNS changes nothing
+        del dns["nsqd"]  # an outage of DNS changes nothing
         await consumer._resolver._resolve(Address("nsqd", 1))
         assert len(consumer._given()) == 3
 
 
-async def test_certificates_are_checked_against_the_name(answers: Answers) -> None:
-    answers["nsqd"] = ["127.0.0.2", "127.0.0.3"]
+async def test_certificates_are_checked_against_the_name(dns: Dns) -> None:
+    dns["nsqd"] = ["127.0.0.2", "127.0.0.3"]
     async with Consumer("t", "c", nsqd="nsqd:1", settings=Settings(tls=True)) as consumer:
         assert consumer._resolver is not None
         await consumer._resolver.first_try()

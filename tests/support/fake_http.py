@@ -1,6 +1,7 @@
 """A small HTTP server with prepared answers, for what asks other daemons over HTTP."""
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,10 +26,12 @@ class FakeHttp:
     address: str = ""
     requests: list[str] = field(default_factory=list)  # paths with their queries, in order
     authorizations: list[str | None] = field(default_factory=list)  # the headers of these
+    hosts: list[str] = field(default_factory=list)  # and whom they named
 
     async def handle(self, request: web.Request) -> web.Response:
         self.requests.append(request.path_qs)
         self.authorizations.append(request.headers.get("Authorization"))
+        self.hosts.append(request.host)
         answer = self.answers.get(request.path_qs, self.answers.get(request.path))
         if answer is ConnectionResetError:
             assert request.transport is not None
@@ -42,14 +45,19 @@ class FakeHttp:
 
 
 @asynccontextmanager
-async def fake_http(answers: Mapping[str, Any]) -> AsyncIterator[FakeHttp]:
-    """Run a server with these answers by path, on a port of its own."""
+async def fake_http(
+    answers: Mapping[str, Any],
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[FakeHttp]:
+    """Run a server with these answers by path, on a port of its own unless one is named."""
     fake = FakeHttp(dict(answers))
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", fake.handle)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, host, port, ssl_context=tls)
     await site.start()
     host, port = runner.addresses[0][:2]
     fake.address = f"{host}:{port}"

@@ -25,11 +25,12 @@ from typing import Literal, Self
 from nsqx.client.addresses import Address, lookup_url, parse_addresses
 from nsqx.client.backoff import Backoff, BackoffPolicy, Phase
 from nsqx.client.codecs import JSON, Codec
-from nsqx.client.discovery import INTERVAL_SECONDS, JITTER, Discovery, LookupdFinder
-from nsqx.client.errors import ClientClosed
+from nsqx.client.discovery import INTERVAL_SECONDS, JITTER, Discovery
+from nsqx.client.errors import ClientClosed, ConnectFailed
 from nsqx.client.inbox import Inbox, InboxClosed
 from nsqx.client.link import Link
 from nsqx.client.lookup import TIMEOUT_SECONDS
+from nsqx.client.lookupds import LookupdFinder
 from nsqx.client.message import Message
 from nsqx.client.ready_counts import ReadyCounts, Share
 from nsqx.client.resolver import Resolver, is_name
@@ -108,7 +109,8 @@ class Consumer:
             nsqd: ``host:port`` of one nsqd or of several, all of which are consumed. A name that
                 has several addresses stands for as many.
             lookupd: ``host:port`` or URL of one lookupd or of several. All are asked, and every
-                nsqd that one of them names is consumed, besides those in ``nsqd``.
+                nsqd that one of them names is consumed, besides those in ``nsqd``. A name that
+                has several addresses stands for as many.
             discover: knows further lookupds, such as those on the local network
                 (``nsqx.runtime.discovery.Finder``).
             max_in_flight: how many messages may be unanswered at a time, over all connections.
@@ -215,15 +217,25 @@ class Consumer:
         """
         Wait until every nsqd that was given by address was tried once.
 
-        Not needed before consuming. Takes ``settings.connect_timeout`` at most.
+        Not needed before consuming. Takes ``settings.connect_timeout`` at most, and as much again
+        for names.
 
         Raises:
             ConnectFailed: one of them could not be reached; it is tried on.
         """
         if self._resolver is not None:
-            await self._resolver.first_try()
+            await self._first_names(self._resolver)
         for address in self._given():
             await self._links[address].first_try()
+
+    async def _first_names(self, resolver: Resolver) -> None:
+        seconds = self._settings.connect_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                await resolver.first_try()
+        except TimeoutError:
+            names = ", ".join(map(str, resolver.names))
+            raise ConnectFailed(names, f"no answer from DNS within {seconds:g} s") from None
 
     async def close(self, timeout: float | None = None) -> None:
         """

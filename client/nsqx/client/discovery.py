@@ -5,17 +5,18 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from nsqx.client.addresses import Address, lookup_url
 from nsqx.client.errors import LookupFailed
 from nsqx.client.lookup import TIMEOUT_SECONDS, lookup, parse_lookup
+from nsqx.client.lookupds import FoundLookupd, LookupdUrls
 from nsqx.client.watch import watch, watch_url
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-__all__ = ["Discovery", "FoundLookupd", "LookupdFinder", "jittered", "parse_lookup"]
+__all__ = ["Discovery", "jittered", "parse_lookup"]
 
 _log = logging.getLogger("nsqx.client")
 
@@ -30,20 +31,6 @@ Appeared = Callable[[set[Address]], None]
 
 def _ignore(addresses: set[Address]) -> None:
     """Nobody wants to know."""
-
-
-class FoundLookupd(Protocol):
-    """A lookupd that nobody named."""
-
-    @property
-    def http_address(self) -> str: ...
-
-
-class LookupdFinder(Protocol):
-    """Knows lookupds, such as those on the local network: ``nsqx.runtime.discovery.Finder``."""
-
-    def subscribe(self, changed: Callable[[Sequence[FoundLookupd]], None]) -> Callable[[], None]:
-        """Call ``changed`` now and after every change, until what is returned is called."""
 
 
 class Discovery:
@@ -79,9 +66,8 @@ class Discovery:
             timeout: seconds that a poll may take.
             token: is shown to lookupds, or rather to a proxy before them.
         """
-        self._topic = topic
-        self._given = [lookup_url(address, topic) for address in lookupd]
-        self._urls = list(dict.fromkeys(self._given))
+        self._urls = LookupdUrls(lookupd, partial(lookup_url, topic=topic))
+        self._targets: dict[str, str] = {}  # URLs that are asked now, see `LookupdUrls.resolve`
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._found = found
         self._appeared = appeared
@@ -101,8 +87,7 @@ class Discovery:
 
     def found_lookupds(self, lookupds: Sequence[FoundLookupd]) -> None:
         """Ask these too, from now on, instead of those found before."""
-        urls = [lookup_url(lookupd.http_address, self._topic) for lookupd in lookupds]
-        self._urls = list(dict.fromkeys([*self._given, *urls]))
+        self._urls.found(lookupds)
         self.hurry()
 
     def stop(self) -> asyncio.Task[None]:
@@ -121,6 +106,7 @@ class Discovery:
             try:
                 while True:
                     self._awake.clear()
+                    self._targets = await self._urls.resolve(self._timeout)
                     self._watch_all(session)
                     await self._poll(session)
             finally:
@@ -130,19 +116,19 @@ class Discovery:
                 await asyncio.gather(*watches, return_exceptions=True)
 
     async def _poll(self, session: "ClientSession") -> None:
-        urls = self._urls
-        answers = await asyncio.gather(*(self._ask(session, url) for url in urls))
+        targets = self._targets
+        answers = await asyncio.gather(*(self._ask(session, url) for url in targets))
         addresses = {address for answer in answers for address in answer or ()}
-        self._found(addresses, bool(urls) and None not in answers)
-        await self._pause(eagerly=bool(urls) and not addresses)
+        self._found(addresses, bool(targets) and None not in answers)
+        await self._pause(eagerly=bool(targets) and not addresses)
 
     def _watch_all(self, session: "ClientSession") -> None:
-        for url in self._watches.keys() - self._urls:
+        for url in self._watches.keys() - self._targets.keys():
             self._watches.pop(url).cancel()
-        for url in self._urls:
+        for url, host in self._targets.items():
             if url not in self._watches and (watched := watch_url(url)) is not None:
                 found = partial(self._watched, url)
-                task = asyncio.create_task(watch(session, watched, found))
+                task = asyncio.create_task(watch(session, watched, found, host))
                 task.add_done_callback(_report_crash)
                 self._watches[url] = task
 
@@ -157,7 +143,7 @@ class Discovery:
 
     async def _ask(self, session: "ClientSession", url: str) -> set[Address] | None:
         try:
-            addresses, _ = await lookup(session, url, self._timeout)
+            addresses, _ = await lookup(session, url, self._timeout, self._targets.get(url, ""))
         except LookupFailed as exc:
             if url not in self._failing:
                 _log.warning("%s", exc)

@@ -2,6 +2,7 @@
 
 import json
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from nsqx.client.addresses import Address
 from nsqx.client.errors import LookupFailed
@@ -29,9 +30,15 @@ class Lookup(NamedTuple):
     watch_index: str | None
 
 
-async def lookup(session: "ClientSession", url: str, seconds: float = TIMEOUT_SECONDS) -> Lookup:
+async def lookup(
+    session: "ClientSession", url: str, seconds: float = TIMEOUT_SECONDS, host: str = ""
+) -> Lookup:
     """
     Ask, and wait for the answer for so many seconds.
+
+    Args:
+        session, url, seconds: as they are called.
+        host: whom the request and the certificate name, if not the one in ``url``.
 
     Raises:
         LookupFailed: there is no sensible answer.
@@ -40,8 +47,12 @@ async def lookup(session: "ClientSession", url: str, seconds: float = TIMEOUT_SE
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=TIMEOUT_SECONDS)
+    headers = {"Host": host} if host else None
+    name = urlsplit(f"//{host}").hostname if host else None
     try:
-        async with session.get(url, timeout=timeout) as response:
+        async with session.get(
+            url, timeout=timeout, headers=headers, server_hostname=name
+        ) as response:
             index = response.headers.get(INDEX_HEADER)
             if response.status == 404:  # TOPIC_NOT_FOUND
                 return Lookup(set(), index)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from nsqx.client.addresses import nodes_url
 from nsqx.client.errors import LookupFailed
-from nsqx.client.lookup import lookup
+from nsqx.client.lookup import TIMEOUT_SECONDS, lookup
+from nsqx.client.lookupds import FoundLookupd, LookupdFinder, LookupdUrls
 from nsqx.client.producer import Producer
 
 if TYPE_CHECKING:
@@ -69,12 +70,18 @@ class Nodes:
     """Lends the producer of the present nsqds."""
 
     def __init__(
-        self, make_producer: MakeProducer, nsqd: Sequence[str], lookupd: Sequence[str]
+        self,
+        make_producer: MakeProducer,
+        nsqd: Sequence[str],
+        lookupd: Sequence[str],
+        finder: LookupdFinder | None = None,
     ) -> None:
-        """``lookupd`` matters only without ``nsqd``."""
+        """``lookupd``, and the ``finder`` of further ones, matter only without ``nsqd``."""
         self._make_producer = make_producer
         self._nsqd = list(nsqd)
-        self._urls = [] if nsqd else [nodes_url(address) for address in lookupd]
+        self._urls = LookupdUrls(() if nsqd else lookupd, nodes_url)
+        self._finder = finder
+        self._stop_finding: Callable[[], None] | None = None
         self._names: set[str] = set()
         self.current: Lease | None = None  # None: no nsqd is known yet
         self._found = asyncio.Event()
@@ -90,10 +97,16 @@ class Nodes:
             else:
                 if self._polling is None:
                     # Only who publishes needs to know all nsqds.
+                    if self._finder is not None:
+                        self._stop_finding = self._finder.subscribe(self._found_lookupds)
                     polling = asyncio.create_task(self._poll(), name="nsqx search for nsqds")
                     self._polling = polling
                 await self._found.wait()
         return self.current
+
+    def _found_lookupds(self, lookupds: Sequence[FoundLookupd]) -> None:
+        self._urls.found(lookupds)
+        self.hurry()
 
     def hurry(self) -> None:
         """Ask lookupds now."""
@@ -101,6 +114,8 @@ class Nodes:
 
     async def close(self) -> None:
         """Confirm what is under way, and disconnect."""
+        if self._stop_finding is not None:
+            self._stop_finding()
         if self._polling is not None:
             self._polling.cancel()
             await asyncio.wait((self._polling,))
@@ -141,17 +156,20 @@ class Nodes:
                 except TimeoutError:
                     pass
                 else:
-                    await asyncio.sleep(EAGER_SECONDS)  # failures may come by the thousand
+                    if self._names:
+                        await asyncio.sleep(EAGER_SECONDS)  # failures may come by the thousand
 
     async def _ask_all(self, session: "ClientSession") -> set[str]:
         """Return all nsqds; only if every lookupd answered without those we knew before."""
-        answers = await asyncio.gather(*(self._ask(session, url) for url in self._urls))
+        targets = await self._urls.resolve(TIMEOUT_SECONDS)
+        asking = [self._ask(session, url, host) for url, host in targets.items()]
+        answers = await asyncio.gather(*asking)
         names = {name for answer in answers for name in answer or ()}
         return names | self._names if None in answers else names
 
-    async def _ask(self, session: "ClientSession", url: str) -> set[str] | None:
+    async def _ask(self, session: "ClientSession", url: str, host: str) -> set[str] | None:
         try:
-            answer = await lookup(session, url)
+            answer = await lookup(session, url, host=host)
         except LookupFailed as exc:
             _log.warning("%s", exc)
             return None

@@ -27,9 +27,9 @@ from typing import Any, Self, TypeVar
 
 from nsqx.client.codecs import JSON, Codec, encode_body
 from nsqx.client.consumer import Consumer, Handler
-from nsqx.client.discovery import LookupdFinder
 from nsqx.client.errors import ClientClosed, DeadlineExceeded
 from nsqx.client.handlers import GiveUp, HandlerFunction, Route, Worker
+from nsqx.client.lookupds import LookupdFinder
 from nsqx.client.message import Message
 from nsqx.client.nodes import Lease, Nodes
 from nsqx.client.observer import Observer
@@ -93,7 +93,7 @@ class Nsq:
             nsqd: publishes go to the first of them that works; all are consumed.
             lookupd: all nsqds that they name are consumed. Without ``nsqd``, publishes go to all of
                 them in turn.
-            discover: as for ``Consumer``. It needs an ``nsqd`` to publish to.
+            discover: knows further lookupds, as for ``Consumer``.
             settings: of all connections.
             codec: for what is neither bytes nor text; JSON if not given.
             timeout: seconds that a publish may take.
@@ -441,7 +441,7 @@ class Nsq:
     # Making
 
     def _new_nodes(self) -> Nodes:
-        return Nodes(self._new_producer, self._nsqd, self._lookupd)
+        return Nodes(self._new_producer, self._nsqd, self._lookupd, self._discover)
 
     def _new_producer(self, nsqd: Iterable[str]) -> Producer:
         return Producer(

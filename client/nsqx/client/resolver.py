@@ -55,7 +55,7 @@ class Resolver:
     """The task that resolves names again and again, and tells what it finds."""
 
     def __init__(self, names: Iterable[Address], resolved: Resolved, interval: float) -> None:
-        self._names = list(names)
+        self.names = list(names)
         self._resolved = resolved
         self._interval = interval
         self._known: set[Address] = set()  # names that could be resolved once
@@ -73,7 +73,7 @@ class Resolver:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.gather(*map(self._resolve, self._names))
+            await asyncio.gather(*map(self._resolve, self.names))
             self._tried.set()
             await asyncio.sleep(self._interval)
 

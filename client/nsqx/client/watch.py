@@ -41,11 +41,13 @@ def watch_url(lookup_url: str) -> str | None:
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
 
-async def watch(session: "ClientSession", url: str, found: Callable[[set[Address]], None]) -> None:
+async def watch(
+    session: "ClientSession", url: str, found: Callable[[set[Address]], None], host: str = ""
+) -> None:
     """
     Call ``found`` with all addresses, now and whenever they change. Runs until it is cancelled.
 
-    Failures are not told: the polls tell them.
+    Failures are not told: the polls tell them. ``host`` is as for `lookup`.
     """
     loop = asyncio.get_running_loop()
     delays = ReconnectDelays(longest_seconds=RETRY_SECONDS_MAX)
@@ -54,7 +56,7 @@ async def watch(session: "ClientSession", url: str, found: Callable[[set[Address
         asked_at = loop.time()
         position = f"&index={index}&wait={WAIT_SECONDS}s" if index is not None else ""
         try:
-            answer = await lookup(session, url + position, WAIT_SECONDS + ANSWER_SECONDS)
+            answer = await lookup(session, url + position, WAIT_SECONDS + ANSWER_SECONDS, host)
         except LookupFailed:
             await asyncio.sleep(delays.next(random.random()))
             continue
