@@ -92,7 +92,7 @@ async def _finish(_message: Message) -> None:
 
 async def _take(browser: Browser, admin: Admin, name: str, path: str, scheme: str) -> None:
     page = await browser.new_page(
-        viewport={"width": 1280, "height": 860},
+        viewport={"width": 1280, "height": 940},
         color_scheme="dark" if scheme == "dark" else "light",
     )
     await page.goto(admin.url(path))

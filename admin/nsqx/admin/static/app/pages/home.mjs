@@ -9,7 +9,7 @@ import { Icon } from "../icons.mjs";
 import { now, useDocument, useView, viewNow } from "../live.mjs";
 import { route, setQuery } from "../router.mjs";
 import { Filter, Table, nextSort, useTablePlace } from "../table.mjs";
-import { Attention, Badge, Choice, Flags, Link, Loading } from "../ui.mjs";
+import { Attention, Badge, Choice, FLAGS, Flags, Link, Loading } from "../ui.mjs";
 import { channelPath, parseSort, topicPath } from "../url.mjs";
 
 const STATES = [
@@ -176,8 +176,20 @@ function toggleGroup(prefix) {
 }
 
 function State({ row: { data, group } }) {
-  if (!group) return html`<${Flags} flags=${data.flags} />`;
+  if (!group) return html`<${MainFlag} flags=${data.flags} />`;
   return group.problems > 0 && html`<${Badge} level="warning">${group.problems} with problems<//>`;
+}
+
+/** The most urgent flag, and how many more there are: all of them have no room. */
+function MainFlag({ flags }) {
+  const [first, ...others] = flags.toSorted((a, b) => urgency(b) - urgency(a));
+  if (first === undefined) return null;
+  const names = others.map((flag) => FLAGS[flag]?.[0] ?? flag).join(", ");
+  return html`<${Flags} flags=${[first]} />${names && html`<span class="quiet" title=${names}>+${others.length}<span class="visually-hidden"> ${names}</span></span>`}`;
+}
+
+function urgency(flag) {
+  return ["quiet", "warning", "critical"].indexOf(FLAGS[flag]?.[1] ?? "warning");
 }
 
 /** Families of topics (a.b.c) show their own part strongest. */
