@@ -163,6 +163,9 @@ _nsqx_options() {
         " ;;
         "nsqx pub") echo "
             --nsqd:
+            --lookupd:
+            --discover
+            --cluster:
             --json
             -q
             --quiet

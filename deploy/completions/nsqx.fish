@@ -312,7 +312,10 @@ complete -c nsqx -n '__nsqx_is up' -l any-ports -d 'Let the system choose all po
 complete -c nsqx -n '__nsqx_is up' -s q -l quiet -d 'Of the logs, show warnings and errors only.'
 complete -c nsqx -n '__nsqx_is up' -s h -l help -d 'Show this message and exit.'
 complete -c nsqx -n '__nsqx_is pub' -F
-complete -c nsqx -n '__nsqx_is pub' -l nsqd -x -d 'TCP address of an nsqd; given several times, the later ones stand in for the first. [default: 127.0.0.1:4150]'
+complete -c nsqx -n '__nsqx_is pub' -l nsqd -x -d 'TCP address of an nsqd; given several times, the later ones stand in for the first.'
+complete -c nsqx -n '__nsqx_is pub' -l lookupd -x -d 'HTTP address of a lookupd: publish to all nsqds that it knows, in turn.'
+complete -c nsqx -n '__nsqx_is pub' -l discover -d 'Ask the lookupds on the local network (mDNS).'
+complete -c nsqx -n '__nsqx_is pub' -l cluster -x -d 'Cluster that --discover looks for. [default: default]'
 complete -c nsqx -n '__nsqx_is pub' -l json -d 'Print the summary as JSON, on stdout.'
 complete -c nsqx -n '__nsqx_is pub' -s q -l quiet -d 'No progress bar and no summary.'
 complete -c nsqx -n '__nsqx_is pub' -s h -l help -d 'Show this message and exit.'

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import uuid
 from pathlib import Path
 
 from tests.support.commands import nsqx, running_nsqx
@@ -81,6 +82,43 @@ async def test_a_second_nsqd_stands_in_for_an_unreachable_first(cluster: Cluster
     done = await nsqx("pub", "t", *addresses, stdin=b"a\n")
     assert done.code == 0
     assert await message_count(node, "t") == 1
+
+
+async def test_all_nodes_that_a_lookupd_knows_get_their_part(cluster: Cluster) -> None:
+    lookupd = await cluster.lookupd()
+    nodes = [await cluster.nsqd(lookupds=[lookupd]) for _ in range(2)]
+    for node in nodes:
+        await node.wait_for_log("LOOKUPD: .*: connected")
+    lines = b"".join(b"%d\n" % number for number in range(2000))
+    done = await nsqx("pub", "t", f"--lookupd={lookupd.http_address}", stdin=lines)
+    assert (done.code, done.out) == (0, "")
+    counts = [await message_count(node, "t") for node in nodes]
+    assert sum(counts) == 2000
+    assert all(counts)
+
+
+async def test_the_cluster_on_the_local_network_is_found(cluster: Cluster) -> None:
+    name = f"test-{uuid.uuid4().hex}"
+    mdns = ("--discover", f"--cluster={name}")
+    await cluster.lookupd("--advertise", mdns[1])
+    node = await cluster.nsqd(*mdns)
+    await node.wait_for_log("LOOKUPD: .*: connected")
+    done = await nsqx("pub", "t", *mdns, stdin=b"a\n")
+    assert done.code == 0
+    assert done.err.startswith("1 message published to t")
+    assert await message_count(node, "t") == 1
+
+
+async def test_a_network_without_the_cluster() -> None:
+    mdns = ("--discover", f"--cluster=test-{uuid.uuid4().hex}")
+    done = await nsqx("pub", "t", "-q", *mdns, stdin=b"a\n")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "nsqx pub: finding an nsqd to publish to took longer than 5 s\n"
+
+
+async def test_where_to_is_said_in_one_way() -> None:
+    assert (await nsqx("pub", "t", "--nsqd=127.0.0.1:1", "--discover")).code == 2
+    assert (await nsqx("pub", "t", "--lookupd=:::")).code == 2
 
 
 async def test_what_nsqd_refuses_is_told_and_what_it_took_is_counted(cluster: Cluster) -> None:

@@ -6,8 +6,8 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import BinaryIO
 
@@ -16,20 +16,29 @@ import click
 from nsqx.apps.complaints import Complaints
 from nsqx.apps.lines import LineSplitter, LineTooLong, read_chunk
 from nsqx.client.errors import ConnectFailed, NsqError, PartlyPublished
-from nsqx.client.producer import Producer
+from nsqx.client.nsq import Nsq
 from nsqx.protocol.names import is_valid_name
+from nsqx.runtime import logs
+from nsqx.runtime.discovery import DEFAULT_CLUSTER, Finder
+from nsqx.runtime.levels import Level
 
 __all__ = ["pub"]
 
 Advance = Callable[[int], None]
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+NSQD = "127.0.0.1:4150"
+FIND_SECONDS = 5.0  # until an nsqd to publish to is known
 
-EPILOG = """\b
+EPILOG = f"""\b
 Examples:
   echo hello | nsqx pub greetings
   nsqx pub events events.jsonl --nsqd 10.0.0.5:4150
   tail -f app.log | nsqx pub logs     each line as it comes
+  nsqx pub events events.jsonl --lookupd 10.0.0.1:4161    to all nsqds, in turn
+  nsqx pub events events.jsonl --discover                 to those on this network
+
+Without --nsqd, --lookupd and --discover, lines are published to {NSQD}.
 
 \b
 Exit codes: 0 all published, 1 something was not (a line on stderr says what), 2 wrong usage,
@@ -61,14 +70,36 @@ class Summary:
     "--nsqd",
     "nsqds",
     multiple=True,
-    default=["127.0.0.1:4150"],
-    show_default=True,
     metavar="HOST:PORT",
     help="TCP address of an nsqd; given several times, the later ones stand in for the first.",
 )
+@click.option(
+    "--lookupd",
+    "lookupds",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="HTTP address of a lookupd: publish to all nsqds that it knows, in turn.",
+)
+@click.option("--discover", is_flag=True, help="Ask the lookupds on the local network (mDNS).")
+@click.option(
+    "--cluster",
+    default=DEFAULT_CLUSTER,
+    show_default=True,
+    metavar="NAME",
+    help="Cluster that --discover looks for.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
-def pub(topic: str, file: BinaryIO, nsqds: tuple[str, ...], as_json: bool, quiet: bool) -> None:
+def pub(
+    topic: str,
+    file: BinaryIO,
+    nsqds: tuple[str, ...],
+    lookupds: tuple[str, ...],
+    discover: bool,
+    cluster: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """
     Publish each line of FILE, or of stdin, as a message to TOPIC.
 
@@ -76,13 +107,16 @@ def pub(topic: str, file: BinaryIO, nsqds: tuple[str, ...], as_json: bool, quiet
     """
     if not is_valid_name(topic):
         raise click.BadParameter(f"{topic!r} is no valid name of a topic")
+    if nsqds and (lookupds or discover):
+        raise click.UsageError("--nsqd says where to publish; --lookupd and --discover find out")
     try:
-        producer = Producer(nsqds)
+        finder = Finder(cluster) if discover else None
+        target = Target(nsqds, lookupds, finder)
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from None
     complaints = Complaints("pub")
     summary = Summary(topic)
-    code = _run(producer, len(nsqds), file, summary, show_progress=not quiet)
+    code = _run(target, file, summary, show_progress=not quiet)
     if summary.error is not None:
         complaints.fail(summary.error)
     if as_json:
@@ -92,14 +126,38 @@ def pub(topic: str, file: BinaryIO, nsqds: tuple[str, ...], as_json: bool, quiet
     sys.exit(code)
 
 
-def _run(
-    producer: Producer, nsqd_count: int, file: BinaryIO, summary: Summary, *, show_progress: bool
-) -> int:
+class Target:
+    """The nsqds to publish to: those named, or those that lookupds know."""
+
+    def __init__(
+        self, nsqds: Sequence[str], lookupds: Sequence[str], finder: Finder | None
+    ) -> None:
+        """Without anything it is the nsqd of ``nsqx up``. ValueError if an address is none."""
+        if not nsqds and not lookupds and finder is None:
+            nsqds = (NSQD,)
+        self._is_single = len(nsqds) == 1
+        self._finder = finder
+        self.nsq = Nsq(nsqd=nsqds, lookupd=lookupds, discover=finder)
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Connect, and fail now rather than at the first message, if there is no hope."""
+        if self._finder is not None:
+            logs.set_level(Level.WARNING)  # stderr is the user's
+            await stack.enter_async_context(self._finder)
+        await stack.enter_async_context(self.nsq)
+        try:
+            await self.nsq.ready(FIND_SECONDS)
+        except ConnectFailed:
+            if self._is_single:
+                raise
+
+
+def _run(target: Target, file: BinaryIO, summary: Summary, *, show_progress: bool) -> int:
     """Publish, fill in the summary, and return the exit code."""
     started = time.monotonic()
     try:
         with _progress(file.fileno(), show_progress) as advance:
-            asyncio.run(_publish_all(producer, nsqd_count, file.fileno(), summary, advance))
+            asyncio.run(_publish_all(target, file.fileno(), summary, advance))
     except (NsqError, OSError, ValueError, LineTooLong) as exc:
         summary.error = str(exc)
     except KeyboardInterrupt:
@@ -110,31 +168,20 @@ def _run(
     return 0 if summary.error is None else 1
 
 
-async def _publish_all(
-    producer: Producer, nsqd_count: int, descriptor: int, summary: Summary, advance: Advance
-) -> None:
+async def _publish_all(target: Target, descriptor: int, summary: Summary, advance: Advance) -> None:
     splitter = LineSplitter()
-    async with producer:
-        await _connect(producer, nsqd_count)
+    async with AsyncExitStack() as stack:
+        await target.open(stack)
         while chunk := await read_chunk(descriptor):
-            await _publish(producer, summary, splitter.receive(chunk))
+            await _publish(target.nsq, summary, splitter.receive(chunk))
             summary.empty_lines = splitter.empty
             advance(len(chunk))
-        await _publish(producer, summary, splitter.receive_end())
+        await _publish(target.nsq, summary, splitter.receive_end())
 
 
-async def _connect(producer: Producer, nsqd_count: int) -> None:
-    """Fail now rather than after the timeout of the first message, if there is no hope."""
+async def _publish(nsq: Nsq, summary: Summary, lines: list[bytes]) -> None:
     try:
-        await producer.ready()
-    except ConnectFailed:
-        if nsqd_count == 1:
-            raise
-
-
-async def _publish(producer: Producer, summary: Summary, lines: list[bytes]) -> None:
-    try:
-        summary.published += await producer.publish_many(summary.topic, lines)
+        summary.published += await nsq.publish_many(summary.topic, lines)
     except PartlyPublished as exc:
         summary.published += exc.confirmed
         raise
