@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 import trustme
 
-from nsqx.apps import examination
+from nsqx.apps import doctor, examination
+from nsqx.apps.diagnosis import diagnose
 from nsqx.apps.examination import Examination
 from nsqx.apps.probes import probe_nsqd, probe_registrar
 from nsqx.client.addresses import Address
 from nsqx.protocol.frames import encode_error, encode_response
 from nsqx.protocol.lookup import OK_ANSWER
+from nsqx.runtime.version import VERSION
 from tests.support.commands import nsqx
+from tests.support.dns import play_dns
 from tests.support.fake_http import fake_http
 from tests.support.processes import Cluster, Lookupd, Nsqd, eventually, free_port
 
@@ -120,6 +123,19 @@ async def test_lookupds_that_disagree(cluster: Cluster) -> None:
     assert code == 1
     assert finding["subject"] == f"nsqlookupd {lookupds[0].http_address}"
     assert finding["problem"] == f"does not list orders of nsqd {node.tcp_address}, as others do"
+
+
+async def test_every_lookupd_behind_a_name_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    play_dns(monkeypatch)["directory"] = ["127.0.0.1", "127.0.0.2"]
+    topic = {"topic:orders:": [{"broadcast_address": "10.0.0.9", "tcp_port": 4150}]}
+    answers = {"/ping": "OK", "/nodes": {"producers": []}, "/info": {"version": VERSION}}
+    async with fake_http({**answers, "/debug": topic}) as one:
+        port = int(one.address.rpartition(":")[2])
+        async with fake_http({**answers, "/debug": {}}, "127.0.0.2", port) as two:
+            facts = await doctor._examine([Address("directory", port)], [], None, 5.0)
+    assert [each.http.address for each in facts.lookupds] == [one.address, two.address]
+    assert [finding.problem for finding in diagnose(facts)][-1].startswith("does not list orders")
+    assert set(one.hosts) | set(two.hosts) == {f"directory:{port}"}
 
 
 async def test_one_nsqd_by_its_address(cluster: Cluster) -> None:

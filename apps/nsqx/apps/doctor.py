@@ -13,6 +13,7 @@ from nsqx.apps.cluster_facts import ClusterFacts, LookupdFacts, NsqdFacts, Reach
 from nsqx.apps.diagnosis import Finding, Severity, diagnose
 from nsqx.apps.examination import Examination
 from nsqx.client.addresses import Address, parse_address
+from nsqx.client.resolver import is_name, resolve
 from nsqx.runtime.discovery import DEFAULT_CLUSTER, Finder
 
 __all__ = ["doctor"]
@@ -120,8 +121,27 @@ async def _examine(
             found = finder.directories
         lookupds += [Address(each.host, each.http_port) for each in found]
         registrars += [Address(each.host, each.tcp_port) for each in found]
-    lookupds = list(dict.fromkeys(lookupds))
-    return await Examination(lookupds, nsqds, registrars, timeout_s).run()
+    hosts = await _behind_names(lookupds, timeout_s)
+    lookupds = list(dict.fromkeys(hosts))
+    shown = {str(address): host for address, host in hosts.items() if host}
+    return await Examination(lookupds, nsqds, registrars, timeout_s, shown).run()
+
+
+async def _behind_names(addresses: Iterable[Address], timeout_s: float) -> dict[Address, str]:
+    """Return the addresses that the names among them stand for, with these names."""
+    found: dict[Address, str] = {}
+    for given in addresses:
+        behind = await _resolve(given, timeout_s) if is_name(given) else {given}
+        found |= {each: "" if each == given else str(given) for each in sorted(behind)}
+    return found
+
+
+async def _resolve(name: Address, timeout_s: float) -> set[Address]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await resolve(name)
+    except (OSError, UnicodeError):  # asking it tells what is wrong
+        return {name}
 
 
 # JSON

@@ -8,7 +8,7 @@ client here, are told. What NSQ's own daemons do not say (``/metrics``) is left 
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -48,7 +48,11 @@ class _Answer:
 
 
 class Examination:
-    """One look at a cluster. ``lookupds`` and ``nsqds`` are HTTP addresses to begin with."""
+    """
+    One look at a cluster. ``lookupds`` and ``nsqds`` are HTTP addresses to begin with.
+
+    ``hosts`` has the name and port that requests to some of these addresses are to show.
+    """
 
     def __init__(
         self,
@@ -56,11 +60,13 @@ class Examination:
         nsqds: Sequence[Address],
         registrars: Sequence[Address] = (),
         timeout_s: float = 5.0,
+        hosts: Mapping[str, str] | None = None,
     ) -> None:
         self._lookupds = lookupds
         self._nsqds = nsqds
         self._registrars = registrars
         self._timeout_s = timeout_s
+        self._hosts = hosts or {}
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> ClusterFacts:
@@ -213,8 +219,9 @@ class Examination:
 
     async def _get(self, address: str, path: str) -> _Answer:
         wall_before, began = time.time(), time.monotonic()
+        headers = {"Host": self._hosts[address]} if address in self._hosts else None
         try:
-            async with self._session.get(f"http://{address}{path}") as response:
+            async with self._session.get(f"http://{address}{path}", headers=headers) as response:
                 body = await _read(response)
                 took_s = time.monotonic() - began
                 skew_s = _clock_skew(response.headers.get("Date", ""), wall_before, took_s)
