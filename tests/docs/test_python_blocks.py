@@ -26,7 +26,8 @@ from nsqx.testing.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
 # READMEs of components for users; those of the others show fragments.
-READMES = [ROOT / component / "README.md" for component in ("client", "integrations", "testing")]
+COMPONENTS = ("client", "integrations", "lookupd", "testing")
+READMES = [ROOT / component / "README.md" for component in COMPONENTS]
 DOCUMENTS = sorted(
     path for path in [*ROOT.glob("docs/**/*.md"), *READMES] if "```python\n" in path.read_text()
 )
