@@ -12,6 +12,7 @@ systemd is told when the daemon is ready, that it lives, and that it stops (`ser
 """
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -77,10 +78,13 @@ async def _run(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> Non
     for signum in _STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(signum, _end, signum, ended)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _go_on)
+    gc.collect()
     async with make_daemon():
         # Not before it has started: a start that fails says one thing.
         for notice in options.notices():
             _log.warning("%s", notice)
+        # What is there now stays: full collections, which stop everything, need not look at it.
+        gc.freeze()
         service_manager.notify("READY=1")
         with service_manager.watchdog():
             await ended.wait()

@@ -25,7 +25,7 @@ from nsqx.nsqd.core.topic_files import TopicFiles, topic_folder
 from nsqx.nsqd.core.topic_loader import DELETED_SUFFIX, TopicLoader, with_found
 from nsqx.nsqd.core.topic_settings import TopicSettings
 from nsqx.nsqd.log.block import BlockMemory
-from nsqx.nsqd.log.channel_store import Snapshot
+from nsqx.nsqd.log.channel_store import ChannelStore, Snapshot
 from nsqx.nsqd.log.memory_log import MemoryLog
 from nsqx.nsqd.log.recovery import add_damage
 from nsqx.nsqd.log.segment import Damage
@@ -38,6 +38,10 @@ __all__ = ["Broker", "BrokerEvents", "BrokerSettings", "ChannelNotFoundError", "
 METADATA_PATH = "nsqd.dat"
 _PROBE_PATH = "probe"
 _PROBE_BYTES = 4096
+
+# A step of the upkeep or of a tick holds up everybody: these take 1 ms, and ten on a slow disk.
+_CHECKPOINTS_PER_STEP = 25
+_JOURNALS_PER_STEP = 64
 
 
 class TopicNotFoundError(LookupError):
@@ -115,6 +119,7 @@ class Broker:
         )
         self._files: dict[str, TopicFiles] = {}
         self._dirty: list[Topic] = []
+        self._unwritten: list[ChannelStore] = []  # of the last tick, still to be written
         self._is_loading = False
         self._is_probing = False
         self._metadata_is_stale = False
@@ -343,7 +348,9 @@ class Broker:
         for consumer in list(channel.consumers):
             consumer.sink.close()
         store = self._files[topic.name].stores.pop(channel.name, None)
-        if store is not None:
+        if store is not None and with_topic:
+            store.abandon()
+        elif store is not None:
             store.remove()
         self._metadata_changed(topic.is_ephemeral or channel.is_ephemeral)
         self._events.channel_deleted(topic, channel)
@@ -450,16 +457,24 @@ class Broker:
             topic.commit(now_ns)
         if self._metadata_is_stale:
             self._try_write(self.save_metadata)
+        if self._unwritten:
+            self._write_journals()
 
     def tick(self) -> None:
         """Time out, take up what is due, write journals. To be called some 20 times a second."""
         now_ns = self.clock()
         for topic in list(self.topics.values()):
             topic.tick(now_ns)
-            self._flush_journals(topic)
             self._save_stale_state(topic)
         if self._metadata_is_stale:
             self._try_write(self.save_metadata)
+        self._unwritten = [
+            store
+            for files in self._files.values()
+            for store in files.stores.values()
+            if store.journal.is_dirty
+        ]
+        self._write_journals()
 
     def sync(self) -> None:
         """Bound what a loss of power takes. To be called each ``sync_timeout``."""
@@ -470,6 +485,7 @@ class Broker:
         """Let go of finished segments, write checkpoints. To be called once a second."""
         now_ns = self.clock()
         self._probe_disk()
+        checkpoints = 0
         for topic in list(self.topics.values()):
             # Before segments go: what is not noted as finished would be missing after a crash.
             # When the disk is full they go all the same, for that is what makes room.
@@ -478,11 +494,21 @@ class Broker:
             self._try_write(files.save_passed)
             topic.release(now_ns)
             for name, store in files.stores.items():
-                if store.wants_checkpoint:
+                if store.wants_checkpoint and checkpoints < _CHECKPOINTS_PER_STEP:
+                    checkpoints += 1
                     snapshot = files.snapshot(topic.channels[name])
                     self._try_write(partial(store.checkpoint, snapshot, self._wrote))
 
     # Files
+
+    def _write_journals(self) -> None:
+        """Write as many journals as one step may; the next turns of the loop write the others."""
+        step = self._unwritten[:_JOURNALS_PER_STEP]
+        del self._unwritten[:_JOURNALS_PER_STEP]
+        for store in step:
+            self._try_write(store.flush)
+        if self._unwritten:
+            self._events.wake()
 
     def _flush_journals(self, topic: Topic) -> None:
         for store in self._files[topic.name].stores.values():

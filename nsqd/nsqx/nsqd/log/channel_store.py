@@ -235,7 +235,7 @@ class ChannelStore:
 
     def flush(self) -> None:
         """Write what changed. OSError if the disk refuses; it is tried again the next time."""
-        if self.journal.is_dirty:
+        if self.journal.is_dirty and not self._is_closed:
             self.journal.flush()
 
     @property
@@ -300,6 +300,11 @@ class ChannelStore:
         """Remove the journals before the last checkpoint, and close."""
         self._is_closed = True
         self.journal.remove_before(self.journal.number)
+        self.journal.close()
+
+    def abandon(self) -> None:
+        """Write no more: the files go with those of the topic."""
+        self._is_closed = True
         self.journal.close()
 
     def remove(self) -> None:
