@@ -38,7 +38,7 @@ from .answers import (
     TopicsAnswer,
 )
 from .counters import Layouts
-from .health import DaemonState, Health
+from .health import MISSES_STALE, DaemonState, Health
 from .node_metrics import NodeMetrics, parse_metrics
 from .node_settings import (
     FOREIGN_OPTIONS,
@@ -105,7 +105,7 @@ class _Source:
             hangs = isinstance(exc, HangingError | TimeoutError)
             error = "no answer in time" if hangs else str(exc)
             self.health.missed(time.time(), error, hangs=hangs)
-            if self._collector.is_hanging(self.address):
+            if hangs and self.health.misses >= MISSES_STALE:
                 self._collector.upstream.give_up(self.address)
         else:
             self.health.answered(time.time(), time.perf_counter() - began)

@@ -8,7 +8,7 @@ five seconds. A refused connection is news at once.
 
 from enum import StrEnum
 
-__all__ = ["PROBE_S", "DaemonState", "Health"]
+__all__ = ["MISSES_STALE", "PROBE_S", "DaemonState", "Health"]
 
 MISSES_STALE = 2
 MISSES_OPEN = 3

@@ -165,7 +165,7 @@ class Upstream:
 
     def give_up(self, address: str) -> None:
         """
-        Wait no longer for what one daemon has been asked, since it is now known to hang.
+        Wait no longer for what one daemon has been asked, since it does not answer others either.
 
         Changes are waited for: whether they took effect is worth to be known.
         """
