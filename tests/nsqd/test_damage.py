@@ -419,7 +419,7 @@ def test_full_disk_is_made_room_on_by_what_is_finished(bench: BrokerBench) -> No
     assert set(bench.drained()) <= set(ALL[24:])
 
 
-def test_read_only_disk(bench: BrokerBench) -> None:
+def test_read_only_remount(bench: BrokerBench) -> None:
     client = bench.client(ready=100)
     bench.disk.fail_writes = errno.EROFS
     assert bench.publish(b"refused") == "EROFS"

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,30 @@ async def test_seek_to_the_start_delivers_everything_again(tmp_path: Path) -> No
         assert [message.body for message in again] == [b"a", b"b", b"c"]
         assert [message.id for message in again[:2]] == [message.id for message in first]
         assert b'"sequence":' in answer
+
+
+async def test_every_kind_of_place_to_move_to_and_to_begin_at(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node:
+        await node.post("/topic/create?topic=t")
+        await node.post("/channel/create?topic=t&channel=moved")
+        await publish(node, b"a", b"b")
+        before_ns = time.time_ns()
+        await publish(node, b"c", b"d")
+        last = (await peek(node))["messages"][3]
+        places = {
+            "start": 4,
+            "end": 0,
+            "seq:1": 3,
+            f"id:{last['id']}": 1,
+            f"time:{before_ns // SECOND_NS}.{before_ns % SECOND_NS:09}": 2,
+            "time:-1h": 4,
+        }
+        for number, (place, depth) in enumerate(places.items()):
+            answer = json.loads(await node.post(f"/channel/seek?topic=t&channel=moved&to={place}"))
+            assert (place, answer["depth"]) == (place, depth)
+            await node.post(f"/channel/create?topic=t&channel=new{number}&from={place}")
+            (topic,) = (await node.stats(f"&channel=new{number}"))["topics"]
+            assert (place, topic["channels"][0]["depth"]) == (place, depth)
 
 
 async def test_seek_to_the_end_drops_what_waits(tmp_path: Path) -> None:
