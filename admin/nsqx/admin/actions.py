@@ -67,7 +67,7 @@ class Repeats:
         A key belongs to one request of one user. Work that raises may be tried again.
 
         Raises:
-            V2Error: the key was used for another request.
+            V2Error: the key was used for another request, or the first one failed meanwhile.
         """
         if not key:
             return await work()
@@ -75,7 +75,7 @@ class Repeats:
         if begun is not None and not begun.is_over(time.monotonic()):
             if begun.request != request:
                 raise V2Error(409, "IDEMPOTENCY_KEY_REUSED", "the key was of another request")
-            return await asyncio.shield(begun.answer)
+            return await begun.wait()
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._begun[user, key] = _Begun(time.monotonic(), request, answer)
         while len(self._begun) > REPEATS_MAX:
@@ -92,6 +92,14 @@ class _Begun:
     at_s: float
     request: bytes
     answer: asyncio.Future[bytes]
+
+    async def wait(self) -> bytes:
+        try:
+            return await asyncio.shield(self.answer)
+        except asyncio.CancelledError:
+            if not self.answer.cancelled():
+                raise  # it is the one who waits that is cancelled
+            raise V2Error(503, "TRY_AGAIN", "the first request with this key failed") from None
 
     def is_over(self, now_s: float) -> bool:
         return self.answer.cancelled() or now_s - self.at_s > REPEAT_SECONDS
