@@ -20,6 +20,7 @@ import pytest
 from nsqx.client import Producer
 from tests.support.commands import nsqx, running_nsqx
 from tests.support.processes import Cluster, Nsqd, eventually, free_port
+from tests.support.recording_servers import RecordingNsqd
 
 KILLS = 20
 MESSAGES = 100_000
@@ -191,6 +192,30 @@ async def test_a_disk_that_fails_ends_it_and_gives_the_messages_back(
     assert b"FATAL: " in log
     stats = await channel_stats(node)
     assert (stats["depth"], stats["in_flight_count"]) == (2, 0)
+
+
+async def test_no_number_of_failures_makes_it_give_up(cluster: Cluster, tmp_path: Path) -> None:
+    node = await cluster.nsqd()
+    await publish(node, b"one")
+    in_the_way = tmp_path / "file"
+    in_the_way.write_bytes(b"")
+    for _ in range(6):  # a service manager starts it again; NSQ's client gives up after 5 attempts
+        async with to_file(node, in_the_way) as process, asyncio.timeout(30):
+            await process.communicate()
+    async with to_file(node, tmp_path / "out", "--filename-format=f") as process:
+        await until_in_flight(node, 1)
+        await stop(process)
+    assert contents(tmp_path / "out") == {"f": b"one\n"}
+
+
+async def test_it_gives_up_if_it_is_told_to(tmp_path: Path) -> None:
+    flags = (f"--output-dir={tmp_path}", "--consumer-opt=max_attempts,1")
+    with RecordingNsqd(attempts=2) as nsqd:
+        address = f"--nsqd-tcp-address={nsqd.address}"
+        async with running_nsqx("to-file", "--topic=t", address, *flags) as process:
+            await asyncio.to_thread(nsqd.wait_for, "FIN")
+            await stop(process)
+    assert contents(tmp_path) == {}
 
 
 # --- everyday work ---

@@ -273,15 +273,19 @@ class ClientOptions:
         max_in_flight: int,
         user_agent: str,
         drain_timeout: float,
+        gives_up: bool = True,
     ) -> Consumer:
         """
         Return a consumer that is not open yet.
+
+        Unless it ``gives_up``, ``max_attempts`` holds only if it was given.
 
         Raises:
             ValueError, OSError: as ``settings``, and for bad names and addresses.
         """
         is_given = self.has("lookupd_poll_timeout")
         timeout_ns = self["lookupd_poll_timeout"] if is_given else LOOKUP_TIMEOUT_NS
+        is_limited = gives_up or self.has("max_attempts")
         return Consumer(
             topic,
             channel,
@@ -289,7 +293,7 @@ class ClientOptions:
             lookupd=lookupd,
             max_in_flight=max_in_flight,
             settings=self.settings(user_agent),
-            max_attempts=self["max_attempts"] or None,
+            max_attempts=(self["max_attempts"] or None) if is_limited else None,
             requeue_delay=_seconds(self["default_requeue_delay"]),
             requeue_delay_max=_seconds(self["max_requeue_delay"]),
             backoff=BackoffPolicy(

@@ -90,10 +90,19 @@ def user_agent(tool: str) -> str:
 
 
 def make_consumer(
-    options: ConsumerToolOptions, topic: str, channel: str, tool: str, max_in_flight: int = 0
+    options: ConsumerToolOptions,
+    topic: str,
+    channel: str,
+    tool: str,
+    max_in_flight: int = 0,
+    *,
+    gives_up: bool = True,
 ) -> Consumer:
     """
     Return a consumer that is not open yet; ``max_in_flight`` is that of the options if it is 0.
+
+    ``gives_up``: whether it finishes messages unseen that came more than five times, as NSQ's tools
+    do if no option says otherwise.
 
     Raises:
         StartupError: it cannot be what the options ask for.
@@ -110,6 +119,7 @@ def make_consumer(
             max_in_flight=max_in_flight or options.max_in_flight,
             user_agent=user_agent(tool),
             drain_timeout=DRAIN_SECONDS,
+            gives_up=gives_up,
         )
     except (ValueError, OSError) as exc:
         raise StartupError(str(exc), bare=True) from exc

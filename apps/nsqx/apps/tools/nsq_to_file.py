@@ -300,7 +300,9 @@ class Archive:
 
     def _begin(self, topic: str) -> TopicWriter | None:
         options = self._options
-        consumer = make_consumer(options, topic, options.channel, TOOL)
+        # A full disk, and a service manager, would have it drop after five starts what it promises
+        # not to lose.
+        consumer = make_consumer(options, topic, options.channel, TOOL, gives_up=False)
         try:
             file = _file_of(topic, options)
         except MissingRevision as exc:
