@@ -6,7 +6,7 @@ import re
 import msgpack
 from playwright.async_api import Page, expect
 
-from tests.support.browser import Stage, check_accessible, open_page, save_screenshot
+from tests.support.browser import Stage, Watch, check_accessible, open_page, save_screenshot
 
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
@@ -71,6 +71,29 @@ async def test_a_body_is_shown_as_what_it_is(page: Page, stage: Stage) -> None:
     await expect(details.locator(".tree")).to_contain_text('name: "Ada"')
     await lines.nth(0).click()
     await expect(details.locator("pre")).to_contain_text("0000  ff fe 00")
+
+
+async def test_messages_are_found_by_an_expression(page: Page, stage: Stage) -> None:
+    bodies = [b'{"user": {"id": 7}}', b'{"user": {"id": 8}}', b"no JSON"]
+    await stage.make_topic("expressed", *bodies, channels=["c"])
+    await open_page(page, "/topics/expressed/messages?from=start")
+    lines = page.locator(".message-line")
+    await expect(lines).to_have_count(3)
+    where = page.get_by_label("Where (JMESPath)")
+    await where.fill("body.user.id == `8`")
+    await where.press("Enter")
+    await expect(lines).to_have_count(1)
+    await expect(lines).to_contain_text('"id": 8')
+    await expect(page).to_have_url(re.compile("where=body.user.id"))
+
+
+async def test_an_expression_that_is_none_is_refused_with_the_reason(
+    page: Page, stage: Stage, watch: Watch
+) -> None:
+    watch.allowed += ["400 (Bad Request)"]
+    await stage.make_topic("misexpressed", b"1", channels=["c"])
+    await open_page(page, "/topics/misexpressed/messages?where=a+b")
+    await expect(page.get_by_role("alert")).to_be_visible()
 
 
 async def test_where_a_message_is_now(page: Page, stage: Stage) -> None:

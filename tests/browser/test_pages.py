@@ -194,6 +194,20 @@ async def test_what_is_not_there_is_said(page: Page) -> None:
     await expect(page.locator("main")).to_contain_text("No node has a topic never_was")
 
 
+async def test_options_of_nodes_are_beside_each_other(page: Page) -> None:
+    await open_page(page, "/settings")
+    section = page.get_by_role("region", name="Options of the nodes")
+    rows = section.locator("tbody tr")
+    await expect(rows.filter(has_text="lookupd_tcp_address")).to_be_visible()
+    await expect(rows.filter(has_text="msg_timeout")).to_have_count(0)
+    await section.get_by_role("button", name="all", exact=True).click()
+    await section.get_by_role("searchbox").fill("msg_timeout")
+    row = rows.filter(has_text="max_msg_timeout")
+    await expect(row).to_contain_text("15m0s")
+    await expect(row).to_contain_text("default")
+    await expect(page).to_have_url(re.compile("q=msg_timeout"))
+
+
 async def test_theme_is_remembered(page: Page) -> None:
     await open_page(page, "/settings")
     await page.get_by_role("button", name="dark", exact=True).click()

@@ -1,7 +1,7 @@
 /** The small parts that pages are made of. */
 
 import { age, clockTime, count, exactTime, rate } from "./format.mjs";
-import { html, memo, useEffect } from "./html.mjs";
+import { html, memo, useEffect, useState } from "./html.mjs";
 import { Icon } from "./icons.mjs";
 import { now } from "./live.mjs";
 import { href } from "./router.mjs";
@@ -112,6 +112,14 @@ export function Choice({ label, options, value, onChange }) {
     ${options.map(([id, text]) => html`<button key=${id} type="button" aria-pressed=${String(id === value)}
       onClick=${() => onChange(id)}>${text}</button>`)}
   </div>`;
+}
+
+/** A text that is asked for when it is entered, not with each letter. `isFilter`: `/` goes there. */
+export function EnteredText({ label, value, onChange, placeholder, isFilter }) {
+  const [text, setText] = useState(value);
+  return html`<label class="field grow"><span>${label}</span>
+    <input type="search" class=${isFilter ? "" : "mono"} data-filter=${isFilter ? "" : undefined} value=${text} placeholder=${placeholder} spellcheck="false" autocomplete="off"
+      onInput=${(event) => setText(event.target.value)} onChange=${() => onChange(text)} /></label>`;
 }
 
 export function Attention({ items, nothing }) {

@@ -7,28 +7,29 @@ import { html, useEffect, useState } from "../html.mjs";
 import { useDocument } from "../live.mjs";
 import { MessageList } from "../message-list.mjs";
 import { route, setQuery } from "../router.mjs";
-import { Link, Problem } from "../ui.mjs";
+import { EnteredText, Link, Problem } from "../ui.mjs";
 import { topicPath } from "../url.mjs";
 import { NoTopic, TopicHead } from "./topic.mjs";
 
 const LIMITS = ["20", "50", "200", "1000"];
+export const WHERE_EXAMPLE = "body.user.id == `7`";
 
 export function MessagesPage({ topic }) {
   const { doc } = useDocument(`topic:${topic}`);
-  const { from = "end", filter = "", node = "", limit = "20" } = route.value.query;
+  const { from = "end", filter = "", where = "", node = "", limit = "20" } = route.value.query;
   const [found, setFound] = useState(/** @type {{ state: string, answer?: any, error?: Error }} */ ({ state: "asking" }));
   const [asked, setAsked] = useState(0);
 
   useEffect(() => {
     let current = true;
-    const query = new URLSearchParams({ from, limit, ...(filter && { filter }), ...(node && { node }) });
+    const query = new URLSearchParams({ from, limit, ...(filter && { filter }), ...(where && { where }), ...(node && { node }) });
     setFound((before) => ({ ...before, state: "asking" }));
     getJson(`topics/${encodeURIComponent(topic)}/messages?${query}`).then(
       (answer) => { if (current) setFound({ state: "there", answer }); },
       (error) => { if (current) setFound({ state: "failed", error }); },
     );
     return () => { current = false; };
-  }, [topic, from, filter, node, limit, asked]);
+  }, [topic, from, filter, where, node, limit, asked]);
 
   if (doc === null) return html`<${NoTopic} topic=${topic} />`;
   const nodes = Object.keys(doc?.nodes ?? {});
@@ -37,7 +38,8 @@ export function MessagesPage({ topic }) {
     <${TopicHead} topic=${topic} tab="messages" row=${doc?.row} />
     <form class="tools peek" onSubmit=${(event) => { event.preventDefault(); setAsked(asked + 1); }}>
       <${PlaceField} key=${topic} label="Begin at" value=${from} onChange=${(place) => place && setQuery({ from: place === "end" ? null : place })} />
-      <${TextFilter} value=${filter} onChange=${(text) => setQuery({ filter: text })} />
+      <${EnteredText} label="Body contains" value=${filter} isFilter onChange=${(text) => setQuery({ filter: text })} />
+      <${EnteredText} label="Where (JMESPath)" value=${where} placeholder=${WHERE_EXAMPLE} onChange=${(text) => setQuery({ where: text })} />
       <label class="field"><span>Node</span><select value=${node} onChange=${(event) => setQuery({ node: event.target.value })}>
         <option value="">all</option>${nodes.map((address) => html`<option key=${address} value=${address}>${address}</option>`)}</select></label>
       <label class="field"><span>At most</span><select value=${limit} onChange=${(event) => setQuery({ limit: event.target.value })}>
@@ -51,13 +53,6 @@ export function MessagesPage({ topic }) {
       <${MessageList} topic=${topic} messages=${messages} empty=${found.state === "asking" ? "" : "Nothing there."} />
     </div>
     <${NodeNotes} topic=${topic} nodes=${found.answer?.nodes} />`;
-}
-
-/** The text to search bodies for; asked for when it is entered, not with each letter. */
-function TextFilter({ value, onChange }) {
-  const [text, setText] = useState(value);
-  return html`<label class="field grow"><span>Body contains</span>
-    <input type="search" data-filter value=${text} onInput=${(event) => setText(event.target.value)} onChange=${() => onChange(text)} /></label>`;
 }
 
 /** A slider over the log of one node: its numbers from the first that is kept to the newest. */

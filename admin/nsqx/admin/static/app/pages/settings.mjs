@@ -7,6 +7,7 @@ import { HELP } from "../keyboard.mjs";
 import { me } from "../live.mjs";
 import { BASE, VERSION, density, theme } from "../page-settings.mjs";
 import { Choice, PageHead, Section } from "../ui.mjs";
+import { NodeOptions } from "./options.mjs";
 
 const RIGHTS = { read: "look", messages: "see messages", operate: "change", administer: "delete" };
 
@@ -27,6 +28,7 @@ export function SettingsPage() {
         <div><dt>History kept</dt><dd>${duration(who.history_seconds)}</dd></div>
       </dl>
     <//>`}
+    <${NodeOptions} />
     <${Section} id="keys" title="Keys">
       <dl class="keys">${HELP.map(([keys, text]) => html`<div key=${text}><dt>${keys.map((key, index) => html`${index > 0 && " or "}<kbd>${key}</kbd>`)}</dt><dd>${text}</dd></div>`)}</dl>
     <//>

@@ -6,6 +6,8 @@ import { Icon } from "../icons.mjs";
 import { connection, openStream, useDocument } from "../live.mjs";
 import { MessageList } from "../message-list.mjs";
 import { route, setQuery } from "../router.mjs";
+import { EnteredText } from "../ui.mjs";
+import { WHERE_EXAMPLE } from "./messages.mjs";
 import { NoTopic, TopicHead } from "./topic.mjs";
 
 const SHOWN_MAX = 500;
@@ -13,14 +15,15 @@ const RATES = ["1", "10", "50", "200"];
 
 export function TailPage({ topic }) {
   const { doc } = useDocument(`topic:${topic}`);
-  const { filter = "", rate = "50" } = route.value.query;
+  const { filter = "", where = "", rate = "50" } = route.value.query;
   const [isPaused, setPaused] = useState(false);
-  const tail = useTail(topic, filter, rate, isPaused);
+  const tail = useTail(topic, { filter, where, rate }, isPaused);
   if (doc === null) return html`<${NoTopic} topic=${topic} />`;
   return html`
     <${TopicHead} topic=${topic} tab="tail" row=${doc?.row} />
     <div class="tools peek">
-      <${FilterField} value=${filter} onChange=${(text) => setQuery({ filter: text })} />
+      <${EnteredText} label="Body contains" value=${filter} isFilter onChange=${(text) => setQuery({ filter: text })} />
+      <${EnteredText} label="Where (JMESPath)" value=${where} placeholder=${WHERE_EXAMPLE} onChange=${(text) => setQuery({ where: text })} />
       <label class="field"><span>At most</span><select value=${rate} onChange=${(event) => setQuery({ rate: event.target.value === "50" ? null : event.target.value })}>
         ${RATES.map((number) => html`<option key=${number} value=${number}>${number} a second</option>`)}</select></label>
       <button type="button" class="button" aria-pressed=${String(isPaused)} onClick=${() => setPaused(!isPaused)}>
@@ -38,16 +41,16 @@ export function TailPage({ topic }) {
 }
 
 /** The newest messages first, and the server's counters. While paused, they gather unseen. */
-function useTail(topic, filter, rate, isPaused) {
+function useTail(topic, { filter, where, rate }, isPaused) {
   const [tail, setTail] = useState(EMPTY);
   const paused = useRef(isPaused);
   paused.current = isPaused;
 
   useEffect(() => {
     setTail(EMPTY);
-    const query = new URLSearchParams({ ...(filter && { filter }), rate });
+    const query = new URLSearchParams({ ...(filter && { filter }), ...(where && { where }), rate });
     return openStream(`tail:${topic}?${query}`, (message) => setTail((before) => received(before, message, paused.current)));
-  }, [topic, filter, rate]);
+  }, [topic, filter, where, rate]);
 
   useEffect(() => {
     if (!isPaused) setTail((before) => ({ ...before, messages: newest(before.held, before.messages), held: [], waiting: 0 }));
@@ -67,10 +70,4 @@ function received(tail, { messages, seen, dropped, error }, isPaused) {
 
 function newest(arrived, before) {
   return [...arrived.toReversed(), ...before].slice(0, SHOWN_MAX);
-}
-
-function FilterField({ value, onChange }) {
-  const [text, setText] = useState(value);
-  return html`<label class="field grow"><span>Body contains</span>
-    <input type="search" data-filter value=${text} onInput=${(event) => setText(event.target.value)} onChange=${() => onChange(text)} /></label>`;
 }
