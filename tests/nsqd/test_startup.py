@@ -66,6 +66,10 @@ async def test_files_of_unix_sockets_go_with_the_process(cluster: Cluster, tmp_p
         while b"TCP: listening on %b\n" % bytes(paths[0]) not in await process.stderr.readline():
             pass
         assert all(path.is_socket() for path in paths)
+        reader, writer = await asyncio.open_unix_connection(paths[0])
+        writer.write(b"  V2PUB t\n\0\0\0\1x")
+        assert await reader.readexactly(10) == b"\0\0\0\6\0\0\0\0OK"
+        writer.close()
         process.terminate()
         await process.communicate()
     assert process.returncode == 0
