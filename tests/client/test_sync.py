@@ -65,6 +65,25 @@ def test_a_message_is_touched_while_the_block_runs(nsq_server: Cluster) -> None:
     assert node.stats()["topics"][0]["channels"][0]["timeout_count"] == 0
 
 
+def test_batches(nsq: Nsq) -> None:
+    nsq.ready()
+    nsq.publish_many("orders", range(5))
+    with nsq.consume("orders", "warehouse") as messages:
+        messages.max_in_flight = 3
+        seen: list[int] = []
+        for batch in messages.batches(max=2, wait=5):
+            assert len(batch) <= 2
+            for message in batch:
+                seen.append(message.decode())
+                assert message.is_open
+                message.finish()
+                assert not message.is_open
+            if len(seen) == 5:
+                break
+        assert messages.max_in_flight == 3
+    assert sorted(seen) == list(range(5))
+
+
 def test_what_was_not_taken_goes_back(nsq: Nsq, nsq_server: Cluster) -> None:
     nsq.publish_many("orders", [b"%d" % number for number in range(10)])
     with nsq.consume("orders", "billing") as messages:

@@ -105,6 +105,10 @@ class Nsq:
         """See ``nsqx.client.Nsq.consume``. To be entered with ``with``."""
         return Consumer(self._running(), self._nsq, topic, channel, options)
 
+    def ready(self, timeout: float | None = None) -> None:
+        """See ``nsqx.client.Nsq.ready``."""
+        self._running().run(self._nsq.ready(timeout))
+
     def _running(self) -> BackgroundLoop:
         if self._loop is None:
             raise RuntimeError("this Nsq is not open: use with")
@@ -173,14 +177,33 @@ class Consumer:
                 self._loop.run(asyncio.wait_for(self._fetch(), timeout))
         return next(self) if self._fetched else None
 
+    def batches(self, max: int = 100, wait: float = 0.05) -> "Iterator[list[Message]]":
+        """See ``nsqx.client.Consumer.batches``."""
+        while batch := self._loop.run(self._take_batch(max, wait)):
+            yield [Message(self._loop, message) for message in batch]
+
+    @property
+    def max_in_flight(self) -> int:
+        """See ``nsqx.client.Consumer.max_in_flight``; may be set as well."""
+        return self._opened().max_in_flight
+
+    @max_in_flight.setter
+    def max_in_flight(self, count: int) -> None:
+        self._loop.call(lambda: setattr(self._opened(), "max_in_flight", count))
+
     async def _fetch(self) -> bool:
         """Wait for messages, and take all that came. False: nothing comes any more."""
-        batches = self._opened().batches(max=_BATCH_MESSAGES_MAX, wait=_NO_WAIT)
+        batch = await self._take_batch(_BATCH_MESSAGES_MAX, _NO_WAIT)
+        self._fetched.extend(batch)
+        return bool(batch)
+
+    async def _take_batch(self, max: int, wait: float) -> list[AsyncMessage]:
+        """Wait for messages. An empty list: nothing comes any more."""
+        batches = self._opened().batches(max, wait)
         async with aclosing(batches):
             async for batch in batches:
-                self._fetched.extend(batch)
-                return True
-        return False
+                return batch
+        return []
 
     def _opened(self) -> AsyncConsumer:
         if self._consumer is None:
@@ -216,6 +239,11 @@ class Message:
     @property
     def age(self) -> float:
         return self._message.age
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an answer would still be sent."""
+        return self._message.is_open
 
     @overload
     def decode(self, kind: type[T]) -> T: ...
