@@ -57,7 +57,7 @@ async def test_a_frozen_node_keeps_its_row_and_shows_its_age(page: Page, stage: 
         await expect(row).to_contain_text(AGE, timeout=15_000)
         await expect(page.get_by_role("table", name="Nodes").locator("tbody tr")).to_have_count(3)
         await save_screenshot(page, "node-frozen")
-        await open_page(page, "/")
+        await open_page(page, "/?q=orders")
         await expect(page.locator("h1")).to_have_class(re.compile("critical"), timeout=15_000)
         await expect(page.locator(".attention")).to_contain_text(node.http_address)
         await expect(page.locator('tr[data-key="orders"]')).to_contain_text("partly stale")
