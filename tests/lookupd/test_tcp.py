@@ -5,10 +5,12 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
+import pytest
 import pytest_asyncio
 
 from nsqx.lookupd.daemon import Lookupd
 from nsqx.lookupd.options import LookupdOptions
+from nsqx.lookupd.tcp import TURN_BYTES
 from nsqx.protocol.lookup import (
     MAGIC,
     PING,
@@ -115,6 +117,56 @@ async def test_node_that_reads_no_answers_is_not_read_either(lookupd: Lookupd) -
     await eventually(is_paused, "the directory stops reading")
     for _ in range(asked):
         assert await node.answer() == b"OK"
+    await node.close()
+
+
+async def test_flood_is_executed_in_turns_with_others(
+    lookupd: Lookupd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await Node.connect(lookupd)
+    await node.ask(MAGIC + PING)
+    (connection,) = lookupd._tcp.connections
+    execute, sizes = connection.session.receive_data, list[int]()
+
+    def receive_data(data: bytes, now_ns: int) -> bytes:
+        sizes.append(len(data))
+        return execute(data, now_ns)
+
+    monkeypatch.setattr(connection.session, "receive_data", receive_data)
+    count = 10_000
+    connection.data_received(PING * count)  # what one read may bring
+    assert sizes == [TURN_BYTES]
+    assert not connection.transport.is_reading()
+    other = await Node.connect(lookupd)
+    assert await other.ask(MAGIC + PING) == b"OK"
+    for _ in range(count):
+        assert await node.answer() == b"OK"
+    assert max(sizes) == TURN_BYTES
+    assert await node.ask(PING) == b"OK"
+    await node.close()
+    await other.close()
+
+
+async def test_end_of_a_flood_is_executed_too(lookupd: Lookupd) -> None:
+    node = await Node.connect(lookupd)
+    await node.ask(MAGIC + encode_identify(NODE))
+    commands = b"".join(encode_register(f"t{number}") for number in range(5000))
+    node.writer.write(commands)
+    node.writer.write_eof()
+    for _ in range(5000):
+        assert await node.answer() == b"OK"
+    assert await node.reader.read() == b""
+    await node.close()
+
+
+async def test_error_in_a_flood_ends_it(lookupd: Lookupd) -> None:
+    node = await Node.connect(lookupd)
+    node.writer.write(MAGIC + PING * 5000 + b"FOO\n" + PING * 5000)
+    for _ in range(5000):
+        assert await node.answer() == b"OK"
+    assert await node.answer() == b"E_INVALID invalid command FOO"
+    with suppress(ConnectionResetError):
+        assert await node.reader.read() == b""
     await node.close()
 
 

@@ -3,6 +3,9 @@ The TCP side of nsqlookupd: carries bytes between sockets and sessions, decides 
 
 There are no deadlines: an idle nsqd stays connected for ever, as in NSQ. TCP keep-alive finds the
 ones whose machine is gone.
+
+Each connection has its turn: so many bytes are executed of one, then everybody else is served, and
+until its rest is done it is not read. So one that sends without end slows down itself.
 """
 
 import asyncio
@@ -19,6 +22,9 @@ __all__ = ["Connection", "TcpServer"]
 
 KEEPALIVE_SECONDS = 15  # Go's default, for the first probe and between probes
 
+# Some 500 short commands, which take a millisecond or two.
+TURN_BYTES = 8 * 1024
+
 _log = logs.get_logger("TCP")
 
 
@@ -30,6 +36,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: "TcpServer") -> None:
         self._server = server
+        self._waiting = b""  # received and not executed yet; nothing is read meanwhile
+        self._is_writable = True
 
     # Connection
 
@@ -52,11 +60,36 @@ class Connection(asyncio.Protocol):
     # Data
 
     def data_received(self, data: bytes) -> None:
-        """Execute every request in this read as one batch, and answer with one write."""
-        self._write(self.session.receive_data(data, self._server.clock()))
+        """Execute the requests in this read as one batch, and answer with one write."""
+        if self._waiting:  # asyncio may have had some more at hand when it was told to stop
+            self._waiting += data
+        else:
+            self._take_turn(data)
+
+    def _take_turn(self, data: bytes) -> None:
+        self._waiting = data[TURN_BYTES:]
+        self._write(self.session.receive_data(data[:TURN_BYTES], self._server.clock()))
+        if self._waiting and self._is_writable:
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Execute what waits, as far as it is this connection's turn."""
+        if self.session.is_over:
+            self._waiting = b""
+        elif self._is_writable:
+            self._take_turn(self._waiting)
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if self._is_writable and not self._waiting and not self.session.is_over:
+            self.transport.resume_reading()
 
     def eof_received(self) -> bool:
-        self._write(self.session.receive_eof(self._server.clock()))
+        now_ns = self._server.clock()
+        waiting, self._waiting = self._waiting, b""
+        self._write(self.session.receive_data(waiting, now_ns))
+        self._write(self.session.receive_eof(now_ns))
         return False  # asyncio sends what is left and closes
 
     def _write(self, output: bytes) -> None:
@@ -70,10 +103,15 @@ class Connection(asyncio.Protocol):
     # Flow control
 
     def pause_writing(self) -> None:
+        self._is_writable = False
         self.transport.pause_reading()  # no requests whose answers would pile up
 
     def resume_writing(self) -> None:
-        self.transport.resume_reading()
+        self._is_writable = True
+        if self._waiting:
+            self._go_on()
+        else:
+            self._read_on()
 
 
 class TcpServer:
