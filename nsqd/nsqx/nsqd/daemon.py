@@ -48,7 +48,7 @@ from nsqx.runtime.addresses import (
 from nsqx.runtime.flags import TlsRequired
 from nsqx.runtime.http import HttpServer
 from nsqx.runtime.startup import StartupError
-from nsqx.runtime.version import VERSION
+from nsqx.runtime.version import RUNTIME, VERSION
 
 __all__ = ["Nsqd"]
 
@@ -216,6 +216,7 @@ class Nsqd:
             ssl_context=self._tls,
             busy_poll_ns=self.options.busy_poll,
         )
+        _log.info("nsqd v%s (built w/%s)", VERSION, RUNTIME)
         self._watch(stack)
         stack.push_async_callback(self.peers.stop)
         if self._authenticator is not None:
