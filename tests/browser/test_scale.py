@@ -87,10 +87,10 @@ async def test_rows_are_walked_far_beyond_those_drawn_at_first(
     browser: Browser, large: Admin
 ) -> None:
     page = await open_home(browser, large)
-    focused = page.locator("tr[data-key]:focus-within")
-    for row in range(2, 62):
+    for _ in range(60):
         await page.keyboard.press("j")
-        await expect(focused).to_have_attribute("aria-rowindex", str(row))
+    focused = page.locator("tr[data-key]:focus-within")
+    await expect(focused).to_have_attribute("aria-rowindex", "61")
     await expect(focused).to_be_in_viewport()
     await page.close()
 

@@ -8,6 +8,8 @@ import { navigate, route } from "./router.mjs";
 import { topicPath } from "./url.mjs";
 
 const SEQUENCE_MS = 1200;
+/** How long the next row of a long table may take to be there. */
+const ROW_MS_MAX = 1000;
 
 const GO = { t: "/", o: "/topology", n: "/nodes", r: "/registry", a: "/activity", p: "/publish", s: "/settings" };
 
@@ -81,15 +83,29 @@ const KEYS = {
   },
 };
 
-/** The focus to the link of the next row, or of the first. */
-function moveInRows(step) {
+/** The focus to the link of the next row, or of the first. A row that is not drawn yet is waited for. */
+function moveInRows(step, deadline = performance.now() + ROW_MS_MAX) {
   const links = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("main table.data tbody th a, main .row-link")]);
   if (links.length === 0) return false;
-  const at = links.indexOf(/** @type {HTMLElement} */ (document.activeElement));
-  const next = links[at === -1 ? 0 : Math.min(links.length - 1, Math.max(0, at + step))];
-  next.focus({ preventScroll: true });
-  next.scrollIntoView({ block: "nearest" });
+  const here = /** @type {HTMLElement} */ (document.activeElement);
+  const at = links.indexOf(here);
+  const next = links[at === -1 ? 0 : at + step];
+  if (at !== -1 && hasMoreRows(here, step) && next?.closest("table") !== here.closest("table")) {
+    here.scrollIntoView({ block: "center" });
+    if (performance.now() < deadline) requestAnimationFrame(() => moveInRows(step, deadline));
+  } else if (next !== undefined) {
+    next.focus({ preventScroll: true });
+    next.scrollIntoView({ block: "nearest" });
+  }
   return true;
+}
+
+/** Whether the table goes on behind the row, as it says to those who cannot see it. */
+function hasMoreRows(link, step) {
+  const row = link.closest("tr[aria-rowindex]");
+  if (row === null) return false;
+  const index = Number(row.getAttribute("aria-rowindex")) + step;
+  return index > 1 && index <= Number(row.closest("table").getAttribute("aria-rowcount"));
 }
 
 export function openHelp() {
