@@ -88,6 +88,7 @@ _nsqx_options() {
             --log-format:nsq,console,json
             --log-level:debug,info,warn,error,fatal
             --log-prefix:
+            --max-connections:
             --max-entries:
             --max-identify-size:
             --max-line-size:

@@ -197,6 +197,8 @@ complete -c nsqlookupd -l log-level -o log-level -x -a 'debug info warn error fa
 complete -c nsqx -n '__nsqx_is lookupd' -l log-level -o log-level -x -a 'debug info warn error fatal' -d 'least level logged: debug, info, warn, error, fatal'
 complete -c nsqlookupd -l log-prefix -o log-prefix -x -d 'text before every line of the nsq log format'
 complete -c nsqx -n '__nsqx_is lookupd' -l log-prefix -o log-prefix -x -d 'text before every line of the nsq log format'
+complete -c nsqlookupd -l max-connections -o max-connections -x -d 'most connections of nsqds at a time'
+complete -c nsqx -n '__nsqx_is lookupd' -l max-connections -o max-connections -x -d 'most connections of nsqds at a time'
 complete -c nsqlookupd -l max-entries -o max-entries -x -d 'most topics and channels in all'
 complete -c nsqx -n '__nsqx_is lookupd' -l max-entries -o max-entries -x -d 'most topics and channels in all'
 complete -c nsqlookupd -l max-identify-size -o max-identify-size -x -d 'most bytes of an IDENTIFY body'

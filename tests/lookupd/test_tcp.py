@@ -120,6 +120,30 @@ async def test_node_that_reads_no_answers_is_not_read_either(lookupd: Lookupd) -
     await node.close()
 
 
+async def test_connections_beyond_the_limit_are_refused() -> None:
+    options = LookupdOptions(
+        tcp_address="127.0.0.1:0", http_address="127.0.0.1:0", max_connections=2
+    )
+    async with Lookupd(options) as lookupd:
+        nodes = [await Node.connect(lookupd) for _ in range(2)]
+        for node in nodes:
+            assert await node.ask(MAGIC + PING) == b"OK"
+        refused = await Node.connect(lookupd)
+        assert await refused.answer() == b"E_INVALID too many connections, limit 2"
+        assert await refused.reader.read() == b""
+        await refused.close()
+        await nodes.pop().close()
+
+        async def is_free() -> bool:
+            return len(lookupd._tcp.connections) == 1
+
+        await eventually(is_free, "there is room again")
+        nodes.append(await Node.connect(lookupd))
+        assert await nodes[-1].ask(MAGIC + PING) == b"OK"
+        for node in nodes:
+            await node.close()
+
+
 async def test_flood_is_executed_in_turns_with_others(
     lookupd: Lookupd, monkeypatch: pytest.MonkeyPatch
 ) -> None:

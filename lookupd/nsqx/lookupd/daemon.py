@@ -60,7 +60,7 @@ class Lookupd:
         )
         self.tcp_address, self.tcp_port = "", 0
         self.http_address, self.http_port = "", 0
-        self._tcp = TcpServer(self._make_session, self.clock)
+        self._tcp = TcpServer(self._make_session, self.clock, options.max_connections)
         answers = Answers(self.registry)
         self._watches = Watches(self.registry, answers, self.clock, options.max_watches)
         api = HttpApi(self.registry, answers, self._watches, self.clock)

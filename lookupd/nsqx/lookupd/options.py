@@ -3,7 +3,7 @@
 import socket
 from dataclasses import dataclass
 
-from nsqx.lookupd import registry, watches
+from nsqx.lookupd import registry, tcp, watches
 from nsqx.protocol import lookup
 from nsqx.runtime.discovery import DEFAULT_CLUSTER
 from nsqx.runtime.flags import DURATION, DaemonOptions, flag
@@ -51,6 +51,9 @@ class LookupdOptions(DaemonOptions):
         kind=DURATION,
         group="producers",
         help="how long a tombstoned nsqd is hidden from lookups of the topic",
+    )
+    max_connections: int = flag(
+        tcp.CONNECTIONS_MAX, group="limits", help="most connections of nsqds at a time"
     )
     max_registrations: int = flag(
         registry.REGISTRATIONS_PER_PRODUCER_MAX,

@@ -60,6 +60,12 @@ class Session:
         self.is_over = True
         return output
 
+    def refuse(self, reason: str) -> bytes:
+        """Serve nothing; return the answer that says why."""
+        self.is_over = True
+        self.error = FatalProtocolError("E_INVALID", reason)
+        return encode_answer(self.error.line)
+
     def close(self) -> None:
         """Take the producer out of everything. Called once, when the connection is lost."""
         self.is_over = True

@@ -25,6 +25,8 @@ KEEPALIVE_SECONDS = 15  # Go's default, for the first probe and between probes
 # Some 500 short commands, which take a millisecond or two.
 TURN_BYTES = 8 * 1024
 
+CONNECTIONS_MAX = 10_000  # each nsqd has one
+
 _log = logs.get_logger("TCP")
 
 
@@ -49,6 +51,9 @@ class Connection(asyncio.Protocol):
         self._server.connections.add(self)
         if self._server.is_stopping:  # accepted just before the listener was closed
             self.transport.abort()
+        elif len(self._server.connections) > self._server.connections_max:
+            reason = f"too many connections, limit {self._server.connections_max}"
+            self._write(self.session.refuse(reason))
         _log.info("new client(%s)", remote_address)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -117,10 +122,16 @@ class Connection(asyncio.Protocol):
 class TcpServer:
     """Accepts connections until it is closed."""
 
-    def __init__(self, make_session: Callable[[str], Session], clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        make_session: Callable[[str], Session],
+        clock: Callable[[], int],
+        connections_max: int = CONNECTIONS_MAX,
+    ) -> None:
         """``make_session`` gets the peer's ip:port; ``clock`` returns nanoseconds."""
         self.make_session = make_session
         self.clock = clock
+        self.connections_max = connections_max
         self.connections: set[Connection] = set()
         self.is_stopping = False
         self._acceptor: asyncio.AbstractServer | None = None
