@@ -56,3 +56,9 @@ def test_urls_of_lookupds(lookupd: str, url: str) -> None:
 def test_what_is_no_lookupd(lookupd: str) -> None:
     with pytest.raises(ValueError, match="not an address of a lookupd"):
         lookup_url(lookupd, "t")
+
+
+@pytest.mark.parametrize("lookupd", ["host:99999", "https://host:99999", "host:x", "[:::]:4161"])
+def test_what_is_no_port_or_host_of_a_lookupd(lookupd: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the words are those of urllib
+        lookup_url(lookupd, "t")

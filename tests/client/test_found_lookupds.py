@@ -80,6 +80,13 @@ async def test_lookupd_that_has_left_is_asked_no_more() -> None:
             assert len(one.requests) == before
 
 
+async def test_nonsense_from_the_network_is_left_out() -> None:
+    async with ScriptedNsqd() as nsqd, fake_http(names(nsqd)) as lookupd:
+        finder = PlayedFinder("[:::]:4161", lookupd.address, "h:99999")
+        async with Consumer("t", "c", discover=finder):
+            await nsqd.accept()
+
+
 async def test_lookupd_that_was_given_stays() -> None:
     async with ScriptedNsqd() as nsqd, fake_http(names(nsqd)) as lookupd:
         finder = PlayedFinder("127.0.0.1:1")

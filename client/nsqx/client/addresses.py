@@ -70,7 +70,7 @@ def _lookupd_url(lookupd: str, question: str, argument: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"not an address of a lookupd: {lookupd!r}")
-    bare_http = parts.scheme == "http" and parts.port is None
+    bare_http = parts.port is None and parts.scheme == "http"  # a wrong port is a ValueError here
     netloc = f"{parts.netloc}:{LOOKUPD_HTTP_PORT}" if bare_http else parts.netloc
     path = parts.path if parts.path.strip("/") else "/lookup"
     if path.endswith("/lookup"):

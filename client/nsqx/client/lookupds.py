@@ -7,6 +7,7 @@ not know what the others know. Names are resolved again each time.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -15,6 +16,8 @@ from nsqx.client.addresses import Address
 from nsqx.client.resolver import is_name, resolve
 
 __all__ = ["FoundLookupd", "LookupdFinder", "LookupdUrls"]
+
+_log = logging.getLogger("nsqx.client")
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -53,8 +56,17 @@ class LookupdUrls:
         self._resolved: dict[str, dict[str, str]] = {}  # by URL: the last answer for its name
 
     def found(self, lookupds: Sequence[FoundLookupd]) -> None:
-        """Ask these too, from now on, instead of those found before."""
-        self._found = [self._make_url(lookupd.http_address) for lookupd in lookupds]
+        """
+        Ask these too, from now on, instead of those found before.
+
+        What is no address is left out: it may come from anybody on the network.
+        """
+        self._found.clear()
+        for lookupd in lookupds:
+            try:
+                self._found.append(self._make_url(lookupd.http_address))
+            except ValueError as exc:
+                _log.warning("a lookupd that was found is left out: %s", exc)
 
     async def resolve(self, seconds: float) -> dict[str, str]:
         """
