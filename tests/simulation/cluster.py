@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from nsqx.nsqd.core.topic import Topic
+from nsqx.protocol.names import is_ephemeral
 from tests.simulation import actions
 from tests.simulation.auditor import Auditor, Counts, Violation
 from tests.simulation.consumer import Consumer, ConsumerPlan
@@ -136,6 +138,9 @@ class Cluster:
             for topic in self.plan.topics:
                 node.run(partial(self._create_topic, node, topic.name, topic.channels))
 
+    def _create_channel(self, node: Node, topic: Topic, name: str) -> None:
+        node.broker.get_channel(topic, name)
+
     def _create_topic(self, node: Node, name: str, channels: tuple[str, ...]) -> None:
         topic = node.broker.get_topic(name)
         for channel in channels:
@@ -205,15 +210,24 @@ class Cluster:
         ]
 
     def _drain(self) -> None:
-        """Have a good consumer at each channel, and nothing paused."""
+        """Have a good consumer at each channel, each at all nodes of its topic, nothing paused."""
         for node in self.nodes:
             for topic in list(node.broker.topics.values()):
+                # A consumer would make it, too, but maybe when all the others are done.
+                for name in sorted(self._channels_of(topic.name) - topic.channels.keys()):
+                    node.operate(partial(self._create_channel, node, topic, name))
                 self.resume_topic(node, topic.name)
                 for name in topic.channels:
                     self.resume_channel(node, topic.name, name)
                     if (topic.name, name) not in self._drained:
                         self._drained.add((topic.name, name))
                         self._add_drainer(topic.name, name)
+
+    def _channels_of(self, topic_name: str) -> set[str]:
+        """Return the channels that a topic has at any node."""
+        topics = [node.broker.topics.get(topic_name) for node in self.nodes]
+        names = {name for topic in topics if topic is not None for name in topic.channels}
+        return {name for name in names if not is_ephemeral(name)}
 
     def _add_drainer(self, topic: str, channel: str) -> None:
         plan = ConsumerPlan(
