@@ -1,6 +1,8 @@
 """Brokers and directories as processes that can be killed, stopped and started again."""
 
 import asyncio
+import contextlib
+import os
 import resource
 import shlex
 import signal
@@ -63,15 +65,16 @@ class Process:
         return True
 
     def send_signal(self, number: int) -> None:
-        """Send a signal."""
+        """Send a signal; fine if it has just ended."""
         assert self._process is not None
-        self._process.send_signal(number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, number)  # asyncio's way may take the exit code from `wait`
 
     async def end(self, number: int) -> None:
         """Send a signal that ends it, and wait until it has."""
         if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.send_signal(number)
+            self.send_signal(signal.SIGCONT)
+            self.send_signal(number)
             await self._process.wait()
 
     def refuse_writes(self, is_refused: bool) -> None:

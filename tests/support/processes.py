@@ -18,12 +18,13 @@ test leaves behind is killed and reaped, and the logs are shown if the test fail
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -143,14 +144,13 @@ class Daemon:
         """Ask it to end, as an operator does, and return the exit code."""
         assert self._process is not None
         if self.running:
-            self._process.send_signal(signum)
+            self.send_signal(signum)
         return await self.wait()
 
     async def kill(self) -> None:
         """End it with no chance to clean up (``kill -9``). Does nothing when it is not running."""
         if self.running:
-            assert self._process is not None
-            self._process.kill()
+            self.send_signal(signal.SIGKILL)
         if self._process is not None:
             await self.wait()
 
@@ -179,7 +179,10 @@ class Daemon:
     def send_signal(self, signum: int) -> None:
         """For example SIGSTOP and SIGCONT: a daemon that hangs."""
         assert self._process is not None
-        self._process.send_signal(signum)
+        # Not by asyncio: that asks first whether the process has ended, and if it just has, takes
+        # the exit code from whoever waits for it.
+        with suppress(ProcessLookupError):
+            os.kill(self._process.pid, signum)
 
     def url(self, path: str) -> str:
         return f"http://{self.http_address}{path}"

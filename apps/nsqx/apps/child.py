@@ -7,9 +7,11 @@ which is also how we know that it is ready.
 """
 
 import asyncio
+import os
 import re
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 __all__ = ["Child", "ChildEnded"]
 
@@ -126,7 +128,10 @@ class Child:
 
     def _signal(self, signum: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signum)
+            # Not by asyncio: that asks first whether the process has ended, as by a Ctrl-C that
+            # went to all, and if it just has, takes the exit code from whoever waits for it.
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signum)
 
     async def _wait(self) -> str:
         """Wait for its end and the end of its log, and say how it ended."""
