@@ -365,7 +365,7 @@ complete -c nsqx -n '__nsqx_is bench' -l json -d 'Print the result as a JSON obj
 complete -c nsqx -n '__nsqx_is bench' -s h -l help -d 'Show this message and exit.'
 complete -c nsqx -n '__nsqx_is doctor' -l lookupd -x -d 'HTTP address of a lookupd; give all of them, to see whether they agree.'
 complete -c nsqx -n '__nsqx_is doctor' -l nsqd -x -d 'HTTP address of an nsqd, listed or not; may be given several times.'
-complete -c nsqx -n '__nsqx_is doctor' -l discover -d 'Look at the lookupds on the local network (mDNS).'
+complete -c nsqx -n '__nsqx_is doctor' -l discover -d 'Ask the lookupds on the local network (mDNS).'
 complete -c nsqx -n '__nsqx_is doctor' -l cluster -x -d 'Cluster that --discover looks for. [default: default]'
 complete -c nsqx -n '__nsqx_is doctor' -l timeout -x -d 'How long to wait for each answer. [default: 5.0; x>=0.1]'
 complete -c nsqx -n '__nsqx_is doctor' -l json -d 'Print one JSON object with all there is.'

@@ -12,9 +12,10 @@ import click
 from nsqx.apps.cluster_facts import ClusterFacts, LookupdFacts, NsqdFacts, Reach
 from nsqx.apps.diagnosis import Finding, Severity, diagnose
 from nsqx.apps.examination import Examination
+from nsqx.apps.sources import discovery_options
 from nsqx.client.addresses import Address, parse_address
 from nsqx.client.resolver import is_name, resolve
-from nsqx.runtime.discovery import DEFAULT_CLUSTER, Finder
+from nsqx.runtime.discovery import Finder
 
 __all__ = ["doctor"]
 
@@ -56,14 +57,7 @@ Exit codes: 0 all is well, 1 something is to be done, 2 wrong usage.
     metavar="HOST:PORT",
     help="HTTP address of an nsqd, listed or not; may be given several times.",
 )
-@click.option("--discover", is_flag=True, help="Look at the lookupds on the local network (mDNS).")
-@click.option(
-    "--cluster",
-    default=DEFAULT_CLUSTER,
-    show_default=True,
-    metavar="NAME",
-    help="Cluster that --discover looks for.",
-)
+@discovery_options
 @click.option(
     "--timeout",
     default=5.0,

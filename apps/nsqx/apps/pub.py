@@ -15,11 +15,12 @@ import click
 
 from nsqx.apps.complaints import Complaints
 from nsqx.apps.lines import LineSplitter, LineTooLong, read_chunk
+from nsqx.apps.sources import discovery_options
 from nsqx.client.errors import ConnectFailed, NsqError, PartlyPublished
 from nsqx.client.nsq import Nsq
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime import logs
-from nsqx.runtime.discovery import DEFAULT_CLUSTER, Finder
+from nsqx.runtime.discovery import Finder
 from nsqx.runtime.levels import Level
 
 __all__ = ["pub"]
@@ -80,14 +81,7 @@ class Summary:
     metavar="HOST:PORT",
     help="HTTP address of a lookupd: publish to all nsqds that it knows, in turn.",
 )
-@click.option("--discover", is_flag=True, help="Ask the lookupds on the local network (mDNS).")
-@click.option(
-    "--cluster",
-    default=DEFAULT_CLUSTER,
-    show_default=True,
-    metavar="NAME",
-    help="Cluster that --discover looks for.",
-)
+@discovery_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
 def pub(

@@ -122,7 +122,7 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options to a command, which gets them as ``sources``."""
 
     @functools.wraps(function)
-    def command(
+    def with_sources(
         lookupds: tuple[str, ...],
         nsqds: tuple[str, ...],
         discover: bool,
@@ -135,12 +135,33 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
             raise click.BadParameter(str(exc)) from None
         function(sources=Sources(lookupds, nsqds, finder), **others)
 
+    command: Callable[..., None] = with_sources
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-_OPTIONS: list[Callable[[Callable[..., None]], Callable[..., None]]] = [
+def discovery_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--discover`` and ``--cluster``."""
+    for option in reversed(_DISCOVERY_OPTIONS):
+        command = option(command)
+    return command
+
+
+_Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+_DISCOVERY_OPTIONS: list[_Decorator] = [
+    click.option("--discover", is_flag=True, help="Ask the lookupds on the local network (mDNS)."),
+    click.option(
+        "--cluster",
+        default=DEFAULT_CLUSTER,
+        show_default=True,
+        metavar="NAME",
+        help="Cluster that --discover looks for.",
+    ),
+]
+
+_OPTIONS: list[_Decorator] = [
     click.option(
         "--lookupd",
         "lookupds",
@@ -155,12 +176,5 @@ _OPTIONS: list[Callable[[Callable[..., None]], Callable[..., None]]] = [
         metavar="HOST:PORT",
         help="HTTP address of an nsqd; may be given several times.",
     ),
-    click.option("--discover", is_flag=True, help="Ask the lookupds on the local network (mDNS)."),
-    click.option(
-        "--cluster",
-        default=DEFAULT_CLUSTER,
-        show_default=True,
-        metavar="NAME",
-        help="Cluster that --discover looks for.",
-    ),
+    discovery_options,
 ]

@@ -14,12 +14,13 @@ import click
 
 from nsqx.apps.complaints import Complaints
 from nsqx.apps.printer import Enough, Format, Printer, format_body, format_with_topic
+from nsqx.apps.sources import discovery_options
 from nsqx.client.consumer import Consumer
 from nsqx.client.errors import NsqError
 from nsqx.client.message import Message
 from nsqx.client.settings import Settings
 from nsqx.runtime import logs
-from nsqx.runtime.discovery import DEFAULT_CLUSTER, Finder
+from nsqx.runtime.discovery import Finder
 from nsqx.runtime.levels import Level
 from nsqx.runtime.version import VERSION
 
@@ -64,14 +65,7 @@ what we print, 2 wrong usage.
     metavar="HOST:PORT",
     help="TCP address of an nsqd; may be given several times.",
 )
-@click.option("--discover", is_flag=True, help="Ask the lookupds on the local network (mDNS).")
-@click.option(
-    "--cluster",
-    default=DEFAULT_CLUSTER,
-    show_default=True,
-    metavar="NAME",
-    help="Cluster that --discover looks for.",
-)
+@discovery_options
 @click.option("-n", "--n", "count", type=click.IntRange(min=1), help="End after N messages in all.")
 @click.option("--print-topic", is_flag=True, help="Begin each line with its topic.")
 @click.option("--json", "as_json", is_flag=True, help="Print each message as a JSON object.")
