@@ -32,7 +32,7 @@ def usual() -> ClusterView:
 def plan(action: str, view: ClusterView | None = None, **fields: object) -> Plan:
     view = view or usual()
     wanted = {"topic": "orders", **fields}
-    return make_plan(ActionRequest(action, **wanted), view, merge(view))  # type: ignore[arg-type]
+    return make_plan(ActionRequest(action, **wanted), view, merge(view))  # type: ignore[arg-type]  # as named
 
 
 def paths(made: Plan) -> list[list[tuple[str, str]]]:
@@ -140,7 +140,7 @@ def test_a_topic_without_channels_is_not_registered_that_way() -> None:
 )
 def test_what_cannot_be_is_refused(fields: dict[str, str], code: str) -> None:
     with pytest.raises(BadAction) as raised:
-        plan(**fields)  # type: ignore[arg-type]
+        plan(**fields)  # type: ignore[arg-type]  # as named
     assert raised.value.code == code
 
 

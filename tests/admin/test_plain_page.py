@@ -29,7 +29,7 @@ def node(address: str = "n1:4151", **fields: object) -> NodeView:
     }
     if isinstance(stats := known.get("stats"), NsqdStats):
         known |= seen(stats)
-    return NodeView(**known)  # type: ignore[arg-type]
+    return NodeView(**known)  # type: ignore[arg-type]  # as named
 
 
 def snapshot(*nodes: NodeView, lookupds: tuple[LookupdView, ...] = ()) -> ClusterSnapshot:

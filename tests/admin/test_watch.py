@@ -30,8 +30,8 @@ def judged(watch: Watch, view: ClusterView) -> ClusterSnapshot:
 def lasting(*nodes: NodeView, seconds: float = QUIET_S, **fields: object) -> ClusterSnapshot:
     """The same cluster now and later, judged the second time."""
     watch = Watch(900)
-    judged(watch, cluster_view(*nodes, **fields))  # type: ignore[arg-type]
-    return judged(watch, cluster_view(*nodes, now=NOW + seconds, **fields))  # type: ignore[arg-type]
+    judged(watch, cluster_view(*nodes, **fields))  # type: ignore[arg-type]  # as named
+    return judged(watch, cluster_view(*nodes, now=NOW + seconds, **fields))  # type: ignore[arg-type]  # as named
 
 
 def rules(snapshot: ClusterSnapshot) -> list[str]:

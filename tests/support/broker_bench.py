@@ -139,7 +139,7 @@ class BrokerBench:
     @classmethod
     def of(cls, *, disk: SimulatedDisk | None = None, **settings: object) -> "BrokerBench":
         """Return a bench whose settings differ in these fields."""
-        return cls(disk=disk, settings=replace(SETTINGS, **settings))  # type: ignore[arg-type]
+        return cls(disk=disk, settings=replace(SETTINGS, **settings))  # type: ignore[arg-type]  # as named
 
     # The process
 

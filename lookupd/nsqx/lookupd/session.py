@@ -76,9 +76,9 @@ class Session:
     def _execute_all(self, requests: list[Request], now_ns: int) -> bytes:
         output: list[bytes] = []
         try:
-            # A comprehension would lose the answers given before the error.
             for request in requests:
-                output.append(self._execute(request, now_ns))  # noqa: PERF401
+                answer = self._execute(request, now_ns)
+                output.append(answer)  # at once: what follows may raise
         except FatalProtocolError as exc:
             self.is_over = True
             self.error = exc
