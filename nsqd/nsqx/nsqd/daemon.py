@@ -3,12 +3,11 @@
 import asyncio
 import os
 import random
-import resource
 import socket
 import ssl
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -100,7 +99,6 @@ class Nsqd:
             StartupError: one sentence that says what is wrong. Nothing is left open.
         """
         self._loop = asyncio.get_running_loop()
-        _raise_file_limit()
         async with AsyncExitStack() as stack:
             try:
                 self.options.check()
@@ -412,10 +410,3 @@ def _name(listener: socket.socket) -> tuple[str, int]:
     """Return where a socket listens, and its port, -1 for a path."""
     name = listener.getsockname()
     return socket_text(name), name[1] if isinstance(name, tuple) else -1
-
-
-def _raise_file_limit() -> None:
-    """Each client and each topic takes open files: use all that the system allows."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

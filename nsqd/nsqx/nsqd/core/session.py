@@ -20,7 +20,7 @@ from nsqx.nsqd.core.broker import Broker
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.in_flight import NotInFlightError
-from nsqx.nsqd.core.topic import Durability, PublishError, Topic
+from nsqx.nsqd.core.topic import Acknowledge, Durability, PublishError, Topic
 from nsqx.protocol.command_parser import CommandParser, Limits, State
 from nsqx.protocol.commands import (
     Auth,
@@ -156,10 +156,12 @@ class Session:
         self._is_held = False  # waiting for the auth server or an upgrade
         self._outstanding = 0  # publishes that are not answered yet, all at one topic
         self._publish_topic: Topic | None = None
-        self._acknowledges = {
-            command: partial(self._acknowledge, command) for command in ("PUB", "MPUB", "DPUB")
+        self._acknowledge_one: Acknowledge = self._acknowledge_pub  # bound once
+        self._acknowledges: dict[str, Acknowledge] = {
+            "PUB": self._acknowledge_one,
+            "MPUB": partial(self._acknowledge, "MPUB"),
+            "DPUB": partial(self._acknowledge, "DPUB"),
         }
-        self._acknowledge_one = self._acknowledge_pub  # bound once
         self._publish_counts: dict[str, int] = {}
         self._published = 0  # to the present topic, not counted there yet
         self._heard_ns = self.connected_ns
