@@ -30,8 +30,8 @@ from nsqx.client import Producer
 from nsqx.nsqd.daemon import Nsqd
 from nsqx.nsqd.log import channel_store
 from nsqx.nsqd.options import NsqdOptions
-from nsqx.runtime import logs
-from nsqx.runtime.logs import Level
+from nsqx.runtime.process import logs
+from nsqx.runtime.process.logs import Level
 
 BUDGET_S = 0.02
 MESSAGES = 5_000

@@ -39,8 +39,8 @@ from nsqx.protocol.lookup import (
     encode_register,
     encode_unregister,
 )
-from nsqx.runtime.open_files import raise_limit
-from nsqx.runtime.process import new_event_loop
+from nsqx.runtime.process.open_files import raise_limit
+from nsqx.runtime.process.run import new_event_loop
 
 CHANNELS = 4
 UNANSWERED_MAX = 256  # as nsqd

@@ -12,7 +12,7 @@ from deploy.completions import completions
 from deploy.dashboards import DASHBOARDS, dashboard
 from deploy.manuals import manuals
 from deploy.references import DAEMON_OPTIONS, command_reference, option_reference
-from nsqx.runtime.option_docs import example_file
+from nsqx.runtime.options.docs import example_file
 
 __all__ = ["ROOT", "generated"]
 

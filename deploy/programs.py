@@ -14,8 +14,8 @@ import click
 
 from deploy.references import DAEMON_OPTIONS, TOOL_OPTIONS
 from nsqx.apps.cli import COMMANDS, DAEMONS, TOOLS, load, main
-from nsqx.runtime.flags import Flag, Options, list_flags
-from nsqx.runtime.levels import WORDS
+from nsqx.runtime.options.flags import Flag, Options, list_flags
+from nsqx.runtime.process.levels import WORDS
 
 __all__ = ["ALIASES", "Option", "Program", "Value", "programs"]
 

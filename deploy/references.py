@@ -12,8 +12,8 @@ from nsqx.apps.tools.nsq_to_nsq import ToNsqdOptions
 from nsqx.apps.tools.to_nsq import ToNsqOptions
 from nsqx.lookupd.options import LookupdOptions
 from nsqx.nsqd.options import NsqdOptions
-from nsqx.runtime.flags import DaemonOptions, Flag, Options, list_flags
-from nsqx.runtime.option_docs import reference_table
+from nsqx.runtime.options.docs import reference_table
+from nsqx.runtime.options.flags import DaemonOptions, Flag, Options, list_flags
 
 __all__ = ["DAEMON_OPTIONS", "TOOL_OPTIONS", "command_reference", "option_reference"]
 

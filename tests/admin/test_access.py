@@ -6,10 +6,10 @@ from typing import cast
 
 import pytest
 
-from nsqx.admin.access import Access, Role, Unauthorized, parse_networks
-from nsqx.admin.credentials import Credentials, main, password_line, token_line
-from nsqx.admin.same_origin import comes_from_elsewhere
-from nsqx.runtime.http import Request
+from nsqx.admin.guard.access import Access, Role, Unauthorized, parse_networks
+from nsqx.admin.guard.credentials import Credentials, main, password_line, token_line
+from nsqx.admin.guard.same_origin import comes_from_elsewhere
+from nsqx.runtime.http.server import Request
 
 LOOPBACK = ["127.0.0.0/8", "::1/128"]
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from nsqx.admin.access import Role
-from nsqx.admin.action_plans import ACTIONS, ActionRequest, BadAction, Plan, make_plan
-from nsqx.admin.health import DaemonState
-from nsqx.admin.merge import merge
-from nsqx.admin.node_metrics import NodeMetrics
-from nsqx.admin.views import ClusterView
+from nsqx.admin.changed.plans import ACTIONS, ActionRequest, BadAction, Plan, make_plan
+from nsqx.admin.guard.access import Role
+from nsqx.cluster.health import DaemonState
+from nsqx.cluster.merge import merge
+from nsqx.cluster.node_metrics import NodeMetrics
+from nsqx.cluster.views import ClusterView
 from tests.support.cluster_views import (
     channel,
     cluster_view,

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nsqx.admin.answers import (
+from nsqx.cluster.answers import (
     ChannelsAnswer,
     LookupAnswer,
     NodesAnswer,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from nsqx.admin.cluster import AllFailed, Cluster, Warnings
+from nsqx.admin.known.upstream import Upstream
+from nsqx.admin.nsq_api.cluster import AllFailed, Cluster, Warnings
 from nsqx.admin.options import AdminOptions
-from nsqx.admin.upstream import Upstream
 from tests.support.fake_http import fake_http
 from tests.support.processes import free_port
 

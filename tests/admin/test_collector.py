@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from nsqx.admin.collector import Collector
-from nsqx.admin.documents import channel_document, topic_document
-from nsqx.admin.health import DaemonState
-from nsqx.admin.merge import merge
+from nsqx.admin.known.collector import Collector
+from nsqx.admin.known.upstream import HangingError, Upstream
 from nsqx.admin.options import AdminOptions
-from nsqx.admin.registry import inputs_of
-from nsqx.admin.rows import QuantileRow
-from nsqx.admin.upstream import HangingError, Upstream
+from nsqx.admin.shown.documents import channel_document, topic_document
+from nsqx.cluster.health import DaemonState
+from nsqx.cluster.merge import merge
+from nsqx.cluster.registry import inputs_of
+from nsqx.cluster.rows import QuantileRow
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import eventually, free_port
 

@@ -1,7 +1,7 @@
 """Columns of counters: who shares a layout, and what moves when names do."""
 
-from nsqx.admin.answers import NsqdStats
-from nsqx.admin.counters import Layouts, table_of
+from nsqx.cluster.answers import NsqdStats
+from nsqx.cluster.counters import Layouts, table_of
 from tests.support.cluster_views import channel, topic
 
 

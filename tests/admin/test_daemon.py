@@ -11,7 +11,7 @@ import yarl
 
 from nsqx.admin.daemon import Admin
 from nsqx.admin.options import AdminOptions
-from nsqx.admin.pages import PAGE_PATHS
+from nsqx.admin.shown.pages import PAGE_PATHS
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import free_port
 

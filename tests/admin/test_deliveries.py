@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from nsqx.admin.deliveries import Deliveries
-from nsqx.admin.feed import Feed
+from nsqx.admin.shown.deliveries import Deliveries
+from nsqx.admin.shown.feed import Feed
 
 
 class Stage:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
-from nsqx.admin.feed import MAPS, Feed
+from nsqx.admin.shown.feed import MAPS, Feed
 
 
 class Page:

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from nsqx.admin.pages import PAGE_PATHS
+from nsqx.admin.shown.pages import PAGE_PATHS
 from tests.support.processes import Admin, Cluster, Lookupd, Nsqd, eventually, running_cluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nsqx.admin.go_decoding import BadBody, decode_object, text_field
+from nsqx.admin.nsq_api.go_decoding import BadBody, decode_object, text_field
 
 
 @pytest.mark.parametrize(

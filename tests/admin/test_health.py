@@ -1,6 +1,6 @@
 """The circuit breaker of one daemon."""
 
-from nsqx.admin.health import PROBE_S, DaemonState, Health
+from nsqx.cluster.health import PROBE_S, DaemonState, Health
 
 
 def test_nothing_is_known_at_first() -> None:

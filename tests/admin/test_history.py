@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from nsqx.admin.daemon import Admin
-from nsqx.admin.history import RANGES, History, Ring, Sample, filled
-from nsqx.admin.history_store import HistoryStore
-from nsqx.admin.merge import ClusterSnapshot, merge
+from nsqx.admin.known.history import RANGES, History, Ring, Sample, filled
+from nsqx.admin.known.history_store import HistoryStore
 from nsqx.admin.options import AdminOptions
-from nsqx.admin.rates import ChannelRates
+from nsqx.cluster.merge import ClusterSnapshot, merge
+from nsqx.cluster.rates import ChannelRates
 from tests.support.cluster_views import channel, cluster_view, node_view, rates_of, topic
 
 START = 1_795_500_000  # a multiple of 300

@@ -13,10 +13,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from nsqx.admin import live
 from nsqx.admin.daemon import Admin
-from nsqx.admin.feed import MAPS
 from nsqx.admin.options import AdminOptions
+from nsqx.admin.shown import live
+from nsqx.admin.shown.feed import MAPS
 from tests.support.fake_nodes import fake_nodes
 from tests.support.processes import eventually
 

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from nsqx.admin.health import DaemonState
-from nsqx.admin.merge import merge
-from nsqx.admin.node_metrics import NodeMetrics
-from nsqx.admin.rates import ChannelRates
+from nsqx.cluster.health import DaemonState
+from nsqx.cluster.merge import merge
+from nsqx.cluster.node_metrics import NodeMetrics
+from nsqx.cluster.rates import ChannelRates
 from tests.support.cluster_views import (
     NOW,
     channel,

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, strategies as st
 
-from nsqx.admin.message_filter import BadFilter, Candidate, MessageFilter
+from nsqx.admin.shown.message_filter import BadFilter, Candidate, MessageFilter
 
 
 def message(body: bytes = b"", attempts: int | None = 1) -> Candidate:

@@ -1,6 +1,6 @@
 """What is read from ``/metrics``, and what is left alone."""
 
-from nsqx.admin.node_metrics import NodeMetrics, parse_metrics
+from nsqx.cluster.node_metrics import NodeMetrics, parse_metrics
 
 NOW = 1_795_500_000.0
 AGE = "nsqd_channel_oldest_unfinished_age_seconds"

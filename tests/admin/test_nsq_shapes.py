@@ -2,8 +2,14 @@
 
 from typing import Any
 
-from nsqx.admin.answers import ClientStats, Latency, Quantile
-from nsqx.admin.nsq_shapes import NodeFacts, channel_at_node, channel_sum, topic_at_node, topic_sum
+from nsqx.admin.nsq_api.shapes import (
+    NodeFacts,
+    channel_at_node,
+    channel_sum,
+    topic_at_node,
+    topic_sum,
+)
+from nsqx.cluster.answers import ClientStats, Latency, Quantile
 from tests.support.cluster_views import channel, topic
 
 ONE = NodeFacts("n1:1", "n1", "z1", "r1")

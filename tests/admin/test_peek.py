@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from nsqx.admin import peek
-from nsqx.admin.message_filter import MessageFilter
+from nsqx.admin.known.upstream import Upstream
 from nsqx.admin.options import AdminOptions
-from nsqx.admin.peek import Peeker
-from nsqx.admin.upstream import Upstream
+from nsqx.admin.shown import peek
+from nsqx.admin.shown.message_filter import MessageFilter
+from nsqx.admin.shown.peek import Peeker
 from tests.support.fake_http import fake_http
 from tests.support.processes import free_port
 

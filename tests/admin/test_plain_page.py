@@ -4,13 +4,13 @@ import base64
 import hashlib
 import re
 
-from nsqx.admin import plain_page
-from nsqx.admin.answers import ChannelStats, NsqdStats, TopicStats
-from nsqx.admin.health import DaemonState
-from nsqx.admin.merge import ClusterSnapshot, merge
-from nsqx.admin.registry import registry_of
-from nsqx.admin.views import ClusterView, LookupdView, NodeView
-from nsqx.admin.watch import Watch
+from nsqx.admin.shown import plain_page
+from nsqx.cluster.answers import ChannelStats, NsqdStats, TopicStats
+from nsqx.cluster.health import DaemonState
+from nsqx.cluster.merge import ClusterSnapshot, merge
+from nsqx.cluster.registry import registry_of
+from nsqx.cluster.views import ClusterView, LookupdView, NodeView
+from nsqx.cluster.watch import Watch
 from tests.support.cluster_views import seen
 
 NOW = 1_795_500_000.0

@@ -2,9 +2,9 @@
 
 from hypothesis import given, strategies as st
 
-from nsqx.admin.answers import ChannelStats, NsqdStats, TopicStats
-from nsqx.admin.counters import Layouts
-from nsqx.admin.rates import NO_RATES, RateWindow
+from nsqx.cluster.answers import ChannelStats, NsqdStats, TopicStats
+from nsqx.cluster.counters import Layouts
+from nsqx.cluster.rates import NO_RATES, RateWindow
 
 
 def stats(

@@ -1,7 +1,7 @@
 """Where lookupds differ from each other and from the nodes."""
 
-from nsqx.admin.health import DaemonState
-from nsqx.admin.registry import registry_of
+from nsqx.cluster.health import DaemonState
+from nsqx.cluster.registry import registry_of
 from tests.support.cluster_views import (
     cluster_view,
     lookupd_view,

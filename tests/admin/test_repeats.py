@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from nsqx.admin.actions import Repeats
-from nsqx.admin.gate import V2Error
+from nsqx.admin.changed.runs import Repeats
+from nsqx.admin.guard.gate import V2Error
 
 
 class Work:

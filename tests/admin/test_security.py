@@ -13,10 +13,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from nsqx.admin.credentials import password_line, token_line
 from nsqx.admin.daemon import Admin
+from nsqx.admin.guard.credentials import password_line, token_line
 from nsqx.admin.options import AdminOptions
-from nsqx.runtime.startup import StartupError
+from nsqx.runtime.process.startup import StartupError
 from tests.support.fake_http import FakeHttp, fake_http
 
 WRITE = {"X-NSQX-Request": "1"}

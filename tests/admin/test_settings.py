@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from nsqx.admin.node_settings import FOREIGN_OPTIONS, NodeSettings, Option, foreign_option
-from nsqx.admin.settings import settings_document
+from nsqx.admin.shown.settings import settings_document
+from nsqx.cluster.node_settings import FOREIGN_OPTIONS, NodeSettings, Option, foreign_option
 from tests.support.cluster_views import NOW, cluster_view, node_view
 from tests.support.dashboard import running_dashboard
 from tests.support.fake_http import fake_http

@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 import yarl
 
-from nsqx.admin import static_files
 from nsqx.admin.daemon import Admin
 from nsqx.admin.options import AdminOptions
-from nsqx.admin.static_files import StaticFiles
+from nsqx.admin.shown import static_files
+from nsqx.admin.shown.static_files import StaticFiles
 from tests.support.fake_http import fake_http
 
 SHELL = '<!doctype html><html data-base="{{base}}" data-static="{{static}}">{{version}}</html>'

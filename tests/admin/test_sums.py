@@ -8,10 +8,10 @@ from collections import Counter
 
 from hypothesis import given, strategies as st
 
-from nsqx.admin.answers import TopicStats
-from nsqx.admin.health import DaemonState
-from nsqx.admin.merge import merge
-from nsqx.admin.views import NodeView
+from nsqx.cluster.answers import TopicStats
+from nsqx.cluster.health import DaemonState
+from nsqx.cluster.merge import merge
+from nsqx.cluster.views import NodeView
 from tests.support.cluster_views import channel, cluster_view, lookupd_view, node_view, topic
 
 counts = st.integers(0, 3)

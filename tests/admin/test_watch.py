@@ -1,12 +1,12 @@
 """The rules of what needs attention, on snapshots made by hand."""
 
-from nsqx.admin.health import DaemonState
-from nsqx.admin.merge import ClusterSnapshot, merge
-from nsqx.admin.node_metrics import NodeMetrics
-from nsqx.admin.rates import ChannelRates
-from nsqx.admin.registry import registry_of
-from nsqx.admin.views import ClusterView, NodeView
-from nsqx.admin.watch import Watch
+from nsqx.cluster.health import DaemonState
+from nsqx.cluster.merge import ClusterSnapshot, merge
+from nsqx.cluster.node_metrics import NodeMetrics
+from nsqx.cluster.rates import ChannelRates
+from nsqx.cluster.registry import registry_of
+from nsqx.cluster.views import ClusterView, NodeView
+from nsqx.cluster.watch import Watch
 from tests.support.cluster_views import (
     NOW,
     channel,

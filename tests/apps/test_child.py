@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from nsqx.apps import child as child_module
-from nsqx.apps.child import Child, ChildEnded
+from nsqx.apps.run import child as child_module
+from nsqx.apps.run.child import Child, ChildEnded
 
 SERVER = """
 import signal, socket, sys

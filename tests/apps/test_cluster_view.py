@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from nsqx.apps.cluster_view import ChannelView, ClusterView, NodeView, Poll, view
-from nsqx.apps.top import lines
+from nsqx.apps.look.cluster_view import ChannelView, ClusterView, NodeView, Poll, view
+from nsqx.apps.look.top import lines
 
 
 def topic(name: str, *channels: dict[str, Any], **counts: int) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from nsqx.apps.cluster_facts import ClusterFacts, LookupdFacts, NsqdFacts, Reach
-from nsqx.apps.diagnosis import Finding, Severity, diagnose
+from nsqx.apps.look.cluster_facts import ClusterFacts, LookupdFacts, NsqdFacts, Reach
+from nsqx.apps.look.diagnosis import Finding, Severity, diagnose
 
 LOOKUPDS = ("10.0.0.1:4161", "10.0.0.2:4161")
 REGISTRARS = ["10.0.0.1:4160", "10.0.0.2:4160"]

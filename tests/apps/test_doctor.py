@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import trustme
 
-from nsqx.apps import doctor, examination
-from nsqx.apps.diagnosis import diagnose
-from nsqx.apps.examination import Examination
-from nsqx.apps.probes import probe_nsqd, probe_registrar
+from nsqx.apps.look import doctor, examination
+from nsqx.apps.look.diagnosis import diagnose
+from nsqx.apps.look.examination import Examination
+from nsqx.apps.look.probes import probe_nsqd, probe_registrar
 from nsqx.client.addresses import Address
 from nsqx.protocol.frames import encode_error, encode_response
 from nsqx.protocol.lookup import OK_ANSWER

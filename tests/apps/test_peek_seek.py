@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nsqx.apps.peek import Peeked
+from nsqx.apps.look.peek import Peeked
 from tests.support.commands import nsqx
 from tests.support.fake_http import fake_http
 from tests.support.processes import Cluster, Nsqd, eventually

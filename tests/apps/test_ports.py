@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from nsqx.apps.ports import Ports
+from nsqx.apps.run.ports import Ports
 
 
 def test_a_free_port_is_given_as_wanted() -> None:

@@ -8,8 +8,8 @@ import uuid
 
 import pytest
 
-from nsqx.apps import tail
-from nsqx.apps.printer import format_body, format_with_topic
+from nsqx.apps.look import tail
+from nsqx.apps.look.printer import format_body, format_with_topic
 from nsqx.client.codecs import JSON, Codec
 from nsqx.client.message import Message
 from tests.support.commands import nsqx, running_nsqx

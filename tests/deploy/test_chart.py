@@ -10,7 +10,7 @@ from helm_python.errors import HelmValuesError
 
 from deploy.rendering import DEFAULTS, EVERYTHING, MANIFESTS, documents, is_hook, notes
 from nsqx.nsqd.options import NsqdOptions
-from nsqx.runtime.flags import list_flags
+from nsqx.runtime.options.flags import list_flags
 
 GATEWAY = {"name": "public", "namespace": "gateways"}
 

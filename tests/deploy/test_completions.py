@@ -15,7 +15,7 @@ from deploy.programs import CHOICES, Program, programs
 from deploy.references import DAEMON_OPTIONS, TOOL_OPTIONS
 from nsqx.admin.options import AdminOptions
 from nsqx.nsqd.options import NsqdOptions
-from nsqx.runtime import flags
+from nsqx.runtime.options import flags
 
 FOLDER = ROOT / "deploy" / "completions"
 SHELL_SECONDS = 30

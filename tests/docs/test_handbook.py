@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.references import DAEMON_OPTIONS
-from nsqx.runtime.flags import list_flags
+from nsqx.runtime.options.flags import list_flags
 from tests.support.node import running_node
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from nsqx.nsqd.http_api import HttpApi
+from nsqx.nsqd.http.api import HttpApi
 from tests.support.node import running_node
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "http-api.md").read_text()

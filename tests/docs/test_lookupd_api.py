@@ -7,7 +7,7 @@ import aiohttp
 
 from nsqx.lookupd.daemon import Lookupd
 from nsqx.lookupd.options import LookupdOptions
-from nsqx.runtime.flags import list_flags
+from nsqx.runtime.options.flags import list_flags
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "lookupd-api.md").read_text()
 API = (Path(__file__).parents[2] / "lookupd" / "nsqx" / "lookupd" / "http_api.py").read_text()

@@ -15,7 +15,7 @@ from nsqx.apps.tools.nsq_to_file import ToFileOptions
 from nsqx.apps.tools.nsq_to_http import ToHttpOptions
 from nsqx.apps.tools.nsq_to_nsq import ToNsqdOptions
 from nsqx.apps.tools.to_nsq import ToNsqOptions
-from nsqx.runtime import flags
+from nsqx.runtime.options import flags
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "tools.md").read_text()

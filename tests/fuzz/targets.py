@@ -16,6 +16,7 @@ from nsqx.client.settings import Settings
 from nsqx.lookupd.registry import Registry
 from nsqx.lookupd.session import Session as LookupSession
 from nsqx.nsqd.core.metadata import MetadataError, decode_metadata, encode_metadata
+from nsqx.nsqd.http.mpub import BadMultiPublishError, split_binary, split_lines
 from nsqx.nsqd.log.block import BlockMemory
 from nsqx.nsqd.log.channel_store import ChannelStore, Snapshot
 from nsqx.nsqd.log.journal import decode_checkpoint, encode_checkpoint, encode_record, read_records
@@ -23,7 +24,6 @@ from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.records import Commit, Header, crc32c, encode_commit
 from nsqx.nsqd.log.segment import data_path, index_path
 from nsqx.nsqd.log.topic_log import TopicLog
-from nsqx.nsqd.mpub import BadMultiPublishError, split_binary, split_lines
 from nsqx.protocol import commands
 from nsqx.protocol.command_parser import CommandParser, Limits
 from nsqx.protocol.commands import Identify, LineTooLong, Publish, Violation

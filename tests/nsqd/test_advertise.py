@@ -2,10 +2,10 @@
 
 import pytest
 
-from nsqx.nsqd.advertise import parse_advertised
+from nsqx.nsqd.directory.advertise import parse_advertised
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.protocol.lookup import ADVERTISED_MAX, Advertised
-from nsqx.runtime.startup import StartupError
+from nsqx.runtime.process.startup import StartupError
 
 
 @pytest.mark.parametrize(

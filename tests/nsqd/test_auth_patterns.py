@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from nsqx.nsqd.auth_patterns import PatternError, compile_pattern
+from nsqx.nsqd.edge.auth_patterns import PatternError, compile_pattern
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from nsqx.nsqd.busy_poll import CONNECTIONS_MAX, BusyPoll
+from nsqx.nsqd.edge.busy_poll import CONNECTIONS_MAX, BusyPoll
 
 DURATION_NS = 60_000
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nsqx.nsqd.files import FileStorage
-from nsqx.nsqd.steps import in_background
+from nsqx.nsqd.edge.files import FileStorage
+from nsqx.nsqd.edge.steps import in_background
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from nsqx.nsqd.core.lookup_peer import Timing
 from nsqx.nsqd.daemon import Nsqd
+from nsqx.nsqd.directory.lookup_peer import Timing
 from nsqx.nsqd.options import NsqdOptions
 from tests.support.scripted_lookupd import Heard, ScriptedLookupd
 from tests.support.transcripts import Case, Event, Replay, Target, case_params, replay

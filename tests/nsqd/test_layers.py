@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nsqx.nsqd.layers import CompressionLayer, TlsLayer
+from nsqx.nsqd.edge.layers import CompressionLayer, TlsLayer
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.nsqd.tls import server_context
 from nsqx.protocol.compression import (

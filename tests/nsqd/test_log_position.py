@@ -2,7 +2,7 @@
 
 import pytest
 
-from nsqx.nsqd.log_position import BadPositionError, Kind, LogPosition
+from nsqx.nsqd.http.log_position import BadPositionError, Kind, LogPosition
 
 NOW_NS = 1_795_500_000 * 10**9
 

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from nsqx.lookupd.registry import Registry
 from nsqx.lookupd.session import Session
-from nsqx.nsqd.core.lookup_peer import BEHIND_MAX, UNANSWERED_MAX, LookupPeer, State
+from nsqx.nsqd.directory.lookup_peer import BEHIND_MAX, UNANSWERED_MAX, LookupPeer, State
 from nsqx.protocol.lookup import OK_ANSWER, DirectoryInfo, Limits, PeerInfo, encode_answer
 
 NODE = PeerInfo(

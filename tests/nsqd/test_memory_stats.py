@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nsqx.nsqd.memory_stats import MemoryStats
+from nsqx.nsqd.telling.memory_stats import MemoryStats
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import struct
 import pytest
 from hypothesis import given, strategies as st
 
-from nsqx.nsqd.mpub import BadMultiPublishError, split_binary, split_lines
+from nsqx.nsqd.http.mpub import BadMultiPublishError, split_binary, split_lines
 
 BODY_BYTES_MAX = 4096
 

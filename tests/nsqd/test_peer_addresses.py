@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from nsqx.nsqd.peer_addresses import PeerAddresses, choose, resolve
+from nsqx.nsqd.directory.addresses import PeerAddresses, choose, resolve
 from nsqx.runtime.addresses import TcpAddress
 
 ONE, TWO = TcpAddress("10.0.0.1", 4160), TcpAddress("10.0.0.2", 4160)
@@ -106,8 +106,8 @@ async def test_name_is_looked_up_again_after_a_failure() -> None:
 async def test_name_that_cannot_be_told_keeps_its_addresses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nsqx.nsqd.peer_addresses.AGAIN_MIN_S", 0.01)
-    monkeypatch.setattr("nsqx.nsqd.peer_addresses.AGAIN_S", 0.02)
+    monkeypatch.setattr("nsqx.nsqd.directory.addresses.AGAIN_MIN_S", 0.01)
+    monkeypatch.setattr("nsqx.nsqd.directory.addresses.AGAIN_S", 0.02)
     owner = Owner(Resolver([ONE], OSError("no resolver"), OSError("no resolver"), [ONE, TWO]))
     owner.addresses.set(["directories.example:4160"])
     assert await owner.change() == [ONE]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from nsqx.nsqd import steps
-from nsqx.nsqd.stats import format_latency
-from nsqx.nsqd.steps import in_steps
+from nsqx.nsqd.edge import steps
+from nsqx.nsqd.edge.steps import in_steps
+from nsqx.nsqd.telling.stats import format_latency
 from nsqx.protocol import commands
 from tests.support.node import Node, running_node
 from tests.support.processes import eventually

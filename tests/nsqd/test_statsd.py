@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from nsqx.nsqd.statsd import StatsdReport, packets, prefix_of
-from nsqx.nsqd.statsd_pusher import StatsdPusher
+from nsqx.nsqd.telling.statsd import StatsdReport, packets, prefix_of
+from nsqx.nsqd.telling.statsd_pusher import StatsdPusher
 from nsqx.runtime.addresses import TcpAddress
 from tests.support.node import Node, running_node
 

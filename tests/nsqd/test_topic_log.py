@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from nsqx.nsqd.files import FileStorage
+from nsqx.nsqd.edge.files import FileStorage
+from nsqx.nsqd.edge.steps import in_background
 from nsqx.nsqd.log.block import BlockMemory
 from nsqx.nsqd.log.records import RECORD_BYTES
 from nsqx.nsqd.log.segment import Damage, data_path, index_path
 from nsqx.nsqd.log.topic_log import LogEvents, Retention, TopicLog
-from nsqx.nsqd.steps import in_background
 from nsqx.protocol.messages import id_of, split_frame
 from tests.support.opened_log import (
     FOLDER,

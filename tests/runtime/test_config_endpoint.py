@@ -6,11 +6,12 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
-from nsqx.runtime import flags, logs
 from nsqx.runtime.addresses import listen_on
-from nsqx.runtime.config_endpoint import ConfigEndpoint, parse_addresses
-from nsqx.runtime.flags import DURATION, TLS_REQUIRED, TlsRequired, flag
-from nsqx.runtime.http import Handler, HttpServer, Router
+from nsqx.runtime.http.config_endpoint import ConfigEndpoint, parse_addresses
+from nsqx.runtime.http.server import Handler, HttpServer, Router
+from nsqx.runtime.options import flags
+from nsqx.runtime.options.flags import DURATION, TLS_REQUIRED, TlsRequired, flag
+from nsqx.runtime.process import logs
 
 
 @dataclass

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from nsqx.runtime import flags
-from nsqx.runtime.flags import (
+from nsqx.runtime.options import flags
+from nsqx.runtime.options.flags import (
     DURATION,
     FLOATS,
     TLS_MIN_VERSION,

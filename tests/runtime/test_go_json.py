@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from nsqx.runtime.go_json import encode
+from nsqx.runtime.http.go_json import encode
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,8 @@ import pytest_asyncio
 import trustme
 from aiohttp import ClientSession, UnixConnector, WSMsgType, web
 
-from nsqx.runtime import logs
 from nsqx.runtime.addresses import listen_on
-from nsqx.runtime.http import (
+from nsqx.runtime.http.server import (
     Answer,
     ApiError,
     Handler,
@@ -33,6 +32,7 @@ from nsqx.runtime.http import (
     plain_text,
     text,
 )
+from nsqx.runtime.process import logs
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "nsqd_http.json"
 BODY_BYTES_MAX = 1024

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from nsqx.runtime import logs
-from nsqx.runtime.logs import Level
+from nsqx.runtime.process import logs
+from nsqx.runtime.process.logs import Level
 
 
 @pytest.fixture(autouse=True)

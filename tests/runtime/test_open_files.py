@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nsqx.runtime import metrics, open_files
+from nsqx.runtime import metrics
+from nsqx.runtime.process import open_files
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from nsqx.runtime import flags
-from nsqx.runtime.flags import DURATION, FLOATS, TLS_REQUIRED, TlsRequired, flag
-from nsqx.runtime.option_docs import example_file, reference_table
+from nsqx.runtime.options import flags
+from nsqx.runtime.options.docs import example_file, reference_table
+from nsqx.runtime.options.flags import DURATION, FLOATS, TLS_REQUIRED, TlsRequired, flag
 
 
 @dataclass

@@ -12,9 +12,9 @@ import pytest
 PROGRAM = """
 import asyncio, sys
 from contextlib import asynccontextmanager
-from nsqx.runtime import flags
-from nsqx.runtime.process import run_daemon
-from nsqx.runtime.startup import StartupError
+from nsqx.runtime.options import flags
+from nsqx.runtime.process.run import run_daemon
+from nsqx.runtime.process.startup import StartupError
 
 @asynccontextmanager
 async def daemon():

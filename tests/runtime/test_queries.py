@@ -1,6 +1,6 @@
 import pytest
 
-from nsqx.runtime.queries import BadQuery, parse_query
+from nsqx.runtime.http.queries import BadQuery, parse_query
 
 
 @pytest.mark.parametrize(

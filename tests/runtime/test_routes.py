@@ -1,6 +1,6 @@
 import pytest
 
-from nsqx.runtime.routes import Match, NotAllowed, Redirect, Router
+from nsqx.runtime.http.routes import Match, NotAllowed, Redirect, Router
 
 
 @pytest.fixture

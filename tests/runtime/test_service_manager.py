@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nsqx.runtime.service_manager import notify, watchdog, watchdog_interval_s
+from nsqx.runtime.process.service_manager import notify, watchdog, watchdog_interval_s
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
-"""A node's talk with its nsqlookupds: what `nsqx.nsqd.lookup_peers` does with asyncio."""
+"""A node's talk with its nsqlookupds: what `nsqx.nsqd.directory.peers` does with asyncio."""
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
-from nsqx.nsqd.core.lookup_peer import LookupPeer, State
 from nsqx.nsqd.core.topic import Topic
+from nsqx.nsqd.directory.lookup_peer import LookupPeer, State
 from nsqx.protocol.lookup import PeerInfo
 from nsqx.protocol.names import is_ephemeral
 from tests.simulation.directory import Directory

@@ -18,8 +18,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import BrowserContext, ConsoleMessage, Page, Request, WebError, expect
 
 from nsqx.client import Consumer, Message, Producer
-
-from .processes import Admin, Cluster, Lookupd, Nsqd, eventually
+from tests.support.processes import Admin, Cluster, Lookupd, Nsqd, eventually
 
 __all__ = [
     "CHROMIUM",

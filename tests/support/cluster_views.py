@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nsqx.admin.answers import ChannelStats, NsqdStats, Producer, TopicStats
-from nsqx.admin.counters import Layout, Layouts, table_of
-from nsqx.admin.health import DaemonState
-from nsqx.admin.rates import RATE_COLUMNS, ChannelRates, NodeRates
-from nsqx.admin.views import ClusterView, LookupdView, NodeView
+from nsqx.cluster.answers import ChannelStats, NsqdStats, Producer, TopicStats
+from nsqx.cluster.counters import Layout, Layouts, table_of
+from nsqx.cluster.health import DaemonState
+from nsqx.cluster.rates import RATE_COLUMNS, ChannelRates, NodeRates
+from nsqx.cluster.views import ClusterView, LookupdView, NodeView
 
 __all__ = [
     "NOW",

@@ -4,11 +4,10 @@ import gc
 import sys
 from collections.abc import Sequence
 
-from nsqx.runtime import flags
-from nsqx.runtime.process import run_daemon
-
-from .daemon import Admin
-from .options import AdminOptions
+from nsqx.admin.daemon import Admin
+from nsqx.admin.options import AdminOptions
+from nsqx.runtime.options import flags
+from nsqx.runtime.process.run import run_daemon
 
 __all__ = ["main"]
 

@@ -5,7 +5,7 @@ import zlib
 
 from aiohttp import web
 
-from nsqx.runtime.http import Answer, Request
+from nsqx.runtime.http.server import Answer, Request
 
 __all__ = ["compress"]
 

@@ -2,12 +2,11 @@
 
 import ipaddress
 
-from nsqx.runtime.config_endpoint import ConfigEndpoint
-from nsqx.runtime.http import Answer, ApiError, Request
-
-from .access import Role, Unauthorized
-from .gate import Gate
-from .options import AdminOptions
+from nsqx.admin.guard.access import Role, Unauthorized
+from nsqx.admin.guard.gate import Gate
+from nsqx.admin.options import AdminOptions
+from nsqx.runtime.http.config_endpoint import ConfigEndpoint
+from nsqx.runtime.http.server import Answer, ApiError, Request
 
 __all__ = ["AdminConfigEndpoint"]
 

@@ -4,21 +4,20 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 
-from nsqx.runtime import logs
+from nsqx.admin.compression import compress
+from nsqx.admin.guard.access import Access
+from nsqx.admin.known.collector import Collector
+from nsqx.admin.known.history_store import HistoryStore
+from nsqx.admin.known.upstream import Upstream
+from nsqx.admin.options import AdminOptions
+from nsqx.admin.parts import Parts, make_router
+from nsqx.admin.shown.pages import secure
 from nsqx.runtime.addresses import Address, AddressError, StartupError, bind, parse_address
 from nsqx.runtime.discovery import Directory, Finder
 from nsqx.runtime.durations import SECOND_NS
-from nsqx.runtime.http import Answer, HttpServer, Request
+from nsqx.runtime.http.server import Answer, HttpServer, Request
+from nsqx.runtime.process import logs
 from nsqx.runtime.version import RUNTIME, VERSION
-
-from .access import Access
-from .collector import Collector
-from .compression import compress
-from .history_store import HistoryStore
-from .options import AdminOptions
-from .pages import secure
-from .parts import Parts, make_router
-from .upstream import Upstream
 
 __all__ = ["Admin"]
 

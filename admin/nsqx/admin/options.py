@@ -5,12 +5,12 @@ import posixpath
 import socket
 from dataclasses import dataclass
 
-from nsqx.runtime import addresses, flags
+from nsqx.admin.guard.credentials import ROLES
+from nsqx.runtime import addresses
 from nsqx.runtime.discovery import DEFAULT_CLUSTER
-from nsqx.runtime.flags import DURATION, flag
-from nsqx.runtime.startup import StartupError
-
-from .credentials import ROLES
+from nsqx.runtime.options import flags
+from nsqx.runtime.options.flags import DURATION, flag
+from nsqx.runtime.process.startup import StartupError
 
 __all__ = ["AdminOptions"]
 

@@ -2,35 +2,34 @@
 
 from typing import Any
 
-from nsqx.runtime.config_endpoint import parse_addresses
+from nsqx.admin.changed.audit import AuditTrail
+from nsqx.admin.changed.runs import ActionEndpoint, Repeats
+from nsqx.admin.config import AdminConfigEndpoint
+from nsqx.admin.guard.access import Access, Role, parse_networks
+from nsqx.admin.guard.credentials import Credentials
+from nsqx.admin.guard.gate import Gate
+from nsqx.admin.known.collector import Collector
+from nsqx.admin.known.history import History
+from nsqx.admin.known.history_store import HistoryStore
+from nsqx.admin.known.upstream import Upstream
+from nsqx.admin.nsq_api.cluster import Cluster
+from nsqx.admin.nsq_api.graphite import Graphite
+from nsqx.admin.nsq_api.notifications import Notifications
+from nsqx.admin.nsq_api.routes import NsqApi
+from nsqx.admin.options import AdminOptions
+from nsqx.admin.shown.hub import Hub
+from nsqx.admin.shown.pages import Pages
+from nsqx.admin.shown.static_files import StaticFiles
+from nsqx.admin.shown.tail import Tails
+from nsqx.admin.v2.documents import DocumentEndpoints
+from nsqx.admin.v2.history import HistoryEndpoints
+from nsqx.admin.v2.messages import MessageEndpoints
+from nsqx.admin.v2.routes import V2Api
+from nsqx.cluster.watch import Watch
 from nsqx.runtime.durations import SECOND_NS
-from nsqx.runtime.http import Handler, Router
+from nsqx.runtime.http.config_endpoint import parse_addresses
+from nsqx.runtime.http.server import Handler, Router
 from nsqx.runtime.version import VERSION
-
-from .access import Access, Role, parse_networks
-from .actions import ActionEndpoint, Repeats
-from .audit import AuditTrail
-from .cluster import Cluster
-from .collector import Collector
-from .config import AdminConfigEndpoint
-from .credentials import Credentials
-from .gate import Gate
-from .graphite import Graphite
-from .history import History
-from .history_store import HistoryStore
-from .hub import Hub
-from .notifications import Notifications
-from .nsq_api import NsqApi
-from .options import AdminOptions
-from .pages import Pages
-from .static_files import StaticFiles
-from .tail import Tails
-from .upstream import Upstream
-from .v2_api import V2Api
-from .v2_documents import DocumentEndpoints
-from .v2_history import HistoryEndpoints
-from .v2_messages import MessageEndpoints
-from .watch import Watch
 
 __all__ = ["Parts", "make_router"]
 

@@ -23,15 +23,15 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
-    "up": Entry("nsqx.apps.up:up", "Run a whole cluster on this machine until Ctrl-C."),
-    "pub": Entry("nsqx.apps.pub:pub", "Publish lines of a file or of stdin to a topic."),
-    "tail": Entry("nsqx.apps.tail:tail", "Print the messages of topics as they come."),
-    "worker": Entry("nsqx.apps.worker:worker", "Run the handlers of a Python application."),
-    "top": Entry("nsqx.apps.top:top", "Show what goes on in a cluster, again and again."),
-    "peek": Entry("nsqx.apps.peek:peek", "Show messages of a topic without consuming them."),
-    "seek": Entry("nsqx.apps.seek:seek", "Move a channel to another place of its topic."),
-    "bench": Entry("nsqx.apps.bench:bench", "Measure how fast a broker is."),
-    "doctor": Entry("nsqx.apps.doctor:doctor", "Check a cluster, and say what to do."),
+    "up": Entry("nsqx.apps.run.up:up", "Run a whole cluster on this machine until Ctrl-C."),
+    "pub": Entry("nsqx.apps.change.pub:pub", "Publish lines of a file or of stdin to a topic."),
+    "tail": Entry("nsqx.apps.look.tail:tail", "Print the messages of topics as they come."),
+    "worker": Entry("nsqx.apps.run.worker:worker", "Run the handlers of a Python application."),
+    "top": Entry("nsqx.apps.look.top:top", "Show what goes on in a cluster, again and again."),
+    "peek": Entry("nsqx.apps.look.peek:peek", "Show messages of a topic without consuming them."),
+    "seek": Entry("nsqx.apps.change.seek:seek", "Move a channel to another place of its topic."),
+    "bench": Entry("nsqx.apps.run.bench:bench", "Measure how fast a broker is."),
+    "doctor": Entry("nsqx.apps.look.doctor:doctor", "Check a cluster, and say what to do."),
 }
 
 # The command lines of these are NSQ's own, which click could not parse: they get all that follows.

@@ -17,9 +17,9 @@ from typing import Any, Self
 import click
 
 from nsqx.apps.node_http import NodeHttp, RequestFailed
-from nsqx.runtime import logs
 from nsqx.runtime.discovery import DEFAULT_CLUSTER, Finder
-from nsqx.runtime.levels import Level
+from nsqx.runtime.process import logs
+from nsqx.runtime.process.levels import Level
 
 __all__ = ["LOOKUPD", "Sources", "source_options"]
 

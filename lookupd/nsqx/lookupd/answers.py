@@ -16,7 +16,7 @@ import msgspec
 from nsqx.lookupd.networks import NO_VIEW, View
 from nsqx.lookupd.registry import NEVER_NS, Answer, Producer, Registry, Topic
 from nsqx.protocol.lookup import Network
-from nsqx.runtime.go_json import encode
+from nsqx.runtime.http.go_json import encode
 
 __all__ = ["Answers"]
 

@@ -14,7 +14,6 @@ from nsqx.lookupd.session import Session
 from nsqx.lookupd.tcp import TcpServer
 from nsqx.lookupd.watches import Watches
 from nsqx.protocol import lookup
-from nsqx.runtime import logs
 from nsqx.runtime.addresses import (
     AddressError,
     StartupError,
@@ -24,8 +23,9 @@ from nsqx.runtime.addresses import (
     socket_text,
 )
 from nsqx.runtime.discovery import Advertiser
-from nsqx.runtime.flags import Source
-from nsqx.runtime.http import HttpServer
+from nsqx.runtime.http.server import HttpServer
+from nsqx.runtime.options.flags import Source
+from nsqx.runtime.process import logs
 from nsqx.runtime.version import RUNTIME, VERSION
 
 __all__ = ["PROGRAM", "Lookupd"]

@@ -13,9 +13,9 @@ from nsqx.lookupd.answers import Answers
 from nsqx.lookupd.registry import Registry, RegistryFullError
 from nsqx.lookupd.watches import TooManyWatchesError, Watches
 from nsqx.protocol.names import is_valid_name
-from nsqx.runtime import metrics, open_files
+from nsqx.runtime import metrics
 from nsqx.runtime.durations import parse_duration
-from nsqx.runtime.http import (
+from nsqx.runtime.http.server import (
     JSON_TYPE,
     NSQ_HEADERS,
     ApiError,
@@ -27,6 +27,7 @@ from nsqx.runtime.http import (
     plain_text,
 )
 from nsqx.runtime.metrics import Sample, counter, gauge
+from nsqx.runtime.process import open_files
 from nsqx.runtime.version import VERSION
 
 __all__ = ["UNLOGGED_PATHS", "HttpApi"]

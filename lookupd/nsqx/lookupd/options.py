@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from nsqx.lookupd import registry, tcp, watches
 from nsqx.protocol import lookup
 from nsqx.runtime.discovery import DEFAULT_CLUSTER
-from nsqx.runtime.flags import DURATION, DaemonOptions, flag
+from nsqx.runtime.options.flags import DURATION, DaemonOptions, flag
 
 __all__ = ["LookupdOptions"]
 

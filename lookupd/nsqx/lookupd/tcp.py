@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import cast
 
 from nsqx.lookupd.session import Session
-from nsqx.runtime import logs
 from nsqx.runtime.addresses import remove_socket_file, serve, socket_text, stop_serving
+from nsqx.runtime.process import logs
 
 __all__ = ["Connection", "TcpServer"]
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from nsqx.nsqd.daemon import Nsqd
 from nsqx.nsqd.options import NsqdOptions
-from nsqx.runtime import flags
-from nsqx.runtime.process import run_daemon
+from nsqx.runtime.options import flags
+from nsqx.runtime.process.run import run_daemon
 
 __all__ = ["main"]
 

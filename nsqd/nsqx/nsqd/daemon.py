@@ -11,29 +11,28 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 
-from nsqx.nsqd.auth import AuthServers
 from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.consumer import Place
 from nsqx.nsqd.core.metadata import MetadataError
 from nsqx.nsqd.core.session import SessionSettings
 from nsqx.nsqd.core.topic import Durability, Topic
-from nsqx.nsqd.data_folder import DataFolder
-from nsqx.nsqd.files import FileStorage
-from nsqx.nsqd.http_api import UNLOGGED_PATHS, HttpApi
-from nsqx.nsqd.latencies import Latencies
-from nsqx.nsqd.leave import take_leave
-from nsqx.nsqd.lookup_peers import LookupPeers
-from nsqx.nsqd.loop_lag import LoopLag
-from nsqx.nsqd.memory_stats import MemoryStats
+from nsqx.nsqd.directory.peers import LookupPeers
+from nsqx.nsqd.edge.auth import AuthServers
+from nsqx.nsqd.edge.data_folder import DataFolder
+from nsqx.nsqd.edge.files import FileStorage
+from nsqx.nsqd.edge.leave import take_leave
+from nsqx.nsqd.edge.loop_lag import LoopLag
+from nsqx.nsqd.edge.tcp import TcpServer
+from nsqx.nsqd.http.api import UNLOGGED_PATHS, HttpApi
 from nsqx.nsqd.options import TOPOLOGY_EXPERIMENT, NsqdOptions
-from nsqx.nsqd.statsd import StatsdReport, prefix_of
-from nsqx.nsqd.statsd_pusher import StatsdPusher
-from nsqx.nsqd.tcp import TcpServer
+from nsqx.nsqd.telling.latencies import Latencies
+from nsqx.nsqd.telling.memory_stats import MemoryStats
+from nsqx.nsqd.telling.statsd import StatsdReport, prefix_of
+from nsqx.nsqd.telling.statsd_pusher import StatsdPusher
 from nsqx.nsqd.tls import server_context
 from nsqx.protocol.command_parser import Limits
 from nsqx.protocol.identify import NegotiationOptions
-from nsqx.runtime import logs
 from nsqx.runtime.addresses import (
     AddressError,
     bind,
@@ -44,9 +43,10 @@ from nsqx.runtime.addresses import (
     socket_text,
     stop_serving,
 )
-from nsqx.runtime.flags import TlsRequired
-from nsqx.runtime.http import HttpServer
-from nsqx.runtime.startup import StartupError
+from nsqx.runtime.http.server import HttpServer
+from nsqx.runtime.options.flags import TlsRequired
+from nsqx.runtime.process import logs
+from nsqx.runtime.process.startup import StartupError
 from nsqx.runtime.version import RUNTIME, VERSION
 
 __all__ = ["Nsqd"]

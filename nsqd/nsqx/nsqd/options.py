@@ -5,12 +5,12 @@ import socket
 import zlib
 from dataclasses import dataclass
 
-from nsqx.nsqd.advertise import parse_advertised
 from nsqx.nsqd.core.topic import Durability
+from nsqx.nsqd.directory.advertise import parse_advertised
 from nsqx.protocol.lookup import ADVERTISED_MAX
 from nsqx.runtime.addresses import AddressError, parse_tcp_address
 from nsqx.runtime.discovery import DEFAULT_CLUSTER
-from nsqx.runtime.flags import (
+from nsqx.runtime.options.flags import (
     DURATION,
     FLOATS,
     INT,
@@ -21,7 +21,7 @@ from nsqx.runtime.flags import (
     flag,
     list_flags,
 )
-from nsqx.runtime.startup import StartupError
+from nsqx.runtime.process.startup import StartupError
 
 __all__ = ["TOPOLOGY_EXPERIMENT", "NsqdOptions"]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLContext
 
-from .startup import StartupError
+from nsqx.runtime.process.startup import StartupError
 
 __all__ = [
     "Address",

@@ -33,9 +33,9 @@ from ipaddress import IPv4Interface
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .addresses import format_host_port
-from .logs import get_logger
-from .version import VERSION
+from nsqx.runtime.addresses import format_host_port
+from nsqx.runtime.process.logs import get_logger
+from nsqx.runtime.version import VERSION
 
 if TYPE_CHECKING:
     from zeroconf import ServiceStateChange, Zeroconf

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from nsqx.client import Nsq
 from nsqx.client.codecs import JSON, Codec
-from nsqx.runtime import logs
-from nsqx.runtime.logs import Level
+from nsqx.runtime.process import logs
+from nsqx.runtime.process.logs import Level
 from nsqx.testing.daemons import Lookupd, Node
 from nsqx.testing.recorder import Recorder
 

@@ -24,8 +24,8 @@ from nsqx.runtime.durations import (
     format_duration,
     parse_duration,
 )
-from nsqx.runtime.flags import STRINGS
-from nsqx.runtime.kinds import go_quote
+from nsqx.runtime.options.flags import STRINGS
+from nsqx.runtime.options.kinds import go_quote
 
 __all__ = ["CONSUMER_OPTION", "ClientOptions", "Given", "lenient", "parse_option"]
 

@@ -15,9 +15,9 @@ from nsqx.client.consumer import Consumer
 from nsqx.client.errors import ConnectFailed, NsqError
 from nsqx.client.producer import Producer
 from nsqx.protocol.names import is_valid_name
-from nsqx.runtime.flags import Options, flag
-from nsqx.runtime.process import new_event_loop
-from nsqx.runtime.startup import StartupError
+from nsqx.runtime.options.flags import Options, flag
+from nsqx.runtime.process.run import new_event_loop
+from nsqx.runtime.process.startup import StartupError
 from nsqx.runtime.version import VERSION
 
 __all__ = [

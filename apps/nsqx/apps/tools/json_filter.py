@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from nsqx.runtime import go_json
+from nsqx.runtime.http import go_json
 
 __all__ = ["Dropped", "JsonFilter", "MissingField"]
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nsqx.apps.printer import Enough, Printer, format_body, format_with_topic
+from nsqx.apps.look.printer import Enough, Printer, format_body, format_with_topic
 from nsqx.apps.tools.consuming import (
     ConsumerToolOptions,
     check,
@@ -18,9 +18,9 @@ from nsqx.apps.tools.consuming import (
     stop_event,
 )
 from nsqx.client.consumer import Consumer
-from nsqx.runtime import flags
-from nsqx.runtime.flags import flag
-from nsqx.runtime.startup import StartupError, exit_with_failure
+from nsqx.runtime.options import flags
+from nsqx.runtime.options.flags import flag
+from nsqx.runtime.process.startup import StartupError, exit_with_failure
 
 __all__ = ["TailOptions", "main"]
 

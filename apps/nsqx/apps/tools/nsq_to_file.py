@@ -42,11 +42,12 @@ from nsqx.apps.tools.topics import list_topics
 from nsqx.client.consumer import Consumer
 from nsqx.client.errors import LookupFailed, NsqError
 from nsqx.client.message import Message
-from nsqx.runtime import flags, logs
 from nsqx.runtime.durations import MICROSECOND_NS, SECOND_NS
-from nsqx.runtime.flags import DURATION, flag
-from nsqx.runtime.levels import parse_level
-from nsqx.runtime.startup import StartupError, exit_with_failure
+from nsqx.runtime.options import flags
+from nsqx.runtime.options.flags import DURATION, flag
+from nsqx.runtime.process import logs
+from nsqx.runtime.process.levels import parse_level
+from nsqx.runtime.process.startup import StartupError, exit_with_failure
 
 __all__ = ["ToFileOptions", "main"]
 

@@ -26,9 +26,9 @@ from nsqx.client.consumer import Consumer
 from nsqx.client.message import Message
 from nsqx.client.producer import Producer
 from nsqx.protocol.names import is_valid_name
-from nsqx.runtime import flags
-from nsqx.runtime.flags import flag
-from nsqx.runtime.startup import StartupError, exit_with_failure
+from nsqx.runtime.options import flags
+from nsqx.runtime.options.flags import flag
+from nsqx.runtime.process.startup import StartupError, exit_with_failure
 
 __all__ = ["ToNsqdOptions", "main"]
 

@@ -1,7 +1,7 @@
 """
 What the log needs of a disk. The only way from the core to files.
 
-`nsqx.nsqd.files` implements it on the operating system, the tests on a simulated disk that
+`nsqx.nsqd.edge.files` implements it on the operating system, the tests on a simulated disk that
 forgets what was not synced, tears writes and flips bits. Paths are relative to the data
 folder, with ``/`` between parts, and are built from validated names only.
 """

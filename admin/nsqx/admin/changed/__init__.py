@@ -1,0 +1,1 @@
+"""What the dashboard changes: plans, how they went, and who asked for it."""

@@ -1,0 +1,115 @@
+"""The audit trail: the last changes made through this dashboard, and where else they are told."""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from nsqx.admin.shown.feed import Document
+from nsqx.runtime.process import logs
+
+__all__ = ["AuditEntry", "AuditTrail", "NodeResult"]
+
+ENTRIES_KEPT = 1000
+DOCUMENT_ENTRIES = 100
+
+_log = logs.get_logger("AUDIT")
+
+
+class NodeResult(msgspec.Struct):
+    """What one daemon made of a change. ``answer`` is its JSON, if it gave any."""
+
+    node: str
+    kind: str  # nsqd or nsqlookupd
+    ok: bool
+    error: str = ""
+    ms: float = 0.0
+    answer: Any = None
+
+
+class AuditEntry(msgspec.Struct):
+    """One change, done or tried."""
+
+    id: int
+    t: float
+    user: str
+    role: str
+    remote: str
+    via: str
+    action: str
+    topic: str
+    channel: str
+    node: str
+    detail: str
+    ok: bool
+    results: list[NodeResult]
+
+
+class AuditTrail:
+    """The newest entries; each is logged too."""
+
+    def __init__(self) -> None:
+        self._entries: deque[AuditEntry] = deque(maxlen=ENTRIES_KEPT)
+        self._next_id = 1
+
+    def add(
+        self,
+        action: str,
+        *,
+        user: str,
+        role: str,
+        remote: str,
+        via: str,
+        topic: str = "",
+        channel: str = "",
+        node: str = "",
+        detail: str = "",
+        results: Iterable[NodeResult] = (),
+    ) -> AuditEntry:
+        """Note a change and return its entry."""
+        listed = list(results)
+        entry = AuditEntry(
+            self._next_id,
+            time.time(),
+            user,
+            role,
+            remote,
+            via,
+            action,
+            topic,
+            channel,
+            node,
+            detail,
+            all(result.ok for result in listed),
+            listed,
+        )
+        self._next_id += 1
+        self._entries.appendleft(entry)
+        _log.info(
+            "%s %s by %s (%s): %s",
+            action,
+            "/".join(filter(None, (topic, channel, node))),
+            user or "-",
+            remote,
+            "ok" if entry.ok else "failed in part",
+        )
+        return entry
+
+    def older(self, before: int | None, limit: int, topic: str) -> Iterator[AuditEntry]:
+        """Yield entries, newest first: before an id (None: all), of one topic or all."""
+        left = limit
+        for entry in self._entries:
+            if left and (before is None or entry.id < before) and topic in ("", entry.topic):
+                left -= 1
+                yield entry
+
+    def document(self) -> Document:
+        """Return the newest entries."""
+        return self.page(None, DOCUMENT_ENTRIES, "")
+
+    def page(self, before: int | None, limit: int, topic: str) -> Document:
+        """Return some entries, and the id of the oldest that is kept."""
+        oldest = self._entries[-1].id if self._entries else None
+        return {"entries": list(self.older(before, limit, topic)), "oldest": oldest}

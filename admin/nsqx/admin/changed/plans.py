@@ -1,0 +1,411 @@
+"""
+What an action does, to whom, and what that means: decided here, carried out by ``actions``. No I/O.
+
+A plan is stages of steps; the steps of a stage go out together, stages one after another (lookupds
+before nodes, so that nobody looks a topic up while it goes). A step is a POST to one daemon.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+import msgspec
+
+from nsqx.admin.guard.access import Role
+from nsqx.cluster.merge import ClusterSnapshot
+from nsqx.cluster.rows import ChannelRow, TopicRow
+from nsqx.cluster.views import ClusterView, NodeView
+from nsqx.protocol.names import is_valid_name
+
+__all__ = ["ACTIONS", "ActionRequest", "BadAction", "Impact", "Plan", "Step", "make_plan"]
+
+LOOKUPD, NSQD = "nsqlookupd", "nsqd"
+
+
+class ActionRequest(msgspec.Struct, rename={"from_": "from"}):
+    """The body of ``POST /api/v2/actions``."""
+
+    action: str = ""
+    topic: str = ""
+    channel: str = ""
+    node: str = ""
+    nodes: list[str] = []
+    from_: str = ""
+    to: str = ""
+    new_channel: str = ""
+    dry_run: bool = False
+    confirm: str = ""
+    idempotency_key: str = ""
+
+
+class BadAction(Exception):
+    """The request makes no sense; ``code`` is for the answer."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One POST."""
+
+    kind: str
+    address: str
+    path: str
+    refusal: str = ""  # why it is not even tried
+
+
+class Impact(msgspec.Struct):
+    """What an action would mean, by what was seen last."""
+
+    text: str
+    messages: int = 0
+    in_flight: int = 0
+    clients: int = 0
+    channels: int = 0
+    nodes: list[str] = []
+    stale: list[str] = []
+    lookupds: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything about one action before it happens."""
+
+    role: Role
+    confirm: str  # what must be typed; empty: nothing
+    impact: Impact
+    stages: list[list[Step]]
+
+    @property
+    def command(self) -> str:
+        """The same by hand."""
+        steps = [step for stage in self.stages for step in stage]
+        return "\n".join(f"curl -X POST 'http://{step.address}{step.path}'" for step in steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One request with what is known about its subject."""
+
+    request: ActionRequest
+    topic: TopicRow | None
+    channel: ChannelRow | None
+    nodes: list[NodeView]  # that the action goes to
+    lookupds: list[str]
+
+    @property
+    def addresses(self) -> list[str]:
+        return [node.address for node in self.nodes]
+
+    def names(self, *, channel: str = "", **more: str) -> str:
+        pairs = {"topic": self.request.topic}
+        pairs |= {"channel": channel} if channel else {}
+        return urlencode({**pairs, **{key: value for key, value in more.items() if value}})
+
+    def to_lookupds(self, path: str) -> list[Step]:
+        return [Step(LOOKUPD, address, path) for address in self.lookupds]
+
+    def to_nodes(self, path: str) -> list[Step]:
+        return [Step(NSQD, address, path) for address in self.addresses]
+
+    def to_ours(self, path: str) -> list[Step]:
+        """Only our nsqd can move in its log. NSQ's would do something else, and not say so."""
+        return [
+            Step(NSQD, node.address, path, "" if node.metrics else "NOT_SUPPORTED by this nsqd")
+            for node in self.nodes
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Action:
+    """How one action works."""
+
+    role: Role
+    stages: Callable[[_Case], list[list[Step]]]
+    text: Callable[[_Case], str]
+    needs: tuple[str, ...] = ("topic",)
+    confirm: str = ""  # the field whose value must be typed
+    everywhere: bool = False  # at all nodes, not only at those that have the topic
+    messages: Callable[[_Case], int] = field(default=lambda _case: 0)  # that are lost
+
+
+def make_plan(request: ActionRequest, view: ClusterView, snapshot: ClusterSnapshot) -> Plan:
+    """
+    Return what a request would do.
+
+    Raises:
+        BadAction: it cannot be done.
+    """
+    action = ACTIONS.get(request.action)
+    if action is None:
+        raise BadAction("INVALID_ACTION", f"no action is called {request.action[:100]!r}")
+    _check(request, action)
+    case = _Case(
+        request,
+        snapshot.topics.get(request.topic),
+        snapshot.channels.get(f"{request.topic}/{request.channel}"),
+        _nodes_of(request, action, view),
+        [lookupd.address for lookupd in view.lookupds],
+    )
+    stages = [stage for stage in action.stages(case) if stage]
+    if not stages:
+        raise BadAction("NOTHING_TO_DO", f"no node has the topic {request.topic}")
+    return Plan(
+        role=action.role,
+        confirm=str(getattr(request, action.confirm)) if action.confirm else "",
+        impact=_impact(case, action, stages),
+        stages=stages,
+    )
+
+
+def _check(request: ActionRequest, action: _Action) -> None:
+    for name in action.needs:
+        value = str(getattr(request, name))
+        plain = name.rstrip("_")
+        if not value:
+            raise BadAction(f"MISSING_ARG_{plain.upper()}", f"{plain} is missing")
+        if name in ("topic", "channel", "new_channel") and not is_valid_name(value):
+            raise BadAction(f"INVALID_ARG_{plain.upper()}", f"{value[:100]!r} is no valid name")
+    place = request.to or request.from_
+    if place.startswith("seq:") and len(request.nodes) != 1:
+        raise BadAction("INVALID_ARG_NODES", "numbers of messages are those of a single node")
+
+
+def _nodes_of(request: ActionRequest, action: _Action, view: ClusterView) -> list[NodeView]:
+    wanted = set(request.nodes) | ({request.node} if request.node else set())
+    unknown = wanted - {node.address for node in view.nodes}
+    if unknown:
+        raise BadAction("UNKNOWN_NODE", f"there is no node {', '.join(sorted(unknown))}")
+    if wanted:
+        return [node for node in view.nodes if node.address in wanted]
+    return list(view.nodes) if action.everywhere else view.nodes_with(request.topic)
+
+
+def _impact(case: _Case, action: _Action, stages: Sequence[Iterable[Step]]) -> Impact:
+    asked = {step.address for stage in stages for step in stage}
+    row: TopicRow | ChannelRow | None = case.channel if case.request.channel else case.topic
+    nodes = [node for node in case.nodes if node.address in asked]
+    return Impact(
+        text=action.text(case),
+        messages=action.messages(case),
+        in_flight=row.in_flight if row else 0,
+        clients=row.clients if row else 0,
+        channels=case.topic.channels if case.topic and not case.request.channel else 1,
+        nodes=[node.address for node in nodes],
+        stale=[node.address for node in nodes if not node.is_current],
+        lookupds=[address for address in case.lookupds if address in asked],
+    )
+
+
+# --- the actions ---
+
+
+def _create_topic(case: _Case) -> list[list[Step]]:
+    """A node gets it when somebody publishes; without lookupds, or if it is named, at once."""
+    path = f"/topic/create?{case.names()}"
+    if case.lookupds and not case.request.nodes:
+        return [case.to_lookupds(path)]
+    return [case.to_lookupds(path), case.to_nodes(path)]
+
+
+def _create_channel(case: _Case) -> list[list[Step]]:
+    names = case.names(channel=case.request.channel)
+    at_node = case.names(channel=case.request.channel, **{"from": case.request.from_})
+    return [
+        case.to_lookupds(f"/topic/create?{case.names()}"),
+        case.to_lookupds(f"/channel/create?{names}"),
+        (case.to_ours if case.request.from_ else case.to_nodes)(f"/channel/create?{at_node}"),
+    ]
+
+
+def _at_nodes(kind: str, verb: str) -> Callable[[_Case], list[list[Step]]]:
+    def stages(case: _Case) -> list[list[Step]]:
+        channel = case.request.channel if kind == "channel" else ""
+        return [case.to_nodes(f"/{kind}/{verb}?{case.names(channel=channel)}")]
+
+    return stages
+
+
+def _delete(kind: str) -> Callable[[_Case], list[list[Step]]]:
+    def stages(case: _Case) -> list[list[Step]]:
+        channel = case.request.channel if kind == "channel" else ""
+        path = f"/{kind}/delete?{case.names(channel=channel)}"
+        # A retry at some nodes must not take the topic's other nodes out of the directory.
+        lookupds = [] if case.request.nodes else case.to_lookupds(path)
+        return [lookupds, case.to_nodes(path)]
+
+    return stages
+
+
+def _tombstone(case: _Case) -> list[list[Step]]:
+    path = f"/topic/tombstone?{case.names(node=case.request.node)}"
+    return [case.to_lookupds(path), case.to_nodes(f"/topic/delete?{case.names()}")]
+
+
+def _register(case: _Case) -> list[list[Step]]:
+    """
+    Have a node register a topic again.
+
+    nsqd registers a topic along with each new channel of it, so a channel comes and goes. It must
+    not be the topic's only one: it would take what waits at the topic along.
+    """
+    if not all(node.has_channels(case.request.topic) for node in case.nodes):
+        raise BadAction("NO_CHANNELS", f"{case.request.topic} needs a channel there first")
+    names = case.names(channel="admin-register#ephemeral")
+    create, delete = f"/channel/create?{names}", f"/channel/delete?{names}"
+    return [case.to_nodes(create), case.to_nodes(delete)]
+
+
+def _seek(case: _Case) -> list[list[Step]]:
+    names = case.names(channel=case.request.channel, to=case.request.to)
+    return [case.to_ours(f"/channel/seek?{names}")]
+
+
+def _replay(case: _Case) -> list[list[Step]]:
+    names = case.names(channel=case.request.new_channel, **{"from": case.request.from_})
+    return [case.to_ours(f"/channel/create?{names}")]
+
+
+# --- what they mean, in words ---
+
+
+def _waiting(case: _Case) -> int:
+    return case.channel.waiting if case.channel else 0
+
+
+def _all_waiting(case: _Case) -> int:
+    row = case.topic
+    return row.total_depth + row.in_flight + row.deferred if row else 0
+
+
+def _loss(verb: str, count: Callable[[_Case], int]) -> Callable[[_Case], str]:
+    def text(case: _Case) -> str:
+        row: ChannelRow | TopicRow | None = case.channel if case.request.channel else case.topic
+        clients = row.clients if row else 0
+        connected = f"{_number(clients, 'consumer')} {'is' if clients == 1 else 'are'} connected"
+        return f"{verb} {_number(count(case), 'message')} on {_nodes(case)}; {connected}"
+
+    return text
+
+
+def _delete_topic_text(case: _Case) -> str:
+    channels = _number(case.topic.channels if case.topic else 0, "channel")
+    return _loss(f"Deletes the topic with {channels} and", _all_waiting)(case)
+
+
+def _pause_text(what: str) -> Callable[[_Case], str]:
+    def text(case: _Case) -> str:
+        row: ChannelRow | TopicRow | None = case.channel if case.request.channel else case.topic
+        clients = _number(row.clients if row else 0, "consumer")
+        return f"{what} on {_nodes(case)}; {clients} connected"
+
+    return text
+
+
+def _plain_text(what: str) -> Callable[[_Case], str]:
+    return lambda case: f"{what} on {_nodes(case)}"
+
+
+def _create_topic_text(case: _Case) -> str:
+    if case.lookupds and not case.request.nodes:
+        count = _number(len(case.lookupds), "nsqlookupd")
+        return f"Makes the topic known at {count}; a node gets it with the first message"
+    return f"Creates the topic on {_nodes(case)}"
+
+
+def _tombstone_text(case: _Case) -> str:
+    return (
+        f"Hides {case.request.topic} at {case.request.node} from lookups and deletes it there, "
+        "with what waits"
+    )
+
+
+def _seek_text(case: _Case) -> str:
+    in_flight = _number(case.channel.in_flight if case.channel else 0, "message")
+    return (
+        f"Moves the channel to {case.request.to} on {_nodes(case)}: what lies before counts as "
+        f"finished, what follows is delivered, again or for the first time; {in_flight} in flight "
+        "are taken from their consumers"
+    )
+
+
+def _replay_text(case: _Case) -> str:
+    return (
+        f"Creates the channel {case.request.new_channel} on {_nodes(case)}, beginning at "
+        f"{case.request.from_}"
+    )
+
+
+def _nodes(case: _Case) -> str:
+    return _number(len(case.nodes), "node")
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+OPERATOR, ADMIN = Role.OPERATOR, Role.ADMIN
+_CHANNEL = ("topic", "channel")
+
+ACTIONS: dict[str, _Action] = {
+    "create_topic": _Action(OPERATOR, _create_topic, _create_topic_text, everywhere=True),
+    "create_channel": _Action(
+        OPERATOR, _create_channel, _plain_text("Creates the channel"), _CHANNEL
+    ),
+    "pause_topic": _Action(
+        OPERATOR, _at_nodes("topic", "pause"), _pause_text("No message reaches a channel any more")
+    ),
+    "unpause_topic": _Action(
+        OPERATOR, _at_nodes("topic", "unpause"), _pause_text("Messages reach the channels again")
+    ),
+    "pause_channel": _Action(
+        OPERATOR,
+        _at_nodes("channel", "pause"),
+        _pause_text("Consumers get no message any more"),
+        _CHANNEL,
+    ),
+    "unpause_channel": _Action(
+        OPERATOR,
+        _at_nodes("channel", "unpause"),
+        _pause_text("Consumers get messages again"),
+        _CHANNEL,
+    ),
+    "empty_channel": _Action(
+        OPERATOR,
+        _at_nodes("channel", "empty"),
+        _loss("Drops", _waiting),
+        _CHANNEL,
+        confirm="channel",
+        messages=_waiting,
+    ),
+    "empty_topic": _Action(
+        ADMIN,
+        _at_nodes("topic", "empty"),
+        _loss("Drops, before they reach a channel,", lambda c: c.topic.depth if c.topic else 0),
+        confirm="topic",
+        messages=lambda case: case.topic.depth if case.topic else 0,
+    ),
+    "delete_channel": _Action(
+        ADMIN,
+        _delete("channel"),
+        _loss("Deletes the channel and drops", _waiting),
+        _CHANNEL,
+        confirm="channel",
+        messages=_waiting,
+    ),
+    "delete_topic": _Action(
+        ADMIN,
+        _delete("topic"),
+        _delete_topic_text,
+        confirm="topic",
+        messages=_all_waiting,
+    ),
+    "tombstone": _Action(ADMIN, _tombstone, _tombstone_text, ("topic", "node"), confirm="topic"),
+    "register_topic": _Action(
+        OPERATOR, _register, _plain_text("Has the topic registered again"), ("topic", "node")
+    ),
+    "seek": _Action(OPERATOR, _seek, _seek_text, ("topic", "channel", "to"), confirm="channel"),
+    "replay": _Action(OPERATOR, _replay, _replay_text, ("topic", "new_channel", "from_")),
+}

@@ -1,0 +1,1 @@
+"""What the dashboard knows: daemons asked again and again, and what was."""

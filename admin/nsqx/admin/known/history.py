@@ -1,0 +1,297 @@
+"""
+Rates and depths of the last day, in memory. No I/O; time is in the snapshots.
+
+    step     kept     of
+    1 s      10 min   the total, and what somebody has watched in the last ten minutes
+    10 s     1 h      everything
+    60 s     24 h     everything
+
+A series (the total, a topic, a channel, a node) has a ring of 32-bit floats for each metric and
+step; rings grow as they fill, so a channel with four metrics costs 29 KB after a day. What was not
+known is NaN there, and None for the reader.
+
+Rates in a snapshot are averages over five seconds. They are sampled each five seconds, and the two
+samples of ten seconds averaged: so no message is counted twice or not at all.
+"""
+
+import math
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from nsqx.cluster.merge import ClusterSnapshot
+
+__all__ = [
+    "RANGES",
+    "History",
+    "HistoryRange",
+    "Ring",
+    "Sample",
+    "filled",
+    "sample_of",
+    "samples_of",
+]
+
+Sample = tuple[float, ...]  # the values of a series' metrics at one moment
+
+METRICS = {
+    "total": ("in", "out", "depth", "requeues", "clients"),
+    "topic": ("in", "out", "depth", "requeues"),
+    "channel": ("in", "out", "depth", "requeues"),
+    "node": ("in", "out", "depth"),
+}
+TOTAL = "total"
+SAMPLE_S = 5
+COARSE_STEPS = (10, 60)
+WATCHED_S = 600.0
+SERIES_MAX = 50_000
+RESTARTS_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRange:
+    """A length of time that can be asked for."""
+
+    name: str
+    step_s: int
+    points: int
+
+
+RANGES = {
+    each.name: each
+    for each in (
+        HistoryRange("10m", 1, 600),
+        HistoryRange("1h", 10, 360),
+        HistoryRange("24h", 60, 1440),
+        HistoryRange("7d", 300, 2016),
+    )
+}
+_POINTS = {each.step_s: each.points for each in RANGES.values()}
+
+
+class Ring:
+    """The last values of one metric, one for each slot of time. Slots are numbered since 1970."""
+
+    __slots__ = ("_capacity", "_next", "_values")
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._values = array("f")
+        self._next: int | None = None  # the slot behind the newest
+
+    def put(self, slot: int, value: float) -> None:
+        """Set the value of a slot. Slots that were left out become NaN; older ones are lost."""
+        if self._next is None or slot - self._next >= self._capacity:
+            self._values = array("f")
+            self._next = slot
+        if slot < self._next:  # the clock was set back, or the slot has its value
+            return
+        while self._next < slot:
+            self._append(math.nan)
+        self._append(value)
+
+    def _append(self, value: float) -> None:
+        assert self._next is not None
+        if len(self._values) < self._capacity:
+            # While it grows, slots lie in order; a full ring has slot n at n % capacity.
+            self._values.append(value)
+            if len(self._values) == self._capacity:
+                self._rotate()
+        else:
+            self._values[self._next % self._capacity] = value
+        self._next += 1
+
+    def _rotate(self) -> None:
+        assert self._next is not None
+        shift = (self._next + 1) % self._capacity  # where the oldest belongs
+        self._values = self._values[-shift:] + self._values[:-shift] if shift else self._values
+
+    def get(self, slot: int) -> float | None:
+        """Return the value of a slot, or None."""
+        if self._next is None or not self._next - len(self._values) <= slot < self._next:
+            return None
+        if len(self._values) < self._capacity:
+            value = self._values[slot - self._next + len(self._values)]
+        else:
+            value = self._values[slot % self._capacity]
+        return None if math.isnan(value) else round(value, 3)
+
+
+class _Series:
+    """The rings of one series, and what is not averaged yet."""
+
+    __slots__ = ("_rings", "_sums")
+
+    def __init__(self, count: int, steps: Sequence[int]) -> None:
+        self._rings = {step: [Ring(_POINTS[step]) for _ in range(count)] for step in steps}
+        self._sums: dict[int, tuple[int, list[float]]] = {}
+
+    def put(self, step: int, slot: int, sample: Sample) -> None:
+        """Take in a sample as it is."""
+        for ring, value in zip(self._rings[step], sample, strict=True):
+            ring.put(slot, value)
+
+    def add(self, sample: Sample) -> None:
+        """Add a sample to the averages."""
+        for step in COARSE_STEPS:
+            count, sums = self._sums.get(step, (0, [0.0] * len(sample)))
+            added = [total + value for total, value in zip(sums, sample, strict=True)]
+            self._sums[step] = (count + 1, added)
+
+    def close_slot(self, step: int, slot: int) -> Sample | None:
+        """End a slot: its value is the average of what was added since the one before."""
+        count, sums = self._sums.pop(step, (0, []))
+        if not count:
+            return None
+        sample = tuple(total / count for total in sums)
+        self.put(step, slot, sample)
+        return sample
+
+    def read(self, step: int, metric: int, slots: range) -> list[float | None]:
+        ring = self._rings[step][metric] if step in self._rings else None
+        return [ring.get(slot) if ring else None for slot in slots]
+
+
+class History:
+    """
+    All series.
+
+    Args:
+        is_watched: whether somebody has a series on screen now.
+        on_minute: called with the averages of each minute, by series.
+    """
+
+    def __init__(self, is_watched: Callable[[str], bool] = lambda _series: False) -> None:
+        self._is_watched = is_watched
+        self.on_minute: Callable[[int, dict[str, Sample]], None] = lambda _at, _samples: None
+        self._series: dict[str, _Series] = {}
+        self._fine: dict[str, _Series] = {}
+        self._wanted_at: dict[str, float] = {}  # when a fine series was last asked for
+        self._restarts: deque[tuple[str, float]] = deque(maxlen=RESTARTS_KEPT)
+        self._slots: dict[int, int] = {}  # the slot that is being filled, by step
+        self.began_at: float | None = None  # before that nothing is known here
+
+    def record(self, snapshot: ClusterSnapshot) -> None:
+        """Take in a snapshot: each second, more or less."""
+        now = snapshot.t
+        self.began_at = now if self.began_at is None else self.began_at
+        self._record_fine(snapshot)
+        if not self._enters_slot(SAMPLE_S, now):
+            return
+        samples = dict(samples_of(snapshot))
+        for name, sample in samples.items():
+            series = self._series.get(name)
+            if series is None:
+                if len(self._series) >= SERIES_MAX:
+                    continue
+                series = self._series[name] = _Series(len(sample), COARSE_STEPS)
+            series.add(sample)
+        for step in COARSE_STEPS:
+            if self._enters_slot(step, now):
+                self._close_slots(step, int(now) // step - 1)
+
+    def _enters_slot(self, step: int, now: float) -> bool:
+        slot = int(now) // step
+        entered = self._slots.get(step, slot) != slot
+        self._slots[step] = slot
+        return entered
+
+    def _close_slots(self, step: int, slot: int) -> None:
+        averages = {name: series.close_slot(step, slot) for name, series in self._series.items()}
+        if step == COARSE_STEPS[-1]:
+            known = {name: sample for name, sample in averages.items() if sample is not None}
+            self.on_minute(slot * step, known)
+
+    def _record_fine(self, snapshot: ClusterSnapshot) -> None:
+        now = snapshot.t
+        for name in [name for name, at in self._wanted_at.items() if now - at > WATCHED_S]:
+            if not self._is_watched(name):
+                del self._wanted_at[name]
+                self._fine.pop(name, None)
+        for name in (TOTAL, *self._wanted_at):
+            sample = sample_of(snapshot, name)
+            if sample is not None:
+                series = self._fine.setdefault(name, _Series(len(sample), (1,)))
+                series.put(1, int(now), sample)
+
+    def watch(self, series: str, now: float) -> None:
+        """Keep a series by the second from now on, for a while."""
+        if series != TOTAL:
+            self._wanted_at[series] = now
+
+    def restarted(self, node: str, at: float) -> None:
+        """Note that a node began anew."""
+        self._restarts.append((node, at))
+
+    def restarts(self, nodes: Sequence[str], since: float) -> list[float]:
+        """Return when any of some nodes began anew."""
+        return [at for node, at in self._restarts if node in nodes and at >= since]
+
+    def read(self, series: str, wanted: HistoryRange, now: float) -> dict[str, list[float | None]]:
+        """Return the values of each metric, oldest first; the last slot is the last that ended."""
+        end = int(now) // wanted.step_s
+        slots = range(end - wanted.points, end)
+        kept = self._fine if wanted.step_s == 1 else self._series
+        found = kept.get(series)
+        return {
+            name: found.read(wanted.step_s, index, slots) if found else [None] * wanted.points
+            for index, name in enumerate(METRICS[series.partition(":")[0]])
+        }
+
+
+def filled(
+    values: list[float | None],
+    wanted: HistoryRange,
+    coarse: list[float | None],
+    stored: HistoryRange,
+    *,
+    now: float,
+    until: float,
+) -> list[float | None]:
+    """
+    Return a metric with what is not known before ``until`` taken from one with longer steps.
+
+    Both are as ``History.read`` returns them at ``now``.
+    """
+    start = (int(now) // wanted.step_s - wanted.points) * wanted.step_s
+    first = int(now) // stored.step_s - stored.points
+    result = list(values)
+    for index, value in enumerate(values):
+        at = start + index * wanted.step_s
+        slot = at // stored.step_s - first
+        if value is None and at < until and 0 <= slot < len(coarse):
+            result[index] = coarse[slot]
+    return result
+
+
+def samples_of(snapshot: ClusterSnapshot) -> Iterator[tuple[str, Sample]]:
+    """Yield the name and the values of every series."""
+    totals = snapshot.totals
+    yield (
+        TOTAL,
+        (totals.in_rate, totals.out_rate, totals.depth, totals.requeues, totals.clients),
+    )
+    for name, topic in snapshot.topics.items():
+        yield f"topic:{name}", (topic.in_rate, topic.out_rate, topic.total_depth, topic.requeues)
+    for key, channel in snapshot.channels.items():
+        yield (
+            f"channel:{key}",
+            (channel.in_rate, channel.out_rate, channel.depth, channel.requeues),
+        )
+    for address, node in snapshot.nodes.items():
+        yield f"node:{address}", (node.in_rate, node.out_rate, node.depth)
+
+
+def sample_of(snapshot: ClusterSnapshot, series: str) -> Sample | None:
+    """Return the values of one series, or None if it does not exist."""
+    kind, _, name = series.partition(":")
+    if kind == TOTAL:
+        return next(samples_of(snapshot))[1]
+    if kind == "topic" and (topic := snapshot.topics.get(name)):
+        return topic.in_rate, topic.out_rate, topic.total_depth, topic.requeues
+    if kind == "channel" and (channel := snapshot.channels.get(name)):
+        return channel.in_rate, channel.out_rate, channel.depth, channel.requeues
+    if kind == "node" and (node := snapshot.nodes.get(name)):
+        return node.in_rate, node.out_rate, node.depth
+    return None

@@ -1,0 +1,1 @@
+"""NSQ's own API of nsqadmin, asked anew for every request."""

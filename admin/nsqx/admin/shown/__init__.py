@@ -1,0 +1,1 @@
+"""What the dashboard shows: documents, pages, messages, and who watches them."""

@@ -1,0 +1,159 @@
+"""Our own API, ``/api/v2``: the table of its routes; its OpenAPI description is made from it."""
+
+from typing import Any
+
+import msgspec
+
+from nsqx.admin.changed.plans import ActionRequest
+from nsqx.admin.changed.runs import ActionEndpoint, ActionImpact, ActionResult
+from nsqx.admin.guard.access import Visitor
+from nsqx.admin.guard.gate import Gate, VisitorHandler
+from nsqx.admin.shown.peek import PeekResult
+from nsqx.admin.v2.answers import json_bytes
+from nsqx.admin.v2.documents import DocumentEndpoints
+from nsqx.admin.v2.history import HistoryAnswer, HistoryEndpoints
+from nsqx.admin.v2.messages import MessageEndpoints, MessageState, PublishRequest
+from nsqx.admin.v2.openapi import describe
+from nsqx.admin.v2.route import PREFIX, Route
+from nsqx.admin.v2.shapes import (
+    ActivityDocument,
+    ChannelDocument,
+    Envelope,
+    Me,
+    NodeDocument,
+    Poll,
+    RegistryDocument,
+    SettingsDocument,
+    SummaryDocument,
+    TopicDocument,
+    TopologyDocument,
+)
+from nsqx.runtime.http.server import Answer, Handler, Request, Router
+
+__all__ = ["V2Api"]
+
+
+class V2Api:
+    """All routes."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        documents: DocumentEndpoints,
+        messages: MessageEndpoints,
+        history: HistoryEndpoints,
+        actions: ActionEndpoint,
+    ) -> None:
+        self._gate = gate
+        self.routes = [
+            *_document_routes(documents),
+            *_message_routes(messages),
+            *_history_routes(history),
+            Route(
+                "POST",
+                "/actions",
+                actions.act,
+                "Change something, or see what that would do",
+                body=ActionRequest,
+                answers=(ActionResult, ActionImpact),
+            ),
+            Route("GET", "/openapi.json", self._describe, "This description"),
+        ]
+        self._description = msgspec.json.encode(describe(self.routes))
+
+    def add_to(self, router: Router[Handler]) -> None:
+        """Add every route to the server's."""
+        for route in self.routes:
+            wrap = self._gate.reading if route.method == "GET" else self._gate.writing
+            router.add(route.method, PREFIX + route.path, wrap(route.handler))
+
+    async def _describe(self, _request: Request, _visitor: Visitor) -> Answer:
+        return json_bytes(self._description)
+
+
+def _document_routes(documents: DocumentEndpoints) -> list[Route]:
+    return [
+        Route("GET", "/me", documents.me, "Who asks, and what they may do", answers=(Me,)),
+        _document("/snapshot", documents.snapshot, "The whole cluster", SummaryDocument),
+        _document("/topology", documents.topology, "The picture", TopologyDocument),
+        _document("/registry", documents.registry, "What lookupds list", RegistryDocument),
+        _document("/settings", documents.settings, "Options of all nodes", SettingsDocument),
+        _document("/topics/{topic}", documents.topic, "One topic", TopicDocument),
+        _document(
+            "/topics/{topic}/channels/{channel}", documents.channel, "One channel", ChannelDocument
+        ),
+        _document("/nodes/{node}", documents.node, "One node", NodeDocument),
+        Route(
+            "GET",
+            "/poll",
+            documents.poll,
+            "What is new in several documents",
+            {"key": "a document; repeated", "have": "of the key before it", "boot": "of which run"},
+            answers=(Poll,),
+        ),
+        Route("GET", "/ws", documents.live, "The WebSocket", is_websocket=True),
+        Route(
+            "GET",
+            "/events",
+            documents.events,
+            "Server-sent events: envelopes",
+            {"key": "a document"},
+            content_type="text/event-stream",
+        ),
+    ]
+
+
+def _document(path: str, handler: VisitorHandler, summary: str, shape: Any) -> Route:
+    since = {"since": "the version that the caller has", "boot": "of which run it is"}
+    return Route("GET", path, handler, summary, since, answers=(Envelope[shape],))
+
+
+def _message_routes(messages: MessageEndpoints) -> list[Route]:
+    places = {
+        "from": "a place: start, end, time:.., seq:.., id:..",
+        "limit": "1 to 1000",
+        "filter": "text that a body contains",
+        "where": "a JMESPath expression that holds for the message",
+        "node": "only this node",
+        "full": "true: bodies are not cut off",
+    }
+    path = "/topics/{topic}/messages"
+    return [
+        Route("GET", path, messages.peek, "Look into a topic", places, answers=(PeekResult,)),
+        Route(
+            "GET",
+            f"{path}/{{id}}",
+            messages.find,
+            "Where a message is",
+            {"node": "only there"},
+            answers=(MessageState,),
+        ),
+        Route(
+            "POST", path, messages.publish, "Publish", body=PublishRequest, answers=(ActionResult,)
+        ),
+    ]
+
+
+def _history_routes(history: HistoryEndpoints) -> list[Route]:
+    return [
+        Route(
+            "GET",
+            "/history",
+            history.history,
+            "Rates and depths over time",
+            {
+                "series": "total, topic:T, channel:T/C or node:N; repeated",
+                "range": "10m, 1h, 24h or 7d",
+                "metrics": "those wanted, with commas",
+            },
+            answers=(HistoryAnswer,),
+        ),
+        Route(
+            "GET",
+            "/activity",
+            history.activity,
+            "Changes that were made",
+            {"before": "an id", "limit": "1 to 1000", "topic": "only of this topic"},
+            answers=(Envelope[ActivityDocument], ActivityDocument),
+        ),
+    ]

@@ -1,0 +1,324 @@
+"""
+Asks every nsqlookupd and nsqd of a cluster how it is, from where we are. Changes nothing there.
+
+nsqlookupds are asked for nodes first, so that every nsqd is tried at the address that we, as any
+client here, are told. What NSQ's own daemons do not say (``/metrics``) is left unknown.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import aiohttp
+
+from nsqx.apps.look.cluster_facts import ClusterFacts, LookupdFacts, NsqdFacts, Reach, Registration
+from nsqx.apps.look.probes import host_port, probe_nsqd, probe_registrar, reason
+from nsqx.client.addresses import Address
+
+__all__ = ["Examination"]
+
+AT_ONCE = 50  # how many daemons are asked at a time
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+# Nodes come and go: lookupds that disagree are asked again, and what differs twice is told.
+SECOND_LOOK_S = 1.0
+HEADERS = {"Accept": "application/vnd.nsq; version=1.0"}
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class _Answer:
+    """To one HTTP request. ``problem`` is empty if its status is 200."""
+
+    body: bytes
+    problem: str
+    took_s: float = 0.0
+    clock_skew_s: float = 0.0
+
+    def json(self) -> Any:
+        """Return the decoded body; None if there is none."""
+        try:
+            return None if self.problem else json.loads(self.body)
+        except ValueError:
+            return None
+
+
+class Examination:
+    """
+    One look at a cluster. ``lookupds`` and ``nsqds`` are HTTP addresses to begin with.
+
+    ``hosts`` has the name and port that requests to some of these addresses are to show.
+    """
+
+    def __init__(
+        self,
+        lookupds: Sequence[Address],
+        nsqds: Sequence[Address],
+        registrars: Sequence[Address] = (),
+        timeout_s: float = 5.0,
+        hosts: Mapping[str, str] | None = None,
+    ) -> None:
+        self._lookupds = lookupds
+        self._nsqds = nsqds
+        self._registrars = registrars
+        self._timeout_s = timeout_s
+        self._hosts = hosts or {}
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def run(self) -> ClusterFacts:
+        """Ask all; takes a few timeouts at most."""
+        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        async with aiohttp.ClientSession(headers=HEADERS, timeout=timeout) as session:
+            self._session = session
+            facts = ClusterFacts()
+            facts.lookupds = await self._all(map(self._examine_lookupd, self._lookupds))
+            facts.nsqds = await self._listed_nsqds(facts.lookupds)
+            facts.nsqds += await self._all(map(self._given_nsqd, self._unlisted(facts.nsqds)))
+            await self._all(map(self._examine_nsqd, facts.nsqds))
+            facts.registrars = await self._all(map(self._try_registrar, self._known(facts)))
+            await self._compare(facts.lookupds)
+        return facts
+
+    async def _all(self, asking: Iterable[Awaitable[Result]]) -> list[Result]:
+        async def in_turn(one: Awaitable[Result]) -> Result:
+            async with self._turns:
+                return await one
+
+        return list(await asyncio.gather(*map(in_turn, asking)))
+
+    # nsqlookupds
+
+    async def _examine_lookupd(self, address: Address) -> LookupdFacts:
+        ping = await self._get(str(address), "/ping")
+        facts = LookupdFacts(Reach(str(address), ping.problem, ping.took_s))
+        if ping.problem:
+            return facts
+        facts.clock_skew_s = ping.clock_skew_s
+        if await self._registrations(str(address)) is None:
+            facts.http.problem = "it is no nsqlookupd"
+        facts.version = _text(await self._get_object(str(address), "/info"), "version")
+        metrics = _read_metrics((await self._get(str(address), "/metrics")).body)
+        facts.open_files = _integer(metrics, "process_open_fds")
+        facts.max_files = _integer(metrics, "process_max_fds")
+        return facts
+
+    async def _registrations(self, address: str) -> frozenset[Registration] | None:
+        debug = (await self._get(address, "/debug")).json()
+        if not isinstance(debug, dict):
+            return None
+        return frozenset(
+            registration
+            for key, producers in debug.items()
+            for registration in _read_registrations(key, producers)
+        )
+
+    async def _compare(self, lookupds: Sequence[LookupdFacts]) -> None:
+        """Find out what some of them list and others do not."""
+        if not any((missing := await self._missing(lookupds)).values()):
+            return
+        await asyncio.sleep(SECOND_LOOK_S)
+        still_missing = await self._missing(lookupds)
+        for facts in lookupds:
+            nothing: frozenset[Registration] = frozenset()
+            both_times = missing.get(facts.name, nothing) & still_missing.get(facts.name, nothing)
+            facts.missing = both_times
+
+    async def _missing(
+        self, lookupds: Sequence[LookupdFacts]
+    ) -> dict[str, frozenset[Registration]]:
+        names = [facts.name for facts in lookupds if facts.http.is_fine]
+        answers = await self._all(map(self._registrations, names))
+        listed = {
+            name: answer for name, answer in zip(names, answers, strict=True) if answer is not None
+        }
+        everything = frozenset[Registration]().union(*listed.values())
+        return {name: everything - registrations for name, registrations in listed.items()}
+
+    # nsqds
+
+    async def _listed_nsqds(self, lookupds: Iterable[LookupdFacts]) -> list[NsqdFacts]:
+        found: dict[tuple[str, str], NsqdFacts] = {}
+        for lookupd in lookupds:
+            if not lookupd.http.is_fine:
+                continue
+            nodes = await self._get_object(lookupd.name, "/nodes")
+            for node in nodes.get("producers") or ():
+                facts = _read_node(node)
+                facts = found.setdefault((facts.tcp.address, facts.http.address), facts)
+                facts.listed_by.append(lookupd.name)
+        return list(found.values())
+
+    def _unlisted(self, nsqds: Iterable[NsqdFacts]) -> list[Address]:
+        listed = {nsqd.http.address for nsqd in nsqds}
+        return [address for address in self._nsqds if str(address) not in listed]
+
+    async def _given_nsqd(self, address: Address) -> NsqdFacts:
+        """Learn from an nsqd that no nsqlookupd lists where its TCP port is."""
+        info = await self._get_object(str(address), "/info")
+        tcp_port = _integer(info, "tcp_port") or 0
+        return NsqdFacts(
+            Reach(str(address)),
+            Reach(host_port(address.host, tcp_port)),
+            _text(info, "hostname"),
+            _text(info, "version"),
+            told_tcp_port=tcp_port,
+        )
+
+    async def _examine_nsqd(self, facts: NsqdFacts) -> None:
+        await asyncio.gather(self._ask_nsqd(facts), self._talk_to_nsqd(facts))
+        if facts.remote_host and not (facts.tcp.is_fine and facts.http.is_fine):
+            there = await probe_nsqd(facts.remote_host, facts.told_tcp_port, self._timeout_s)
+            facts.answers_at = facts.remote_host if there.is_fine else ""
+
+    async def _talk_to_nsqd(self, facts: NsqdFacts) -> None:
+        if not facts.told_tcp_port:
+            return  # it could not be asked for it
+        host = facts.tcp.address.rpartition(":")[0].strip("[]")
+        facts.tcp = await probe_nsqd(host, facts.told_tcp_port, self._timeout_s)
+
+    async def _ask_nsqd(self, facts: NsqdFacts) -> None:
+        address = facts.http.address
+        ping = await self._get(address, "/ping")
+        facts.http = Reach(address, ping.problem, ping.took_s)
+        if ping.problem and ping.body:  # a sick nsqd says so with status 500
+            facts.http.problem, facts.illness = "", ping.body.decode(errors="replace").strip()
+        if facts.http.problem:
+            return
+        facts.clock_skew_s = ping.clock_skew_s
+        info = await self._get_object(address, "/info")
+        facts.version = _text(info, "version") or facts.version
+        facts.answering_hostname = _text(info, "hostname")
+        lookupds = (await self._get(address, "/config/nsqlookupd_tcp_addresses")).json()
+        if isinstance(lookupds, list):
+            facts.lookupds = [text for text in lookupds if isinstance(text, str)]
+        _take_metrics(facts, _read_metrics((await self._get(address, "/metrics")).body))
+
+    # Where nsqds register
+
+    def _known(self, facts: ClusterFacts) -> list[Address]:
+        texts = [text for nsqd in facts.nsqds for text in nsqd.lookupds or ()]
+        addresses = [*self._registrars, *filter(None, map(_parse_host_port, texts))]
+        return list(dict.fromkeys(addresses))
+
+    async def _try_registrar(self, address: Address) -> Reach:
+        return await probe_registrar(address.host, address.port, self._timeout_s)
+
+    # HTTP
+
+    async def _get_object(self, address: str, path: str) -> dict[str, Any]:
+        """Return the object that a path answers with; an empty one if it does not."""
+        content = (await self._get(address, path)).json()
+        if not isinstance(content, dict):
+            return {}
+        wrapped = content.get("data")  # NSQ before 1.0 did that
+        return wrapped if isinstance(wrapped, dict) else content
+
+    async def _get(self, address: str, path: str) -> _Answer:
+        wall_before, began = time.time(), time.monotonic()
+        headers = {"Host": self._hosts[address]} if address in self._hosts else None
+        try:
+            async with self._session.get(f"http://{address}{path}", headers=headers) as response:
+                body = await _read(response)
+                took_s = time.monotonic() - began
+                skew_s = _clock_skew(response.headers.get("Date", ""), wall_before, took_s)
+                problem = "" if response.status == 200 else f"status {response.status}"
+                return _Answer(body, problem, took_s, skew_s)
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
+            cause = exc.os_error if isinstance(exc, aiohttp.ClientConnectorError) else exc
+            return _Answer(b"", reason(cause, self._timeout_s))
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_BYTES_MAX:
+            raise ValueError(f"more than {ANSWER_BYTES_MAX} bytes")
+    return bytes(body)
+
+
+def _clock_skew(date: str, asked_at: float, took_s: float) -> float:
+    """
+    Return by how much another clock is certainly ahead of ours (behind: negative), in seconds.
+
+    A Date header is cut to whole seconds and was written while we waited, so it tells the other
+    clock to a second and as long as we waited; a skew that this can explain counts as none.
+    """
+    try:
+        theirs = parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError):
+        return 0.0
+    least, most = theirs - (asked_at + took_s), theirs + 1 - asked_at
+    if least > 0:
+        return least
+    return min(most, 0.0)
+
+
+def _read_registrations(key: str, producers: Any) -> Iterable[Registration]:
+    category, _, names = key.partition(":")
+    topic, _, channel = names.partition(":")
+    if category in ("topic", "channel") and isinstance(producers, list):
+        for producer in producers:
+            node = host_port(_text(producer, "broadcast_address"), producer.get("tcp_port", 0))
+            yield node, topic, channel
+
+
+def _read_node(node: Any) -> NsqdFacts:
+    host = _text(node, "broadcast_address")
+    tcp_port = _integer(node, "tcp_port") or 0
+    http_port = _integer(node, "http_port") or 0
+    return NsqdFacts(
+        http=Reach(host_port(host, http_port)),
+        tcp=Reach(host_port(host, tcp_port)),
+        hostname=_text(node, "hostname"),
+        version=_text(node, "version"),
+        remote_host=_text(node, "remote_address").rpartition(":")[0].strip("[]"),
+        told_tcp_port=tcp_port,
+    )
+
+
+def _read_metrics(body: bytes) -> dict[str, float]:
+    """Return the samples of a Prometheus text; labels stay in the name."""
+    samples: dict[str, float] = {}
+    for line in body.decode(errors="replace").splitlines():
+        name, _, value = line.rpartition(" ")
+        if name and not line.startswith("#"):
+            try:
+                samples[name] = float(value)
+            except ValueError:
+                continue
+    return samples
+
+
+def _take_metrics(facts: NsqdFacts, metrics: dict[str, float]) -> None:
+    facts.disk_free_bytes = _integer(metrics, "nsqd_disk_free_bytes")
+    facts.open_files = _integer(metrics, "process_open_fds")
+    facts.max_files = _integer(metrics, "process_max_fds")
+    facts.damages = _integer(metrics, "nsqd_damages_total") or 0
+    facts.lost_messages = _integer(metrics, "nsqd_lost_messages_total") or 0
+    prefix = 'nsqd_lookupd_connected{address="'
+    facts.tells_connections = any(name.startswith(prefix) for name in metrics)
+    facts.unconnected = [
+        name.removeprefix(prefix).removesuffix('"}')
+        for name, value in metrics.items()
+        if name.startswith(prefix) and not value
+    ]
+
+
+def _parse_host_port(text: str) -> Address | None:
+    host, _, port = text.rpartition(":")
+    return Address(host.strip("[]") or "localhost", int(port)) if port.isdigit() else None
+
+
+def _text(content: dict[str, Any], key: str) -> str:
+    value = content.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _integer(content: dict[str, Any], key: str) -> int | None:
+    value = content.get(key)
+    return int(value) if isinstance(value, int | float) else None

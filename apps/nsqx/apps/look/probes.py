@@ -1,0 +1,119 @@
+"""Short conversations that show whether a daemon can be reached: a client's first words."""
+
+import asyncio
+import json
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from nsqx.apps.look.cluster_facts import Reach
+from nsqx.protocol import commands, lookup
+from nsqx.protocol.frames import ErrorFrame, FrameParser, Message, Response
+from nsqx.runtime.version import VERSION
+
+__all__ = ["host_port", "probe_nsqd", "probe_registrar", "reason"]
+
+READ_BYTES = 65536
+
+_Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class UnexpectedAnswer(Exception):
+    """Somebody answers there, but not as they should."""
+
+
+def host_port(host: str, port: int) -> str:
+    """Write an address, with brackets around an IPv6 host."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def probe_nsqd(host: str, port: int, timeout_s: float) -> Reach:
+    """Connect as a client does, and introduce ourselves."""
+    return await _probe(host, port, timeout_s, _identify)
+
+
+async def probe_registrar(host: str, port: int, timeout_s: float) -> Reach:
+    """
+    Connect to an nsqlookupd as nsqd does, and ping.
+
+    Without an IDENTIFY, which would list us as a node.
+    """
+    plain = await _probe(host, port, timeout_s, _ping)
+    if plain.is_fine:
+        return plain
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # whether nsqds accept the certificate is theirs to say
+    tls = await _probe(host, port, timeout_s, _ping, context)
+    return tls if tls.is_fine else plain
+
+
+async def _probe(
+    host: str, port: int, timeout_s: float, talk: _Talk, tls: ssl.SSLContext | None = None
+) -> Reach:
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+            try:
+                await talk(reader, writer)
+            finally:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
+    except (OSError, UnexpectedAnswer, UnicodeError) as exc:  # a TimeoutError is an OSError
+        return Reach(host_port(host, port), reason(exc, timeout_s))
+    return Reach(host_port(host, port), took_s=time.monotonic() - began)
+
+
+async def _identify(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    hello = {
+        "client_id": "nsqx-doctor",
+        "hostname": socket.gethostname(),
+        "feature_negotiation": True,
+        "user_agent": f"nsqx-doctor/{VERSION}",
+    }
+    writer.write(commands.MAGIC_V2 + commands.identify(json.dumps(hello).encode()))
+    parser = FrameParser[Message]()
+    while not (frames := parser.receive_data(await _read(reader))):
+        if parser.error is not None:
+            raise UnexpectedAnswer("it does not speak NSQ's protocol")
+    answer = frames[0]
+    if isinstance(answer, ErrorFrame):
+        raise UnexpectedAnswer(f"it refuses clients: {answer.line.decode(errors='replace')}")
+    if not isinstance(answer, Response) or not answer.data.startswith(b"{"):
+        raise UnexpectedAnswer("it does not answer to IDENTIFY")
+
+
+async def _ping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(lookup.MAGIC + lookup.PING)
+    received = b""
+    while len(received) < len(lookup.OK_ANSWER):
+        received += await _read(reader)
+    if received != lookup.OK_ANSWER:
+        raise UnexpectedAnswer("it does not speak nsqlookupd's protocol")
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    data = await reader.read(READ_BYTES)
+    if not data:
+        raise UnexpectedAnswer("it closes the connection")
+    return data
+
+
+def reason(error: Exception, timeout_s: float) -> str:
+    """Say in a few words why somebody could not be reached."""
+    match error:
+        case TimeoutError():
+            return f"no answer in {timeout_s:g} s"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case socket.gaierror() | UnicodeError():
+            return "unknown host name"
+        case ssl.SSLError():
+            return "TLS failed"
+        case OSError() if error.strerror:
+            return error.strerror.lower()
+    return str(error) or type(error).__name__

@@ -1,0 +1,228 @@
+"""``nsqx top``: what goes on in a cluster, again and again."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import click
+
+from nsqx.apps.complaints import Complaints
+from nsqx.apps.look.cluster_view import ChannelView, ClusterView, NodeView, Poll, view
+from nsqx.apps.node_http import NodeHttp, RequestFailed
+from nsqx.apps.sources import LOOKUPD, Sources, source_options
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+__all__ = ["lines", "top"]
+
+Show = Callable[[ClusterView], None]
+
+CHANNEL_COLUMNS = ("TOPIC", "CHANNEL", "DEPTH", "FLIGHT", "DEFER", "IN/S", "DONE/S", "CLIENTS")
+NODE_COLUMNS = ("NSQD", "VERSION", "TOPICS", "CLIENTS", "DEPTH", "IN/S", "")
+
+EPILOG = f"""\b
+Examples:
+  nsqx top                            the cluster of nsqx up, until Ctrl-C
+  nsqx top --lookupd 10.0.0.1:4161 --interval 5
+  nsqx top orders                     one topic
+  nsqx top --discover                 the cluster on this network
+  nsqx top -n 1 | head                once, as plain text
+  nsqx top --json | jq .channels      an object a line, for programs
+
+On a terminal it fills the screen; else it prints a table for each interval. Rates are known from
+the second poll on. Without --lookupd, --nsqd and --discover, the lookupd at {LOOKUPD} is
+asked.
+
+\b
+Exit codes: 0 after -n polls or a signal, 1 if nobody could be asked at the start, 2 wrong usage.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("topics", nargs=-1, metavar="[TOPIC...]")
+@source_options
+@click.option(
+    "--interval",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    help="Time between polls.",
+)
+@click.option("-n", "--n", "count", type=click.IntRange(min=1), help="End after N polls.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each poll.")
+def top(
+    topics: tuple[str, ...],
+    sources: Sources,
+    interval: float,
+    count: int | None,
+    as_json: bool,
+) -> None:
+    """Show nodes and channels: what waits, what moves, who consumes."""
+    complaints = Complaints("top")
+    watch = Watch(sources, topics, interval, count)
+    try:
+        with ExitStack() as stack:
+            asyncio.run(watch.run(_choose(as_json, stack)))
+    except RequestFailed as exc:
+        complaints.fail(exc)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()  # else Python complains once more at its end
+        sys.exit(1)
+
+
+def _choose(as_json: bool, stack: ExitStack) -> Show:
+    if as_json:
+        return lambda seen: print(json.dumps(seen.as_json()), flush=True)
+    if not sys.stdout.isatty():
+        return lambda seen: print("\n".join([*lines(seen), ""]), flush=True)
+    # Imported here: only eyes need it.
+    from rich.live import Live
+
+    live = stack.enter_context(Live(screen=True, auto_refresh=False))
+    return lambda seen: live.update(screen(seen), refresh=True)
+
+
+class Watch:
+    """Polls until it was often enough, or a signal comes."""
+
+    def __init__(
+        self, sources: Sources, topics: tuple[str, ...], interval: float, count: int | None
+    ) -> None:
+        self._sources = sources
+        self._topics = topics
+        self._interval = interval
+        self._left = count  # None: no limit
+
+    async def run(self, show: Show) -> None:
+        """
+        Show one view after another.
+
+        Raises:
+            RequestFailed: nobody could be asked the first time. Later ones are shown.
+        """
+        stop = asyncio.Event()
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+        before: Poll | None = None
+        nodes: list[str] = []
+        async with self._sources, NodeHttp() as http:
+            while not stop.is_set() and self._left != 0:
+                try:
+                    nodes = await self._sources.all(http)
+                except RequestFailed:
+                    if before is None:
+                        raise
+                poll = await _poll(http, nodes)
+                show(view(poll, before, topics=self._topics))
+                before = poll
+                if self._left is not None:
+                    self._left -= 1
+                if self._left != 0:
+                    await _pause(stop, self._interval)
+
+
+async def _poll(http: NodeHttp, nodes: list[str]) -> Poll:
+    asked = (http.get(node, "/stats", format="json", include_clients="false") for node in nodes)
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    answers, failures = {}, {}
+    for node, result in zip(nodes, results, strict=True):
+        if isinstance(result, RequestFailed):
+            failures[node] = result.reason
+        elif isinstance(result, BaseException):
+            raise result
+        elif not isinstance(result, dict) or "topics" not in result:
+            failures[node] = "not an answer of an nsqd"
+        else:
+            answers[node] = result
+    return Poll(asyncio.get_running_loop().time(), answers, failures)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass
+
+
+# --- plain text ---
+
+
+def lines(seen: ClusterView) -> list[str]:
+    """Return the view as text: nodes, then channels, in columns."""
+    nodes = _columns(NODE_COLUMNS, [node_cells(node) for node in seen.nodes])
+    channels = _columns(CHANNEL_COLUMNS, [channel_cells(each) for each in seen.channels])
+    return [*nodes, "", *channels]
+
+
+def _columns(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if index < 2 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (head, *rows)
+    ]
+
+
+def node_cells(node: NodeView) -> tuple[str, ...]:
+    """Return a node's row."""
+    counts = (f"{node.topics:,}", f"{node.clients:,}", f"{node.depth:,}")
+    if not node.version:
+        counts = ("", "", "")
+    return (node.address, node.version, *counts, _rate(node.in_per_second), node.problem)
+
+
+def channel_cells(channel: ChannelView) -> tuple[str, ...]:
+    """Return a channel's row."""
+    name = f"{channel.channel} (paused)" if channel.is_paused else channel.channel
+    return (
+        channel.topic,
+        name or "-",
+        f"{channel.depth:,}",
+        f"{channel.in_flight:,}",
+        f"{channel.deferred:,}",
+        _rate(channel.in_per_second),
+        _rate(channel.done_per_second),
+        f"{channel.clients:,}",
+    )
+
+
+def _rate(per_second: float | None) -> str:
+    return "" if per_second is None else f"{per_second:,.0f}"
+
+
+# --- a terminal ---
+
+
+def screen(seen: ClusterView) -> "Group":
+    """Return the view as tables; what deserves a look is coloured."""
+    from rich.console import Group
+
+    nodes = _table(NODE_COLUMNS)
+    for node in seen.nodes:
+        nodes.add_row(*node_cells(node), style="bold red" if node.problem else None)
+    channels = _table(CHANNEL_COLUMNS)
+    for channel in seen.channels:
+        is_alone = channel.depth > 0 and channel.channel and not channel.clients
+        channels.add_row(*channel_cells(channel), style="yellow" if is_alone else None)
+    return Group(nodes, "", channels)
+
+
+def _table(head: tuple[str, ...]) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, expand=True)
+    for index, title in enumerate(head):
+        table.add_column(title, justify="left" if index < 2 else "right", no_wrap=True)
+    return table

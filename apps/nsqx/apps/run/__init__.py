@@ -1,0 +1,1 @@
+"""Commands that run things: a local cluster, a worker, a benchmark."""

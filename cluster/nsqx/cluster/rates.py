@@ -1,0 +1,175 @@
+"""
+Rates from counters that only grow, until they begin at 0 again. No I/O; time is an argument.
+
+One ``RateWindow`` belongs to one nsqd. It keeps the counters of the last seconds, and a rate is the
+growth between the oldest and the newest of them. NSQ counts what came to a channel, and what waits
+there; what was finished is the difference.
+
+A restart of the nsqd (another start time, or a topic whose count fell) empties the window: the next
+rate is known one observation later, and is never negative or huge. A channel whose count fell was
+deleted and made again; only that one begins anew.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from itertools import repeat
+from operator import sub
+from typing import NamedTuple
+
+from nsqx.cluster.answers import NodeCounts
+from nsqx.cluster.counters import NOTHING, Column, Columns, Layouts, Table, table_of
+
+__all__ = ["NO_NODE_RATES", "NO_RATES", "RATE_COLUMNS", "ChannelRates", "NodeRates", "RateWindow"]
+
+WINDOW_S = 5.5  # five polls and some jitter
+
+
+class ChannelRates(NamedTuple):
+    """Messages a second."""
+
+    incoming: float
+    finished: float
+    requeued: float
+    timed_out: float
+
+
+NO_RATES = ChannelRates(0.0, 0.0, 0.0, 0.0)
+RATE_COLUMNS = ("in_rate", "out_rate", "requeues", "timeouts")  # of ``ChannelRates``
+
+
+class NodeRates(Table):
+    """What flows through one nsqd, in messages a second: ``RATE_COLUMNS``."""
+
+    __slots__ = ()
+
+    def of(self, topic: str, channel: str) -> ChannelRates:
+        """Return the rates of one channel."""
+        index = self.layout.key_index.get(f"{topic}/{channel}")
+        return NO_RATES if index is None else self._of_row(index)
+
+    def of_topic(self, topic: str) -> float:
+        """Return what comes into a topic."""
+        index = self.layout.topic_index.get(topic)
+        column = self.topics.get("in_rate")
+        return 0.0 if index is None or column is None else column[index]
+
+    def _of_row(self, index: int) -> ChannelRates:
+        columns = (self.channels.get(name) for name in RATE_COLUMNS)
+        return ChannelRates(*(column[index] if column else 0.0 for column in columns))
+
+
+NO_NODE_RATES = NodeRates(NOTHING.layout, {}, {})
+
+
+class _Observation:
+    """The counters of one moment. Those in ``flows`` bear the names of their rates."""
+
+    __slots__ = ("at_s", "counters", "flows", "start_time")
+
+    def __init__(self, at_s: float, start_time: int, counters: Table) -> None:
+        self.at_s = at_s
+        self.start_time = start_time
+        self.counters = counters
+        self.flows = Table(
+            counters.layout,
+            _known({"in_rate": counters.topics.get("messages")}),
+            _known(
+                {
+                    "in_rate": counters.channels.get("messages"),
+                    "out_rate": _done(counters.channels),
+                    "requeues": counters.channels.get("requeued"),
+                    "timeouts": counters.channels.get("timed_out"),
+                }
+            ),
+        )
+
+
+def _known(columns: Mapping[str, Column | None]) -> Columns:
+    return {name: column for name, column in columns.items() if column}
+
+
+def _done(channels: Columns) -> Column | None:
+    """Return how many messages each channel is done with: those that came and do not wait."""
+    done = channels.get("messages")
+    for waiting in ("depth", "in_flight", "deferred"):
+        if done and waiting in channels:
+            done = tuple(map(sub, done, channels[waiting]))
+    return done
+
+
+class RateWindow:
+    """
+    The last seconds of one nsqd.
+
+    Attributes:
+        counters: what the newest answer said.
+        rates: of the last seconds.
+    """
+
+    def __init__(self, layouts: Layouts) -> None:
+        self.counters = NOTHING
+        self.rates = NO_NODE_RATES
+        self._layouts = layouts
+        self._observations: deque[_Observation] = deque()
+
+    def add(self, at_s: float, stats: NodeCounts) -> bool:
+        """
+        Take in what ``/stats`` said at a monotonic time.
+
+        Returns:
+            Whether the nsqd has been restarted since the observation before.
+        """
+        self.counters = table_of(stats, self._layouts, self.counters.layout)
+        newest = _Observation(at_s, stats.start_time, self.counters)
+        observations = self._observations
+        restarted = bool(observations) and _began_anew(observations[-1], newest)
+        if restarted:
+            observations.clear()
+        while observations and at_s - observations[0].at_s > WINDOW_S:
+            observations.popleft()
+        observations.append(newest)
+        self.rates = _growth(observations[0], newest)
+        return restarted
+
+
+def _began_anew(before: _Observation, now: _Observation) -> bool:
+    if before.start_time and now.start_time:
+        # Go's and ours have it; a topic whose count fell was then deleted and made again.
+        return before.start_time != now.start_time
+    counts = now.flows.topics.get("in_rate", repeat(0))
+    was = before.flows.aligned(now.flows.layout).topics.get("in_rate", ())
+    return any(count < earlier for count, earlier in zip(counts, was, strict=False))
+
+
+def _growth(then: _Observation, now: _Observation) -> NodeRates:
+    seconds = now.at_s - then.at_s
+    if seconds <= 0:
+        return NO_NODE_RATES
+    layout = now.flows.layout
+    before = then.flows.aligned(layout)
+    topics = _grown(before.topics, now.flows.topics)
+    channels = _grown(before.channels, now.flows.channels)
+    incoming = channels.get("in_rate", ())
+    if incoming and min(incoming) < 0:  # some were deleted and made again: nothing of them counts
+        channels = {
+            name: [0 if came < 0 else value for came, value in zip(incoming, column, strict=True)]
+            for name, column in channels.items()
+        }
+    return NodeRates(layout, _per_second(topics, seconds), _per_second(channels, seconds))
+
+
+def _grown(then: Columns, now: Columns) -> Columns:
+    """Return by how much each counter grew; one that is not in ``then`` was 0."""
+    return {
+        name: list(map(sub, column, then[name])) if name in then else column
+        for name, column in now.items()
+    }
+
+
+def _per_second(grown: Columns, seconds: float) -> Columns:
+    # What was emptied counts as finished. A seek backwards makes finished messages wait again.
+    return {
+        name: [value / seconds if value > 0 else 0.0 for value in column]
+        for name, column in grown.items()
+        if any(column)
+    }

@@ -1,0 +1,94 @@
+"""What the collector knows of each daemon: the input of every document. Immutable, no I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nsqx.cluster.answers import ChannelCounts, Latency, NodeCounts, NsqdStats, Producer
+from nsqx.cluster.counters import NOTHING, Table
+from nsqx.cluster.health import DaemonState
+from nsqx.cluster.node_metrics import NodeMetrics
+from nsqx.cluster.node_settings import NodeSettings
+from nsqx.cluster.rates import NO_NODE_RATES, NodeRates
+
+__all__ = ["ClusterView", "LookupdView", "NodeView"]
+
+
+@dataclass(frozen=True, slots=True)
+class LookupdView:
+    """One nsqlookupd. ``producers`` are of ``observed_at``."""
+
+    address: str
+    state: DaemonState
+    observed_at: float | None
+    failing_since: float | None
+    error: str
+    version: str = ""
+    found: bool = False  # by discovery
+    producers: Sequence[Producer] = ()
+    topics: frozenset[str] = frozenset()
+    channels: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of topics without nodes
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One nsqd. ``stats`` is None until it has answered once; ``counters`` are the same numbers."""
+
+    address: str  # HTTP
+    state: DaemonState
+    observed_at: float | None
+    failing_since: float | None
+    error: str
+    answer_ms: float = 0.0
+    tcp_address: str = ""
+    hostname: str = ""
+    version: str = ""
+    zone: str = ""
+    region: str = ""
+    restarted_at: float | None = None
+    lookupds: tuple[str, ...] = ()  # that list it
+    tombstoned: frozenset[str] = frozenset()  # topics, at any lookupd
+    stats: NodeCounts | None = None
+    counters: Table = NOTHING
+    rates: NodeRates = NO_NODE_RATES
+    metrics: NodeMetrics | None = None  # None: unknown, or it has none
+    with_clients: NsqdStats | None = None  # seen less often than ``stats``
+    finish_rates: Mapping[str, float] = field(default_factory=dict)  # by client's remote address
+    settings: NodeSettings | None = None  # None: not told yet
+    latencies: Mapping[str, Latency] = field(default_factory=dict)  # by topic, or topic/channel
+
+    @property
+    def is_current(self) -> bool:
+        return self.state is DaemonState.OK
+
+    def channel(self, topic: str, channel: str) -> ChannelCounts | None:
+        """Return what the node last said of a channel."""
+        for each in (self.stats.topics or ()) if self.stats else ():
+            if each.topic_name == topic:
+                found = (c for c in each.channels or () if c.channel_name == channel)
+                return next(found, None)
+        return None
+
+    def has_channels(self, topic: str) -> bool:
+        topics = (self.stats.topics or ()) if self.stats else ()
+        return any(each.topic_name == topic and each.channels for each in topics)
+
+    def has_topic(self, topic: str) -> bool:
+        return any(
+            each.topic_name == topic for each in ((self.stats.topics or ()) if self.stats else ())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """Everything, at one moment."""
+
+    now: float
+    lookupds: Sequence[LookupdView]
+    nodes: Sequence[NodeView]
+
+    def node(self, address: str) -> NodeView | None:
+        return next((node for node in self.nodes if node.address == address), None)
+
+    def nodes_with(self, topic: str) -> list[NodeView]:
+        """Return the nodes that have a topic, as far as is known."""
+        return [node for node in self.nodes if node.has_topic(topic)]

@@ -1,0 +1,1 @@
+"""Addresses, name resolution and TLS contexts; the standard library only."""

@@ -1,0 +1,248 @@
+"""
+Asks auth servers what a client may do (protocol section 8).
+
+One of the servers is asked, beginning with a random one, until one gives an answer that can be
+used. What is wrong goes to the log; a client is told only that it failed.
+"""
+
+import asyncio
+import json
+import random
+import re
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import time_ns
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from yarl import URL
+
+from nsqx.nsqd.core.session import Authorization, Session
+from nsqx.nsqd.edge.auth_patterns import PatternError, compile_pattern
+from nsqx.nsqd.options import NsqdOptions
+from nsqx.nsqd.tls import load_authorities, set_min_version
+from nsqx.protocol.errors import FatalProtocolError
+from nsqx.runtime.http import go_json
+from nsqx.runtime.process import logs
+
+__all__ = ["AuthAnswerError", "AuthServers", "decode_answer"]
+
+SECOND_NS = 1_000_000_000
+ANSWER_BYTES_MAX = 1024 * 1024
+HEADERS = {"Accept": "application/vnd.nsq; version=1.0"}
+PERMISSIONS = ("subscribe", "publish")
+
+_log = logs.get_logger("AUTH")
+
+Done = Callable[[Authorization | FatalProtocolError], None]
+
+
+class AuthAnswerError(Exception):
+    """The server refused, or its answer can not be used."""
+
+
+class AuthServers:
+    """The `Authenticator` of a node."""
+
+    def __init__(
+        self,
+        addresses: list[str],
+        *,
+        method: str,
+        tls: ssl.SSLContext,
+        connect_timeout_ns: int,
+        request_timeout_ns: int,
+    ) -> None:
+        self._addresses = addresses
+        self._method = method
+        self._tls = tls
+        self._timeout = aiohttp.ClientTimeout(
+            total=request_timeout_ns / SECOND_NS, sock_connect=connect_timeout_ns / SECOND_NS
+        )
+        self._http: aiohttp.ClientSession | None = None
+        self._questions: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    def of(cls, options: NsqdOptions) -> "AuthServers | None":
+        """
+        Return the servers that the options name, None if there are none.
+
+        Raises:
+            StartupError: ``--tls-root-ca-file`` can not be used.
+        """
+        if not options.auth_http_address:
+            return None
+        return cls(
+            options.auth_http_address,
+            method=options.auth_http_request_method,
+            tls=_client_context(options),
+            connect_timeout_ns=options.http_client_connect_timeout,
+            request_timeout_ns=options.http_client_request_timeout,
+        )
+
+    async def stop(self) -> None:
+        """Ask no more; what is being asked stays without an answer."""
+        for question in self._questions:
+            question.cancel()
+        await asyncio.gather(*self._questions, return_exceptions=True)
+        if self._http is not None:
+            await self._http.close()
+
+    def authenticate(self, secret: bytes, session: Session, done: Done) -> None:
+        """See `Authenticator.authenticate`."""
+        values: dict[str, str | bytes] = {
+            "common_name": session.tls_common_name,
+            "remote_ip": session.remote_address.rpartition(":")[0].strip("[]"),
+            "secret": secret,
+            "tls": "true" if session.is_tls else "false",
+        }
+        question = asyncio.create_task(self._ask_any(values, done))
+        self._questions.add(question)
+        question.add_done_callback(self._questions.discard)
+
+    async def _ask_any(self, values: dict[str, str | bytes], done: Done) -> None:
+        first = random.randrange(len(self._addresses))
+        for address in (*self._addresses[first:], *self._addresses[:first]):
+            try:
+                authorization = decode_answer(await self._ask(address, values), time_ns())
+            except AuthAnswerError as error:
+                _log.error("failed auth against %s - %s", address, error)
+            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                reason = str(error) or type(error).__name__
+                _log.error("failed auth against %s - %s", address, reason)
+            else:
+                done(authorization)
+                return
+        done(FatalProtocolError("E_AUTH_FAILED", "AUTH failed"))
+
+    async def _ask(self, address: str, values: dict[str, str | bytes]) -> bytes:
+        if self._http is None:
+            self._http = aiohttp.ClientSession(
+                timeout=self._timeout, headers=HEADERS, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        url = address if "://" in address else f"http://{address}/auth"
+        if self._method == "post":
+            form = {name: [_text(value)] for name, value in values.items()}
+            request = self._http.post(
+                url,
+                data=go_json.encode(form),
+                headers={"Content-Type": "application/json"},
+                ssl=self._tls,
+            )
+        else:
+            # As it is: aiohttp would write what is escaped here in its own way.
+            encoded = URL(f"{url}?{urlencode(values)}", encoded=True)
+            request = self._http.get(encoded, ssl=self._tls)
+        async with request as response:
+            body = await response.content.read(ANSWER_BYTES_MAX)
+            if response.status != 200:
+                raise AuthAnswerError(f"status {response.status}, {body[:200]!r}")
+            return body
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One authorization: who matches it may do what it permits."""
+
+    topic: re.Pattern[str]
+    channels: tuple[re.Pattern[str], ...]
+    permissions: frozenset[str]
+
+    def allows(self, permission: str, topic: str, channel: str) -> bool:
+        return (
+            permission in self.permissions
+            and self.topic.search(topic) is not None
+            and any(pattern.search(channel) for pattern in self.channels)
+        )
+
+
+def decode_answer(body: bytes, now_ns: int) -> Authorization:
+    """
+    Read what a server answered.
+
+    Raises:
+        AuthAnswerError: it is not an answer, or holds what no rule can be made of.
+    """
+    try:
+        answer = _Object(json.loads(body))
+        ttl_s = answer.get("ttl", int, 0)
+        identity, identity_url = (
+            answer.get("identity", str, ""),
+            answer.get("identity_url", str, ""),
+        )
+        rules = [_rule(_Object(item)) for item in answer.get("authorizations", list, [])]
+    except (ValueError, RecursionError) as error:
+        raise AuthAnswerError(f"the answer can not be used: {error}") from error
+    if ttl_s <= 0:
+        raise AuthAnswerError(f"the answer has an invalid ttl {ttl_s}")
+
+    def is_allowed(topic: str, channel: str) -> bool:
+        permission = "subscribe" if channel else "publish"
+        return any(rule.allows(permission, topic, channel) for rule in rules)
+
+    return Authorization(
+        identity,
+        identity_url,
+        permission_count=len(rules),
+        expires_ns=now_ns + ttl_s * SECOND_NS,
+        answer=go_json.encode(
+            {"identity": identity, "identity_url": identity_url, "permission_count": len(rules)}
+        ),
+        is_allowed=is_allowed,
+    )
+
+
+def _rule(item: "_Object") -> _Rule:
+    permissions = item.strings("permissions")
+    for permission in permissions:
+        if permission not in PERMISSIONS:
+            raise ValueError(f"unknown permission {permission}")
+    return _Rule(
+        _compile(item.get("topic", str, "")),
+        tuple(map(_compile, item.strings("channels"))),
+        frozenset(permissions),
+    )
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    try:
+        return compile_pattern(pattern)
+    except PatternError as error:
+        raise ValueError(f"pattern {pattern!r}: {error}") from error
+
+
+class _Object:
+    """A JSON object, read as Go reads it: keys in any case, null as good as absent."""
+
+    def __init__(self, value: Any) -> None:
+        if not isinstance(value, dict | None):
+            raise ValueError(f"{type(value).__name__} where an object belongs")
+        self._values = {key.lower(): item for key, item in (value or {}).items()}
+
+    def get(self, key: str, kind: type[Any], default: Any) -> Any:
+        value = self._values.get(key)
+        if value is None:
+            return default
+        if type(value) is not kind:
+            raise ValueError(f"{key} is not of type {kind.__name__}")
+        return value
+
+    def strings(self, key: str) -> list[str]:
+        items: list[Any] = self.get(key, list, [])
+        if not all(isinstance(item, str) for item in items):
+            raise ValueError(f"{key} is not a list of strings")
+        return items
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _client_context(options: NsqdOptions) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    set_min_version(context, options.tls_min_version)
+    if options.tls_root_ca_file:
+        load_authorities(context, options.tls_root_ca_file)
+    return context

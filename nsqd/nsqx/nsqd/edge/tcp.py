@@ -1,0 +1,310 @@
+"""The TCP side: connections carry bytes between sockets and sessions, and decide nothing."""
+
+import asyncio
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import cast
+
+from nsqx.nsqd.core.broker import Broker
+from nsqx.nsqd.core.session import Session, SessionSettings
+from nsqx.nsqd.edge.busy_poll import BusyPoll
+from nsqx.nsqd.edge.layers import CompressionLayer, Layer, TlsLayer
+from nsqx.protocol.compression import (
+    DeflateCompressor,
+    DeflateDecompressor,
+    SnappyCompressor,
+    SnappyDecompressor,
+)
+from nsqx.protocol.errors import CompressionError
+from nsqx.runtime.addresses import socket_text
+from nsqx.runtime.process import logs
+
+__all__ = ["Connection", "TcpServer"]
+
+# Beyond this a consumer that does not read gets no more messages.
+OUTPUT_BYTES_MAX = 1024 * 1024
+# What one connection may have handed up in one turn of the loop: as much as one read of a socket.
+FEED_BYTES = 256 * 1024
+TLS_HANDSHAKE_NS = 5 * 10**9
+CLOSE_NS = 5 * 10**9  # how long a closing connection may take to accept what is left
+
+_log = logs.get_logger("TCP")
+
+
+class TcpServer:
+    """Accepts clients, and keeps their connections."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        settings: SessionSettings,
+        *,
+        ssl_context: ssl.SSLContext | None,
+        busy_poll_ns: int,
+    ) -> None:
+        self.broker = broker
+        self.settings = settings
+        self.ssl_context = ssl_context
+        self.connections: set[Connection] = set()
+        self.busy_poll = BusyPoll(asyncio.get_running_loop(), busy_poll_ns)
+
+    def make_connection(self) -> "Connection":
+        """Return the protocol of a new connection."""
+        return Connection(self)
+
+    def tick(self) -> None:
+        """Heartbeats and deadlines. To be called some ten times a second."""
+        now_ns = self.broker.clock()
+        for connection in list(self.connections):
+            connection.tick(now_ns)
+
+    @property
+    def has_answered(self) -> bool:
+        """Return whether no publish waits for its answer."""
+        return not any(connection.session.is_unanswered for connection in self.connections)
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether moreover no client has a message to finish."""
+        return self.has_answered and not any(
+            connection.session.holds_messages for connection in self.connections
+        )
+
+    def stop_deliveries(self) -> None:
+        """Deliver nothing more to those that are connected."""
+        for connection in self.connections:
+            connection.session.stop_deliveries()
+
+    def close_all(self) -> None:
+        """End all connections, sending what was handed over."""
+        for connection in list(self.connections):
+            connection.close()
+
+    def abort_all(self) -> None:
+        """Break all connections, for tests of what clients do then."""
+        for connection in list(self.connections):
+            connection.abort()
+
+
+class Connection(asyncio.Protocol):
+    """A client's socket. Is its session's `SessionSink`."""
+
+    def __init__(self, server: TcpServer) -> None:
+        self._server = server
+        self._busy_poll = server.busy_poll
+        self._layers: list[Layer] = []  # nearest to the socket first
+        self._handshake: TlsLayer | None = None
+        self._backlog: deque[Iterator[bytes]] = deque()  # what the layers have yet to hand up
+        self._is_feeding = False  # `_feed` will be called
+        self._is_at_eof = False
+        self._deadline_ns = 0  # of a handshake or of closing; 0: none
+        self._is_full = False  # the socket takes no more
+        self._is_held = False  # the session has enough to do
+        self._transport: asyncio.Transport
+        self.session: Session
+
+    # Connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=OUTPUT_BYTES_MAX)
+        remote_address = socket_text(transport.get_extra_info("peername"))
+        server = self._server
+        self.session = Session(server.broker, server.settings, self, remote_address)
+        server.connections.add(self)
+        _log.info("new client(%s)", remote_address)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called exactly once, however the connection ends: the only place that cleans up."""
+        self._server.connections.discard(self)
+        self.session.closed()
+        _log.info("client(%s) closed", self.session.remote_address)
+
+    def tick(self, now_ns: int) -> None:
+        """Look after deadlines."""
+        if not self._deadline_ns:
+            self.session.tick(now_ns)
+        elif now_ns < self._deadline_ns:
+            pass
+        elif self._handshake is not None and not self._transport.is_closing():
+            self._handshake = None
+            self.session.tls_failed("TLS handshake timed out")
+        else:
+            self._transport.abort()
+
+    # Data
+
+    def data_received(self, data: bytes) -> None:
+        """Execute all that is in this read as one batch."""
+        poll = self._busy_poll
+        if poll.is_on:
+            poll.active.add(self)
+            poll.has_traffic = True
+        elif poll.may_begin:
+            poll.begin(self)
+        if not self._layers and self._handshake is None:
+            self.session.receive(data, time.time_ns())
+            if poll.is_on and len(poll.active) == 1:
+                # Nobody else's publishes could come in this turn: waiting for its end costs 4 us.
+                self._server.broker.flush()
+        elif self._handshake is not None:
+            self._shake_hands(data)
+        else:
+            self._backlog.append(self._pieces(data, 0))
+            self._feed()
+
+    def eof_received(self) -> bool:
+        """The client ended its direction; the session closes when it has answered everything."""
+        if self._handshake is not None:
+            self._transport.abort()
+        else:
+            self._is_at_eof = True
+            self._feed()
+        return True
+
+    def _pieces(self, data: bytes, depth: int) -> Iterator[bytes]:
+        """
+        Yield what becomes of data on its way up, from a layer on.
+
+        Piece by piece, since a few bytes may become very many; and a piece may add a layer, which
+        the next one has to pass.
+        """
+        if depth == len(self._layers):
+            yield data
+            return
+        for piece in self._layers[depth].receive(data):
+            yield from self._pieces(piece, depth + 1)
+
+    def _feed(self) -> None:
+        """Hand up what has come, as long as the session takes it; not all of it in one turn."""
+        self._is_feeding = False
+        room = FEED_BYTES
+        try:
+            while self._backlog and room > 0 and not self._is_held:
+                if self._transport.is_closing():
+                    return
+                piece = next(self._backlog[0], None)
+                if piece is None:
+                    self._backlog.popleft()
+                else:
+                    self.session.receive(piece, time.time_ns())
+                    room -= len(piece)
+        except (OSError, CompressionError) as error:
+            _log.info("client(%s) broke off - %s", self.session.remote_address, error)
+            self._transport.abort()
+            return
+        self._read_or_not()
+        if self._backlog:
+            if not self._is_held:
+                self._feed_soon()
+        elif self._is_at_eof or any(layer.is_ended for layer in self._layers):
+            self.session.receive_eof()
+
+    def _feed_soon(self) -> None:
+        if not self._is_feeding:
+            self._is_feeding = True
+            asyncio.get_running_loop().call_soon(self._feed)
+
+    # As a sink
+
+    @property
+    def send(self) -> Callable[[bytes | bytearray], None]:
+        """See `SessionSink.send`."""
+        return self._send_through_layers if self._layers else self._transport.write
+
+    def _send_through_layers(self, data: bytes | bytearray) -> None:
+        for layer in reversed(self._layers):
+            data = layer.send(data)
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """See `Sink.close`."""
+        if not self._transport.is_closing():
+            self._deadline_ns = self._server.broker.clock() + CLOSE_NS
+            if self._layers:
+                self._transport.write(self._layers[0].end())
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, and drop what is not sent."""
+        self._transport.abort()
+
+    def start_tls(self, received: bytes) -> None:
+        """See `SessionSink.start_tls`."""
+        assert self._server.ssl_context is not None
+        self._handshake = TlsLayer(self._server.ssl_context)
+        self._deadline_ns = self._server.broker.clock() + TLS_HANDSHAKE_NS
+        if received:
+            self._shake_hands(received)
+
+    def _shake_hands(self, data: bytes) -> None:
+        layer = self._handshake
+        assert layer is not None
+        try:
+            answer = layer.handshake(data)
+        except OSError as error:
+            self._handshake = None
+            self._transport.write(layer.failure())
+            _log.info("client(%s) TLS handshake failed - %s", self.session.remote_address, error)
+            self.session.tls_failed(f"TLS handshake failed: {error.args[-1]}")
+            return
+        self._transport.write(answer)
+        if not layer.is_established:
+            return
+        self._handshake = None
+        self._deadline_ns = 0
+        self._layers.append(layer)
+        self._backlog.append(self._pieces(b"", 0))  # what came with the end of the handshake
+        self.session.tls_established(*layer.describe())
+        self._feed()
+
+    def start_snappy(self, received: bytes) -> None:
+        """See `SessionSink.start_snappy`."""
+        self._compress(CompressionLayer(SnappyCompressor(), SnappyDecompressor()), received)
+
+    def start_deflate(self, received: bytes, level: int) -> None:
+        """See `SessionSink.start_deflate`."""
+        self._compress(CompressionLayer(DeflateCompressor(level), DeflateDecompressor()), received)
+
+    def _compress(self, layer: CompressionLayer, received: bytes) -> None:
+        self._layers.append(layer)
+        if received:
+            # Before what is still to come out of the layers below, and after the session's answer.
+            self._backlog.appendleft(self._pieces(received, len(self._layers) - 1))
+            self._feed_soon()
+
+    def pause_reading(self, is_paused: bool) -> None:
+        """See `SessionSink.pause_reading`."""
+        self._is_held = is_paused
+        self._read_or_not()
+        if not is_paused and (self._backlog or self._is_at_eof):
+            self._feed_soon()
+
+    def unsent_bytes(self) -> int:
+        """See `SessionSink.unsent_bytes`."""
+        return self._transport.get_write_buffer_size()
+
+    # Flow control
+
+    def pause_writing(self) -> None:
+        """The socket takes no more: no deliveries, and no commands whose answers would pile up."""
+        self._is_full = True
+        self.session.set_writable(False)
+        self._read_or_not()
+
+    def resume_writing(self) -> None:
+        """The socket takes data again."""
+        self._is_full = False
+        self._read_or_not()
+        self.session.set_writable(True)
+
+    def _read_or_not(self) -> None:
+        if self._transport.is_closing():
+            return
+        if self._is_full or self._is_held or self._backlog:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()

@@ -1,0 +1,261 @@
+"""
+What ``/metrics`` tells Prometheus. No I/O: what has to be read from a disk is handed in.
+
+Counters begin at 0 with the process. Each family is made when its turn comes, so that whoever
+renders them can let others run in between.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nsqx.nsqd.core.broker import Broker
+from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.core.durations import Durations
+from nsqx.nsqd.core.latency import LatencyWindow, merged
+from nsqx.nsqd.core.session import Session
+from nsqx.nsqd.core.topic import Topic
+from nsqx.nsqd.directory.peers import PeerState
+from nsqx.nsqd.log.topic_log import TopicLog
+from nsqx.nsqd.telling.memory_stats import resident_bytes
+from nsqx.nsqd.telling.stats import backend_depth, topic_backend_depth
+from nsqx.runtime.metrics import Family, Sample, counter, gauge, histogram
+from nsqx.runtime.process import open_files
+
+__all__ = ["NodeMetrics"]
+
+_SECOND_NS = 1e9
+
+
+@dataclass(slots=True)
+class NodeMetrics:
+    """One scrape of a node."""
+
+    broker: Broker
+    sessions: Sequence[Session]
+    peers: Iterable[PeerState]
+    version: str
+    start_time_s: int
+    now_ns: int
+    disk_free_bytes: int
+    loop_lag: Durations
+    loop_lag_highest_ns: int  # since the last scrape
+    oldest_ns: Mapping[Channel, int]  # when the oldest unfinished message was accepted
+    quantiles: Sequence[float] = ()
+    window_of: Callable[[Channel], LatencyWindow | None] = field(default=lambda channel: None)
+
+    def families(self) -> Iterator[Family]:
+        """Yield all families."""
+        yield from self._node()
+        yield from self._topics()
+        yield from self._channels()
+        if self.quantiles:
+            yield self._end_to_end_latency()
+
+    # Node
+
+    def _node(self) -> Iterator[Family]:
+        broker = self.broker
+        yield gauge("nsqd_info", "Which nsqd this is.", [Sample(1, {"version": self.version})])
+        yield gauge("nsqd_start_time_seconds", "When it started (Unix time).", self.start_time_s)
+        yield gauge(
+            "nsqd_healthy", "1 unless the last write to disk failed.", int(broker.health == "OK")
+        )
+        yield gauge("nsqd_topics", "Topics.", len(broker.topics))
+        yield gauge(
+            "nsqd_channels", "Channels.", sum(len(t.channels) for t in broker.topics.values())
+        )
+        yield self._connections()
+        yield histogram(
+            "nsqd_commit_seconds",
+            "Time from the commit of a batch of messages to the answer to its producers.",
+            broker.commit_times.by_bound(),
+            broker.commit_times.total_ns / _SECOND_NS,
+            {},
+        )
+        yield histogram(
+            "nsqd_event_loop_lag_seconds",
+            "How late the event loop was, measured ten times a second.",
+            self.loop_lag.by_bound(),
+            self.loop_lag.total_ns / _SECOND_NS,
+            {},
+        )
+        yield gauge(
+            "nsqd_event_loop_lag_highest_seconds",
+            "The largest lag since the last scrape.",
+            self.loop_lag_highest_ns / _SECOND_NS,
+        )
+        yield gauge(
+            "nsqd_disk_free_bytes", "Room on the disk of the data path.", self.disk_free_bytes
+        )
+        yield counter(
+            "nsqd_damages_total", "Places where the log was found damaged.", len(broker.damages)
+        )
+        yield counter(
+            "nsqd_lost_messages_total",
+            "Messages lost to damage of the log.",
+            sum(damage.end - damage.first for damage in broker.damages),
+        )
+        yield from self._lookupds()
+        yield gauge("process_resident_memory_bytes", "Resident memory.", resident_bytes())
+        yield counter(
+            "process_cpu_seconds_total", "CPU time, user and system.", time.process_time()
+        )
+        yield gauge(
+            "python_allocated_blocks",
+            "Blocks that Python's allocator has given out.",
+            sys.getallocatedblocks(),
+        )
+        yield from open_files.families()
+
+    def _connections(self) -> Family:
+        kinds = {"consumer": 0, "producer": 0, "other": 0}
+        for session in self.sessions:
+            if session.consumer is not None:
+                kinds["consumer"] += 1
+            else:
+                kinds["producer" if session.publish_counts else "other"] += 1
+        return gauge(
+            "nsqd_connections",
+            "Connections: those that subscribed, those that only published, and the rest.",
+            [Sample(count, {"kind": kind}) for kind, count in kinds.items()],
+        )
+
+    def _lookupds(self) -> Iterator[Family]:
+        peers = list(self.peers)
+        yield gauge(
+            "nsqd_lookupd_connected",
+            "1 while registered at an nsqlookupd.",
+            [Sample(int(peer.is_connected), {"address": peer.address}) for peer in peers],
+        )
+        yield gauge(
+            "nsqd_lookupd_complete",
+            "1 when an nsqlookupd has confirmed all topics and channels.",
+            [Sample(int(peer.is_complete), {"address": peer.address}) for peer in peers],
+        )
+
+    # Topics
+
+    def _topics(self) -> Iterator[Family]:
+        def per_topic(value: Callable[[Topic], float]) -> Iterator[Sample]:
+            for topic in list(self.broker.topics.values()):
+                yield Sample(value(topic), {"topic": topic.name})
+
+        yield counter("nsqd_topic_messages_total", "Messages published.", per_topic(_message_count))
+        yield counter(
+            "nsqd_topic_message_bytes_total",
+            "Bytes of the bodies published.",
+            per_topic(lambda topic: topic.message_bytes),
+        )
+        yield gauge(
+            "nsqd_topic_depth", "Messages that wait at a topic.", per_topic(lambda t: t.depth)
+        )
+        yield gauge(
+            "nsqd_topic_backend_depth",
+            "Those of them that are on disk only.",
+            per_topic(topic_backend_depth),
+        )
+        yield gauge("nsqd_topic_paused", "1 while paused.", per_topic(lambda t: t.is_paused + 0))
+        yield gauge(
+            "nsqd_topic_log_bytes", "Bytes of a topic's log on disk.", per_topic(_log_bytes)
+        )
+        yield gauge("nsqd_topic_log_segments", "Files of a topic's log.", per_topic(_log_segments))
+
+    # Channels
+
+    def _channels(self) -> Iterator[Family]:
+        def per_channel(value: Callable[[Topic, Channel], float]) -> Iterator[Sample]:
+            for topic in list(self.broker.topics.values()):
+                for channel in topic.channels.values():
+                    labels = {"topic": topic.name, "channel": channel.name}
+                    yield Sample(value(topic, channel), labels)
+
+        yield counter(
+            "nsqd_channel_messages_total",
+            "Messages that came to a channel.",
+            per_channel(lambda _, channel: channel.message_count),
+        )
+        yield gauge(
+            "nsqd_channel_depth",
+            "Messages that wait in a channel.",
+            per_channel(lambda _, channel: channel.depth),
+        )
+        yield gauge(
+            "nsqd_channel_backend_depth",
+            "Those of them that are on disk only.",
+            per_channel(backend_depth),
+        )
+        yield gauge(
+            "nsqd_channel_in_flight",
+            "Messages that were delivered and are unanswered.",
+            per_channel(lambda _, channel: len(channel.in_flight)),
+        )
+        yield gauge(
+            "nsqd_channel_deferred",
+            "Messages that wait for their time.",
+            per_channel(lambda _, channel: len(channel.deferred)),
+        )
+        yield counter(
+            "nsqd_channel_requeues_total",
+            "Messages given back by a client (REQ).",
+            per_channel(lambda _, channel: channel.requeue_count),
+        )
+        yield counter(
+            "nsqd_channel_timeouts_total",
+            "Deliveries that were not answered in time.",
+            per_channel(lambda _, channel: channel.timeout_count),
+        )
+        yield gauge(
+            "nsqd_channel_clients",
+            "Clients that are subscribed.",
+            per_channel(lambda _, channel: len(channel.consumers)),
+        )
+        yield gauge(
+            "nsqd_channel_paused", "1 while paused.", per_channel(lambda _, c: c.is_paused + 0)
+        )
+        yield gauge(
+            "nsqd_channel_oldest_unfinished_age_seconds",
+            "Age of the oldest message that is not finished; 0 if all are.",
+            per_channel(self._oldest_age_s),
+        )
+
+    def _oldest_age_s(self, topic: Topic, channel: Channel) -> float:
+        oldest_ns = self.oldest_ns.get(channel, 0)
+        return max(0, self.now_ns - oldest_ns) / _SECOND_NS if oldest_ns else 0
+
+    def _end_to_end_latency(self) -> Family:
+        samples: list[Sample] = []
+        for topic in self.broker.topics.values():
+            for channel in topic.channels.values():
+                window = self.window_of(channel)
+                latency = merged([window] if window is not None else [], self.now_ns)
+                values_ns = latency.quantiles_ns(self.quantiles)
+                samples += [
+                    Sample(
+                        value_ns / _SECOND_NS,
+                        {
+                            "topic": topic.name,
+                            "channel": channel.name,
+                            "quantile": f"{quantile:g}",
+                        },
+                    )
+                    for quantile, value_ns in zip(self.quantiles, values_ns, strict=True)
+                ]
+        return gauge(
+            "nsqd_channel_e2e_latency_seconds",
+            "Time from publish to FIN, over --e2e-processing-latency-window-time.",
+            samples,
+        )
+
+
+def _message_count(topic: Topic) -> int:
+    return topic.message_count
+
+
+def _log_bytes(topic: Topic) -> int:
+    return topic.log.size_bytes if isinstance(topic.log, TopicLog) else 0
+
+
+def _log_segments(topic: Topic) -> int:
+    return topic.log.segment_count if isinstance(topic.log, TopicLog) else 0

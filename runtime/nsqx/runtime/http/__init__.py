@@ -1,0 +1,1 @@
+"""NSQ's HTTP rules: server, routes, query strings, JSON."""

@@ -1,0 +1,1 @@
+"""Options of a program: flags, environment and TOML file, from one dataclass."""

@@ -1,0 +1,1 @@
+"""A daemon's process: logs, start, signals, exit."""

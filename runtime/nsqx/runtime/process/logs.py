@@ -1,0 +1,206 @@
+"""
+Logs of the daemons: leveled lines on stderr, NSQ's own form by default.
+
+    logs.setup(options.log_format, options.log_level, options.log_prefix)
+    log = logs.get_logger("TCP")
+    log.info("listening on %s", address)
+
+    nsq      [nsqd] 2026/11/24 05:54:41.780364 INFO: TCP: listening on 127.0.0.1:4150
+    json     {"time": "2026-11-24T05:54:41.780364+00:00", "level": "info", "logger": "TCP",
+              "event": "listening on 127.0.0.1:4150"}
+    console  for eyes; in colours if stderr is a terminal
+
+Keyword arguments are fields in json and console, and ``key=value`` behind the text in nsq:
+``log.info("segment closed", topic="t", bytes=12)``. ``exc_info=True`` adds the traceback.
+
+A level that is off costs one comparison: arguments are not formatted and structlog is not entered.
+The level may change while running (``set_level``); loggers made before follow it. structlog does
+the rendering; our own thin ``Logger`` exists so that its calls are typed and cheap when off.
+"""
+
+import contextlib
+import sys
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import structlog
+
+from nsqx.runtime.process.levels import Level, parse_level
+
+__all__ = [
+    "LOG_FORMATS",
+    "Level",
+    "Logger",
+    "get_level",
+    "get_logger",
+    "parse_level",
+    "set_level",
+    "setup",
+]
+
+LOG_FORMATS = ("nsq", "console", "json")
+
+_EventDict = MutableMapping[str, Any]
+_Processor = Callable[[Any, str, _EventDict], Any]
+
+
+class _Output:
+    """Where and how lines are written: one for the process, replaced in place by ``setup``."""
+
+    def __init__(self) -> None:
+        self.level = Level.INFO
+        self.logger: Any = _structlog_logger("nsq", "", None)
+
+
+class Logger:
+    """A named logger. Texts take ``%`` arguments; keywords become fields."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def is_enabled(self, level: Level) -> bool:
+        """Whether a line of this level is written; for lines that cost something to prepare."""
+        return level >= _output.level
+
+    def log(self, level: Level, text: str, *arguments: object, **fields: Any) -> None:
+        """Write a line. A traceback is added by ``exc_info=True`` or ``exc_info=error``."""
+        if level < _output.level:
+            return
+        if arguments:
+            text = text % arguments
+        if self.name:
+            fields["logger"] = self.name
+        _output.logger.msg(text, level=level, **fields)
+
+    def debug(self, text: str, *arguments: object, **fields: Any) -> None:
+        if _output.level <= Level.DEBUG:
+            self.log(Level.DEBUG, text, *arguments, **fields)
+
+    def info(self, text: str, *arguments: object, **fields: Any) -> None:
+        if _output.level <= Level.INFO:
+            self.log(Level.INFO, text, *arguments, **fields)
+
+    def warning(self, text: str, *arguments: object, **fields: Any) -> None:
+        if _output.level <= Level.WARNING:
+            self.log(Level.WARNING, text, *arguments, **fields)
+
+    def error(self, text: str, *arguments: object, **fields: Any) -> None:
+        if _output.level <= Level.ERROR:
+            self.log(Level.ERROR, text, *arguments, **fields)
+
+    def fatal(self, text: str, *arguments: object, **fields: Any) -> None:
+        """Write a line of the highest level. Does not exit."""
+        self.log(Level.FATAL, text, *arguments, **fields)
+
+
+def get_logger(name: str = "") -> Logger:
+    """Return a logger; its name stands before the text, such as ``TCP``, ``HTTP``, ``LOOKUPD``."""
+    return Logger(name)
+
+
+def setup(log_format: str, level: Level, prefix: str, stream: TextIO | None = None) -> None:
+    """
+    Set the form, the level and the prefix of all lines; ``stream`` is stderr if not given.
+
+    Raises:
+        ValueError: if the format is none of ``LOG_FORMATS``.
+    """
+    _output.logger = _structlog_logger(log_format, prefix, stream)
+    _output.level = level
+
+
+def set_level(level: Level) -> None:
+    """Change the level of all loggers from now on."""
+    _output.level = level
+
+
+def get_level() -> Level:
+    """Return the level in force; its number is what ``/config/log_level`` shows."""
+    return _output.level
+
+
+# --- structlog ---
+
+
+def _structlog_logger(log_format: str, prefix: str, stream: TextIO | None) -> Any:
+    renderers: dict[str, Callable[[], list[_Processor]]] = {
+        "nsq": lambda: [_NsqRenderer(prefix)],
+        "console": lambda: _console_processors(stream or sys.stderr),
+        "json": _json_processors,
+    }
+    if log_format not in renderers:
+        raise ValueError(f"invalid log format '{log_format}' ({', '.join(LOG_FORMATS)})")
+    return structlog.wrap_logger(
+        _Writer(stream),
+        processors=renderers[log_format](),
+        wrapper_class=structlog.BoundLogger,
+        context_class=dict,
+    )
+
+
+class _Writer:
+    """The innermost logger of structlog: writes finished lines."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        # Looked up per line: stderr may be replaced, by a test or by a supervisor's redirection.
+        stream = self._stream or sys.stderr
+        # A reader of our stderr that went away must not stop the daemon.
+        with contextlib.suppress(OSError):
+            stream.write(line + "\n")
+            stream.flush()
+
+
+class _NsqRenderer:
+    """Renders ``<prefix><YYYY/MM/DD HH:MM:SS.micros> <LEVEL>: <text>`` (options section 1)."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def __call__(self, _logger: Any, _method: str, event: _EventDict) -> str:
+        event = structlog.processors.format_exc_info(_logger, _method, event)
+        level, text = event.pop("level"), event.pop("event")
+        name, traceback = event.pop("logger", None), event.pop("exception", None)
+        line = f"{self._prefix}{datetime.now():%Y/%m/%d %H:%M:%S.%f} {level.name}: "
+        line += f"{name}: {text}" if name else text
+        line += _as_suffix(event)
+        return f"{line}\n{traceback}" if traceback else line
+
+
+def _as_suffix(fields: Mapping[str, Any]) -> str:
+    return "".join(f" {key}={value}" for key, value in fields.items())
+
+
+def _json_processors() -> list[_Processor]:
+    return [
+        _lay_out_for_json,
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
+
+
+def _lay_out_for_json(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
+    head = {"time": datetime.now(UTC).isoformat(), "level": event.pop("level").name.lower()}
+    if "logger" in event:
+        head["logger"] = event.pop("logger")
+    head["event"] = event.pop("event")
+    return head | dict(event)
+
+
+def _console_processors(stream: TextIO) -> list[_Processor]:
+    def name_level(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
+        return dict(event, level=event["level"].name.lower())
+
+    return [
+        name_level,
+        structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S.%f", utc=False),
+        structlog.dev.ConsoleRenderer(colors=stream.isatty()),
+    ]
+
+
+_output = _Output()

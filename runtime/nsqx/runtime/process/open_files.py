@@ -1,0 +1,26 @@
+"""How many files this process may have open, and has: each connection is one."""
+
+import contextlib
+import os
+import resource
+from collections.abc import Iterator
+
+from nsqx.runtime.metrics import Family, gauge
+
+__all__ = ["families", "raise_limit"]
+
+
+def raise_limit() -> None:
+    """Use all that the system allows: the soft limit is often 1024, for programs of the past."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def families() -> Iterator[Family]:
+    """Yield the metrics that Prometheus's own libraries have for it."""
+    with contextlib.suppress(OSError):  # where there is no /proc
+        count = len(os.listdir("/proc/self/fd")) - 1  # the listing itself is one
+        yield gauge("process_open_fds", "Open files, connections among them.", count)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield gauge("process_max_fds", "Most files that may be open.", soft)

@@ -1,0 +1,102 @@
+"""
+A daemon's process: logs, event loop, signals, exit code (options section 1).
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        options = flags.parse(LookupdOptions, sys.argv[1:] if argv is None else argv, "nsqlookupd")
+        return run_daemon(lambda: Lookupd(options), options)
+
+The daemon is an async context manager: entering starts it, leaving stops it. SIGINT and SIGTERM
+leave it once; the same signal again ends the process at once, for when stopping takes too long.
+SIGHUP, which a terminal sends as it closes and old scripts send for new log files, ends nothing.
+systemd is told when the daemon is ready, that it lives, and that it stops (`service_manager`).
+"""
+
+import asyncio
+import gc
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from nsqx.runtime.options.flags import DaemonOptions
+from nsqx.runtime.process import logs, open_files, service_manager
+from nsqx.runtime.process.startup import StartupError, exit_with_failure
+
+__all__ = ["Daemon", "new_event_loop", "run_daemon", "set_up_logs"]
+
+Daemon = AbstractAsyncContextManager[object]
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_log = logs.get_logger()
+
+
+def run_daemon(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> int:
+    """
+    Run a daemon until a signal ends it, and return the exit code: 0.
+
+    ``make_daemon`` is called inside the event loop, after the logs are set up.
+
+    Raises:
+        SystemExit: 1 if it cannot start; the one line with the reason is on stderr.
+    """
+    try:
+        set_up_logs(options)
+        open_files.raise_limit()
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_run(make_daemon, options))
+    except StartupError as exc:
+        raise exit_with_failure(exc, options.log_prefix) from exc
+    return 0
+
+
+def set_up_logs(options: DaemonOptions) -> None:
+    """
+    Set up the logs as the options say.
+
+    Raises:
+        StartupError: for an unknown ``--log-format``.
+    """
+    try:
+        logs.setup(options.log_format, options.log_level, options.log_prefix)
+    except ValueError as exc:
+        raise StartupError(str(exc)) from exc
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's event loop where it can be imported, else asyncio's."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+async def _run(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> None:
+    ended = asyncio.Event()
+    # Before the daemon starts: a long recovery can be interrupted too, once it is over.
+    for signum in _STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(signum, _end, signum, ended)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _go_on)
+    gc.collect()
+    async with make_daemon():
+        # Not before it has started: a start that fails says one thing.
+        for notice in options.notices():
+            _log.warning("%s", notice)
+        # What is there now stays: full collections, which stop everything, need not look at it.
+        gc.freeze()
+        service_manager.notify("READY=1")
+        with service_manager.watchdog():
+            await ended.wait()
+        service_manager.notify("STOPPING=1")
+
+
+def _go_on() -> None:
+    _log.info("received SIGHUP, going on: logs go to stderr, and options are read at the start")
+
+
+def _end(signum: signal.Signals, ended: asyncio.Event) -> None:
+    _log.info("received %s, stopping", signum.name)
+    ended.set()
+    asyncio.get_running_loop().remove_signal_handler(signum)
+    signal.signal(signum, signal.SIG_DFL)
