@@ -1,6 +1,6 @@
 """
 What must be refused, over real sockets: requests from other sites, missing roles, forged headers,
-oversized bodies. ``tests/admin/test_access.py`` has the rules themselves.
+oversized bodies. ``tests/admin/guard/test_access.py`` has the rules themselves.
 """
 
 import asyncio

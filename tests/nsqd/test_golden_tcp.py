@@ -15,7 +15,7 @@ from tests.support.transcripts import Case, Event, Replay, Target, case_params, 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-# Durations that the recorder measured; ours are in tests/nsqd/test_session.py.
+# Durations that the recorder measured; ours are in tests/nsqd/core/test_session.py.
 MEASURED = {"first_heartbeat_after_s", "closed_after_s"}
 
 LIMITS = ("--node-id=7", "--max-msg-size=1024", "--max-body-size=4096", "--mem-queue-size=100")

@@ -34,7 +34,7 @@ from nsqx.runtime.http.server import (
 )
 from nsqx.runtime.process import logs
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "nsqd_http.json"
+GOLDEN = Path(__file__).parents[2] / "golden" / "nsqd_http.json"
 BODY_BYTES_MAX = 1024
 X_NSQ = ("X-NSQ-Content-Type", "nsq; version=1.0")
 JSON_TYPE = ("Content-Type", "application/json; charset=utf-8")

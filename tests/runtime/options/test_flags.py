@@ -25,7 +25,7 @@ from nsqx.runtime.options.flags import (
 )
 from nsqx.runtime.version import VERSION
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "daemon_cli.json"
+GOLDEN = Path(__file__).parents[2] / "golden" / "daemon_cli.json"
 
 
 @dataclass

@@ -12,7 +12,7 @@ from nsqx.admin.daemon import Admin
 from nsqx.admin.options import AdminOptions
 from tests.support.fake_http import fake_http
 
-DOCS = Path(__file__).parents[2] / "docs" / "admin-api.md"
+DOCS = Path(__file__).parents[3] / "docs" / "admin-api.md"
 
 
 @pytest.fixture
