@@ -16,7 +16,7 @@ import pytest
 from nsqx.admin.daemon import Admin
 from nsqx.admin.guard.credentials import password_line, token_line
 from nsqx.admin.options import AdminOptions
-from nsqx.runtime.process.startup import StartupError
+from nsqx.protocol.errors import StartupError
 from tests.support.fake_http import FakeHttp, fake_http
 
 WRITE = {"X-NSQX-Request": "1"}

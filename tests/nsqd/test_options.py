@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from nsqx.nsqd.options import NsqdOptions
+from nsqx.protocol.errors import StartupError
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import DURATION, INT
-from nsqx.runtime.process.startup import StartupError
 from tests.nsqd.test_startup import refused
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.nsqd.tls import cipher_name, server_context, version_name
-from nsqx.runtime.process.startup import StartupError
+from nsqx.protocol.errors import StartupError
 from tests.support.certificates import Authority, Identity
 from tests.support.processes import Cluster, Nsqd
 

@@ -12,7 +12,8 @@ from nsqx.admin.known.upstream import Upstream
 from nsqx.admin.options import AdminOptions
 from nsqx.admin.parts import Parts, make_router
 from nsqx.admin.shown.pages import secure
-from nsqx.runtime.addresses import Address, AddressError, StartupError, bind, parse_address
+from nsqx.net.addresses import Address, AddressError, bind, parse_address
+from nsqx.protocol.errors import StartupError
 from nsqx.runtime.discovery import Directory, Finder
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.http.server import Answer, HttpServer, Request

@@ -6,11 +6,11 @@ import socket
 from dataclasses import dataclass
 
 from nsqx.admin.guard.credentials import ROLES
-from nsqx.runtime import addresses
+from nsqx.net import addresses
+from nsqx.protocol.errors import StartupError
 from nsqx.runtime.discovery import DEFAULT_CLUSTER
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import DURATION, flag
-from nsqx.runtime.process.startup import StartupError
 
 __all__ = ["AdminOptions"]
 

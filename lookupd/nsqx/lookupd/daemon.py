@@ -13,15 +13,15 @@ from nsqx.lookupd.registry import Limits, Registry
 from nsqx.lookupd.session import Session
 from nsqx.lookupd.tcp import TcpServer
 from nsqx.lookupd.watches import Watches
-from nsqx.protocol import lookup
-from nsqx.runtime.addresses import (
+from nsqx.net.addresses import (
     AddressError,
-    StartupError,
     bind,
     parse_address,
     parse_tcp_address,
     socket_text,
 )
+from nsqx.protocol import lookup
+from nsqx.protocol.errors import StartupError
 from nsqx.runtime.discovery import Advertiser
 from nsqx.runtime.http.server import HttpServer
 from nsqx.runtime.options.flags import Source

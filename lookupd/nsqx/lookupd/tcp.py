@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import cast
 
 from nsqx.lookupd.session import Session
-from nsqx.runtime.addresses import remove_socket_file, serve, socket_text, stop_serving
+from nsqx.net.addresses import remove_socket_file, serve, socket_text, stop_serving
 from nsqx.runtime.process import logs
 
 __all__ = ["Connection", "TcpServer"]

@@ -11,6 +11,16 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 
+from nsqx.net.addresses import (
+    AddressError,
+    bind,
+    parse_address,
+    parse_tcp_address,
+    remove_socket_file,
+    serve,
+    socket_text,
+    stop_serving,
+)
 from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.consumer import Place
@@ -32,21 +42,11 @@ from nsqx.nsqd.telling.statsd import StatsdReport, prefix_of
 from nsqx.nsqd.telling.statsd_pusher import StatsdPusher
 from nsqx.nsqd.tls import server_context
 from nsqx.protocol.command_parser import Limits
+from nsqx.protocol.errors import StartupError
 from nsqx.protocol.identify import NegotiationOptions
-from nsqx.runtime.addresses import (
-    AddressError,
-    bind,
-    parse_address,
-    parse_tcp_address,
-    remove_socket_file,
-    serve,
-    socket_text,
-    stop_serving,
-)
 from nsqx.runtime.http.server import HttpServer
 from nsqx.runtime.options.flags import TlsRequired
 from nsqx.runtime.process import logs
-from nsqx.runtime.process.startup import StartupError
 from nsqx.runtime.version import RUNTIME, VERSION
 
 __all__ = ["Nsqd"]

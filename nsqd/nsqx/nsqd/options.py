@@ -5,10 +5,11 @@ import socket
 import zlib
 from dataclasses import dataclass
 
+from nsqx.net.addresses import AddressError, parse_tcp_address
 from nsqx.nsqd.core.topic import Durability
 from nsqx.nsqd.directory.advertise import parse_advertised
+from nsqx.protocol.errors import StartupError
 from nsqx.protocol.lookup import ADVERTISED_MAX
-from nsqx.runtime.addresses import AddressError, parse_tcp_address
 from nsqx.runtime.discovery import DEFAULT_CLUSTER
 from nsqx.runtime.options.flags import (
     DURATION,
@@ -21,7 +22,6 @@ from nsqx.runtime.options.flags import (
     flag,
     list_flags,
 )
-from nsqx.runtime.process.startup import StartupError
 
 __all__ = ["TOPOLOGY_EXPERIMENT", "NsqdOptions"]
 

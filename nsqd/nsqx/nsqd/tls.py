@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nsqx.nsqd.options import NsqdOptions
-from nsqx.runtime.process.startup import StartupError
+from nsqx.protocol.errors import StartupError
 
 __all__ = ["cipher_name", "load_authorities", "server_context", "set_min_version", "version_name"]
 

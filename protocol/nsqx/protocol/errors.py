@@ -1,14 +1,17 @@
 """
-What goes wrong on the wire, and how it is told to the peer (protocol section 5).
+The errors of nsqx: the root of their one tree. The class decides what happens next, no flag does.
 
-    NsqError                      base of all that nsqx raises on purpose
-      ProtocolError                 answered with an error frame; the connection goes on
-        FatalProtocolError            answered, then the connection is closed
-      FrameError                    what a client received is not a stream of frames
-      CompressionError              a compressed stream is damaged
+    NsqxError                     base of all that nsqx raises on purpose
+      StartupError                  a program cannot start: one line on stderr, exit code 1
+      NsqError                      what a client can meet; ``nsqx.client.errors`` has the others
+        ProtocolError                 answered with an error frame; the connection goes on
+          FatalProtocolError            answered, then the connection is closed
+        FrameError                    what a client received is not a stream of frames
+        CompressionError              a compressed stream is damaged
 
-The class decides what happens next. In NSQ only ``E_FIN_FAILED``, ``E_REQ_FAILED`` and
-``E_TOUCH_FAILED`` leave the connection open.
+In NSQ only ``E_FIN_FAILED``, ``E_REQ_FAILED`` and ``E_TOUCH_FAILED`` leave a connection open
+(protocol section 5). Every other component hangs its own errors into this tree, beside what raises
+them; one that is a ``ValueError`` or ``LookupError``, too, is both.
 """
 
 __all__ = [
@@ -16,13 +19,32 @@ __all__ = [
     "FatalProtocolError",
     "FrameError",
     "NsqError",
+    "NsqxError",
     "ProtocolError",
+    "StartupError",
     "quote",
 ]
 
 
-class NsqError(Exception):
+class NsqxError(Exception):
     """Base of all errors that nsqx raises on purpose."""
+
+
+class StartupError(NsqxError):
+    """
+    A program cannot start; its text is the one line that the user sees.
+
+    ``bare`` failures are printed without prefix and level, as Go's standard logger does.
+    """
+
+    def __init__(self, message: str, *, bare: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.bare = bare
+
+
+class NsqError(NsqxError):
+    """Base of what a client of NSQ can meet: on the wire, and on the way to it."""
 
 
 class ProtocolError(NsqError):

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import pytest
 
+from nsqx.net.addresses import TcpAddress
 from nsqx.nsqd.directory.addresses import PeerAddresses, choose, resolve
-from nsqx.runtime.addresses import TcpAddress
 
 ONE, TWO = TcpAddress("10.0.0.1", 4160), TcpAddress("10.0.0.2", 4160)
 SIX, SEVEN = TcpAddress("fd00::6", 4160), TcpAddress("fd00::7", 4160)

@@ -4,8 +4,8 @@ import pytest
 
 from nsqx.nsqd.directory.advertise import parse_advertised
 from nsqx.nsqd.options import NsqdOptions
+from nsqx.protocol.errors import StartupError
 from nsqx.protocol.lookup import ADVERTISED_MAX, Advertised
-from nsqx.runtime.process.startup import StartupError
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from aiohttp import web
 
 from nsqx.lookupd.daemon import Lookupd
 from nsqx.lookupd.options import LookupdOptions
+from nsqx.net.addresses import TcpAddress
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.daemon import Nsqd
 from nsqx.nsqd.directory import peers as lookup_peers
 from nsqx.nsqd.options import NsqdOptions
+from nsqx.protocol.errors import StartupError
 from nsqx.protocol.lookup import encode_answer
-from nsqx.runtime.addresses import TcpAddress
-from nsqx.runtime.process.startup import StartupError
 from tests.support.processes import eventually
 from tests.support.scripted_lookupd import ScriptedLookupd
 

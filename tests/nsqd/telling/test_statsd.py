@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
+from nsqx.net.addresses import TcpAddress
 from nsqx.nsqd.telling.statsd import StatsdReport, packets, prefix_of
 from nsqx.nsqd.telling.statsd_pusher import StatsdPusher
-from nsqx.runtime.addresses import TcpAddress
 from tests.support.node import Node, running_node
 
 SECOND_NS = 10**9

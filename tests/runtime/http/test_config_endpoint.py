@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
-from nsqx.runtime.addresses import listen_on
+from nsqx.net.addresses import listen_on
 from nsqx.runtime.http.config_endpoint import ConfigEndpoint, parse_addresses
 from nsqx.runtime.http.server import Handler, HttpServer, Router
 from nsqx.runtime.options import flags

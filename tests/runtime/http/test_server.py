@@ -19,7 +19,7 @@ import pytest_asyncio
 import trustme
 from aiohttp import ClientSession, UnixConnector, WSMsgType, web
 
-from nsqx.runtime.addresses import listen_on
+from nsqx.net.addresses import listen_on
 from nsqx.runtime.http.server import (
     Answer,
     ApiError,

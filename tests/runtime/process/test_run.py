@@ -14,7 +14,7 @@ import asyncio, sys
 from contextlib import asynccontextmanager
 from nsqx.runtime.options import flags
 from nsqx.runtime.process.run import run_daemon
-from nsqx.runtime.process.startup import StartupError
+from nsqx.protocol.errors import StartupError
 
 @asynccontextmanager
 async def daemon():

@@ -14,10 +14,10 @@ from nsqx.apps.tools.standard_log import log_client, name_consumer, say
 from nsqx.client.consumer import Consumer
 from nsqx.client.errors import ConnectFailed, NsqError
 from nsqx.client.producer import Producer
+from nsqx.protocol.errors import StartupError
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.options.flags import Options, flag
 from nsqx.runtime.process.run import new_event_loop
-from nsqx.runtime.process.startup import StartupError
 from nsqx.runtime.version import VERSION
 
 __all__ = [

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from nsqx.apps.node_http import NodeHttp, RequestFailed
 from nsqx.apps.tools.consuming import ToolOptions, check, run, stop_event
 from nsqx.apps.tools.stat_lines import HEADER, ChannelTotals, line
+from nsqx.protocol.errors import StartupError
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import DURATION, flag
-from nsqx.runtime.process.startup import StartupError, exit_with_failure
+from nsqx.runtime.process.startup import exit_with_failure
 
 __all__ = ["StatOptions", "main"]
 

@@ -18,9 +18,10 @@ from nsqx.apps.tools.consuming import (
     stop_event,
 )
 from nsqx.client.consumer import Consumer
+from nsqx.protocol.errors import StartupError
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import flag
-from nsqx.runtime.process.startup import StartupError, exit_with_failure
+from nsqx.runtime.process.startup import exit_with_failure
 
 __all__ = ["TailOptions", "main"]
 

@@ -42,12 +42,13 @@ from nsqx.apps.tools.topics import list_topics
 from nsqx.client.consumer import Consumer
 from nsqx.client.errors import LookupFailed, NsqError
 from nsqx.client.message import Message
+from nsqx.protocol.errors import StartupError
 from nsqx.runtime.durations import MICROSECOND_NS, SECOND_NS
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import DURATION, flag
 from nsqx.runtime.process import logs
 from nsqx.runtime.process.levels import parse_level
-from nsqx.runtime.process.startup import StartupError, exit_with_failure
+from nsqx.runtime.process.startup import exit_with_failure
 
 __all__ = ["ToFileOptions", "main"]
 

@@ -25,10 +25,11 @@ from nsqx.apps.tools.timings import Timings
 from nsqx.client.consumer import Consumer
 from nsqx.client.message import Message
 from nsqx.client.producer import Producer
+from nsqx.protocol.errors import StartupError
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import flag
-from nsqx.runtime.process.startup import StartupError, exit_with_failure
+from nsqx.runtime.process.startup import exit_with_failure
 
 __all__ = ["ToNsqdOptions", "main"]
 

@@ -19,11 +19,12 @@ from nsqx.apps.tools.consuming import check, make_producers, run, start_log, sto
 from nsqx.apps.tools.standard_log import say
 from nsqx.apps.tools.throttle import Throttle
 from nsqx.client.producer import Producer
+from nsqx.protocol.errors import StartupError
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import Options, flag
 from nsqx.runtime.options.kinds import go_quote
-from nsqx.runtime.process.startup import StartupError, exit_with_failure
+from nsqx.runtime.process.startup import exit_with_failure
 
 __all__ = ["ToNsqOptions", "main"]
 

@@ -12,7 +12,7 @@ import random
 import socket
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
-from nsqx.runtime.addresses import AddressError, TcpAddress, parse_tcp_address
+from nsqx.net.addresses import AddressError, TcpAddress, parse_tcp_address
 from nsqx.runtime.process import logs
 
 __all__ = ["PeerAddresses", "Resolve", "resolve"]

@@ -7,8 +7,8 @@ from contextlib import suppress
 from ssl import SSLContext
 from typing import cast
 
+from nsqx.net.addresses import TcpAddress
 from nsqx.nsqd.directory.lookup_peer import LookupPeer, State
-from nsqx.runtime.addresses import TcpAddress
 from nsqx.runtime.process import logs
 
 __all__ = ["LookupConnection", "PeerTls"]

@@ -13,9 +13,9 @@ from urllib.parse import quote as quote_url
 import aiohttp
 import msgspec
 
+from nsqx.net.addresses import format_host_port
 from nsqx.protocol.errors import NsqError, quote
 from nsqx.protocol.names import is_ephemeral, is_valid_name
-from nsqx.runtime.addresses import format_host_port
 from nsqx.runtime.process import logs
 
 __all__ = ["KnownChannels"]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
+from nsqx.net.addresses import TcpAddress, parse_tcp_address
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.directory.addresses import PeerAddresses, Resolve, resolve
@@ -25,11 +26,10 @@ from nsqx.nsqd.directory.known_channels import KnownChannels
 from nsqx.nsqd.directory.lookup_peer import LookupPeer, Timing
 from nsqx.nsqd.node import Node
 from nsqx.nsqd.options import NsqdOptions
+from nsqx.protocol.errors import StartupError
 from nsqx.protocol.lookup import PeerInfo
-from nsqx.runtime.addresses import TcpAddress, parse_tcp_address
 from nsqx.runtime.discovery import Directory, Finder
 from nsqx.runtime.process import logs
-from nsqx.runtime.process.startup import StartupError
 from nsqx.runtime.version import VERSION
 
 __all__ = ["LookupPeers", "PeerState"]

@@ -5,7 +5,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from nsqx.runtime.process.startup import StartupError
+from nsqx.protocol.errors import StartupError
 
 __all__ = ["DataFolder"]
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import cast
 
+from nsqx.net.addresses import socket_text
 from nsqx.nsqd.core.broker import Broker
 from nsqx.nsqd.core.session import Session, SessionSettings
 from nsqx.nsqd.edge.busy_poll import BusyPoll
@@ -18,7 +19,6 @@ from nsqx.protocol.compression import (
     SnappyDecompressor,
 )
 from nsqx.protocol.errors import CompressionError
-from nsqx.runtime.addresses import socket_text
 from nsqx.runtime.process import logs
 
 __all__ = ["Connection", "TcpServer"]

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from nsqx.net.addresses import TcpAddress
 from nsqx.nsqd.edge.steps import in_steps
 from nsqx.nsqd.telling.statsd import StatsdReport, packets
-from nsqx.runtime.addresses import TcpAddress
 from nsqx.runtime.process import logs
 
 __all__ = ["StatsdPusher"]

@@ -35,7 +35,7 @@ from typing import Any
 
 from aiohttp import web
 
-from nsqx.runtime.addresses import remove_socket_file, serve, socket_text, stop_serving
+from nsqx.net.addresses import remove_socket_file, serve, socket_text, stop_serving
 from nsqx.runtime.durations import format_duration
 from nsqx.runtime.http import go_json
 from nsqx.runtime.http.queries import BadQuery, parse_query

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nsqx.protocol.errors import StartupError
 from nsqx.runtime.options.flag import Flag
 from nsqx.runtime.options.kinds import DURATION, LEVEL, TLS_MIN_VERSION, TLS_REQUIRED
-from nsqx.runtime.process.startup import StartupError
 
 __all__ = ["go_name", "read"]
 

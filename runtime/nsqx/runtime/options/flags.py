@@ -33,6 +33,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
 
+from nsqx.protocol.errors import StartupError
 from nsqx.runtime.durations import format_duration, parse_duration
 from nsqx.runtime.options import config_file
 from nsqx.runtime.options.flag import Flag
@@ -52,7 +53,7 @@ from nsqx.runtime.options.kinds import (
     go_quote,
 )
 from nsqx.runtime.process.levels import Level
-from nsqx.runtime.process.startup import StartupError, exit_with_failure
+from nsqx.runtime.process.startup import exit_with_failure
 from nsqx.runtime.version import RUNTIME, VERSION
 
 __all__ = [

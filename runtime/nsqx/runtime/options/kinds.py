@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from nsqx.protocol.errors import quote
+from nsqx.protocol.errors import StartupError, quote
 from nsqx.runtime.durations import MILLISECOND_NS, format_duration, parse_duration
 from nsqx.runtime.process.levels import Level, parse_level
-from nsqx.runtime.process.startup import StartupError
 
 __all__ = [
     "BOOL",

@@ -17,9 +17,10 @@ import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
+from nsqx.protocol.errors import StartupError
 from nsqx.runtime.options.flags import DaemonOptions
 from nsqx.runtime.process import logs, open_files, service_manager
-from nsqx.runtime.process.startup import StartupError, exit_with_failure
+from nsqx.runtime.process.startup import exit_with_failure
 
 __all__ = ["Daemon", "new_event_loop", "run_daemon", "set_up_logs"]
 

@@ -3,20 +3,9 @@
 import sys
 from datetime import datetime
 
-__all__ = ["StartupError", "exit_with_failure", "failure_line"]
+from nsqx.protocol.errors import StartupError
 
-
-class StartupError(Exception):
-    """
-    A program cannot start; its text is the one line that the user sees.
-
-    ``bare`` failures are printed without prefix and level, as Go's standard logger does.
-    """
-
-    def __init__(self, message: str, *, bare: bool = False) -> None:
-        super().__init__(message)
-        self.message = message
-        self.bare = bare
+__all__ = ["exit_with_failure", "failure_line"]
 
 
 def failure_line(error: StartupError, prefix: str, now: datetime) -> str:

@@ -5,9 +5,8 @@ from typing import cast
 
 import pytest
 
-from nsqx.runtime.addresses import (
+from nsqx.net.addresses import (
     AddressError,
-    StartupError,
     TcpAddress,
     UnixAddress,
     bind,
@@ -17,6 +16,7 @@ from nsqx.runtime.addresses import (
     serve,
     socket_text,
 )
+from nsqx.protocol.errors import StartupError
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLContext
 
-from nsqx.runtime.process.startup import StartupError
+from nsqx.protocol.errors import NsqxError, StartupError
 
 __all__ = [
     "Address",
     "AddressError",
-    "StartupError",
     "TcpAddress",
     "UnixAddress",
     "bind",
@@ -39,7 +38,7 @@ __all__ = [
 LISTEN_BACKLOG = 4096
 
 
-class AddressError(ValueError):
+class AddressError(NsqxError, ValueError):
     """The text is no address; says what is wrong with it."""
 
 
