@@ -1,59 +1,81 @@
 """
 One client's connection: commands in, effects on topics and channels, frames out.
 
-Theory of operation. `receive` executes every command of a read as one batch; deliveries that the
-batch made possible go out once, at its end. Publishes are answered when their topic has committed
-them, so commands whose answer must come after that wait in `_held` until all are answered. Under
-the class ``os`` the topic is committed at once instead of waiting.
+Theory of operation. `Session.receive` executes every command of a read as one batch
+(`nsqx.nsqd.core.commands` says what each does); deliveries that the batch made possible go out
+once, at its end. Two things are remembered of where a connection is. Its gate is what the next
+command waits for:
 
-While commands wait, for that or for an auth server, the connection is not read. When the client
-has ended its direction the connection ends behind the last answer.
+    OPEN ──IDENTIFY that negotiates TLS───────────────▶ HANDSHAKE ──────tls_established──▶ OPEN
+      ├────AUTH, or a command when its answer expired──▶ AUTH_SERVER ───the server answers─▶ OPEN
+      └────a command whose answer would overtake────────▶ ANSWERS ──────the last publish is
+           that of a publish                                            answered──────────▶ OPEN
+
+Publishes are answered when their topic has committed them. Under the class ``os`` the topic is
+committed at once where a command would have to wait for that; so ANSWERS is for ``fsync``. What
+comes while the gate is not open is held, and the connection is not read. No two gates are closed
+at once: only with no publish unanswered is there a handshake or a question to an auth server.
+
+Its life is what else will come:
+
+    LIVE ──the client ends its direction──▶ ENDING ──the last answer is out──▶ CLOSED
+      └────an error, a deadline, the connection is lost────────────────────────▶ CLOSED
+
+What must be heard of a client to keep it is in `nsqx.nsqd.core.liveness`.
 """
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import Protocol
 
+from nsqx.nsqd.core import commands
 from nsqx.nsqd.core.broker import Broker
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.consumer import Consumer
-from nsqx.nsqd.core.in_flight import NotInFlightError
+from nsqx.nsqd.core.liveness import Liveness, Verdict
 from nsqx.nsqd.core.topic import Acknowledge, Durability, PublishError, Topic
 from nsqx.protocol.command_parser import CommandParser, Limits, State
-from nsqx.protocol.commands import (
-    Auth,
-    Close,
-    Command,
-    Finish,
-    FinishRun,
-    Identify,
-    LineTooLong,
-    MultiPublish,
-    MultiPublishStart,
-    Nop,
-    Publish,
-    Ready,
-    Requeue,
-    Subscribe,
-    Touch,
-    Violation,
-)
+from nsqx.protocol.commands import Command, MultiPublish, Publish
 from nsqx.protocol.errors import FatalProtocolError, ProtocolError
-from nsqx.protocol.frames import (
-    CLOSE_WAIT_FRAME,
-    HEARTBEAT_FRAME,
-    OK_FRAME,
-    encode_error,
-    encode_response,
-)
-from nsqx.protocol.identify import Identified, IdentifyRequest, NegotiationOptions, negotiate
-from nsqx.protocol.messages import message_id
+from nsqx.protocol.frames import HEARTBEAT_FRAME, OK_FRAME, encode_error, encode_response
+from nsqx.protocol.identify import Identified, IdentifyRequest, NegotiationOptions
 
-__all__ = ["Authenticator", "Authorization", "Session", "SessionSettings", "SessionSink"]
+__all__ = [
+    "Authenticator",
+    "Authorization",
+    "Gate",
+    "Life",
+    "Session",
+    "SessionSettings",
+    "SessionSink",
+]
 
 MILLISECOND_NS = 1_000_000
+
+
+class Gate(Enum):
+    """What the next command waits for."""
+
+    OPEN = "nothing"
+    ANSWERS = "the answers to publishes"
+    HANDSHAKE = "the end of a TLS handshake"
+    AUTH_SERVER = "an auth server"
+
+
+class Life(Enum):
+    """What else will come."""
+
+    LIVE = "commands"
+    ENDING = "answers"
+    CLOSED = "nothing"
+
+
+# Looked at per message: the members of an enum take longer to find.
+_OPEN = Gate.OPEN
+_LIVE = Life.LIVE
 
 
 class SessionSink(Protocol):
@@ -117,13 +139,19 @@ class SessionSettings:
 
 
 class Session:
-    """The state of one connection, and the execution of its commands."""
+    """
+    The state of one connection.
+
+    `nsqx.nsqd.core.commands` uses what is under "For commands"; all else is for the connection and
+    for those who show what there is.
+    """
 
     def __init__(
         self, broker: Broker, settings: SessionSettings, sink: SessionSink, remote_address: str
     ) -> None:
         self.broker = broker
         self.settings = settings
+        self.sink = sink
         self.remote_address = remote_address
         host = remote_address.rpartition(":")[0].strip("[]")
         self.client_id = self.hostname = host
@@ -131,8 +159,8 @@ class Session:
         self.topology_region = self.topology_zone = ""
         self.connected_ns = broker.clock()
         self.identified = Identified.without(settings.negotiation)
-        # The first IDENTIFY decides on heartbeats and deliveries, a later one does not.
-        self._first_identified = self.identified
+        # What the first IDENTIFY said decides on deliveries.
+        self.first_identified: Identified | None = None
         self.authorization: Authorization | None = None
         self.auth_secret: bytes | None = None
         self.is_tls = False
@@ -141,19 +169,13 @@ class Session:
         self.topic: Topic | None = None
         self.channel: Channel | None = None
         self.consumer: Consumer | None = None
-        self.is_closed = False
 
-        self._sink = sink
+        self.gate = Gate.OPEN
+        self.life = Life.LIVE
         self._send = sink.send
-        self._is_open = settings.authenticator is None  # anybody may publish
+        self._may_anybody_publish = settings.authenticator is None
         self._parser = CommandParser(settings.limits, tls_required=settings.tls_required)
-        self._identified_once = False
-        self._is_writable = True
-        self._unsent_bytes = 0  # while it is not writable, when they last became fewer
-        self._unsent_since_ns = 0
-        self._is_at_eof = False
-        self._held: deque[Command] = deque()
-        self._is_held = False  # waiting for the auth server or an upgrade
+        self._held: deque[Command] = deque()  # what waits at the gate
         self._outstanding = 0  # publishes that are not answered yet, all at one topic
         self._publish_topic: Topic | None = None
         self._acknowledge_one: Acknowledge = self._acknowledge_pub  # bound once
@@ -164,52 +186,57 @@ class Session:
         }
         self._publish_counts: dict[str, int] = {}
         self._published = 0  # to the present topic, not counted there yet
-        self._heard_ns = self.connected_ns
-        self._next_heartbeat_ns = self.connected_ns + _heartbeat_ns(self.identified)
+        self._liveness = Liveness(self.connected_ns, _heartbeat_ns(self.identified))
 
     @property
     def state(self) -> State:
         """Return where the connection is; the value is that of ``/stats``."""
         return self._parser.state
 
+    @property
+    def is_closed(self) -> bool:
+        """Return whether nothing more will come of it."""
+        return self.life is Life.CLOSED
+
     # Connection
 
     def receive(self, data: bytes, now_ns: int) -> None:
         """Execute what ``data`` completes."""
         topic = self._publish_topic
-        if topic is not None and not self._held and not self._is_held:
+        if topic is not None and self.gate is _OPEN:
             # A producer that waits for each answer: 0.5 us here, twice that as any command.
             body = self._parser.lone_publish(data, topic.name)
-            if body is not None and not topic.is_closing and self._is_open:
-                self._heard_ns = now_ns
+            if body is not None and not topic.is_closing and self._may_anybody_publish:
+                self._liveness.hear(now_ns)
                 self._published += 1
                 self._outstanding += 1
                 if topic.publish_one(body, self._acknowledge_one):
                     self.broker.mark(topic)
                 return
-        commands = self._parser.receive_data(data)
-        if commands:
-            self._heard_ns = now_ns
-            self._run(commands, now_ns)
+        received = self._parser.receive_data(data)
+        if received:
+            self._liveness.hear(now_ns)
+            self._run(received, now_ns)
 
     def receive_eof(self) -> None:
         """Nothing more will come; the connection ends when all that came is answered."""
         self._run(self._parser.receive_eof(), self.broker.clock())
-        self._is_at_eof = True
+        if self.life is Life.CLOSED:
+            return
+        self.life = Life.ENDING
         if self._outstanding and self._publish_topic is not None:
             self._publish_topic.commit(self.broker.clock())
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        is_waiting = self._held or self._is_held or self._outstanding
-        if self._is_at_eof and not is_waiting and not self.is_closed:
-            self._close()
+        if self.life is Life.ENDING and self.gate is Gate.OPEN and not self._outstanding:
+            self.close()
 
     def closed(self) -> None:
         """The connection is gone."""
-        if self.is_closed:
+        if self.life is Life.CLOSED:
             return
-        self.is_closed = True
+        self.life = Life.CLOSED
         self._held.clear()
         if self.consumer is not None and self.channel is not None and self.topic is not None:
             self.broker.leave(self.topic, self.channel, self.consumer)
@@ -229,13 +256,18 @@ class Session:
         if self.consumer is not None:
             self.consumer.closing = True
 
+    @property
+    def is_writable(self) -> bool:
+        """Return whether the connection takes more to send."""
+        return not self._liveness.is_stuck
+
     def set_writable(self, is_writable: bool) -> None:
         """The connection's buffer is full, or has room again."""
-        self._is_writable = is_writable
         now_ns = self.broker.clock()
-        if not is_writable:
-            self._unsent_bytes, self._unsent_since_ns = self._sink.unsent_bytes(), now_ns
-        self._heard_ns = now_ns  # what it said meanwhile was not read
+        if is_writable:
+            self._liveness.come_loose(now_ns)
+        else:
+            self._liveness.get_stuck(self.sink.unsent_bytes(), now_ns)
         if self.consumer is not None and self.channel is not None:
             self.consumer.writable = is_writable
             if is_writable:
@@ -244,258 +276,232 @@ class Session:
 
     def tick(self, now_ns: int) -> None:
         """Send a heartbeat if one is due; end a connection that is silent or stuck too long."""
-        if self.is_closed:
+        if self.life is Life.CLOSED:
             return
-        deadline_ns = _heartbeat_ns(self.identified)
-        if deadline_ns and self._is_dead(now_ns, deadline_ns):
-            self._close()
+        is_read = self.gate is Gate.OPEN
+        unsent_bytes = self.sink.unsent_bytes()
+        match self._liveness.judge(now_ns, is_read=is_read, unsent_bytes=unsent_bytes):
+            case Verdict.HEARTBEAT:
+                self.sink.send(HEARTBEAT_FRAME)
+            case Verdict.END:
+                self.close()
+            case Verdict.NOTHING:
+                pass
+
+    # The gate
+
+    def _run(self, received: list[Command], now_ns: int) -> None:
+        if self.gate is not _OPEN:
+            self._hold(received)
             return
-        interval_ns = _heartbeat_ns(self._first_identified)
-        if interval_ns and now_ns >= self._next_heartbeat_ns:
-            # In step with the connection's start, but never two at once after a pause.
-            missed = (now_ns - self._next_heartbeat_ns) // interval_ns
-            self._next_heartbeat_ns += (missed + 1) * interval_ns
-            if self._is_writable:
-                self._sink.send(HEARTBEAT_FRAME)
-
-    def _is_dead(self, now_ns: int, interval_ns: int) -> bool:
-        """Return whether the client is silent, or takes nothing of what it is sent (section 7)."""
-        if self._is_writable:
-            is_read = not self._held and not self._is_held
-            return is_read and now_ns - self._heard_ns >= 2 * interval_ns
-        unsent_bytes = self._sink.unsent_bytes()
-        if unsent_bytes < self._unsent_bytes:
-            self._unsent_bytes, self._unsent_since_ns = unsent_bytes, now_ns
-        return now_ns - self._unsent_since_ns >= interval_ns
-
-    # Commands
-
-    def _run(self, commands: list[Command], now_ns: int) -> None:
-        if self._held or self._is_held:
-            self._hold(commands)
-            return
-        for index, command in enumerate(commands):
-            if self._must_wait(command):
-                self._hold(commands[index:])
+        for index, command in enumerate(received):
+            if self._outstanding and self._must_wait(command):
+                self.gate = Gate.ANSWERS
+                self._hold(received[index:])
                 break
-            _EXECUTE[type(command)](self, command, now_ns)
-            if self.is_closed:
+            commands.execute(self, command, now_ns)
+            if self.life is Life.CLOSED:
                 return
+            if self.gate is not _OPEN:
+                self._hold(received[index + 1 :])
+                break
         if self.channel is not None:
             self.channel.dispatch(now_ns)
 
     def _must_wait(self, command: Command) -> bool:
         """Return whether a command's answer would overtake that of a publish."""
-        if self._is_held:
-            return True
-        if not self._outstanding or type(command) in _WITHOUT_ANSWER:
+        if not commands.is_answered(command):
             return False
         topic = self._publish_topic
         assert topic is not None
         if (
             isinstance(command, Publish | MultiPublish)
             and command.topic == topic.name
-            and self.settings.authenticator is None  # who could refuse it at once
+            and self._may_anybody_publish  # else it could be refused at once
         ):
             return False
         if topic.durability is not Durability.FSYNC:
             topic.commit(self.broker.clock())
         return self._outstanding > 0
 
-    def _hold(self, commands: list[Command]) -> None:
-        if commands:
-            self._held.extend(commands)
-            self._sink.pause_reading(True)
+    def _hold(self, received: list[Command]) -> None:
+        if received:
+            self._held.extend(received)
+            self.sink.pause_reading(True)
 
-    def _release(self) -> None:
+    def _open(self) -> None:
         """Execute what was held, now that it can be."""
-        if self._is_held:
-            return
-        self._heard_ns = self.broker.clock()  # what it said meanwhile was not read
+        self.gate = Gate.OPEN
+        now_ns = self.broker.clock()
+        self._liveness.hear(now_ns)  # what it said meanwhile was not read
         if self._held:
-            commands = list(self._held)
+            held = list(self._held)
             self._held.clear()
-            self._sink.pause_reading(False)
-            self._run(commands, self._heard_ns)
+            self.sink.pause_reading(False)
+            self._run(held, now_ns)
         self._end_if_done()
 
-    def _fail(self, error: ProtocolError) -> None:
-        self._sink.send(encode_error(error.line))
-        if isinstance(error, FatalProtocolError):
-            self._close()
+    # For commands
 
-    def _close(self) -> None:
-        self._sink.close()
+    def send(self, frame: bytes) -> None:
+        """Answer."""
+        self.sink.send(frame)
+
+    def fail(self, error: ProtocolError) -> None:
+        """Answer an error; a fatal one ends the connection."""
+        self.sink.send(encode_error(error.line))
+        if isinstance(error, FatalProtocolError):
+            self.close()
+
+    def close(self) -> None:
+        """End the connection, sending what was handed over."""
+        self.sink.close()
         self.closed()
 
-    def _violation(self, command: Violation, now_ns: int) -> None:
-        self._fail(command.error)
-
-    def _line_too_long(self, command: LineTooLong, now_ns: int) -> None:
-        self._close()
-
-    def _nop(self, command: Nop, now_ns: int) -> None:
-        """Being heard was all."""
-
-    # IDENTIFY and AUTH
-
-    def _identify(self, command: Identify, now_ns: int) -> None:
-        try:
-            request = IdentifyRequest.decode(command.body)
-            current = self.identified if self._identified_once else None
-            identified = negotiate(request, self.settings.negotiation, current)
-        except FatalProtocolError as error:
-            self._fail(error)
-            return
+    def identify(self, request: IdentifyRequest, identified: Identified, now_ns: int) -> None:
+        """Take up what was negotiated and answer it; upgrades follow."""
         self.client_id, self.hostname = request.client_id, request.hostname
         self.user_agent = request.user_agent
         self.topology_region, self.topology_zone = request.topology_region, request.topology_zone
         self.identified = identified
-        if not self._identified_once:
-            self._identified_once = True
-            self._first_identified = identified
-            self._next_heartbeat_ns = now_ns + _heartbeat_ns(identified)
+        interval_ns = _heartbeat_ns(identified)
+        self._liveness.deadline_interval_ns = interval_ns
+        if self.first_identified is None:
+            self.first_identified = identified
+            self._liveness.begin(interval_ns, now_ns)
         self._parser.heartbeats_enabled = identified.heartbeat_interval_ms is not None
-        self._sink.send(encode_response(identified.answer))
+        self.sink.send(encode_response(identified.answer))
         if identified.tls and not self.is_tls:
-            self._is_held = True
-            self._sink.start_tls(self._parser.take_rest())
+            self.gate = Gate.HANDSHAKE
+            self.sink.start_tls(self._parser.take_rest())
         else:
             self._start_compression()
+
+    def authenticate(self, secret: bytes) -> None:
+        """Ask an auth server what the client may do, and answer that."""
+        authenticator = self.settings.authenticator
+        assert authenticator is not None
+        self.auth_secret = secret
+        self.gate = Gate.AUTH_SERVER
+        authenticator.authenticate(secret, self, self._authenticated)
+
+    def authenticate_again(self, command: Command) -> None:
+        """Ask once more, and execute a command afterwards."""
+        authenticator = self.settings.authenticator
+        assert authenticator is not None
+        assert self.auth_secret is not None
+        self.gate = Gate.AUTH_SERVER
+        self._hold([command])
+        authenticator.authenticate(self.auth_secret, self, self._authorized_again)
+
+    def publish(
+        self, topic: Topic, bodies: list[bytes], due_ns: int, word: str, now_ns: int
+    ) -> None:
+        """Hand a batch to its topic, which answers when it has it; ``due_ns`` 0 is at once."""
+        self._published += len(bodies)
+        self._outstanding += 1
+        if topic.publish(bodies, due_ns, self._acknowledges[word], now_ns):
+            self.broker.mark(topic)
+
+    def publish_one(self, topic: Topic, body: bytes, word: str) -> None:
+        """Do what `publish` does for one message at once."""
+        self._published += 1
+        self._outstanding += 1
+        if topic.publish_one(body, self._acknowledges[word]):
+            self.broker.mark(topic)
+
+    def topic_to_publish(self, name: str) -> Topic:
+        """
+        Return a topic, which is created if it must be.
+
+        Raises:
+            OSError: it can't be created.
+        """
+        topic = self._publish_topic
+        if topic is None or topic.name != name or topic.is_closing:
+            if self._outstanding and topic is not None:
+                topic.commit(self.broker.clock())
+            self._publish_counts = self.publish_counts
+            topic = self._publish_topic = self.broker.get_topic(name)
+        return topic
+
+    def subscribe(self, topic: Topic, channel: Channel, consumer: Consumer) -> None:
+        """Deliver messages of a channel from now on."""
+        channel.enter(consumer)
+        self.topic, self.channel, self.consumer = topic, channel, consumer
+
+    # Upgrades
 
     def tls_established(self, version: str, cipher: str, common_name: str) -> None:
         """The TLS handshake is over."""
         self.is_tls = True
         self.tls_version, self.tls_cipher, self.tls_common_name = version, cipher, common_name
         self._parser.tls_required = False
-        self._sink.send(OK_FRAME)
-        self._is_held = False
+        self.sink.send(OK_FRAME)
         self._start_compression()
-        self._release()
 
     def tls_failed(self, reason: str) -> None:
         """The TLS handshake failed; the connection ends."""
-        self._fail(FatalProtocolError("E_IDENTIFY_FAILED", f"IDENTIFY failed {reason}"))
+        self.fail(FatalProtocolError("E_IDENTIFY_FAILED", f"IDENTIFY failed {reason}"))
 
     def _start_compression(self) -> None:
         if self.identified.snappy:
-            self._sink.start_snappy(self._parser.take_rest())
-            self._sink.send(OK_FRAME)
+            self.sink.start_snappy(self._parser.take_rest())
+            self.sink.send(OK_FRAME)
         elif self.identified.deflate:
-            self._sink.start_deflate(self._parser.take_rest(), self.identified.deflate_level)
-            self._sink.send(OK_FRAME)
-        self._send = self._sink.send
-        self._held.extendleft(reversed(self._parser.resume()))
-        self._release()
+            self.sink.start_deflate(self._parser.take_rest(), self.identified.deflate_level)
+            self.sink.send(OK_FRAME)
+        self._send = self.sink.send
+        # The parser stopped behind IDENTIFY, so nothing is held yet.
+        self._held.extend(self._parser.resume())
+        self._open()
 
-    def _auth(self, command: Auth, now_ns: int) -> None:
-        if self.authorization is not None:
-            self._fail(FatalProtocolError("E_INVALID", "AUTH already set"))
-            return
-        authenticator = self.settings.authenticator
-        if authenticator is None:
-            self._fail(FatalProtocolError("E_AUTH_DISABLED", "AUTH disabled"))
-            return
-        self.auth_secret = command.secret
-        self._is_held = True
-        authenticator.authenticate(command.secret, self, self._authenticated)
+    # Answers of an auth server
 
     def _authenticated(self, result: Authorization | FatalProtocolError) -> None:
-        if self.is_closed:
+        if self.life is Life.CLOSED:
             return
-        self._is_held = False
         if isinstance(result, FatalProtocolError):
-            self._fail(result)
+            self.fail(result)
         elif not result.permission_count:
-            self._fail(FatalProtocolError("E_UNAUTHORIZED", "AUTH no authorizations found"))
+            self.fail(FatalProtocolError("E_UNAUTHORIZED", "AUTH no authorizations found"))
         else:
             self.authorization = result
-            self._sink.send(encode_response(result.answer))
-            self._release()
-
-    def _authorize(
-        self, word: str, topic: str, channel: str, command: Command, now_ns: int
-    ) -> bool:
-        """Return whether a command may go on; if not, it was answered or is held."""
-        authenticator = self.settings.authenticator
-        if authenticator is None:
-            return True
-        authorization = self.authorization
-        if authorization is None:
-            self._fail(FatalProtocolError("E_AUTH_FIRST", f"AUTH required before {word}"))
-            return False
-        if now_ns > authorization.expires_ns:
-            assert self.auth_secret is not None
-            self._is_held = True
-            self._held.appendleft(command)
-            self._sink.pause_reading(True)
-            authenticator.authenticate(self.auth_secret, self, self._authorized_again)
-            return False
-        if not authorization.is_allowed(topic, channel):
-            detail = f'AUTH failed for {word} on "{topic}" "{channel}"'
-            self._fail(FatalProtocolError("E_UNAUTHORIZED", detail))
-            return False
-        return True
+            self.sink.send(encode_response(result.answer))
+            self._open()
 
     def _authorized_again(self, result: Authorization | FatalProtocolError) -> None:
-        if self.is_closed:
+        if self.life is Life.CLOSED:
             return
-        self._is_held = False
         if isinstance(result, FatalProtocolError):
-            self._fail(FatalProtocolError("E_AUTH_FAILED", "AUTH failed"))
-            return
-        self.authorization = result
-        self._release()
-
-    # Publishing
-
-    def _publish(self, command: Publish, now_ns: int) -> None:
-        word = "PUB" if command.defer_ms is None else "DPUB"
-        if self.settings.authenticator is not None and not self._authorize(
-            word, command.topic, "", command, now_ns
-        ):
-            return
-        topic = self._topic_to_publish(command.topic, word)
-        if topic is None:
-            return
-        self._published += 1
-        self._outstanding += 1
-        if command.defer_ms:
-            due_ns = now_ns + command.defer_ms * MILLISECOND_NS
-            is_first = topic.publish([command.body], due_ns, self._acknowledges[word], now_ns)
+            self.fail(FatalProtocolError("E_AUTH_FAILED", "AUTH failed"))
         else:
-            is_first = topic.publish_one(command.body, self._acknowledges[word])
-        if is_first:
-            self.broker.mark(topic)
+            self.authorization = result
+            self._open()
 
-    def _multi_publish_start(self, command: MultiPublishStart, now_ns: int) -> None:
-        if self._authorize("MPUB", command.topic, "", command, now_ns):
-            self._topic_to_publish(command.topic, "MPUB")
+    # Answers of topics
 
-    def _multi_publish(self, command: MultiPublish, now_ns: int) -> None:
-        if not self._authorize("MPUB", command.topic, "", command, now_ns):
+    def _acknowledge_pub(self, error: PublishError | None) -> None:
+        """Do what `_acknowledge` does for PUB; the fast way when all is well."""
+        if error is None and self.gate is _OPEN and self.life is _LIVE:
+            self._outstanding -= 1
+            self._send(OK_FRAME)
+        else:
+            self._acknowledge("PUB", error)
+
+    def _acknowledge(self, word: str, error: PublishError | None) -> None:
+        self._outstanding -= 1
+        if self.life is Life.CLOSED:
             return
-        topic = self._topic_to_publish(command.topic, "MPUB")
-        if topic is None:
+        if error is not None:
+            self.fail(FatalProtocolError(f"E_{word}_FAILED", f"{word} failed {error}"))
             return
-        self._outstanding += 1
-        self._published += len(command.bodies)
-        if topic.publish(command.bodies, 0, self._acknowledges["MPUB"], now_ns):
-            self.broker.mark(topic)
-
-    def _topic_to_publish(self, name: str, word: str) -> Topic | None:
-        topic = self._publish_topic
-        if topic is None or topic.name != name or topic.is_closing:
-            if self._outstanding and topic is not None:
-                topic.commit(self.broker.clock())
-            self._publish_counts = self.publish_counts
-            try:
-                topic = self._publish_topic = self.broker.get_topic(name)
-            except OSError as error:
-                reason = error.strerror or str(error)
-                self._fail(FatalProtocolError(f"E_{word}_FAILED", f"{word} failed {reason}"))
-                return None
-        return topic
+        self.sink.send(OK_FRAME)
+        if not self._outstanding:
+            if self.gate is Gate.ANSWERS:
+                self._open()
+            else:
+                self._end_if_done()
 
     @property
     def publish_counts(self) -> dict[str, int]:
@@ -507,146 +513,7 @@ class Session:
             self._published = 0
         return self._publish_counts
 
-    def _acknowledge_pub(self, error: PublishError | None) -> None:
-        """Do what `_acknowledge` does for PUB; the fast way when all is well."""
-        if error is None and not (self._held or self._is_at_eof or self.is_closed):
-            self._outstanding -= 1
-            self._send(OK_FRAME)
-        else:
-            self._acknowledge("PUB", error)
-
-    def _acknowledge(self, word: str, error: PublishError | None) -> None:
-        self._outstanding -= 1
-        if self.is_closed:
-            return
-        if error is not None:
-            self._fail(FatalProtocolError(f"E_{word}_FAILED", f"{word} failed {error}"))
-            return
-        self._sink.send(OK_FRAME)
-        if not self._outstanding and (self._held or self._is_at_eof):
-            self._release()
-
-    # Consuming
-
-    def _subscribe(self, command: Subscribe, now_ns: int) -> None:
-        if not self._authorize("SUB", command.topic, command.channel, command, now_ns):
-            return
-        try:
-            topic = self.broker.get_topic(command.topic)
-            channel = self.broker.get_channel(topic, command.channel)
-        except OSError as error:
-            self._refuse_subscription(error.strerror or str(error))
-            return
-        limit = self.broker.settings.max_channel_consumers
-        if limit and len(channel.consumers) >= limit:
-            self._refuse_subscription(
-                f"consumers for {topic.name}:{channel.name} exceeds limit of {limit}"
-            )
-            return
-        if topic.is_closing:
-            self._refuse_subscription("exiting")
-            return
-        consumer = Consumer(
-            self._sink,
-            self._first_identified.msg_timeout_ms * MILLISECOND_NS,
-            sample_rate=self._first_identified.sample_rate,
-            topology_region=self.topology_region,
-            topology_zone=self.topology_zone,
-        )
-        consumer.writable = self._is_writable
-        channel.enter(consumer)
-        self.topic, self.channel, self.consumer = topic, channel, consumer
-        self._sink.send(OK_FRAME)
-
-    def _refuse_subscription(self, reason: str) -> None:
-        self._fail(FatalProtocolError("E_SUB_FAILED", f"SUB failed {reason}"))
-
-    def _subscribed(self) -> tuple[Channel, Consumer]:
-        # The parser lets no command of a consumer through before SUB.
-        assert self.channel is not None
-        assert self.consumer is not None
-        return self.channel, self.consumer
-
-    def _ready(self, command: Ready, now_ns: int) -> None:
-        channel, consumer = self._subscribed()
-        consumer.ready_count = command.count
-        channel.refresh(consumer)
-
-    def _finish_run(self, command: FinishRun, now_ns: int) -> None:
-        channel, consumer = self._subscribed()
-        for number, error in channel.finish_run(consumer, command.ids):
-            self._answer_failed(b"FIN", message_id(number), error)
-
-    def _finish(self, command: Finish, now_ns: int) -> None:
-        self._answer_failed(b"FIN", command.id, NotInFlightError())
-
-    def _requeue(self, command: Requeue, now_ns: int) -> None:
-        channel, consumer = self._subscribed()
-        number = _number_of(command.id)
-        try:
-            if number is None:
-                raise NotInFlightError
-            channel.requeue(consumer, number, command.timeout_ms * MILLISECOND_NS, now_ns)
-        except LookupError as error:
-            self._answer_failed(b"REQ", command.id, error)
-
-    def _touch(self, command: Touch, now_ns: int) -> None:
-        channel, consumer = self._subscribed()
-        number = _number_of(command.id)
-        try:
-            if number is None:
-                raise NotInFlightError
-            timeout_ns = self.identified.msg_timeout_ms * MILLISECOND_NS
-            channel.touch(consumer, number, timeout_ns, now_ns)
-        except LookupError as error:
-            self._answer_failed(b"TOUCH", command.id, error)
-
-    def _answer_failed(self, word: bytes, raw_id: bytes, error: Exception) -> None:
-        reason = (
-            b"ID not in flight"
-            if isinstance(error, NotInFlightError)
-            else b"client does not own message"
-        )
-        detail = b"%b %b failed %b" % (word, raw_id, reason)
-        self._fail(ProtocolError(f"E_{word.decode()}_FAILED", detail))
-
-    def _cls(self, command: Close, now_ns: int) -> None:
-        _, consumer = self._subscribed()
-        consumer.ready_count = 0
-        consumer.closing = True
-        self._sink.send(CLOSE_WAIT_FRAME)
-
 
 def _heartbeat_ns(identified: Identified) -> int:
     """Return the interval, 0 for none."""
     return (identified.heartbeat_interval_ms or 0) * MILLISECOND_NS
-
-
-def _number_of(raw_id: bytes) -> int | None:
-    """Return the number that an id of ours stands for, or None if it is not one of ours."""
-    try:
-        number = int(raw_id, 16)
-    except ValueError:
-        return None
-    return number if message_id(number) == raw_id else None
-
-
-_WITHOUT_ANSWER = frozenset({Nop, Ready, FinishRun, Touch, Requeue})
-
-_EXECUTE: dict[type, Callable[..., None]] = {
-    Auth: Session._auth,
-    Close: Session._cls,
-    Finish: Session._finish,
-    FinishRun: Session._finish_run,
-    Identify: Session._identify,
-    LineTooLong: Session._line_too_long,
-    MultiPublish: Session._multi_publish,
-    MultiPublishStart: Session._multi_publish_start,
-    Nop: Session._nop,
-    Publish: Session._publish,
-    Ready: Session._ready,
-    Requeue: Session._requeue,
-    Subscribe: Session._subscribe,
-    Touch: Session._touch,
-    Violation: Session._violation,
-}

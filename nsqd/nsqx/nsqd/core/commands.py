@@ -1,0 +1,281 @@
+"""
+What each command does (protocol section 4): its effect on topics and channels, and its answer.
+
+A command is executed when its session's gate is open (`nsqx.nsqd.core.session`). `execute` is the
+one place where the kinds of commands are told apart; mypy checks that it knows all of them.
+"""
+
+from typing import TYPE_CHECKING, assert_never
+
+from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.core.consumer import Consumer
+from nsqx.nsqd.core.in_flight import NotInFlightError
+from nsqx.nsqd.core.topic import Topic
+from nsqx.protocol.commands import (
+    Auth,
+    Close,
+    Command,
+    Finish,
+    FinishRun,
+    Identify,
+    LineTooLong,
+    MultiPublish,
+    MultiPublishStart,
+    Nop,
+    Publish,
+    Ready,
+    Requeue,
+    Subscribe,
+    Touch,
+    Violation,
+)
+from nsqx.protocol.errors import FatalProtocolError, ProtocolError
+from nsqx.protocol.frames import CLOSE_WAIT_FRAME, OK_FRAME
+from nsqx.protocol.identify import IdentifyRequest, negotiate
+from nsqx.protocol.messages import message_id
+
+if TYPE_CHECKING:  # a session executes commands, and they change it
+    from nsqx.nsqd.core.session import Session
+
+__all__ = ["execute", "is_answered"]
+
+MILLISECOND_NS = 1_000_000
+
+# Nothing is sent back to these when all is well.
+_WITHOUT_ANSWER = frozenset({Nop, Ready, FinishRun, Touch, Requeue})
+
+
+def is_answered(command: Command) -> bool:
+    """Return whether a command has an answer, which must not overtake another one."""
+    return type(command) not in _WITHOUT_ANSWER
+
+
+def execute(session: "Session", command: Command, now_ns: int) -> None:
+    """Do what a client asks for. What is frequent comes first."""
+    match command:
+        case Publish():
+            _publish(session, command, now_ns)
+        case FinishRun():
+            _finish_run(session, command)
+        case Ready():
+            _ready(session, command)
+        case MultiPublish():
+            _multi_publish(session, command, now_ns)
+        case Requeue():
+            _requeue(session, command, now_ns)
+        case Touch():
+            _touch(session, command, now_ns)
+        case Nop():
+            pass  # being heard was all
+        case MultiPublishStart():
+            _multi_publish_start(session, command, now_ns)
+        case Identify():
+            _identify(session, command, now_ns)
+        case Auth():
+            _auth(session, command)
+        case Subscribe():
+            _subscribe(session, command, now_ns)
+        case Close():
+            _close(session)
+        case Finish():  # an id that no broker of ours gives
+            _answer_failed(session, b"FIN", command.id, NotInFlightError())
+        case Violation():
+            session.fail(command.error)
+        case LineTooLong():
+            session.close()
+        case _:
+            assert_never(command)
+
+
+# IDENTIFY and AUTH
+
+
+def _identify(session: "Session", command: Identify, now_ns: int) -> None:
+    current = None if session.first_identified is None else session.identified
+    try:
+        request = IdentifyRequest.decode(command.body)
+        identified = negotiate(request, session.settings.negotiation, current)
+    except FatalProtocolError as error:
+        session.fail(error)
+    else:
+        session.identify(request, identified, now_ns)
+
+
+def _auth(session: "Session", command: Auth) -> None:
+    if session.authorization is not None:
+        session.fail(FatalProtocolError("E_INVALID", "AUTH already set"))
+    elif session.settings.authenticator is None:
+        session.fail(FatalProtocolError("E_AUTH_DISABLED", "AUTH disabled"))
+    else:
+        session.authenticate(command.secret)
+
+
+def _may(
+    session: "Session", word: str, topic: str, channel: str, command: Command, now_ns: int
+) -> bool:
+    """Return whether a command may go on; if not, it was answered or waits."""
+    if session.settings.authenticator is None:
+        return True
+    authorization = session.authorization
+    if authorization is None:
+        session.fail(FatalProtocolError("E_AUTH_FIRST", f"AUTH required before {word}"))
+        return False
+    if now_ns > authorization.expires_ns:
+        session.authenticate_again(command)
+        return False
+    if not authorization.is_allowed(topic, channel):
+        detail = f'AUTH failed for {word} on "{topic}" "{channel}"'
+        session.fail(FatalProtocolError("E_UNAUTHORIZED", detail))
+        return False
+    return True
+
+
+# Publishing
+
+
+def _publish(session: "Session", command: Publish, now_ns: int) -> None:
+    word = "PUB" if command.defer_ms is None else "DPUB"
+    if not _may(session, word, command.topic, "", command, now_ns):
+        return
+    topic = _topic_to_publish(session, command.topic, word)
+    if topic is None:
+        return
+    if command.defer_ms:
+        due_ns = now_ns + command.defer_ms * MILLISECOND_NS
+        session.publish(topic, [command.body], due_ns, word, now_ns)
+    else:
+        session.publish_one(topic, command.body, word)
+
+
+def _multi_publish_start(session: "Session", command: MultiPublishStart, now_ns: int) -> None:
+    if _may(session, "MPUB", command.topic, "", command, now_ns):
+        _topic_to_publish(session, command.topic, "MPUB")
+
+
+def _multi_publish(session: "Session", command: MultiPublish, now_ns: int) -> None:
+    if not _may(session, "MPUB", command.topic, "", command, now_ns):
+        return
+    topic = _topic_to_publish(session, command.topic, "MPUB")
+    if topic is not None:
+        session.publish(topic, command.bodies, 0, "MPUB", now_ns)
+
+
+def _topic_to_publish(session: "Session", name: str, word: str) -> Topic | None:
+    try:
+        return session.topic_to_publish(name)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        session.fail(FatalProtocolError(f"E_{word}_FAILED", f"{word} failed {reason}"))
+        return None
+
+
+# Consuming
+
+
+def _subscribe(session: "Session", command: Subscribe, now_ns: int) -> None:
+    if not _may(session, "SUB", command.topic, command.channel, command, now_ns):
+        return
+    broker = session.broker
+    try:
+        topic = broker.get_topic(command.topic)
+        channel = broker.get_channel(topic, command.channel)
+    except OSError as error:
+        _refuse_subscription(session, error.strerror or str(error))
+        return
+    limit = broker.settings.max_channel_consumers
+    if limit and len(channel.consumers) >= limit:
+        _refuse_subscription(
+            session, f"consumers for {topic.name}:{channel.name} exceeds limit of {limit}"
+        )
+    elif topic.is_closing:
+        _refuse_subscription(session, "exiting")
+    else:
+        session.subscribe(topic, channel, _consumer(session))
+        session.send(OK_FRAME)
+
+
+def _consumer(session: "Session") -> Consumer:
+    identified = session.first_identified or session.identified
+    consumer = Consumer(
+        session.sink,
+        identified.msg_timeout_ms * MILLISECOND_NS,
+        sample_rate=identified.sample_rate,
+        topology_region=session.topology_region,
+        topology_zone=session.topology_zone,
+    )
+    consumer.writable = session.is_writable
+    return consumer
+
+
+def _refuse_subscription(session: "Session", reason: str) -> None:
+    session.fail(FatalProtocolError("E_SUB_FAILED", f"SUB failed {reason}"))
+
+
+def _subscribed(session: "Session") -> tuple[Channel, Consumer]:
+    # The parser lets no command of a consumer through before SUB.
+    assert session.channel is not None
+    assert session.consumer is not None
+    return session.channel, session.consumer
+
+
+def _ready(session: "Session", command: Ready) -> None:
+    channel, consumer = _subscribed(session)
+    consumer.ready_count = command.count
+    channel.refresh(consumer)
+
+
+def _finish_run(session: "Session", command: FinishRun) -> None:
+    channel, consumer = _subscribed(session)
+    for number, error in channel.finish_run(consumer, command.ids):
+        _answer_failed(session, b"FIN", message_id(number), error)
+
+
+def _requeue(session: "Session", command: Requeue, now_ns: int) -> None:
+    channel, consumer = _subscribed(session)
+    try:
+        number = _number_of(command.id)
+        channel.requeue(consumer, number, command.timeout_ms * MILLISECOND_NS, now_ns)
+    except LookupError as error:
+        _answer_failed(session, b"REQ", command.id, error)
+
+
+def _touch(session: "Session", command: Touch, now_ns: int) -> None:
+    channel, consumer = _subscribed(session)
+    timeout_ns = session.identified.msg_timeout_ms * MILLISECOND_NS
+    try:
+        channel.touch(consumer, _number_of(command.id), timeout_ns, now_ns)
+    except LookupError as error:
+        _answer_failed(session, b"TOUCH", command.id, error)
+
+
+def _answer_failed(session: "Session", word: bytes, raw_id: bytes, error: Exception) -> None:
+    reason = (
+        b"ID not in flight"
+        if isinstance(error, NotInFlightError)
+        else b"client does not own message"
+    )
+    detail = b"%b %b failed %b" % (word, raw_id, reason)
+    session.fail(ProtocolError(f"E_{word.decode()}_FAILED", detail))
+
+
+def _close(session: "Session") -> None:
+    _, consumer = _subscribed(session)
+    consumer.ready_count = 0
+    consumer.closing = True
+    session.send(CLOSE_WAIT_FRAME)
+
+
+def _number_of(raw_id: bytes) -> int:
+    """
+    Return the number that an id of ours stands for.
+
+    Raises:
+        NotInFlightError: it is not one of ours.
+    """
+    try:
+        number = int(raw_id, 16)
+    except ValueError as error:
+        raise NotInFlightError from error
+    if message_id(number) != raw_id:
+        raise NotInFlightError
+    return number
