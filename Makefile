@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/.installed
 DEV_INSTALLED := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up setup check test test-long deploy-files deploy-check docs simulate mutations chaos fuzz bench clean
+.PHONY: help up setup check test acceptance test-long deploy-files deploy-check docs simulate mutations chaos fuzz bench clean
 .NOTPARALLEL:
 
 help: ## list what you can do
@@ -40,11 +40,12 @@ check: $(DEV_INSTALLED) ## formatting, lint, types, and which layer may import w
 	$(BIN)/lint-imports
 	@sh admin/types/check.sh
 
-# Many tests run real processes, browsers and hosts. On a machine that others keep busy one may miss a
-# deadline, so what failed runs once more, by itself; what fails again has failed, and both are shown.
+# What failed and depends on real time runs once more, by itself: tests/runner.py says when, and lists it.
 test: check ## check, then every test
-	$(BIN)/pytest -n $(WORKERS) $(ARGS) || \
-	$(BIN)/pytest --last-failed --last-failed-no-failures none $(ARGS)
+	$(BIN)/python -m tests.runner -n $(WORKERS) $(ARGS)
+
+acceptance: $(DEV_INSTALLED) ## proofs that take longer: campaigns of seeds, mutations, chaos, machines lost
+	$(BIN)/python -m tests.runner -m acceptance -n 2 $(or $(ARGS),tests/acceptance)
 
 test-long: $(DEV_INSTALLED) ## properties and state machines, for as long as a night allows
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --timeout 7200 $(or $(ARGS),tests/nsqd)

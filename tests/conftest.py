@@ -3,15 +3,22 @@ Fixtures that every test folder may use, and how long properties are tried.
 
 ``make test`` tries the same examples each time, for seconds; ``make test-long`` tries new ones, for
 as long as a nightly run may. What it finds is kept in ``.hypothesis`` and tried first.
+
+Two marks are given by folder. ``real_time``: the test talks to real processes, browsers or hosts,
+which a busy machine may make late, so `tests.runner` may try it twice. ``acceptance``: a proof that
+takes longer than 20 s, for ``make acceptance``.
 """
 
 import os
+import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
+from tests.runner import FAILED_OPTION, FailureList
 from tests.support.processes import cluster
 
 __all__ = ["cluster"]
@@ -32,14 +39,78 @@ class FileByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
     """
     Keeps the tests of a file on one worker, in their order; those in the browser all on one.
 
-    The tests of a golden file share a daemon and build on each other.
+    The tests of a golden file share a daemon. Proofs that take long are shared out one by one.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
+        if path.startswith("tests/acceptance/"):
+            return nodeid
         return "tests/browser" if path.startswith("tests/browser/") else path
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileByFile:
     """Share out the tests between workers by file, whatever ``--dist`` says."""
     return FileByFile(config, log)
+
+
+# Folders and files whose tests wait for other processes. Never the golden cases: what NSQ answers
+# is not a matter of time.
+REAL_TIME = (
+    "tests/acceptance",
+    "tests/admin/test_frozen.py",
+    "tests/admin/test_process.py",
+    "tests/apps",
+    "tests/browser",
+    "tests/chaos",
+    "tests/client",
+    "tests/clients",
+    "tests/deploy",
+    "tests/docs",
+    "tests/integrations",
+    "tests/lookupd/test_startup.py",
+    "tests/nsqd/directory",
+    "tests/nsqd/edge",
+    "tests/nsqd/http",
+    "tests/nsqd/test_crash_truth.py",
+    "tests/nsqd/test_full_disk.py",
+    "tests/nsqd/test_startup.py",
+    "tests/runtime/process",
+    "tests/runtime/test_discovery.py",
+    "tests/support",
+    "tests/system",
+    "tests/testing",
+)
+ACCEPTANCE_SECONDS_MAX = 1800
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Have the failed tests written to a file, for `tests.runner`."""
+    parser.addoption(FAILED_OPTION, type=Path, default=None, help="write what failed to this file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare this process, whatever started it."""
+    # A script's background and nohup leave these ignored, and children inherit that: they would
+    # not end when a test interrupts them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    path = config.getoption(FAILED_OPTION)
+    if path is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailureList(path))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the marks that follow from where a test is."""
+    for item in items:
+        place = item.path.relative_to(ROOT).as_posix()
+        if place.startswith("tests/acceptance/"):
+            item.add_marker("acceptance")
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(ACCEPTANCE_SECONDS_MAX))
+        is_golden = item.path.name.startswith("test_golden")
+        if not is_golden and any(
+            place == each or place.startswith(f"{each}/") for each in REAL_TIME
+        ):
+            item.add_marker("real_time")

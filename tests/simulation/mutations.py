@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-COMPONENTS = ("protocol", "runtime", "nsqd", "lookupd", "client", "tests")
+COMPONENTS = ("protocol", "net", "runtime", "nsqd", "lookupd", "client", "tests")
 SECONDS_MAX = 60
 MINUTES = 4  # simulated, of each seed
 SEEDS = 10_000
@@ -149,7 +149,7 @@ MUTATIONS = (
     ),
     Mutation(
         "changes are not told to nsqlookupds",
-        f"{CORE}/lookup_peer.py",
+        "nsqd/nsqx/nsqd/directory/lookup_peer.py",
         "self._queue.append(command)",
         "pass",
     ),
@@ -174,7 +174,7 @@ def main() -> int:
     _tell("| defect | found by | seconds | seeds |\n|---|---|---|---|")
     for mutation in chosen:
         began = time.monotonic()
-        promise, seeds = _try(mutation, arguments.seconds, arguments.jobs)
+        promise, seeds = find(mutation, arguments.seconds, arguments.jobs)
         took_s = time.monotonic() - began
         missed += promise is None
         _tell(f"| {mutation.name} | {promise or 'NOTHING'} | {took_s:.0f} | {seeds} |")
@@ -186,7 +186,7 @@ def _tell(line: str) -> None:
     sys.stdout.flush()
 
 
-def _try(mutation: Mutation, seconds: int, jobs: int) -> tuple[str | None, str]:
+def find(mutation: Mutation, seconds: int, jobs: int) -> tuple[str | None, str]:
     """Return which promise a mutation breaks, and how many seeds it took."""
     with tempfile.TemporaryDirectory(prefix="nsqx-mutation-") as folder:
         copy = Path(folder)
