@@ -26,7 +26,12 @@ QUERIES = {
     "/api/v2/topics/{topic}/messages": ["", "?filter=hel&limit=5", "?node={node}&from=seq:0"],
     "/api/v2/activity": ["", "?limit=1"],
 }
-NO_JSON = {"/api/v2/ws", "/api/v2/events", "/api/v2/openapi.json"}
+NO_JSON = {
+    "/api/v2/ws",
+    "/api/v2/events",
+    "/api/v2/openapi.json",
+    "/api/v2/topics/{topic}/messages/{id}/body",
+}
 
 
 class Described:

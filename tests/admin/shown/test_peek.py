@@ -1,6 +1,7 @@
 """Looking into the logs of several nodes, with prepared answers."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -8,11 +9,13 @@ import pytest
 from nsqx.admin.known.upstream import Upstream
 from nsqx.admin.options import AdminOptions
 from nsqx.admin.shown import peek
+from nsqx.admin.shown.log_places import LogPlaces
 from nsqx.admin.shown.message_filter import MessageFilter
 from nsqx.admin.shown.peek import Peeker
-from tests.support.fake_http import fake_http
+from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import free_port
 
+START, END = LogPlaces.parse("start"), LogPlaces.parse("end")
 PATH = "/topic/peek?topic=t&from={place}&limit={limit}"
 
 
@@ -42,14 +45,24 @@ def answer(*messages: tuple[int, int, str], first: int = 0, end: int = 100) -> d
 
 async def test_the_oldest_of_all_nodes_and_where_each_goes_on(upstream: Upstream) -> None:
     one = {PATH.format(place="start", limit=3): answer((0, 10, "a"), (1, 40, "d"), (2, 50, "e"))}
-    two = {PATH.format(place="start", limit=3): answer((7, 20, "b"), (8, 30, "c"), first=7)}
+    two = {PATH.format(place="start", limit=3): answer((7, 20, "b"), (8, 30, "c"), first=7, end=9)}
     async with fake_http(one) as node_1, fake_http(two) as node_2:
         addresses = [node_1.address, node_2.address]
-        result = await Peeker(upstream, "t").peek(addresses, "start", 3, wanted(), is_full=False)
+        result = await Peeker(upstream, "t").peek(addresses, START, 3, wanted(), is_full=False)
     assert [row.body for row in result.messages] == ["a", "b", "c"]
     assert result.nodes[node_1.address].next == 1
     assert result.nodes[node_2.address].next == 9
     assert result.nodes[node_1.address].previous is None
+
+
+async def test_what_was_found_before_a_node_failed_is_shown(upstream: Upstream) -> None:
+    pages = {PATH.format(place="start", limit=3): answer((0, 1, "a"), (1, 2, "b"))}
+    async with fake_http(pages) as node:  # and 404 for what follows
+        result = await Peeker(upstream, "t").peek([node.address], START, 3, wanted(), is_full=False)
+    told = result.nodes[node.address]
+    assert [row.body for row in result.messages] == ["a", "b"]
+    assert (told.ok, bool(told.error), told.complete, told.next) == (True, True, False, 2)
+    assert result.newer == f"after:{node.address}=2"
 
 
 async def test_the_newest_of_all_nodes_and_what_was_before(upstream: Upstream) -> None:
@@ -57,10 +70,12 @@ async def test_the_newest_of_all_nodes_and_what_was_before(upstream: Upstream) -
     two = {PATH.format(place="end", limit=2): answer((8, 20, "b"), (9, 30, "c"), end=10)}
     async with fake_http(one) as node_1, fake_http(two) as node_2:
         addresses = [node_1.address, node_2.address]
-        result = await Peeker(upstream, "t").peek(addresses, "end", 2, wanted(), is_full=False)
+        result = await Peeker(upstream, "t").peek(addresses, END, 2, wanted(), is_full=False)
     assert [row.body for row in result.messages] == ["c", "d"]
-    assert result.nodes[node_1.address].previous == 97
-    assert result.nodes[node_2.address].previous == 7
+    assert result.nodes[node_1.address].previous == 99
+    assert result.nodes[node_2.address].previous == 9
+    assert result.older == f"before:{node_1.address}=99,{node_2.address}=9"
+    assert result.newer == f"after:{node_1.address}=100,{node_2.address}=10"
 
 
 async def test_a_filter_reads_page_after_page(upstream: Upstream) -> None:
@@ -70,26 +85,51 @@ async def test_a_filter_reads_page_after_page(upstream: Upstream) -> None:
     }
     async with fake_http(pages) as node:
         peeker = Peeker(upstream, "t")
-        result = await peeker.peek([node.address], "start", 5, wanted("yes"), is_full=False)
+        result = await peeker.peek([node.address], START, 5, wanted("yes"), is_full=False)
         told = result.nodes[node.address]
         assert [row.sequence for row in result.messages] == [1, 3]
         assert (told.scanned, told.complete, told.next) == (4, True, 4)
         # The first that is enough ends it, and the one that is left out is where it goes on.
-        result = await peeker.peek([node.address], "start", 1, wanted("yes"), is_full=False)
+        result = await peeker.peek([node.address], START, 1, wanted("yes"), is_full=False)
         assert [row.sequence for row in result.messages] == [1]
         assert result.nodes[node.address].next == 2
 
 
-async def test_a_filter_from_the_end_looks_at_the_last_ten_thousand(upstream: Upstream) -> None:
-    pages = {
-        PATH.format(place="end", limit=1): answer((49_999, 9, "yes"), end=50_000),
-        PATH.format(place="seq%3A40000", limit=1000): answer((49_999, 9, "yes"), end=50_000),
-    }
+async def test_a_search_from_the_newest_says_what_it_has_seen_and_goes_on(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peek, "SCAN_MESSAGES_MAX", 2000)
+    pages = {PATH.format(place="end", limit=1000): _thousand(4000)}
+    for start in (3000, 2000, 1000, 0):
+        place = f"seq%3A{start}"
+        pages[PATH.format(place=place, limit=1000)] = _thousand(start)
+    pages[PATH.format(place="seq%3A501", limit=1000)] = _thousand(501)
+    pages[PATH.format(place="seq%3A0", limit=501)] = _thousand(0)
     async with fake_http(pages) as node:
-        result = await Peeker(upstream, "t").peek(
-            [node.address], "end", 5, wanted("yes"), is_full=False
+        peeker, each = Peeker(upstream, "t"), node.address
+        result = await peeker.peek([each], END, 5, wanted("yes"), is_full=False)
+        told = result.nodes[each]
+        assert [row.sequence for row in result.messages] == []
+        assert (told.scanned, told.complete, told.from_, told.to) == (2000, False, 3000, 5000)
+        result = await peeker.peek(
+            [each], LogPlaces.parse(result.older or ""), 5, wanted("yes"), is_full=False
         )
-    assert [row.sequence for row in result.messages] == [49_999]
+        told = result.nodes[each]
+        assert [row.sequence for row in result.messages] == [1501]
+        assert (told.complete, told.from_, told.to) == (False, 1000, 3000)
+        result = await peeker.peek(
+            [each], LogPlaces.parse(result.older or ""), 5, wanted("yes"), is_full=False
+        )
+        assert (result.nodes[each].from_, result.nodes[each].to) == (0, 1000)
+        assert (result.nodes[each].complete, result.older) == (True, None)
+
+
+def _thousand(start: int) -> dict[str, Any]:
+    """Of a log of 5000, of which one is wanted."""
+    page = (
+        (number, number, "yes" if number == 1501 else "no") for number in range(start, start + 1000)
+    )
+    return answer(*page, end=5000)
 
 
 async def test_an_expression_is_tried_on_each_node_and_failures_are_counted(
@@ -100,7 +140,7 @@ async def test_an_expression_is_tried_on_each_node_and_failures_are_counted(
     pages = {PATH.format(place="start", limit=1000): page}
     async with fake_http(pages) as one, fake_http(pages) as two:
         result = await Peeker(upstream, "t").peek(
-            [one.address, two.address], "start", 9, wanted("", "abs(body.n) > `1`"), is_full=False
+            [one.address, two.address], START, 9, wanted("", "abs(body.n) > `1`"), is_full=False
         )
     assert [row.body for row in result.messages] == ['{"n":3}', '{"n":3}']
     assert [(node.scanned, node.failed) for node in result.nodes.values()] == [(4, 2), (4, 2)]
@@ -113,7 +153,7 @@ async def test_when_the_time_is_over_it_says_where_to_go_on(
     pages = {PATH.format(place="start", limit=1000): answer((7, 1, "a"), (9, 2, "a"), end=20)}
     async with fake_http(pages) as node:
         result = await Peeker(upstream, "t").peek(
-            [node.address], "start", 9, wanted("a"), is_full=False
+            [node.address], START, 9, wanted("a"), is_full=False
         )
     told = result.nodes[node.address]
     assert [row.sequence for row in result.messages] == [7]
@@ -127,9 +167,67 @@ async def test_who_cannot_and_who_is_dead_say_so(upstream: Upstream) -> None:
         fake_http({"/topic/peek": (404, {"message": "TOPIC_NOT_FOUND"})}) as without,
     ):
         addresses = [foreign.address, without.address, dead]
-        result = await Peeker(upstream, "t").peek(addresses, "end", 5, wanted(), is_full=False)
+        result = await Peeker(upstream, "t").peek(addresses, END, 5, wanted(), is_full=False)
     assert not any(node.ok for node in result.nodes.values())
     assert result.nodes[foreign.address].error == "NOT_SUPPORTED"
     assert result.nodes[without.address].error == "TOPIC_NOT_FOUND"
     assert "connection refused" in result.nodes[dead].error
     assert result.messages == []
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7])
+@pytest.mark.parametrize("text", ["", "w"])
+async def test_all_pages_of_several_nodes_are_their_logs(
+    upstream: Upstream, limit: int, text: str
+) -> None:
+    """There and back: each message once, whatever the clocks of the nodes say."""
+    logs = [
+        [(number, (number * 37) % 50, "wanted") for number in range(2, 20)],
+        [(number, number, "wanted" if number % 3 else "not") for number in range(11)],
+        [],
+    ]
+    expected = {(index, each[0]) for index, log in enumerate(logs) for each in log}
+    if text:
+        expected -= {(1, number) for number in range(0, 11, 3)}
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(fake_log(log)) for log in logs]
+        addresses = [node.address for node in nodes]
+        peeker = Peeker(upstream, "t")
+
+        async def walk(place: str | None, side: str) -> tuple[list[tuple[int, Any]], Any]:
+            found: list[tuple[int, Any]] = []
+            result = None
+            while place is not None:
+                places = LogPlaces.parse(place)
+                result = await peeker.peek(addresses, places, limit, wanted(text), is_full=False)
+                rows = [(addresses.index(row.node), row.sequence) for row in result.messages]
+                found += rows
+                place = getattr(result, side)
+                if side == "newer" and all(n.to == n.end for n in result.nodes.values()):
+                    break
+            assert result is not None
+            return found, result
+
+        back, last = await walk("end", "older")
+        assert sorted(back) == sorted(expected)
+        there, _ = await walk("start", "newer")
+        assert sorted(there) == sorted(expected)
+        again, _ = await walk(f"after:{last.older}" if last.older else last.newer, "newer")
+        shown_last = {(addresses.index(row.node), row.sequence) for row in last.messages}
+        assert sorted(again) == sorted(expected - shown_last)
+
+
+@asynccontextmanager
+async def fake_log(log: list[tuple[int, int, str]]) -> AsyncIterator[FakeHttp]:
+    """A node with messages of consecutive numbers: number, time, body."""
+    first, end = (log[0][0], log[-1][0] + 1) if log else (0, 0)
+    pages = {}
+    for limit in range(1, 1001) if len(log) < 5 else (*range(1, 25), 1000):
+        starts = {f"seq%3A{each}": each for each in range(30)}
+        for place, start in {"start": first, "end": max(first, end - limit), **starts}.items():
+            begin = min(max(start, first), end)
+            page = [each for each in log if begin <= each[0] < begin + limit]
+            found = answer(*page, first=first, end=end)
+            pages[PATH.format(place=place, limit=limit)] = {**found, "next": begin + len(page)}
+    async with fake_http(pages) as node:
+        yield node

@@ -58,9 +58,28 @@ async def test_reading_on_shows_each_message_once(dashboard: Dashboard) -> None:
         seen += bodies(rest)
     assert sorted(seen) == [f"message {number}" for number in range(9)]
     newest = await dashboard.get(f"{path}?limit=2")
-    for address, node in newest["nodes"].items():
-        before = await dashboard.get(f"{path}?from=seq:{node['previous']}&node={address}&limit=2")
-        assert len(before["messages"]) == 2
+    before = await dashboard.get(f"{path}?from={newest['older']}&limit=4")
+    assert bodies(before) == [f"message {number}" for number in range(3, 7)]
+    (address, node), *_ = newest["nodes"].items()
+    alone = await dashboard.get(f"{path}?from=before:{node['previous']}&node={address}&limit=2")
+    assert [row["sequence"] for row in alone["messages"]] == [
+        node["previous"] - 2,
+        node["previous"] - 1,
+    ]
+
+
+async def test_the_newest_of_long_bodies_is_there_and_all_are_found(dashboard: Dashboard) -> None:
+    node = dashboard.nodes[0]
+    for number in range(12):
+        await node.post("/pub?topic=long", b"%02d" % number + b"x" * 300_000)
+    await dashboard.see("topics/long", "all messages", messages=12)
+    place: str | None = "end"
+    found: list[str] = []
+    while place is not None:
+        page = await dashboard.get(f"/api/v2/topics/long/messages?from={place}&limit=5")
+        found = [body[:2] for body in bodies(page)] + found
+        place = page["older"]
+    assert found == [f"{number:02}" for number in range(12)]
 
 
 async def test_a_filter_looks_through_the_log(dashboard: Dashboard) -> None:
@@ -106,6 +125,15 @@ async def test_bodies_that_are_no_text_or_long(dashboard: Dashboard) -> None:
     binary, long = (await dashboard.get(path))["messages"]
     assert (binary["encoding"], base64.b64decode(binary["body"])) == ("base64", b"\xff\x00")
     assert (long["truncated"], long["size"], len(long["body"])) == (True, 80_000, 32_768)
+    for message, body in ((binary, b"\xff\x00"), (long, "ä".encode() * 40_000)):
+        url = dashboard.url(f"/api/v2/topics/bodies/messages/{message['id']}/body")
+        async with dashboard.session.get(url) as response:
+            assert (response.status, await response.read()) == (200, body)
+            assert response.content_type == "application/octet-stream"
+            assert response.headers["Content-Disposition"].startswith("attachment")
+    gone = dashboard.url("/api/v2/topics/bodies/messages/0000000000000000/body")
+    async with dashboard.session.get(gone) as response:
+        assert (response.status, (await response.json())["message"]) == (404, "MESSAGE_NOT_FOUND")
     _, whole = (await dashboard.get(f"{path}&full=true"))["messages"]
     assert (whole["truncated"], len(whole["body"])) == (False, 40_000)
 
@@ -132,6 +160,8 @@ async def test_a_message_is_found_by_its_id(dashboard: Dashboard) -> None:
     [
         ("from=seq:1", 400, "MISSING_ARG_NODE"),
         ("from=nonsense", 400, "INVALID_ARG_FROM"),
+        ("from=before:5", 400, "MISSING_ARG_NODE"),
+        ("from=after:127.0.0.1:1=x", 400, "INVALID_ARG_FROM"),
         ("limit=0", 400, "INVALID_ARG_LIMIT"),
         ("where=body.", 400, "INVALID_ARG_FILTER"),
         ("where=%5Ba%2Cb%5D", 400, "INVALID_ARG_FILTER"),

@@ -1,41 +1,15 @@
 """A message as pages show it (docs/admin-api.md, MESSAGE). No I/O."""
 
 import base64
-import binascii
 
 import msgspec
 
-__all__ = ["BODY_BYTES_SHOWN", "MessageRow", "PeekAnswer", "message_row", "peeked_row"]
+from nsqx.cluster.log_pages import PeekedMessage
+
+__all__ = ["BODY_BYTES_SHOWN", "MessageRow", "message_row", "peeked_row"]
 
 BODY_BYTES_SHOWN = 64 * 1024
 NANOSECONDS = 1_000_000_000
-
-
-class PeekedMessage(msgspec.Struct):
-    """A message in nsqd's ``/topic/peek``."""
-
-    sequence: int
-    id: str
-    timestamp: int
-    body: str | None = None
-    body_base64: str | None = None
-
-    def body_bytes(self) -> bytes:
-        if self.body is not None:
-            return self.body.encode("utf-8", "surrogatepass")
-        try:
-            return base64.b64decode(self.body_base64 or "")
-        except binascii.Error:
-            return b""
-
-
-class PeekAnswer(msgspec.Struct):
-    """nsqd's ``/topic/peek``."""
-
-    first: int
-    end: int
-    next: int
-    messages: list[PeekedMessage]
 
 
 class MessageRow(msgspec.Struct):

@@ -2,33 +2,50 @@
 Looks into the logs of several nodes at once: which messages are shown, and how to go on. No channel
 is touched.
 
-Each node has its own log and its own numbers. Without a filter each node gives up to ``limit``
-messages, and the oldest (or, from the end, the newest) ``limit`` of all are shown. With a filter a
-node's log is read page by page, until enough was found or the budget is used up.
+Each node has its own log and its own numbers. A log is read page by page, forwards from a place or
+backwards from one, until ``limit`` messages were found that are wanted or the budget is used up. Of
+what was found at all nodes the oldest (or backwards the newest) ``limit`` are shown.
+
+What each node says of itself is a promise: all messages from ``from`` on and before ``to`` that are
+wanted are shown here. ``older`` and ``newer`` go on exactly there, so the pages of a walk in either
+direction are the whole log, each message once.
 """
 
 import asyncio
+import heapq
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 import msgspec
 
 from nsqx.admin.known.upstream import HangingError, StatusError, Upstream, UpstreamError
+from nsqx.admin.shown.log_places import LogPlaces, text_of_places
 from nsqx.admin.shown.message_filter import Candidate, MessageFilter
-from nsqx.admin.shown.message_rows import MessageRow, PeekAnswer, PeekedMessage, peeked_row
+from nsqx.admin.shown.message_rows import MessageRow, peeked_row
+from nsqx.cluster.log_pages import (
+    PAGE_MESSAGES_MAX,
+    LogPages,
+    MessagePage,
+    PeekAnswer,
+    PeekedMessage,
+)
 
 __all__ = ["PeekResult", "PeekedNode", "Peeker"]
 
-PAGE_MESSAGES = 1000
 SCAN_MESSAGES_MAX = 10_000
 SCAN_SECONDS_MAX = 2.0
+SHOWN_BYTES_MAX = 32 << 20  # of the bodies in an answer, of all nodes together
 
 
-class PeekedNode(msgspec.Struct):
+class PeekedNode(msgspec.Struct, rename={"from_": "from"}):
     """
-    What one node had to say. ``next`` and ``previous`` are numbers to go on from; ``failed`` is on
+    What one node had to say. ``error`` beside ``ok`` is what ended a search early.
+
+    ``first`` and ``end`` are those of its log, ``from`` and ``to`` the part of it that this page is
+    about, ``next`` and ``previous`` the numbers to go on from (None: there is nothing older).
+    ``complete`` is false if the budget ended the search, not the log or the limit. ``failed`` is on
     how many of the ``scanned`` an expression could not be evaluated.
     """
 
@@ -36,6 +53,8 @@ class PeekedNode(msgspec.Struct):
     error: str = ""
     first: int | None = None
     end: int | None = None
+    from_: int | None = None
+    to: int | None = None
     next: int | None = None
     previous: int | None = None
     complete: bool = True
@@ -44,28 +63,39 @@ class PeekedNode(msgspec.Struct):
 
 
 class PeekResult(msgspec.Struct):
-    """The answer: messages by time, newest last."""
+    """
+    The answer: messages by time, newest last.
+
+    ``older`` and ``newer`` are places to go on at, for all nodes at once.
+    """
 
     messages: list[MessageRow]
     nodes: dict[str, PeekedNode]
+    older: str | None
+    newer: str | None
 
 
 @dataclass(slots=True)
 class _Found:
-    """The messages of one node, in the order of its log."""
+    """The messages of one node, in the order of its log, and which part of it was looked at."""
 
-    address: str
     node: PeekedNode
-    messages: list[PeekedMessage] = field(default_factory=list)
+    rows: list[tuple[int, MessageRow]] = field(default_factory=list)  # with their times in ns
+    start: int | None = None
+    end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
-    """What is wanted of a page that was read."""
+class _Search:
+    """What is looked for, and when to stop."""
 
-    messages: list[PeekedMessage]
-    looked_at: int
-    next: int
+    topic: str
+    limit: int
+    wanted: MessageFilter
+    bytes_max: int  # of the bodies found at this node
+    is_full: bool
+    is_backwards: bool
+    deadline: float  # of time.monotonic()
 
 
 class Peeker:
@@ -77,8 +107,8 @@ class Peeker:
 
     async def peek(
         self,
-        addresses: Iterable[str],
-        place: str,
+        addresses: Sequence[str],
+        places: LogPlaces,
         limit: int,
         wanted: MessageFilter,
         *,
@@ -91,116 +121,195 @@ class Peeker:
             wanted: which messages.
             is_full: whether long bodies are given whole.
         """
-        found = await asyncio.gather(
-            *(self._look(address, place, limit, wanted) for address in addresses)
+        searches = [
+            _Search(
+                self._topic,
+                limit,
+                wanted.twin(),
+                SHOWN_BYTES_MAX // max(1, len(addresses)),
+                is_full,
+                places.is_backwards,
+                time.monotonic() + SCAN_SECONDS_MAX,
+            )
+            for _ in addresses
+        ]
+        listed = await asyncio.gather(
+            *(
+                self._look(address, places, search)
+                for address, search in zip(addresses, searches, strict=True)
+            )
         )
-        shown = _choose(found, limit, from_end=place == "end")
-        rows = [peeked_row(address, message, is_full=is_full) for address, message in shown]
-        return PeekResult(rows, {each.address: each.node for each in found})
+        found = dict(zip(addresses, listed, strict=True))
+        rows = _choose(found.values(), limit, is_backwards=places.is_backwards)
+        for each in found.values():
+            _tell_places(each)
+        return PeekResult(
+            rows,
+            {address: each.node for address, each in found.items()},
+            _older(found, places),
+            _newer(found, places),
+        )
 
-    async def _look(self, address: str, place: str, limit: int, wanted: MessageFilter) -> _Found:
+    async def _look(self, address: str, places: LogPlaces, search: _Search) -> _Found:
         try:
             if self._upstream.hanging(address):
                 raise HangingError("it does not answer")
-            if not wanted.is_empty:
-                return await self._scan(address, place, limit, wanted.twin())
-            answer = await self._ask(address, place, limit)
+            return await self._search(address, places, search)
         except UpstreamError as exc:
-            return _Found(address, PeekedNode(False, _readable(exc)))
-        node = PeekedNode(
-            True, "", answer.first, answer.end, answer.next, scanned=len(answer.messages)
-        )
-        return _Found(address, node, answer.messages)
+            return _Found(PeekedNode(False, _readable(exc)))
 
-    async def _scan(self, address: str, place: str, limit: int, wanted: MessageFilter) -> _Found:
-        """Read page by page. From the end: the last ones that are found within the budget."""
-        from_end = place == "end"
-        if from_end:
-            latest = await self._ask(address, "end", 1)
-            place = f"seq:{max(latest.first, latest.end - SCAN_MESSAGES_MAX)}"
-        deadline = time.monotonic() + SCAN_SECONDS_MAX
-        found: list[PeekedMessage] = []
-        scanned = 0
-        while True:
-            answer = await self._ask(address, place, PAGE_MESSAGES)
+    async def _search(self, address: str, places: LogPlaces, search: _Search) -> _Found:
+        """Read page by page until enough was found, or the log or the budget ends."""
+        pages = LogPages(lambda place, limit: self._ask(address, place, limit))
+        found = _Found(PeekedNode(True))
+        number, place = places.number_of(address), places.of(address)
+        is_over = False
+        while not is_over:
+            lacking = search.limit - len(found.rows)
+            page_limit = lacking if search.wanted.is_empty else PAGE_MESSAGES_MAX
+            try:
+                if search.is_backwards:
+                    end = number if found.start is None else found.start
+                    page = await pages.before(end, page_limit)
+                else:
+                    start = place if found.end is None else f"seq:{found.end}"
+                    page = await pages.after(start, page_limit)
+            except UpstreamError as exc:
+                if found.node.first is None:
+                    raise
+                # What was found until then is true; going on is for the next one who asks.
+                found.node.error, found.node.complete = _readable(exc), False
+                break
             # In a thread: expressions over a page take longer than others should wait.
-            page = await asyncio.to_thread(self._choose, address, answer, wanted, deadline)
-            found += page.messages
-            scanned += page.looked_at
-            is_at_end = page.next >= answer.end or not answer.messages
-            is_enough = not from_end and len(found) >= limit
-            if is_at_end or is_enough or scanned >= SCAN_MESSAGES_MAX:
-                break
-            if time.monotonic() > deadline:
-                break
-            place = f"seq:{page.next}"
-        node = PeekedNode(
-            True,
-            "",
-            answer.first,
-            answer.end,
-            page.next,
-            complete=is_at_end or is_enough,
-            scanned=scanned,
-            failed=wanted.failed,
-        )
-        return _Found(address, node, found)
-
-    def _choose(
-        self, address: str, answer: PeekAnswer, wanted: MessageFilter, deadline: float
-    ) -> "_Page":
-        """Return what is wanted of a page, or of its beginning if the time is over."""
-        chosen: list[PeekedMessage] = []
-        for index, message in enumerate(answer.messages):
-            if index and time.monotonic() > deadline:
-                return _Page(chosen, index, message.sequence)
-            candidate = Candidate(
-                topic=self._topic,
-                id=message.id,
-                node=address,
-                sequence=message.sequence,
-                timestamp_ns=message.timestamp,
-                attempts=None,
-                body=message.body_bytes(),
-            )
-            if wanted.lets_pass(candidate):
-                chosen.append(message)
-        return _Page(chosen, len(answer.messages), answer.next)
+            is_stopped = await asyncio.to_thread(_take, found, page, address, search)
+            found.node.first, found.node.end = page.log_first, page.log_end
+            is_at_end = page.is_oldest if search.is_backwards else page.is_newest
+            is_enough = len(found.rows) >= search.limit
+            is_used_up = found.node.scanned >= SCAN_MESSAGES_MAX
+            is_over = is_stopped or is_at_end or is_enough or is_used_up
+            is_over = is_over or page.end <= page.start or time.monotonic() > search.deadline
+            found.node.complete = is_enough or (is_at_end and not is_stopped)
+        found.node.failed = search.wanted.failed
+        return found
 
     async def _ask(self, address: str, place: str, limit: int) -> PeekAnswer:
         query = urlencode({"topic": self._topic, "from": place, "limit": limit})
         return await self._upstream.ask(address, f"/topic/peek?{query}", PeekAnswer)
 
 
-def _choose(
-    found: Iterable[_Found], limit: int, *, from_end: bool
-) -> list[tuple[str, PeekedMessage]]:
-    """Return the messages to show, by time, and set where each node goes on."""
-    listed = list(found)
-    together = sorted(
-        ((each.address, message) for each in listed for message in each.messages),
-        key=lambda pair: pair[1].timestamp,
+def _take(found: _Found, page: MessagePage, address: str, search: _Search) -> bool:
+    """
+    Add what is wanted of a page, and the part of the log that was looked at. Return whether it
+    stopped within the page, because it is enough or the budget is used up.
+    """
+    found.start = page.end if found.start is None and search.is_backwards else found.start
+    found.end = page.start if found.end is None and not search.is_backwards else found.end
+    room = search.bytes_max - sum(len(row.body) for _, row in found.rows)
+    chosen: list[tuple[int, MessageRow]] = []
+    ordered = page.messages[::-1] if search.is_backwards else page.messages
+    stopped_at: int | None = None
+    for index, message in enumerate(ordered):
+        is_enough = len(found.rows) + len(chosen) >= search.limit
+        is_first = index == 0 and found.node.scanned == 0
+        if is_enough or (not is_first and (room < 0 or time.monotonic() > search.deadline)):
+            stopped_at = message.sequence
+            break
+        found.node.scanned += 1
+        if search.wanted.lets_pass(_candidate(search.topic, address, message)):
+            row = peeked_row(address, message, is_full=search.is_full)
+            room -= len(row.body)
+            chosen.append((message.timestamp, row))
+    if search.is_backwards:
+        found.rows = chosen[::-1] + found.rows
+        found.start = page.start if stopped_at is None else stopped_at + 1
+        found.end = page.end if found.end is None else found.end
+    else:
+        found.rows += chosen
+        found.start = page.start if found.start is None else found.start
+        found.end = page.end if stopped_at is None else stopped_at
+    return stopped_at is not None
+
+
+def _candidate(topic: str, address: str, message: PeekedMessage) -> Candidate:
+    return Candidate(
+        topic=topic,
+        id=message.id,
+        node=address,
+        sequence=message.sequence,
+        timestamp_ns=message.timestamp,
+        attempts=None,
+        body=message.body_bytes(),
     )
-    shown = together[-limit:] if from_end else together[:limit]
-    shown_by_node: dict[str, set[int]] = {}
-    for address, message in shown:
-        shown_by_node.setdefault(address, set()).add(message.sequence)
-    for each in listed:
-        _set_places(each, shown_by_node.get(each.address, set()), limit, from_end=from_end)
-    return shown
 
 
-def _set_places(found: _Found, shown: set[int], limit: int, *, from_end: bool) -> None:
-    node = found.node
-    if not node.ok or node.first is None:
+def _choose(found: Iterable[_Found], limit: int, *, is_backwards: bool) -> list[MessageRow]:
+    """
+    Return the rows to show, by time, and take back what each node has looked at but has no room.
+
+    Logs are merged in their own order, whatever the times say: what is left out of one is then
+    always its later end (or backwards its earlier one), where the next page goes on.
+    """
+    listed = list(found)
+    logs = [
+        [(at, index, row) for at, row in (reversed(each.rows) if is_backwards else each.rows)]
+        for index, each in enumerate(listed)
+    ]
+    merged = heapq.merge(*logs, key=lambda each: -each[0] if is_backwards else each[0])
+    shown: list[MessageRow] = []
+    counts = [0] * len(listed)
+    for _, (_, index, row) in zip(range(limit), merged, strict=False):
+        shown.append(row)
+        counts[index] += 1
+    for each, count in zip(listed, counts, strict=True):
+        _leave_out(each, count, is_backwards=is_backwards)
+    return shown[::-1] if is_backwards else shown
+
+
+def _leave_out(found: _Found, count: int, *, is_backwards: bool) -> None:
+    """Narrow the part that was looked at to what ``count`` messages, from its beginning, fill."""
+    if count == len(found.rows):
         return
-    left_out = [each.sequence for each in found.messages if each.sequence not in shown]
-    if not from_end and left_out:
-        node.next = left_out[0]  # later than all that are shown of this node
-    going_on = node.next if node.next is not None else node.first
-    earliest = min(shown, default=going_on)
-    if earliest > node.first:
-        node.previous = max(node.first, earliest - limit)
+    sequences = [row.sequence for _, row in found.rows]
+    if is_backwards:
+        left_out = sequences[len(sequences) - count - 1]
+        found.start = None if left_out is None else left_out + 1
+    else:
+        found.end = sequences[count]
+
+
+def _tell_places(found: _Found) -> None:
+    node = found.node
+    node.from_, node.to = found.start, found.end
+    node.next = found.end
+    if node.first is not None and found.start is not None and found.start > node.first:
+        node.previous = found.start
+
+
+def _older(found: dict[str, _Found], places: LogPlaces) -> str | None:
+    """Return where all nodes go on backwards; None if each is at its oldest message."""
+    is_over = all(
+        each.node.previous is None if each.node.ok else places.number_of(address) is None
+        for address, each in found.items()
+    )
+    if is_over:
+        return None
+    return text_of_places("before", _numbers(found, places, is_older=True))
+
+
+def _newer(found: dict[str, _Found], places: LogPlaces) -> str | None:
+    return text_of_places("after", _numbers(found, places, is_older=False))
+
+
+def _numbers(
+    found: dict[str, _Found], places: LogPlaces, *, is_older: bool
+) -> Iterable[tuple[str, int]]:
+    """Yield where each node goes on; one that gave no answer stays where it was."""
+    for address, each in found.items():
+        number = each.start if is_older else each.end
+        if number is None:
+            number = places.number_of(address)
+        if number is not None:
+            yield address, number
 
 
 def _readable(error: UpstreamError) -> str:

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from nsqx.runtime.http.server import JSON_TYPE
 
-__all__ = ["NO_STORE", "json_bytes"]
+__all__ = ["NO_STORE", "download", "json_bytes"]
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -13,3 +13,14 @@ def json_bytes(body: bytes, status: int = 200) -> web.Response:
     """Answer with JSON that is encoded already."""
     headers = {"Content-Type": JSON_TYPE, **NO_STORE}
     return web.Response(body=body, status=status, headers=headers)
+
+
+def download(body: bytes, name: str) -> web.Response:
+    """Answer with bytes to be saved; no browser shows them or runs what is in them."""
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "X-Content-Type-Options": "nosniff",
+        **NO_STORE,
+    }
+    return web.Response(body=body, headers=headers)

@@ -17,13 +17,15 @@ from nsqx.admin.changed.runs import ActionResult, Repeats, post_to
 from nsqx.admin.guard.access import Role, Visitor
 from nsqx.admin.guard.gate import V2Error
 from nsqx.admin.known.collector import Collector
-from nsqx.admin.known.upstream import Upstream, UpstreamError
+from nsqx.admin.known.upstream import StatusError, Upstream, UpstreamError
 from nsqx.admin.nsq_api.notifications import Notifications
 from nsqx.admin.shown.hub import Hub
+from nsqx.admin.shown.log_places import BadPlace, LogPlaces
 from nsqx.admin.shown.message_filter import BadFilter, MessageFilter
 from nsqx.admin.shown.message_rows import MessageRow
 from nsqx.admin.shown.peek import Peeker
-from nsqx.admin.v2.answers import json_bytes
+from nsqx.admin.v2.answers import download, json_bytes
+from nsqx.cluster.log_pages import PeekAnswer
 from nsqx.cluster.views import NodeView
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.http.server import Answer, Request
@@ -107,14 +109,19 @@ class MessageEndpoints:
         _check_reader(visitor)
         topic, query = _topic(request), request.query()
         place, node = query.get("from", "end"), query.get("node", "")
-        if place.startswith("seq:") and not node:
+        places = _places(place)
+        if places.is_of_one_node and not node:
             raise V2Error(400, "MISSING_ARG_NODE", "numbers of messages are those of one node")
         limit = _number(query.get("limit", str(LIMIT_DEFAULT)), "limit", 1, LIMIT_MAX)
         wanted = _filter(query.get("filter", ""), query.get("where", ""))
-        addresses = [each.address for each in self._nodes(topic, node)]
+        addresses = [
+            each.address
+            for each in self._nodes(topic, node)
+            if not places.numbers or each.address in places.numbers
+        ]
         peeker = Peeker(self._upstream, topic)
         is_full = query.get("full") == "true"
-        result = await peeker.peek(addresses, place, limit, wanted, is_full=is_full)
+        result = await peeker.peek(addresses, places, limit, wanted, is_full=is_full)
         if any(each.error == "INVALID_ARG_FROM" for each in result.nodes.values()):
             raise V2Error(400, "INVALID_ARG_FROM", f"{place[:100]!r} is no place in a log")
         return json_bytes(msgspec.json.encode(result))
@@ -130,6 +137,22 @@ class MessageEndpoints:
             raise V2Error(404, "MESSAGE_NOT_FOUND", "no node knows this message, any more or yet")
         return json_bytes(msgspec.json.encode(found))
 
+    async def body(self, request: Request, visitor: Visitor) -> Answer:
+        """Give the body of one message as its bytes, whole, to be saved."""
+        _check_reader(visitor)
+        topic, id = _topic(request), request.parameters["id"]
+        nodes = [each.address for each in self._nodes(topic, request.query().get("node", ""))]
+        query = urlencode({"topic": topic, "from": f"id:{id}", "limit": 1, "encoding": "base64"})
+        answers = await self._upstream.ask_all(nodes, f"/topic/peek?{query}", PeekAnswer)
+        for answer in answers.by_address.values():
+            for message in answer.messages:
+                if message.id == id:
+                    return download(message.body_bytes(), f"{topic}-{id}")
+        # What failed otherwise than by not having it may well have it.
+        if failures := [each for each in answers.errors.values() if not _knows_nothing(each)]:
+            raise V2Error(502, "UPSTREAM", str(failures[0]))
+        raise V2Error(404, "MESSAGE_NOT_FOUND", "no node keeps this message, any more or yet")
+
     async def _state(self, topic: str, id: str, address: str) -> MessageState | None:
         if self._upstream.hanging(address):
             return None
@@ -139,7 +162,7 @@ class MessageEndpoints:
         except UpstreamError:
             return None
         peeked = await Peeker(self._upstream, topic).peek(
-            [address], f"id:{id}", 1, MessageFilter.parse("", ""), is_full=True
+            [address], LogPlaces(False, f"id:{id}"), 1, MessageFilter.parse("", ""), is_full=True
         )
         return MessageState(
             address,
@@ -258,6 +281,17 @@ def _filter(text: str, expression: str) -> MessageFilter:
         return MessageFilter.parse(text, expression)
     except BadFilter as exc:
         raise V2Error(400, "INVALID_ARG_FILTER", str(exc)) from exc
+
+
+def _knows_nothing(error: UpstreamError) -> bool:
+    return isinstance(error, StatusError) and error.status == 404
+
+
+def _places(text: str) -> LogPlaces:
+    try:
+        return LogPlaces.parse(text)
+    except BadPlace as exc:
+        raise V2Error(400, "INVALID_ARG_FROM", str(exc)) from exc
 
 
 def _topic(request: Request) -> str:

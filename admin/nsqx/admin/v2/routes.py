@@ -110,7 +110,7 @@ def _document(path: str, handler: VisitorHandler, summary: str, shape: Any) -> R
 
 def _message_routes(messages: MessageEndpoints) -> list[Route]:
     places = {
-        "from": "a place: start, end, time:.., seq:.., id:..",
+        "from": "a place: start, end, time:.., seq:.., id:.., before:.., or one of an answer",
         "limit": "1 to 1000",
         "filter": "text that a body contains",
         "where": "a JMESPath expression that holds for the message",
@@ -127,6 +127,14 @@ def _message_routes(messages: MessageEndpoints) -> list[Route]:
             "Where a message is",
             {"node": "only there"},
             answers=(MessageState,),
+        ),
+        Route(
+            "GET",
+            f"{path}/{{id}}/body",
+            messages.body,
+            "The bytes of a message",
+            {"node": "only there"},
+            content_type="application/octet-stream",
         ),
         Route(
             "POST", path, messages.publish, "Publish", body=PublishRequest, answers=(ActionResult,)
