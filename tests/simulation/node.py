@@ -475,6 +475,9 @@ class Connection:
     def unsent_bytes(self) -> int:
         return self._end.unsent_bytes
 
+    def schedule(self) -> None:
+        """Each tick looks at every session."""
+
     def _read_or_not(self) -> None:
         self._end.set_reading(not self._is_full and not self._is_held)
 

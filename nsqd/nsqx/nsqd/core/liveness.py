@@ -12,7 +12,9 @@ of heartbeats, the last one on that of the deadlines.
 
 from enum import Enum
 
-__all__ = ["Liveness", "Verdict"]
+__all__ = ["NEVER_NS", "Liveness", "Verdict"]
+
+NEVER_NS = 1 << 63
 
 
 class Verdict(Enum):
@@ -69,6 +71,16 @@ class Liveness:
         """There is room again; what it said meanwhile was not read."""
         self.is_stuck = False
         self._heard_ns = now_ns
+
+    @property
+    def due_ns(self) -> int:
+        """Return when `judge` has something to say, at the earliest; it may be later then."""
+        due_ns = self._next_heartbeat_ns if self._heartbeat_interval_ns else NEVER_NS
+        if not self.deadline_interval_ns:
+            return due_ns
+        if self.is_stuck:
+            return 0  # nobody tells when it takes something: it is looked at each time
+        return min(due_ns, self._heard_ns + 2 * self.deadline_interval_ns)
 
     def judge(self, now_ns: int, *, is_read: bool, unsent_bytes: int) -> Verdict:
         """Say what is to be done now; ``unsent_bytes`` is what it has yet to take."""

@@ -103,6 +103,9 @@ class SessionSink(Protocol):
     def unsent_bytes(self) -> int:
         """Return how much the client has yet to take."""
 
+    def schedule(self) -> None:
+        """Call `Session.tick` at `Session.due_ns`, which has come nearer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
@@ -268,11 +271,17 @@ class Session:
             self._liveness.come_loose(now_ns)
         else:
             self._liveness.get_stuck(self.sink.unsent_bytes(), now_ns)
+            self.sink.schedule()
         if self.consumer is not None and self.channel is not None:
             self.consumer.writable = is_writable
             if is_writable:
                 self.channel.refresh(self.consumer)
                 self.channel.dispatch(now_ns)
+
+    @property
+    def due_ns(self) -> int:
+        """Return when there is something to do in `tick`, at the earliest."""
+        return self._liveness.due_ns
 
     def tick(self, now_ns: int) -> None:
         """Send a heartbeat if one is due; end a connection that is silent or stuck too long."""
@@ -369,6 +378,7 @@ class Session:
         if self.first_identified is None:
             self.first_identified = identified
             self._liveness.begin(interval_ns, now_ns)
+        self.sink.schedule()
         self._parser.heartbeats_enabled = identified.heartbeat_interval_ms is not None
         self.sink.send(encode_response(identified.answer))
         if identified.tls and not self.is_tls:

@@ -1,16 +1,29 @@
-"""The TCP side: connections carry bytes between sockets and sessions, and decide nothing."""
+"""
+The TCP side: connections carry bytes between sockets and sessions, and decide nothing.
+
+What happens to the bytes that come is a connection's stage:
+
+    PLAIN ──start_tls───▶ HANDSHAKE ──it is over──▶ LAYERED     through TLS and compression
+      ├──start_snappy, start_deflate──────────────▶ LAYERED
+      └──close, from any stage──▶ CLOSING                       nobody reads them any more
+
+A handshake and closing have a deadline of their own; else the session says when it wants to be
+looked at (`Session.due_ns`).
+"""
 
 import asyncio
 import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from enum import Enum
 from typing import cast
 
 from nsqx.net.addresses import socket_text
 from nsqx.nsqd.core.broker import Broker
 from nsqx.nsqd.core.session import Session, SessionSettings
 from nsqx.nsqd.edge.busy_poll import BusyPoll
+from nsqx.nsqd.edge.deadlines import Deadlines
 from nsqx.nsqd.edge.layers import CompressionLayer, Layer, TlsLayer
 from nsqx.protocol.compression import (
     DeflateCompressor,
@@ -48,16 +61,21 @@ class TcpServer:
         self.settings = settings
         self.ssl_context = ssl_context
         self.connections: set[Connection] = set()
+        self.deadlines: Deadlines[Connection] = Deadlines()
         self.busy_poll = BusyPoll(asyncio.get_running_loop(), busy_poll_ns)
 
     def make_connection(self) -> "Connection":
         """Return the protocol of a new connection."""
         return Connection(self)
 
+    def now_ns(self) -> int:
+        """Return the time by which deadlines are."""
+        return self.broker.clock()
+
     def tick(self) -> None:
         """Heartbeats and deadlines. To be called some ten times a second."""
-        now_ns = self.broker.clock()
-        for connection in list(self.connections):
+        now_ns = self.now_ns()
+        for connection in self.deadlines.take(now_ns):
             connection.tick(now_ns)
 
     @property
@@ -88,20 +106,42 @@ class TcpServer:
             connection.abort()
 
 
+class Stage(Enum):
+    """What happens to the bytes that come."""
+
+    PLAIN = "they are commands"
+    HANDSHAKE = "they belong to a TLS handshake"
+    LAYERED = "they become commands in the layers"
+    CLOSING = "nobody reads them"
+
+
+class Pause(Enum):
+    """Why nothing is read."""
+
+    FULL = "the socket takes no more of what is sent"
+    HELD = "commands wait for something"
+    UNFED = "what was read before is not handed up yet"
+    ENDED = "the client has ended its direction: read again, it would end once more"
+
+
+# Looked at per read: the members of an enum take longer to find.
+_PLAIN = Stage.PLAIN
+
+
 class Connection(asyncio.Protocol):
     """A client's socket. Is its session's `SessionSink`."""
 
     def __init__(self, server: TcpServer) -> None:
         self._server = server
         self._busy_poll = server.busy_poll
+        self._stage = Stage.PLAIN
+        self._deadline_ns = 0  # of the stages HANDSHAKE and CLOSING
         self._layers: list[Layer] = []  # nearest to the socket first
-        self._handshake: TlsLayer | None = None
-        self._backlog: deque[Iterator[bytes]] = deque()  # what the layers have yet to hand up
-        self._is_feeding = False  # `_feed` will be called
-        self._is_at_eof = False
-        self._deadline_ns = 0  # of a handshake or of closing; 0: none
-        self._is_full = False  # the socket takes no more
-        self._is_held = False  # the session has enough to do
+        self._handshake: TlsLayer | None = None  # in the stage of that name
+        # What has yet to be handed up, piece by piece; None is the end of what the client sends.
+        self._unfed: deque[Iterator[bytes] | None] = deque()
+        self._feeding: asyncio.Handle | None = None  # a call of `_feed` to come
+        self._pauses: set[Pause] = set()  # it is read while this is empty
         self._transport: asyncio.Transport
         self.session: Session
 
@@ -115,25 +155,40 @@ class Connection(asyncio.Protocol):
         server = self._server
         self.session = Session(server.broker, server.settings, self, remote_address)
         server.connections.add(self)
+        self.schedule()
         _log.info("new client(%s)", remote_address)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called exactly once, however the connection ends: the only place that cleans up."""
         self._server.connections.discard(self)
+        self._server.deadlines.forget(self)
         self.session.closed()
         _log.info("client(%s) closed", self.session.remote_address)
 
     def tick(self, now_ns: int) -> None:
-        """Look after deadlines."""
-        if not self._deadline_ns:
+        """Do what is due by now, and say when to come back."""
+        if self._stage is Stage.PLAIN or self._stage is Stage.LAYERED:
             self.session.tick(now_ns)
         elif now_ns < self._deadline_ns:
             pass
-        elif self._handshake is not None and not self._transport.is_closing():
-            self._handshake = None
+        elif self._stage is Stage.HANDSHAKE:
             self.session.tls_failed("TLS handshake timed out")
         else:
             self._transport.abort()
+        self.schedule()
+
+    def schedule(self) -> None:
+        """See `SessionSink.schedule`."""
+        has_own = self._stage is Stage.HANDSHAKE or self._stage is Stage.CLOSING
+        due_ns = self._deadline_ns if has_own else self.session.due_ns
+        if self in self._server.connections:
+            self._server.deadlines.set(self, due_ns)
+
+    def _enter(self, stage: Stage, within_ns: int = 0) -> None:
+        """Begin a stage, which is over when so much time has passed."""
+        self._stage = stage
+        self._deadline_ns = self._server.now_ns() + within_ns
+        self.schedule()
 
     # Data
 
@@ -145,23 +200,24 @@ class Connection(asyncio.Protocol):
             poll.has_traffic = True
         elif poll.may_begin:
             poll.begin(self)
-        if not self._layers and self._handshake is None:
+        if self._stage is _PLAIN:
             self.session.receive(data, time.time_ns())
             if poll.is_on and len(poll.active) == 1:
                 # Nobody else's publishes could come in this turn: waiting for its end costs 4 us.
                 self._server.broker.flush()
-        elif self._handshake is not None:
+        elif self._stage is Stage.HANDSHAKE:
             self._shake_hands(data)
-        else:
-            self._backlog.append(self._pieces(data, 0))
+        elif self._stage is Stage.LAYERED:
+            self._unfed.append(self._pieces(data, 0))
             self._feed()
 
     def eof_received(self) -> bool:
         """The client ended its direction; the session closes when it has answered everything."""
-        if self._handshake is not None:
+        if self._stage is Stage.HANDSHAKE:
             self._transport.abort()
         else:
-            self._is_at_eof = True
+            self._pause(Pause.ENDED, True)
+            self._unfed.append(None)
             self._feed()
         return True
 
@@ -180,33 +236,38 @@ class Connection(asyncio.Protocol):
 
     def _feed(self) -> None:
         """Hand up what has come, as long as the session takes it; not all of it in one turn."""
-        self._is_feeding = False
+        self._feeding = None
         room = FEED_BYTES
         try:
-            while self._backlog and room > 0 and not self._is_held:
+            while self._unfed and room > 0 and Pause.HELD not in self._pauses:
                 if self._transport.is_closing():
                     return
-                piece = next(self._backlog[0], None)
-                if piece is None:
-                    self._backlog.popleft()
-                else:
-                    self.session.receive(piece, time.time_ns())
-                    room -= len(piece)
+                room -= self._feed_one()
         except (OSError, CompressionError) as error:
             _log.info("client(%s) broke off - %s", self.session.remote_address, error)
             self._transport.abort()
             return
-        self._read_or_not()
-        if self._backlog:
-            if not self._is_held:
-                self._feed_soon()
-        elif self._is_at_eof or any(layer.is_ended for layer in self._layers):
+        self._pause(Pause.UNFED, bool(self._unfed))
+        if self._unfed and Pause.HELD not in self._pauses:
+            self._feed_soon()
+
+    def _feed_one(self) -> int:
+        """Hand up one piece, or the end; return how many bytes it had."""
+        pieces = self._unfed[0]
+        piece = None if pieces is None else next(pieces, None)
+        if piece is not None:
+            self.session.receive(piece, time.time_ns())
+            return len(piece)
+        self._unfed.popleft()
+        if pieces is None:
             self.session.receive_eof()
+        elif not self._unfed and any(layer.is_ended for layer in self._layers):
+            self._unfed.append(None)
+        return 0
 
     def _feed_soon(self) -> None:
-        if not self._is_feeding:
-            self._is_feeding = True
-            asyncio.get_running_loop().call_soon(self._feed)
+        if self._feeding is None:
+            self._feeding = asyncio.get_running_loop().call_soon(self._feed)
 
     # As a sink
 
@@ -223,7 +284,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """See `Sink.close`."""
         if not self._transport.is_closing():
-            self._deadline_ns = self._server.broker.clock() + CLOSE_NS
+            self._enter(Stage.CLOSING, CLOSE_NS)
             if self._layers:
                 self._transport.write(self._layers[0].end())
             self._transport.close()
@@ -236,7 +297,7 @@ class Connection(asyncio.Protocol):
         """See `SessionSink.start_tls`."""
         assert self._server.ssl_context is not None
         self._handshake = TlsLayer(self._server.ssl_context)
-        self._deadline_ns = self._server.broker.clock() + TLS_HANDSHAKE_NS
+        self._enter(Stage.HANDSHAKE, TLS_HANDSHAKE_NS)
         if received:
             self._shake_hands(received)
 
@@ -246,20 +307,18 @@ class Connection(asyncio.Protocol):
         try:
             answer = layer.handshake(data)
         except OSError as error:
-            self._handshake = None
             self._transport.write(layer.failure())
             _log.info("client(%s) TLS handshake failed - %s", self.session.remote_address, error)
             self.session.tls_failed(f"TLS handshake failed: {error.args[-1]}")
             return
         self._transport.write(answer)
-        if not layer.is_established:
-            return
-        self._handshake = None
-        self._deadline_ns = 0
-        self._layers.append(layer)
-        self._backlog.append(self._pieces(b"", 0))  # what came with the end of the handshake
-        self.session.tls_established(*layer.describe())
-        self._feed()
+        if layer.is_established:
+            self._handshake = None
+            self._enter(Stage.LAYERED)
+            self._layers.append(layer)
+            self._unfed.append(self._pieces(b"", 0))  # what came with the end of the handshake
+            self.session.tls_established(*layer.describe())
+            self._feed()
 
     def start_snappy(self, received: bytes) -> None:
         """See `SessionSink.start_snappy`."""
@@ -270,17 +329,17 @@ class Connection(asyncio.Protocol):
         self._compress(CompressionLayer(DeflateCompressor(level), DeflateDecompressor()), received)
 
     def _compress(self, layer: CompressionLayer, received: bytes) -> None:
+        self._enter(Stage.LAYERED)
         self._layers.append(layer)
         if received:
             # Before what is still to come out of the layers below, and after the session's answer.
-            self._backlog.appendleft(self._pieces(received, len(self._layers) - 1))
+            self._unfed.appendleft(self._pieces(received, len(self._layers) - 1))
             self._feed_soon()
 
     def pause_reading(self, is_paused: bool) -> None:
         """See `SessionSink.pause_reading`."""
-        self._is_held = is_paused
-        self._read_or_not()
-        if not is_paused and (self._backlog or self._is_at_eof):
+        self._pause(Pause.HELD, is_paused)
+        if not is_paused and self._unfed:
             self._feed_soon()
 
     def unsent_bytes(self) -> int:
@@ -291,20 +350,23 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The socket takes no more: no deliveries, and no commands whose answers would pile up."""
-        self._is_full = True
         self.session.set_writable(False)
-        self._read_or_not()
+        self._pause(Pause.FULL, True)
 
     def resume_writing(self) -> None:
         """The socket takes data again."""
-        self._is_full = False
-        self._read_or_not()
+        self._pause(Pause.FULL, False)
         self.session.set_writable(True)
 
-    def _read_or_not(self) -> None:
+    def _pause(self, reason: Pause, is_paused: bool) -> None:
+        """Read no more for this reason, or go on if there is no other one."""
+        if is_paused:
+            self._pauses.add(reason)
+        else:
+            self._pauses.discard(reason)
         if self._transport.is_closing():
             return
-        if self._is_full or self._is_held or self._backlog:
+        if self._pauses:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()

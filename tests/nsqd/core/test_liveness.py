@@ -1,6 +1,6 @@
 """Heartbeats and deadlines of one client, without a session."""
 
-from nsqx.nsqd.core.liveness import Liveness, Verdict
+from nsqx.nsqd.core.liveness import NEVER_NS, Liveness, Verdict
 
 INTERVAL_NS = 1000
 
@@ -49,8 +49,20 @@ def test_room_in_the_buffer_is_a_sign_of_life() -> None:
     assert judge(liveness, 12_500) is Verdict.END
 
 
+def test_nobody_looks_before_something_may_be_due() -> None:
+    liveness = Liveness(0, INTERVAL_NS)
+    assert liveness.due_ns == 1000
+    liveness.deadline_interval_ns = 200
+    assert liveness.due_ns == 400
+    liveness.get_stuck(100, 150)
+    assert liveness.due_ns == 0  # what it takes is seen by looking only
+    liveness.deadline_interval_ns = 0
+    assert liveness.due_ns == 1000
+
+
 def test_without_an_interval_nothing_ever_happens() -> None:
     liveness = Liveness(0, 0)
+    assert liveness.due_ns == NEVER_NS
     assert judge(liveness, 10**18) is Verdict.NOTHING
     liveness.get_stuck(1, 0)
     assert judge(liveness, 10**18, unsent=1) is Verdict.NOTHING
