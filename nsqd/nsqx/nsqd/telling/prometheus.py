@@ -17,10 +17,11 @@ from nsqx.nsqd.core.latency import LatencyWindow, merged
 from nsqx.nsqd.core.session import Session
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.directory.peers import PeerState
-from nsqx.nsqd.log.topic_log import TopicLog
 from nsqx.nsqd.telling.memory_stats import resident_bytes
-from nsqx.nsqd.telling.stats import backend_depth, topic_backend_depth
+from nsqx.nsqd.telling.readings import of_channel, of_topic
+from nsqx.runtime import numbers
 from nsqx.runtime.metrics import Family, Sample, counter, gauge, histogram
+from nsqx.runtime.numbers import Kind, Number
 from nsqx.runtime.process import open_files
 
 __all__ = ["NodeMetrics"]
@@ -135,90 +136,30 @@ class NodeMetrics:
             [Sample(int(peer.is_complete), {"address": peer.address}) for peer in peers],
         )
 
-    # Topics
+    # Topics and channels: all families of the table of numbers
 
     def _topics(self) -> Iterator[Family]:
-        def per_topic(value: Callable[[Topic], float]) -> Iterator[Sample]:
+        for first, *more in _families(numbers.TOPIC):
+            yield _family(first, self._topic_samples([first, *more]))
+
+    def _topic_samples(self, family: Sequence[Number]) -> Iterator[Sample]:
+        for number in family:
+            read = of_topic(number)
             for topic in list(self.broker.topics.values()):
-                yield Sample(value(topic), {"topic": topic.name})
-
-        yield counter("nsqd_topic_messages_total", "Messages published.", per_topic(_message_count))
-        yield counter(
-            "nsqd_topic_message_bytes_total",
-            "Bytes of the bodies published.",
-            per_topic(lambda topic: topic.message_bytes),
-        )
-        yield gauge(
-            "nsqd_topic_depth", "Messages that wait at a topic.", per_topic(lambda t: t.depth)
-        )
-        yield gauge(
-            "nsqd_topic_backend_depth",
-            "Those of them that are on disk only.",
-            per_topic(topic_backend_depth),
-        )
-        yield gauge("nsqd_topic_paused", "1 while paused.", per_topic(lambda t: t.is_paused + 0))
-        yield gauge(
-            "nsqd_topic_log_bytes", "Bytes of a topic's log on disk.", per_topic(_log_bytes)
-        )
-        yield gauge("nsqd_topic_log_segments", "Files of a topic's log.", per_topic(_log_segments))
-
-    # Channels
+                yield Sample(read(topic) + 0, {"topic": topic.name, **number.labels})
 
     def _channels(self) -> Iterator[Family]:
-        def per_channel(value: Callable[[Topic, Channel], float]) -> Iterator[Sample]:
+        for first, *more in _families(numbers.CHANNEL):
+            yield _family(first, self._channel_samples([first, *more]))
+
+    def _channel_samples(self, family: Sequence[Number]) -> Iterator[Sample]:
+        for number in family:
+            is_age = number.name == "oldest_unfinished_age"
+            read = self._oldest_age_s if is_age else of_channel(number)
             for topic in list(self.broker.topics.values()):
                 for channel in topic.channels.values():
-                    labels = {"topic": topic.name, "channel": channel.name}
-                    yield Sample(value(topic, channel), labels)
-
-        yield counter(
-            "nsqd_channel_messages_total",
-            "Messages that came to a channel.",
-            per_channel(lambda _, channel: channel.message_count),
-        )
-        yield gauge(
-            "nsqd_channel_depth",
-            "Messages that wait in a channel.",
-            per_channel(lambda _, channel: channel.depth),
-        )
-        yield gauge(
-            "nsqd_channel_backend_depth",
-            "Those of them that are on disk only.",
-            per_channel(backend_depth),
-        )
-        yield gauge(
-            "nsqd_channel_in_flight",
-            "Messages that were delivered and are unanswered.",
-            per_channel(lambda _, channel: len(channel.in_flight)),
-        )
-        yield gauge(
-            "nsqd_channel_deferred",
-            "Messages that wait for their time.",
-            per_channel(lambda _, channel: len(channel.deferred)),
-        )
-        yield counter(
-            "nsqd_channel_requeues_total",
-            "Messages given back by a client (REQ).",
-            per_channel(lambda _, channel: channel.requeue_count),
-        )
-        yield counter(
-            "nsqd_channel_timeouts_total",
-            "Deliveries that were not answered in time.",
-            per_channel(lambda _, channel: channel.timeout_count),
-        )
-        yield gauge(
-            "nsqd_channel_clients",
-            "Clients that are subscribed.",
-            per_channel(lambda _, channel: len(channel.consumers)),
-        )
-        yield gauge(
-            "nsqd_channel_paused", "1 while paused.", per_channel(lambda _, c: c.is_paused + 0)
-        )
-        yield gauge(
-            "nsqd_channel_oldest_unfinished_age_seconds",
-            "Age of the oldest message that is not finished; 0 if all are.",
-            per_channel(self._oldest_age_s),
-        )
+                    labels = {"topic": topic.name, "channel": channel.name, **number.labels}
+                    yield Sample(read(topic, channel) + 0, labels)
 
     def _oldest_age_s(self, topic: Topic, channel: Channel) -> float:
         oldest_ns = self.oldest_ns.get(channel, 0)
@@ -249,13 +190,15 @@ class NodeMetrics:
         )
 
 
-def _message_count(topic: Topic) -> int:
-    return topic.message_count
+def _families(table: Iterable[Number]) -> list[list[Number]]:
+    """Return the numbers that are told, those of a family together."""
+    families: dict[str, list[Number]] = {}
+    for number in table:
+        if number.metric:
+            families.setdefault(number.metric, []).append(number)
+    return list(families.values())
 
 
-def _log_bytes(topic: Topic) -> int:
-    return topic.log.size_bytes if isinstance(topic.log, TopicLog) else 0
-
-
-def _log_segments(topic: Topic) -> int:
-    return topic.log.segment_count if isinstance(topic.log, TopicLog) else 0
+def _family(number: Number, samples: Iterable[Sample]) -> Family:
+    make = counter if number.kind is Kind.COUNTER else gauge
+    return make(number.metric, number.help, samples)

@@ -15,13 +15,15 @@ from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.latency import Histogram, LatencyWindow, merged
 from nsqx.nsqd.core.session import Session
 from nsqx.nsqd.core.topic import Topic
+from nsqx.nsqd.telling.readings import read_channel, read_topic
+from nsqx.runtime import numbers
 from nsqx.runtime.durations import SECOND_NS, format_duration
 from nsqx.runtime.http import go_json
+from nsqx.runtime.numbers import Number, Text
 
-__all__ = ["Selection", "Stats", "backend_depth", "format_latency", "topic_backend_depth"]
+__all__ = ["Selection", "Stats", "format_latency"]
 
 _DAMAGES_SHOWN = 20
-_DELIVERY_COUNT_NAMES = ("zone_local_msg_count", "region_local_msg_count", "global_msg_count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,31 +92,16 @@ class Stats:
         yield from _separated(
             self._channel_json(topic, channel, sessions.get(channel, ())) for channel in channels
         )
-        rest = {
-            "depth": topic.depth,
-            "backend_depth": topic_backend_depth(topic),
-            "message_count": topic.message_count,
-            "message_bytes": topic.message_bytes,
-            "paused": topic.is_paused,
-            "e2e_processing_latency": self._latency_json(self._latency_of_topic(topic)),
-        }
+        latency = self._latency_json(self._latency_of_topic(topic))
+        rest = {**read_topic(topic), "e2e_processing_latency": latency}
         yield b"]," + go_json.encode(rest)[1:]
 
     def _channel_json(
         self, topic: Topic, channel: Channel, sessions: Sequence[Session]
     ) -> Iterator[bytes]:
-        head = {
-            "channel_name": channel.name,
-            "depth": channel.depth,
-            "backend_depth": backend_depth(topic, channel),
-            "in_flight_count": len(channel.in_flight),
-            "deferred_count": len(channel.deferred),
-            "message_count": channel.message_count,
-            **_delivery_counts(channel),
-            "requeue_count": channel.requeue_count,
-            "timeout_count": channel.timeout_count,
-            "client_count": len(channel.consumers),
-        }
+        known = read_channel(topic, channel)
+        paused = known.pop("paused")  # behind the clients, in NSQ's order
+        head = {"channel_name": channel.name, **known}
         yield go_json.encode(head)[:-1] + b',"clients":'
         if self.selection.include_clients:
             yield b"["
@@ -123,10 +110,7 @@ class Stats:
         else:
             yield b"null"
         latency = self._latency_json(self._latency_of_channel(channel))
-        yield (
-            b","
-            + go_json.encode({"paused": channel.is_paused, "e2e_processing_latency": latency})[1:]
-        )
+        yield (b"," + go_json.encode({"paused": paused, "e2e_processing_latency": latency})[1:])
 
     def _client_json(self, session: Session) -> bytes:
         consumer = session.consumer
@@ -208,19 +192,15 @@ class Stats:
     def _topic_text(self, topic: Topic, channels: list[Channel]) -> Iterator[str]:
         mark = "*P" if topic.is_paused else "  "
         yield (
-            f"\n{mark} [{topic.name:<15}] depth: {topic.depth:<5} "
-            f"be-depth: {topic_backend_depth(topic):<5} msgs: {topic.message_count:<8} "
+            f"\n{mark} [{topic.name:<15}] {_numbers_text(_TOPIC_TEXTS, read_topic(topic))}"
             f"e2e%: {self._latency_text(self._latency_of_topic(topic))}\n"
         )
         sessions = self._sessions_by_channel(channels)
         for channel in channels:
             mark = "*P" if channel.is_paused else "  "
             yield (
-                f"   {mark} [{channel.name:<25}] depth: {channel.depth:<5} "
-                f"be-depth: {backend_depth(topic, channel):<5} "
-                f"inflt: {len(channel.in_flight):<4} def: {len(channel.deferred):<4} "
-                f"re-q: {channel.requeue_count:<5} timeout: {channel.timeout_count:<5} "
-                f"msgs: {channel.message_count:<8} "
+                f"   {mark} [{channel.name:<25}] "
+                f"{_numbers_text(_CHANNEL_TEXTS, read_channel(topic, channel))}"
                 f"e2e%: {self._latency_text(self._latency_of_channel(channel))}\n"
             )
             if self.selection.include_clients:
@@ -322,25 +302,22 @@ class Stats:
         return merged([window for window in windows if window is not None], self.now_ns)
 
 
-def topic_backend_depth(topic: Topic) -> int:
-    """Return how many of the messages that wait at a topic are on disk only."""
-    return max(0, topic.depth - topic.log.count_in_memory(topic.passed, topic.log.end))
+def _texts(table: Iterable[Number]) -> list[tuple[str, Text]]:
+    """Return how the text form shows numbers: NSQ's in its order, where ``msgs`` is last; ours."""
+    shown = [(number, number.text) for number in table if number.text is not None]
+    shown.sort(key=lambda each: (each[0].stats.value, each[0].name == "message_count"))
+    return [(number.name, text) for number, text in shown]
 
 
-def backend_depth(topic: Topic, channel: Channel) -> int:
-    """
-    Return how many of the messages that wait in a channel are on disk only.
-
-    What waits to be delivered again counts as in memory: the channel keeps its numbers there.
-    """
-    in_memory = topic.log.count_in_memory(channel.cursor, topic.passed)
-    return max(0, channel.new_depth - in_memory)
+_TOPIC_TEXTS = _texts(numbers.TOPIC)
+_CHANNEL_TEXTS = _texts(numbers.CHANNEL)
 
 
-def _delivery_counts(channel: Channel) -> dict[str, int]:
-    """Return the deliveries by how near the consumer was; NSQ shows those that are not 0."""
-    counts = zip(_DELIVERY_COUNT_NAMES, channel.delivery_counts, strict=True)
-    return {name: count for name, count in counts if count}
+def _numbers_text(texts: Iterable[tuple[str, Text]], known: Mapping[str, float]) -> str:
+    """Return the numbers that are known, each with a blank behind it."""
+    return "".join(
+        f"{text.label}: {known[name]:<{text.width}} " for name, text in texts if name in known
+    )
 
 
 def format_latency(value_ns: float) -> str:

@@ -14,7 +14,9 @@ from nsqx.nsqd.core.broker import Broker
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.latency import Histogram, LatencyWindow, merged
 from nsqx.nsqd.core.topic import Topic
-from nsqx.nsqd.telling.stats import backend_depth, topic_backend_depth
+from nsqx.nsqd.telling.readings import of_channel, of_topic
+from nsqx.runtime import numbers
+from nsqx.runtime.numbers import Kind, Number
 
 __all__ = ["StatsdReport", "packets", "prefix_of"]
 
@@ -29,6 +31,16 @@ _MEMORY_GAUGES = (
     "gc_pause_usec_95",
     "next_gc_bytes",
 )
+
+
+def _told(table: Iterable[Number]) -> list[Number]:
+    """Return what is told, in NSQ's order: what came comes first."""
+    told = [number for number in table if number.statsd]
+    return sorted(told, key=lambda number: not number.name.startswith("message_"))
+
+
+_TOPIC = [(number, of_topic(number)) for number in _told(numbers.TOPIC)]
+_CHANNEL = [(number, of_channel(number)) for number in _told(numbers.CHANNEL)]
 
 
 @dataclass(slots=True)
@@ -61,10 +73,8 @@ class StatsdReport:
 
     def _topic_lines(self, topic: Topic, now_ns: int) -> Iterator[str]:
         key = f"topic.{topic.name}"
-        yield self._counter(f"{key}.message_count", topic.message_count)
-        yield self._counter(f"{key}.message_bytes", topic.message_bytes)
-        yield self._gauge(f"{key}.depth", topic.depth)
-        yield self._gauge(f"{key}.backend_depth", topic_backend_depth(topic))
+        for number, read in _TOPIC:
+            yield self._line(number, key, read(topic))
         channels = sorted(topic.channels.values(), key=_name_of)
         if channels:
             yield from self._latency_lines(key, channels, now_ns)
@@ -74,14 +84,8 @@ class StatsdReport:
                 yield from self._latency_lines(f"{key}.channel.{channel.name}", [channel], now_ns)
 
     def _channel_lines(self, key: str, topic: Topic, channel: Channel) -> Iterator[str]:
-        yield self._counter(f"{key}.message_count", channel.message_count)
-        yield self._gauge(f"{key}.depth", channel.depth)
-        yield self._gauge(f"{key}.backend_depth", backend_depth(topic, channel))
-        yield self._gauge(f"{key}.in_flight_count", len(channel.in_flight))
-        yield self._gauge(f"{key}.deferred_count", len(channel.deferred))
-        yield self._counter(f"{key}.requeue_count", channel.requeue_count)
-        yield self._counter(f"{key}.timeout_count", channel.timeout_count)
-        yield self._gauge(f"{key}.clients", len(channel.consumers))
+        for number, read in _CHANNEL:
+            yield self._line(number, key, read(topic, channel))
 
     def _latency_lines(self, key: str, channels: Sequence[Channel], now_ns: int) -> Iterator[str]:
         if not self.quantiles:
@@ -95,6 +99,10 @@ class StatsdReport:
 
     def _is_excluded(self, item: Topic | Channel) -> bool:
         return self.exclude_ephemeral and item.is_ephemeral
+
+    def _line(self, number: Number, key: str, value: float) -> str:
+        tell = self._counter if number.kind is Kind.COUNTER else self._gauge
+        return tell(f"{key}.{number.statsd}", int(value))
 
     def _counter(self, name: str, value: int) -> str:
         self._counted[name] = value

@@ -1,0 +1,100 @@
+"""
+How each number of the table (``nsqx.runtime.numbers``) is read from a topic or a channel. No I/O.
+
+A number that is an attribute of its own name needs no entry here.
+"""
+
+from collections.abc import Callable
+from operator import attrgetter
+
+from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.core.topic import Topic
+from nsqx.nsqd.log.topic_log import TopicLog
+from nsqx.runtime import numbers
+from nsqx.runtime.numbers import Number, Stats
+
+__all__ = ["ChannelReading", "TopicReading", "of_channel", "of_topic", "read_channel", "read_topic"]
+
+TopicReading = Callable[[Topic], float]
+ChannelReading = Callable[[Topic, Channel], float]
+
+
+def of_topic(number: Number) -> TopicReading:
+    """Return how a number of ``numbers.TOPIC`` is read."""
+    return _TOPIC.get(number.name) or attrgetter(number.name)
+
+
+def of_channel(number: Number) -> ChannelReading:
+    """Return how a number of ``numbers.CHANNEL`` is read, but for the age: that takes the disk."""
+    reading = _CHANNEL.get(number.name)
+    if reading is not None:
+        return reading
+    of_attribute = attrgetter(number.name)
+    return lambda _, channel: of_attribute(channel)
+
+
+def read_topic(topic: Topic) -> dict[str, float]:
+    """Return what ``/stats`` has of a topic, by name, in NSQ's order."""
+    found: dict[str, float] = {}
+    for name, reading, is_always in _TOPIC_STATS:
+        value = reading(topic)
+        if value or is_always:
+            found[name] = value
+    return found
+
+
+def read_channel(topic: Topic, channel: Channel) -> dict[str, float]:
+    """Return what ``/stats`` has of a channel, by name, in NSQ's order."""
+    found: dict[str, float] = {}
+    for name, reading, is_always in _CHANNEL_STATS:
+        value = reading(topic, channel)
+        if value or is_always:
+            found[name] = value
+    return found
+
+
+def _topic_backend_depth(topic: Topic) -> int:
+    return max(0, topic.depth - topic.log.count_in_memory(topic.passed, topic.log.end))
+
+
+def _backend_depth(topic: Topic, channel: Channel) -> int:
+    # What waits to be delivered again counts as in memory: the channel keeps its numbers there.
+    in_memory = topic.log.count_in_memory(channel.cursor, topic.passed)
+    return max(0, channel.new_depth - in_memory)
+
+
+def _log_bytes(topic: Topic) -> int:
+    return topic.log.size_bytes if isinstance(topic.log, TopicLog) else 0
+
+
+def _log_segments(topic: Topic) -> int:
+    return topic.log.segment_count if isinstance(topic.log, TopicLog) else 0
+
+
+_TOPIC: dict[str, TopicReading] = {
+    "backend_depth": _topic_backend_depth,
+    "paused": lambda topic: topic.is_paused,
+    "log_bytes": _log_bytes,
+    "log_segments": _log_segments,
+}
+_CHANNEL: dict[str, ChannelReading] = {
+    "backend_depth": _backend_depth,
+    "in_flight_count": lambda _, channel: len(channel.in_flight),
+    "deferred_count": lambda _, channel: len(channel.deferred),
+    "zone_local_msg_count": lambda _, channel: channel.delivery_counts[0],
+    "region_local_msg_count": lambda _, channel: channel.delivery_counts[1],
+    "global_msg_count": lambda _, channel: channel.delivery_counts[2],
+    "client_count": lambda _, channel: len(channel.consumers),
+    "paused": lambda _, channel: channel.is_paused,
+}
+
+_TOPIC_STATS = [
+    (number.name, of_topic(number), number.stats is Stats.ALWAYS)
+    for number in numbers.TOPIC
+    if number.stats is not Stats.NEVER
+]
+_CHANNEL_STATS = [
+    (number.name, of_channel(number), number.stats is Stats.ALWAYS)
+    for number in numbers.CHANNEL
+    if number.stats is not Stats.NEVER
+]
