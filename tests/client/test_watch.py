@@ -154,8 +154,8 @@ async def test_new_node_is_consumed_though_nobody_polls(tmp_path: Path) -> None:
         await eventually(is_watched, "the consumer watches")
         topic = nsqd.broker.get_topic("t")
         nsqd.broker.get_channel(topic, "c")
-        topic.publish([b"hello"], 0, lambda refusal: None, nsqd.broker.clock())
-        topic.commit(nsqd.broker.clock())
+        topic.publish([b"hello"], 0, lambda refusal: None, nsqd.broker.clock.monotonic())
+        topic.commit(nsqd.broker.clock.monotonic())
         async for message in consumer:
             assert message.body == b"hello"
             message.finish()

@@ -144,6 +144,10 @@ class BrokerMachine(RuleBasedStateMachine):
     def now_ns(self) -> int:
         return self.bench.now_ns
 
+    @property
+    def wall_ns(self) -> int:
+        return self.bench.wall_ns
+
     def settle(self) -> None:
         """Let the disk work, and take note of what was delivered."""
         self.bench.run()
@@ -157,7 +161,7 @@ class BrokerMachine(RuleBasedStateMachine):
         assert fate is not None, f"{message} was never published here"
         assert fate.state in (WAITING, DEFERRED), f"{message} is {fate.state}"
         if fate.state == DEFERRED:
-            assert fate.due_min_ns <= self.now_ns, f"{message} is early"
+            assert fate.due_min_ns <= self.wall_ns, f"{message} is early"
         assert not model.is_paused
         assert fate.attempts_min < message.attempts <= fate.attempts + 1
         if fate.message is not None:
@@ -212,7 +216,7 @@ class BrokerMachine(RuleBasedStateMachine):
         self._publish(count, 0, delay_ns)
 
     def _publish(self, count: int, pad: int, delay_ns: int) -> None:
-        due_ns = self.now_ns + delay_ns if delay_ns else 0
+        due_ns = self.wall_ns + delay_ns if delay_ns else 0
         answer = self.bench.publish(*self._bodies(count, pad), delay_ns=delay_ns)
         assert answer == "OK"
         self._remember(count, due_ns, may_be_gone=False)
@@ -299,7 +303,7 @@ class BrokerMachine(RuleBasedStateMachine):
         fate = fates[number % len(fates)]
         assert fate.message is not None
         fate.change(DEFERRED if delay_ns else WAITING)
-        fate.due_ns = fate.due_min_ns = self.now_ns + delay_ns if delay_ns else 0
+        fate.due_ns = fate.due_min_ns = self.wall_ns + delay_ns if delay_ns else 0
         client.requeue(fate.message, delay_ns)
         self.settle()
 
@@ -325,17 +329,23 @@ class BrokerMachine(RuleBasedStateMachine):
 
     @rule(duration_ns=st.just(0) | SECONDS)
     def let_time_pass(self, duration_ns: int) -> None:
-        now_ns = self.now_ns + duration_ns
+        now_ns, wall_ns = self.now_ns + duration_ns, self.wall_ns + duration_ns
         for model in self.channels.values():
             for fate in model.of(IN_FLIGHT):
                 if fate.deadline_ns <= now_ns:
                     fate.change(WAITING)
             for fate in model.of(DEFERRED):
-                if fate.due_ns <= now_ns:
+                if fate.due_ns <= wall_ns:
                     fate.state = WAITING
         self.bench.pass_time(duration_ns)
         self.note()
         self.settle()
+
+    @rule(hours=st.integers(1, 24))
+    def set_wall_clock(self, hours: int) -> None:
+        """What is due comes by it, and nothing times out. (Set back: see the simulator.)"""
+        self.bench.wall_offset_ns += hours * 3600 * SECOND_NS
+        self.let_time_pass(0)
 
     # Control
 
@@ -429,7 +439,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def kill_while_publishing(self, work: int, count: int, delay_ns: int) -> None:
         """What is not acknowledged may be there or not, but in whole batches."""
         topic = self.bench.topic()
-        due_ns = self.now_ns + delay_ns if delay_ns else 0
+        due_ns = self.wall_ns + delay_ns if delay_ns else 0
         topic.publish(self._bodies(count, 0), due_ns, lambda error: None, self.now_ns)
         if work:
             self.bench.broker.mark(topic)
@@ -458,7 +468,7 @@ class BrokerMachine(RuleBasedStateMachine):
         answers: list[str] = []
         bodies = self._bodies(count, 0)
         self.crash_in(steps, lambda: answers.append(self.bench.publish(*bodies, delay_ns=delay_ns)))
-        due_ns = self.now_ns + delay_ns if delay_ns else 0
+        due_ns = self.wall_ns + delay_ns if delay_ns else 0
         self._remember(count, due_ns, may_be_gone=answers != ["OK"])
         if answers:
             self.pass_on()

@@ -86,7 +86,7 @@ def _restarts(cluster: "Cluster", node: Node, action: Action) -> None:
 def _clock(cluster: "Cluster", node: Node, action: Action) -> None:
     jump_s = JUMPS_S[action.value % len(JUMPS_S)]
     if jump_s < 0:
-        cluster.auditor.clock_set_back(node, node.clock())
+        cluster.auditor.clock_set_back(node, node.clock.wall())
     node.clock_offset_ns += jump_s * SECOND_NS
     node.clock_offset_max_ns = max(node.clock_offset_max_ns, node.clock_offset_ns)
 

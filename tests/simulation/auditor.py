@@ -235,12 +235,10 @@ class Auditor:
     ) -> None:
         requeue, touch = channel.requeue, channel.touch
 
-        def watched_requeue(
-            consumer: Consumer, message_id: int, delay_ns: int, now_ns: int
-        ) -> None:
-            requeue(consumer, message_id, delay_ns, now_ns)
+        def watched_requeue(consumer: Consumer, message_id: int, due_ns: int) -> None:
+            requeue(consumer, message_id, due_ns)
             entry = self._entries[message_id]
-            record.requeue(entry.sequence, now_ns + delay_ns if delay_ns > 0 else 0)
+            record.requeue(entry.sequence, due_ns)
             self._note(node, topic, channel, f"requeues {entry.sequence}")
 
         def watched_touch(
@@ -250,9 +248,7 @@ class Auditor:
             flight = record.in_flight.get(self._entries[message_id].sequence)
             if flight is not None:
                 latest_ns = flight.delivered_ns + node.settings.max_msg_timeout_ns
-                flight.deadline_ns = min(now_ns + timeout_ns, latest_ns)
-                left_ns = flight.deadline_ns - now_ns
-                flight.true_deadline_ns = self._scheduler.now_ns + left_ns
+                flight.deadline_ns = min(self._scheduler.now_ns + timeout_ns, latest_ns)
 
         _replace(channel, "requeue", watched_requeue)
         _replace(channel, "touch", watched_touch)
@@ -309,13 +305,12 @@ class Auditor:
         if channel_record is None or topic.channels.get(channel.name) is not channel:
             return
         offsets = frame_offsets(data)
-        now_ns = node.clock()
+        now_ns = self._scheduler.now_ns
         for start, end in pairwise(offsets):
             _, attempts, message_id, body = split_frame(bytes(data[start:end]))
             entry = self._entry_of(node, topic, channel, message_id, body)
-            self._check_delivery(node, record, channel_record, entry, attempts, now_ns)
-            timeout_ns = consumer.msg_timeout_ns
-            flight = Flight(now_ns, now_ns + timeout_ns, self._scheduler.now_ns + timeout_ns)
+            self._check_delivery(node, record, channel_record, entry, attempts)
+            flight = Flight(now_ns, now_ns + consumer.msg_timeout_ns)
             channel_record.in_flight[entry.sequence] = flight
         count = len(offsets) - 1
         channel_record.deliveries += count
@@ -400,8 +395,8 @@ class Auditor:
         channel: ChannelRecord,
         entry: Entry,
         attempts: int,
-        now_ns: int,
     ) -> None:
+        wall_ns = node.clock.wall()
         sequence = entry.sequence
 
         def fail(promise: str, text: str) -> Violation:
@@ -413,16 +408,16 @@ class Auditor:
 
         if sequence in channel.finished and sequence not in topic.damaged:
             raise fail("finished_stays_finished", "is delivered after it was finished")
-        if now_ns < entry.due_ns and not topic.is_due_unsure:
-            raise fail("deferred_is_not_early", f"comes {(entry.due_ns - now_ns) / 1e9} s early")
+        if wall_ns < entry.due_ns and not topic.is_due_unsure:
+            raise fail("deferred_is_not_early", f"comes {(entry.due_ns - wall_ns) / 1e9} s early")
         due_ns = channel.due.pop(sequence, 0)
-        if now_ns < due_ns:
+        if wall_ns < due_ns:
             raise fail(
-                "deferred_is_not_early", f"comes {(due_ns - now_ns) / 1e9} s early after REQ"
+                "deferred_is_not_early", f"comes {(due_ns - wall_ns) / 1e9} s early after REQ"
             )
         flight = channel.in_flight.get(sequence)
-        if flight is not None and self._is_in_time(flight, now_ns):
-            early_s = (flight.deadline_ns - now_ns) / 1e9
+        if flight is not None and self._is_in_time(flight):
+            early_s = (flight.deadline_ns - self._scheduler.now_ns) / 1e9
             raise fail("in_flight_to_one", f"comes again {early_s} s before its time is over")
         before = channel.attempts.get(sequence, 0)
         if before and attempts != before + 1:
@@ -432,9 +427,8 @@ class Auditor:
         if before or attempts > 1:
             self.counts.again += 1
 
-    def _is_in_time(self, flight: Flight, now_ns: int) -> bool:
-        is_in_time = self._scheduler.now_ns < flight.true_deadline_ns
-        return is_in_time and now_ns < flight.deadline_ns
+    def _is_in_time(self, flight: Flight) -> bool:
+        return self._scheduler.now_ns < flight.deadline_ns
 
     def _error_sent(self, node: "Node", session: Session, line: bytes) -> None:
         self._trace.note(node.name, f"answers {line.decode()}")
@@ -448,7 +442,7 @@ class Auditor:
         if entry is None or known is None or topic.channels.get(channel.name) is not channel:
             return
         flight = known.in_flight.get(entry.sequence)
-        if flight is None or not self._is_in_time(flight, node.clock()) or b"own" in line:
+        if flight is None or not self._is_in_time(flight) or b"own" in line:
             return
         raise Violation(
             "finish_in_time_counts",
@@ -493,18 +487,15 @@ class Auditor:
 
     # Crashes
 
-    def clock_set_back(self, node: "Node", now_ns: int) -> None:
-        """Forget what was over before ``now_ns``: it will not be so again on a clock set back."""
+    def clock_set_back(self, node: "Node", wall_ns: int) -> None:
+        """Forget what was due by ``wall_ns``: it is not deferred again by a clock set back."""
         for record in self._records_of(node):
             for entry in record.entries.values():
-                if entry.due_ns <= now_ns:
+                if entry.due_ns <= wall_ns:
                     entry.due_ns = 0
             for channel in record.channels.values():
-                for sequence in [each for each, due_ns in channel.due.items() if due_ns <= now_ns]:
+                for sequence in [each for each, due_ns in channel.due.items() if due_ns <= wall_ns]:
                     del channel.due[sequence]
-                for flight in channel.in_flight.values():
-                    if flight.deadline_ns <= now_ns:
-                        flight.deadline_ns = 0
 
     def killed(self, node: "Node") -> None:
         """A broker ended without a farewell."""

@@ -14,6 +14,7 @@ from functools import partial
 
 from nsqx.nsqd.core.broker import METADATA_PATH, Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.metadata import MetadataError
 from nsqx.nsqd.core.session import Session, SessionSettings
 from nsqx.nsqd.core.topic import Durability, Topic
@@ -22,7 +23,7 @@ from nsqx.protocol.identify import NegotiationOptions
 from tests.simulation.auditor import Auditor, Violation
 from tests.simulation.disk import NodeDisk, ProcessEnded
 from tests.simulation.network import End, Network
-from tests.simulation.scheduler import MILLISECOND_NS, SECOND_NS, Scheduler
+from tests.simulation.scheduler import MILLISECOND_NS, SECOND_NS, START_NS, Scheduler
 from tests.simulation.trace import Trace
 
 __all__ = ["Node", "NodePlan", "State"]
@@ -32,6 +33,7 @@ IDLE_TICK_NS = 500 * MILLISECOND_NS
 IDLE_AFTER_NS = SECOND_NS
 SYNC_NS = 2 * SECOND_NS
 TURN_NS = 20_000
+UPTIME_NS = 86_400 * SECOND_NS  # of the hosts, when a simulation begins
 DISK_NS = (50_000, 5 * MILLISECOND_NS)
 SLOW_DISK_NS = (100 * MILLISECOND_NS, 3 * SECOND_NS)
 RESTART_NS = (SECOND_NS // 5, SECOND_NS, 5 * SECOND_NS, 30 * SECOND_NS)
@@ -74,7 +76,8 @@ class Node:
         self.name = plan.name
         self.state = State.DOWN
         self.disk = NodeDisk()
-        self.clock_offset_ns = 0
+        self.clock = Clock(self._wall_ns, self._monotonic_ns)
+        self.clock_offset_ns = 0  # of its wall clock
         self.clock_offset_max_ns = 0  # of all that it ever had
         self.is_disk_slow = False
         self.is_removed = False  # from the cluster: nobody starts it any more
@@ -120,9 +123,11 @@ class Node:
         self._busy_ns = 0
         self._trouble_ns = 0
 
-    def clock(self) -> int:
-        """Return what this node takes for the time."""
+    def _wall_ns(self) -> int:
         return self._scheduler.now_ns + self.clock_offset_ns
+
+    def _monotonic_ns(self) -> int:
+        return self._scheduler.now_ns - START_NS + UPTIME_NS
 
     @property
     def is_running(self) -> bool:
@@ -357,7 +362,7 @@ class Node:
             return  # another one was planned instead
         self.broker.tick()
         self._auditor.ticked(self)
-        now_ns = self.clock()
+        now_ns = self.clock.monotonic()
         for connection in list(self.connections):
             connection.session.tick(now_ns)
         self._plan_tick()
@@ -431,7 +436,7 @@ class Connection:
     def received(self, data: bytes) -> None:
         if not self._is_closing:
             self._node.busy()
-            self._node.run(partial(self.session.receive, data, self._node.clock()))
+            self._node.run(partial(self.session.receive, data, self._node.clock.monotonic()))
 
     def ended(self) -> None:
         if not self._is_closing:

@@ -75,7 +75,7 @@ class NodePeers:
             except OSError as error:
                 self._node.note(f"can not make the known channels of {topic.name}: {error}")
             finally:
-                topic.let_go(broker.clock())
+                topic.let_go(broker.clock.monotonic())
 
         for directory in self._directories:
             directory.ask(self._node.name, partial(directory.channels_of, topic.name), answered)

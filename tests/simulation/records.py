@@ -25,11 +25,10 @@ class Entry:
 
 @dataclass(slots=True)
 class Flight:
-    """A message that a consumer has."""
+    """A message that a consumer has. Times are true ones, whatever the node's clock says."""
 
     delivered_ns: int
     deadline_ns: int  # not before this is it delivered again by itself
-    true_deadline_ns: int  # the same, whatever the node's clock says
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.in_flight import NotInFlightError, NotOwnerError
 from nsqx.nsqd.core.topic import PublishError, Topic
@@ -17,7 +18,8 @@ __all__ = ["MSG_TIMEOUT_NS", "NOW_NS", "SECOND_NS", "BrokerBench", "Client", "Ev
 
 SECOND_NS = 10**9
 MSG_TIMEOUT_NS = 60 * SECOND_NS
-NOW_NS = 1_795_500_000 * SECOND_NS
+NOW_NS = 1_795_500_000 * SECOND_NS  # wall time when a bench begins
+UPTIME_NS = 5_000 * SECOND_NS  # monotonic time then
 SETTINGS = BrokerSettings(version="test", segment_bytes_max=10_000, memory_bytes_max=100_000)
 
 
@@ -89,7 +91,8 @@ class Client:
 
     def requeue(self, message: Received, delay_ns: int = 0) -> None:
         """Send REQ."""
-        self.channel.requeue(self.consumer, message.id, delay_ns, self._bench.now_ns)
+        due_ns = self._bench.wall_ns + delay_ns if delay_ns else 0
+        self.channel.requeue(self.consumer, message.id, due_ns)
         self._dispatch()
 
     def touch(self, message: Received) -> None:
@@ -130,7 +133,9 @@ class BrokerBench:
     ) -> None:
         self.disk = disk if disk is not None else SimulatedDisk()
         self.settings = settings
-        self.now_ns = NOW_NS
+        self.now_ns = UPTIME_NS
+        self.wall_offset_ns = NOW_NS - UPTIME_NS
+        self.clock = Clock(lambda: self.wall_ns, lambda: self.now_ns)
         self._random = random.Random(seed)
         self.events: Events
         self.broker: Broker
@@ -150,7 +155,7 @@ class BrokerBench:
             self.disk,
             self.settings,
             self.events,
-            clock=lambda: self.now_ns,
+            clock=self.clock,
             random_bits=self._random.getrandbits,
         )
         self.broker.load()
@@ -177,6 +182,11 @@ class BrokerBench:
         self.disk.run_pending()
 
     # Time
+
+    @property
+    def wall_ns(self) -> int:
+        """Return the wall time."""
+        return self.now_ns + self.wall_offset_ns
 
     def pass_time(self, duration_ns: int) -> None:
         """Let time pass, and the broker notice it."""
@@ -211,7 +221,7 @@ class BrokerBench:
         """Publish a batch and return the answer: OK, or what was wrong; empty if none came."""
         answers: list[PublishError | None] = []
         target = self.topic(topic)
-        due_ns = self.now_ns + delay_ns if delay_ns else 0
+        due_ns = self.wall_ns + delay_ns if delay_ns else 0
         target.publish(list(bodies), due_ns, answers.append, self.now_ns)
         self.broker.mark(target)
         self.broker.flush()

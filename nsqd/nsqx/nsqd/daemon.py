@@ -23,6 +23,7 @@ from nsqx.net.addresses import (
 )
 from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.consumer import Place
 from nsqx.nsqd.core.metadata import MetadataError
 from nsqx.nsqd.core.session import SessionSettings
@@ -116,7 +117,7 @@ class Nsqd:
                 storage,
                 self._broker_settings(),
                 self,
-                clock=time.time_ns,
+                clock=Clock(time.time_ns, time.monotonic_ns),
                 random_bits=random.SystemRandom().getrandbits,
             )
             self.latencies = Latencies(

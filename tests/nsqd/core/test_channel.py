@@ -39,7 +39,7 @@ def test_messages_come_in_order_up_to_the_ready_count(bench: BrokerBench) -> Non
 def test_a_message_has_its_time_its_attempts_and_an_id(bench: BrokerBench) -> None:
     bench.publish(b"x")
     (message,) = bench.client(ready=1).take()
-    assert (message.timestamp_ns, message.attempts) == (bench.now_ns, 1)
+    assert (message.timestamp_ns, message.attempts) == (bench.wall_ns, 1)
     assert bench.log().sequence_of(message.id) == 0
 
 
@@ -210,6 +210,26 @@ def test_what_was_published_deferred_waits_for_its_time(bench: BrokerBench) -> N
     assert [(message.body, message.attempts) for message in client.take()] == [(b"later", 1)]
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_jumps_times_nothing_out(bench: BrokerBench, hours: int) -> None:
+    bench.publish(b"x")
+    client = bench.client(ready=1)
+    client.take()
+    bench.wall_offset_ns += hours * 3600 * SECOND_NS
+    bench.pass_time(MSG_TIMEOUT_NS - 1)
+    assert client.take() == []
+    bench.pass_time(SECOND_NS)
+    assert client.bodies() == [b"x"]
+
+
+def test_what_is_deferred_is_due_by_the_clock_on_the_wall(bench: BrokerBench) -> None:
+    client = bench.client(ready=1)
+    bench.publish(b"x", delay_ns=3600 * SECOND_NS)
+    bench.wall_offset_ns += 3600 * SECOND_NS
+    bench.pass_time(0)
+    assert client.bodies() == [b"x"]
+
+
 # Control
 
 
@@ -288,9 +308,9 @@ def test_the_state_of_a_message_is_known(bench: BrokerBench) -> None:
         "finished", "deferred", "in_flight", "waiting", "waiting", "deferred",
     ]  # fmt: skip
     assert states[1].attempts == 1
-    assert states[1].due_ns == bench.now_ns + SECOND_NS
+    assert states[1].due_ns == bench.wall_ns + SECOND_NS
     assert states[2].consumer is client.consumer
-    assert states[5].due_ns == bench.now_ns + 9 * SECOND_NS
+    assert states[5].due_ns == bench.wall_ns + 9 * SECOND_NS
 
 
 # Ephemeral channels

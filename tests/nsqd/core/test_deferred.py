@@ -62,14 +62,14 @@ class DeferredMachine(RuleBasedStateMachine):
         self.deferred.extend((sequence, due_ns, attempts) for sequence in new)
         self.model.update(dict.fromkeys(new, (due_ns, attempts)))
 
-    @rule(now_ns=TIMES, limit=st.integers(0, 3))
-    def take_due(self, now_ns: int, limit: int) -> None:
+    @rule(wall_ns=TIMES, limit=st.integers(0, 3))
+    def take_due(self, wall_ns: int, limit: int) -> None:
         due = sorted(
             (due_ns, sequence, attempts)
             for sequence, (due_ns, attempts) in self.model.items()
-            if due_ns <= now_ns
+            if due_ns <= wall_ns
         )[:limit]
-        assert self.deferred.take_due(now_ns, limit) == [
+        assert self.deferred.take_due(wall_ns, limit) == [
             (sequence, attempts) for _, sequence, attempts in due
         ]
         for _, sequence, _ in due:

@@ -95,8 +95,8 @@ def registered(lookupd: Lookupd) -> dict[str, set[str]]:
 def publish(nsqd: Nsqd, topic: Topic, *bodies: bytes) -> list[Exception | None]:
     """Publish now; return what the producer was answered."""
     answers: list[Exception | None] = []
-    topic.publish(list(bodies), 0, answers.append, nsqd.broker.clock())
-    topic.commit(nsqd.broker.clock())
+    topic.publish(list(bodies), 0, answers.append, nsqd.broker.clock.monotonic())
+    topic.commit(nsqd.broker.clock.monotonic())
     return answers
 
 

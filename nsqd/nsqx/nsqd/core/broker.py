@@ -12,6 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from nsqx.nsqd.core.channel import Channel, ChannelSettings
+from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.consumer import Consumer, Place
 from nsqx.nsqd.core.durations import Durations
 from nsqx.nsqd.core.metadata import (
@@ -96,7 +97,7 @@ class Broker:
         settings: BrokerSettings,
         events: BrokerEvents,
         *,
-        clock: Callable[[], int],
+        clock: Clock,
         random_bits: Callable[[int], int],
     ) -> None:
         self.settings = settings
@@ -320,7 +321,7 @@ class Broker:
         channel = Channel(name, topic, self._channel_settings, journal)
         if store is not None:
             channel.save_stragglers = store.save_stragglers
-        topic.add_channel(channel, self.clock())
+        topic.add_channel(channel, self.clock.monotonic())
         self._metadata_changed(topic.is_ephemeral or channel.is_ephemeral)
         self._events.channel_created(topic, channel)
         return channel
@@ -328,7 +329,7 @@ class Broker:
     def delete_topic(self, topic: Topic) -> None:
         """Remove a topic with its channels and messages; their clients are cut off."""
         topic.is_closing = True
-        topic.commit(self.clock())
+        topic.commit(self.clock.monotonic())
         for channel in list(topic.channels.values()):
             self.delete_channel(topic, channel, with_topic=True)
         del self.topics[topic.name]
@@ -371,7 +372,7 @@ class Broker:
 
     def pause_topic(self, topic: Topic, is_paused: bool) -> None:
         """Keep messages at the topic, or pass them on again."""
-        topic.pause(is_paused, self.clock())
+        topic.pause(is_paused, self.clock.monotonic())
         topic.is_state_stale = True
         self._save_stale_state(topic)
         self._save_metadata_now()
@@ -379,7 +380,7 @@ class Broker:
     def pause_channel(self, channel: Channel, is_paused: bool) -> None:
         """Stop or resume the delivery of a channel."""
         channel.pause(is_paused)
-        channel.dispatch(self.clock())
+        channel.dispatch(self.clock.monotonic())
         self._save_metadata_now()
 
     def empty_topic(self, topic: Topic) -> None:
@@ -412,7 +413,7 @@ class Broker:
         except OSError:
             self._files[topic.name].settings = before
             raise
-        topic.commit(self.clock())  # what is gathered was published under the old ones
+        topic.commit(self.clock.monotonic())  # what is gathered was published under the old ones
         self._apply(topic, settings)
 
     def _apply(self, topic: Topic, settings: TopicSettings) -> None:
@@ -439,7 +440,7 @@ class Broker:
         channel.move_to(sequence)
         channel.defer(deferred)
         self._flush_journal(topic, channel.name)
-        channel.dispatch(self.clock())
+        channel.dispatch(self.clock.monotonic())
 
     # Time
 
@@ -452,7 +453,7 @@ class Broker:
     def flush(self) -> None:
         """Commit what was published in this turn of the event loop."""
         dirty, self._dirty = self._dirty, []
-        now_ns = self.clock()
+        now_ns = self.clock.monotonic()
         for topic in dirty:
             topic.commit(now_ns)
         if self._metadata_is_stale:
@@ -462,9 +463,9 @@ class Broker:
 
     def tick(self) -> None:
         """Time out, take up what is due, write journals. To be called some 20 times a second."""
-        now_ns = self.clock()
+        now_ns, wall_ns = self.clock.monotonic(), self.clock.wall()
         for topic in list(self.topics.values()):
-            topic.tick(now_ns)
+            topic.tick(now_ns, wall_ns)
             self._save_stale_state(topic)
         if self._metadata_is_stale:
             self._try_write(self.save_metadata)
@@ -483,7 +484,7 @@ class Broker:
 
     def upkeep(self) -> None:
         """Let go of finished segments, write checkpoints. To be called once a second."""
-        now_ns = self.clock()
+        wall_ns = self.clock.wall()
         self._probe_disk()
         checkpoints = 0
         for topic in list(self.topics.values()):
@@ -492,7 +493,7 @@ class Broker:
             self._flush_journals(topic)
             files = self._files[topic.name]
             self._try_write(files.save_passed)
-            topic.release(now_ns)
+            topic.release(wall_ns)
             for name, store in files.stores.items():
                 if store.wants_checkpoint and checkpoints < _CHECKPOINTS_PER_STEP:
                     checkpoints += 1

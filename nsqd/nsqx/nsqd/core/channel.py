@@ -212,9 +212,9 @@ class Channel:
                 self.on_finished(sequence, 1)
         return failures
 
-    def requeue(self, consumer: Consumer, message_id: int, delay_ns: int, now_ns: int) -> None:
+    def requeue(self, consumer: Consumer, message_id: int, due_ns: int) -> None:
         """
-        Deliver a message again, at once or after a delay.
+        Deliver a message again, at once (0) or when it is due, in wall time.
 
         Raises:
             NotInFlightError, NotOwnerError
@@ -222,7 +222,7 @@ class Channel:
         sequence, attempts = self._take(consumer, message_id)
         consumer.requeue_count += 1
         self.requeue_count += 1
-        self._put_back(sequence, attempts, now_ns + delay_ns if delay_ns > 0 else 0)
+        self._put_back(sequence, attempts, due_ns)
         self.refresh(consumer)
 
     def touch(self, consumer: Consumer, message_id: int, timeout_ns: int, now_ns: int) -> None:
@@ -275,13 +275,13 @@ class Channel:
 
     # Time
 
-    def expire(self, now_ns: int) -> bool:
+    def expire(self, now_ns: int, wall_ns: int) -> bool:
         """Take up what timed out and what is due. Returns whether there is something new."""
         expired = self.in_flight.expire(now_ns)
         for sequence, attempts in expired:
             self._put_back(sequence, attempts, 0)
         self.timeout_count += len(expired)
-        due = self.deferred.take_due(now_ns, DUE_PER_TICK)
+        due = self.deferred.take_due(wall_ns, DUE_PER_TICK)
         for sequence, attempts in due:
             self._waiting.append(sequence << _ATTEMPTS_BITS | attempts)
         if expired:

@@ -62,7 +62,7 @@ def execute(session: "Session", command: Command, now_ns: int) -> None:
         case MultiPublish():
             _multi_publish(session, command, now_ns)
         case Requeue():
-            _requeue(session, command, now_ns)
+            _requeue(session, command)
         case Touch():
             _touch(session, command, now_ns)
         case Nop():
@@ -141,7 +141,7 @@ def _publish(session: "Session", command: Publish, now_ns: int) -> None:
     if topic is None:
         return
     if command.defer_ms:
-        due_ns = now_ns + command.defer_ms * MILLISECOND_NS
+        due_ns = _due_ns(session, command.defer_ms)
         session.publish(topic, [command.body], due_ns, word, now_ns)
     else:
         session.publish_one(topic, command.body, word)
@@ -230,11 +230,11 @@ def _finish_run(session: "Session", command: FinishRun) -> None:
         _answer_failed(session, b"FIN", message_id(number), error)
 
 
-def _requeue(session: "Session", command: Requeue, now_ns: int) -> None:
+def _requeue(session: "Session", command: Requeue) -> None:
     channel, consumer = _subscribed(session)
     try:
         number = _number_of(command.id)
-        channel.requeue(consumer, number, command.timeout_ms * MILLISECOND_NS, now_ns)
+        channel.requeue(consumer, number, _due_ns(session, command.timeout_ms))
     except LookupError as error:
         _answer_failed(session, b"REQ", command.id, error)
 
@@ -246,6 +246,11 @@ def _touch(session: "Session", command: Touch, now_ns: int) -> None:
         channel.touch(consumer, _number_of(command.id), timeout_ns, now_ns)
     except LookupError as error:
         _answer_failed(session, b"TOUCH", command.id, error)
+
+
+def _due_ns(session: "Session", delay_ms: int) -> int:
+    """Return when a delay that begins now is over, in wall time; 0 without one."""
+    return session.broker.clock.wall() + delay_ms * MILLISECOND_NS if delay_ms > 0 else 0
 
 
 def _answer_failed(session: "Session", word: bytes, raw_id: bytes, error: Exception) -> None:

@@ -15,7 +15,7 @@ _MESSAGE_MASK = (1 << _DUE_SHIFT) - 1
 
 class Deferred:
     """
-    A set of messages, each with the time when it is due and its deliveries so far.
+    A set of messages, each with the (wall) time when it is due and its deliveries so far.
 
     Each is one whole number in a heap, due time first: 48 bytes a message, nothing that the
     garbage collector walks, and days of delay cost what milliseconds do.
@@ -53,10 +53,10 @@ class Deferred:
         self._heap += [_pack(*message) for message in messages]
         heapify(self._heap)
 
-    def take_due(self, now_ns: int, limit: int) -> list[tuple[int, int]]:
+    def take_due(self, wall_ns: int, limit: int) -> list[tuple[int, int]]:
         """Remove up to ``limit`` messages that are due; return ``(sequence, attempts)`` of each."""
         heap = self._heap
-        beyond = (now_ns + 1) << _DUE_SHIFT
+        beyond = (wall_ns + 1) << _DUE_SHIFT
         taken: list[tuple[int, int]] = []
         while heap and heap[0] < beyond and len(taken) < limit:
             sequence, _, attempts = _unpack(heappop(heap))

@@ -114,7 +114,7 @@ class Authorization:
     identity: str
     identity_url: str
     permission_count: int
-    expires_ns: int
+    expires_ns: int  # monotonic
     answer: bytes  # JSON for the client
     is_allowed: Callable[[str, str], bool]  # (topic, channel); publishing has channel ""
 
@@ -160,7 +160,7 @@ class Session:
         self.client_id = self.hostname = host
         self.user_agent = ""
         self.topology_region = self.topology_zone = ""
-        self.connected_ns = broker.clock()
+        self.connected_ns = broker.clock.wall()
         self.identified = Identified.without(settings.negotiation)
         # What the first IDENTIFY said decides on deliveries.
         self.first_identified: Identified | None = None
@@ -189,7 +189,7 @@ class Session:
         }
         self._publish_counts: dict[str, int] = {}
         self._published = 0  # to the present topic, not counted there yet
-        self._liveness = Liveness(self.connected_ns, _heartbeat_ns(self.identified))
+        self._liveness = Liveness(broker.clock.monotonic(), _heartbeat_ns(self.identified))
 
     @property
     def state(self) -> State:
@@ -223,12 +223,12 @@ class Session:
 
     def receive_eof(self) -> None:
         """Nothing more will come; the connection ends when all that came is answered."""
-        self._run(self._parser.receive_eof(), self.broker.clock())
+        self._run(self._parser.receive_eof(), self.broker.clock.monotonic())
         if self.life is Life.CLOSED:
             return
         self.life = Life.ENDING
         if self._outstanding and self._publish_topic is not None:
-            self._publish_topic.commit(self.broker.clock())
+            self._publish_topic.commit(self.broker.clock.monotonic())
         self._end_if_done()
 
     def _end_if_done(self) -> None:
@@ -266,7 +266,7 @@ class Session:
 
     def set_writable(self, is_writable: bool) -> None:
         """The connection's buffer is full, or has room again."""
-        now_ns = self.broker.clock()
+        now_ns = self.broker.clock.monotonic()
         if is_writable:
             self._liveness.come_loose(now_ns)
         else:
@@ -330,7 +330,7 @@ class Session:
         ):
             return False
         if topic.durability is not Durability.FSYNC:
-            topic.commit(self.broker.clock())
+            topic.commit(self.broker.clock.monotonic())
         return self._outstanding > 0
 
     def _hold(self, received: list[Command]) -> None:
@@ -341,7 +341,7 @@ class Session:
     def _open(self) -> None:
         """Execute what was held, now that it can be."""
         self.gate = Gate.OPEN
-        now_ns = self.broker.clock()
+        now_ns = self.broker.clock.monotonic()
         self._liveness.hear(now_ns)  # what it said meanwhile was not read
         if self._held:
             held = list(self._held)
@@ -430,7 +430,7 @@ class Session:
         topic = self._publish_topic
         if topic is None or topic.name != name or topic.is_closing:
             if self._outstanding and topic is not None:
-                topic.commit(self.broker.clock())
+                topic.commit(self.broker.clock.monotonic())
             self._publish_counts = self.publish_counts
             topic = self._publish_topic = self.broker.get_topic(name)
         return topic

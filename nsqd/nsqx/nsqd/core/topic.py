@@ -17,6 +17,7 @@ from enum import Enum
 from functools import partial
 
 from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.durations import Durations
 from nsqx.nsqd.log.block import Block
 from nsqx.nsqd.log.memory_log import MemoryLog
@@ -70,7 +71,7 @@ class Topic:
         *,
         durability: Durability,
         mem_queue_size: int,
-        clock: Callable[[], int],
+        clock: Clock,
     ) -> None:
         self.name = name
         self.log = log
@@ -140,7 +141,7 @@ class Topic:
     def publish_one(self, body: bytes, acknowledge: Acknowledge) -> bool:
         """Gather one message that is not deferred, as `publish` does; the fast way for PUB."""
         if self._due_ns or self.is_closing or self._gathered_bytes > GATHERED_BYTES_MAX:
-            return self.publish([body], 0, acknowledge, self._clock())
+            return self.publish([body], 0, acknowledge, self._clock.monotonic())
         is_first = not self._acknowledges
         self._bodies.append(body)
         self._acknowledges.append(acknowledge)
@@ -157,7 +158,7 @@ class Topic:
         first = self.log.end
         if bodies:
             try:
-                written = self.log.append(bodies, now_ns, due_ns)
+                written = self.log.append(bodies, self._clock.wall(), due_ns)
             except OSError as error:
                 self._refuse(acknowledges, error)
                 return
@@ -172,7 +173,7 @@ class Topic:
             self._unsynced.append(_Batch(first, end, due_ns, acknowledges, now_ns))
             self._sync()
             return
-        self.commit_times.add(self._clock() - now_ns)
+        self.commit_times.add(self._clock.monotonic() - now_ns)
         for acknowledge in acknowledges:
             acknowledge(None)
         self._pass_on(first, end, due_ns, now_ns)
@@ -223,7 +224,7 @@ class Topic:
             elif error is not None:
                 raise error
             else:
-                now_ns = self._clock()
+                now_ns = self._clock.monotonic()
                 for batch in batches:
                     self.commit_times.add(now_ns - batch.began_ns)
                     for acknowledge in batch.acknowledges:
@@ -253,7 +254,7 @@ class Topic:
         self.on_error(error)
         if batches:
             end = batches[-1].end
-            self._pass_on(end, end, 0, self._clock())
+            self._pass_on(end, end, 0, self._clock.monotonic())
 
     # Passing on
 
@@ -273,7 +274,7 @@ class Topic:
         else:
             self.resume(now_ns)
         if self.is_ephemeral and self.log.end - self.log.first > 2 * self._mem_queue_size:
-            self.release(now_ns)
+            self.release(self._clock.wall())
 
     def resume(self, now_ns: int) -> None:
         """Pass on what waited at the topic, now that it has a channel and is not paused or held."""
@@ -328,7 +329,7 @@ class Topic:
     def settle(self) -> None:
         """All channels of before the start are there again."""
         self._has_deferred_behind = True
-        self.resume(self._clock())
+        self.resume(self._clock.monotonic())
 
     def add_channel(self, channel: Channel, now_ns: int) -> None:
         """A new channel; the first one gets all that waits at the topic."""
@@ -360,26 +361,26 @@ class Topic:
 
     # Upkeep
 
-    def tick(self, now_ns: int) -> None:
+    def tick(self, now_ns: int, wall_ns: int) -> None:
         """Take up what timed out or is due in the channels."""
         if self.passed < self._durable_end:
             self.resume(now_ns)
         for channel in self.channels.values():
-            if channel.expire(now_ns) or channel.depth:
+            if channel.expire(now_ns, wall_ns) or channel.depth:
                 channel.dispatch(now_ns)
 
-    def release(self, now_ns: int) -> None:
+    def release(self, wall_ns: int) -> None:
         """Let go of the part of the log that no channel needs any more."""
         lowest = self._lowest_needed()
         oldest = self.log.oldest_sealed()
         if (
             oldest is not None
             and lowest < oldest[1] <= self.passed
-            and not self.log.is_retained(now_ns)
+            and not self.log.is_retained(wall_ns)
             and self._keep_stragglers(oldest[1])
         ):
             lowest = self._lowest_needed()
-        self.log.release(lowest, now_ns)
+        self.log.release(lowest, wall_ns)
         first = self.log.first
         # Beyond `lowest`, if there was damage: nothing tells to step over it any more.
         self.passed = max(self.passed, first)
@@ -405,7 +406,7 @@ class Topic:
 
     def readable(self) -> None:
         """A block that was waited for is there."""
-        now_ns = self._clock()
+        now_ns = self._clock.monotonic()
         for channel in self.channels.values():
             channel.dispatch(now_ns)
 

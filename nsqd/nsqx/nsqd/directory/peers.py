@@ -231,7 +231,7 @@ class LookupPeers:
         finally:
             del self._asking[topic]
             if self._is_current(topic):
-                topic.let_go(self._nsqd.broker.clock())
+                topic.let_go(self._nsqd.broker.clock.monotonic())
 
     async def _ask_for_channels(self, topic_name: str) -> list[str]:
         await self._first_try()

@@ -12,7 +12,7 @@ import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import time_ns
+from time import monotonic_ns
 from typing import Any
 from urllib.parse import urlencode
 
@@ -106,7 +106,7 @@ class AuthServers:
         first = random.randrange(len(self._addresses))
         for address in (*self._addresses[first:], *self._addresses[:first]):
             try:
-                authorization = decode_answer(await self._ask(address, values), time_ns())
+                authorization = decode_answer(await self._ask(address, values), monotonic_ns())
             except AuthAnswerError as error:
                 _log.error("failed auth against %s - %s", address, error)
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:

@@ -70,7 +70,7 @@ class TcpServer:
 
     def now_ns(self) -> int:
         """Return the time by which deadlines are."""
-        return self.broker.clock()
+        return self.broker.clock.monotonic()
 
     def tick(self) -> None:
         """Heartbeats and deadlines. To be called some ten times a second."""
@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
         elif poll.may_begin:
             poll.begin(self)
         if self._stage is _PLAIN:
-            self.session.receive(data, time.time_ns())
+            self.session.receive(data, time.monotonic_ns())
             if poll.is_on and len(poll.active) == 1:
                 # Nobody else's publishes could come in this turn: waiting for its end costs 4 us.
                 self._server.broker.flush()
@@ -256,7 +256,7 @@ class Connection(asyncio.Protocol):
         pieces = self._unfed[0]
         piece = None if pieces is None else next(pieces, None)
         if piece is not None:
-            self.session.receive(piece, time.time_ns())
+            self.session.receive(piece, time.monotonic_ns())
             return len(piece)
         self._unfed.popleft()
         if pieces is None:

@@ -137,7 +137,7 @@ class HistoryEndpoints:
         if text is None:
             raise ApiError(400, f"MISSING_ARG_{name.upper()}")
         try:
-            return LogPosition.parse(text, self._nsqd.broker.clock())
+            return LogPosition.parse(text, self._nsqd.broker.clock.wall())
         except BadPositionError:
             raise ApiError(400, f"INVALID_ARG_{name.upper()}") from None
 

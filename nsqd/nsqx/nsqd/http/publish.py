@@ -31,7 +31,7 @@ class PublishEndpoints:
             raise ApiError(400, "MSG_EMPTY")
         topic = self._topic(request)
         defer_ns = self._defer_ns(request)
-        due_ns = self._nsqd.broker.clock() + defer_ns if defer_ns else 0
+        due_ns = self._nsqd.broker.clock.wall() + defer_ns if defer_ns else 0
         await self._publish(topic, [body], due_ns)
         return text("OK")
 
@@ -78,7 +78,7 @@ class PublishEndpoints:
     async def _publish(self, topic: Topic, bodies: list[bytes], due_ns: int) -> None:
         broker = self._nsqd.broker
         done = asyncio.get_running_loop().create_future()
-        if topic.publish(bodies, due_ns, partial(_settle, done), broker.clock()):
+        if topic.publish(bodies, due_ns, partial(_settle, done), broker.clock.monotonic()):
             broker.mark(topic)
         error = await done
         if error is not None:

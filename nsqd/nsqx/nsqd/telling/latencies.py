@@ -7,10 +7,11 @@ event loop, for many runs of messages at once.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from nsqx.nsqd.core.channel import Channel
+from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.latency import LatencyWindow
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.log.storage import Storage
@@ -35,7 +36,7 @@ class Latencies:
         window_ns: int,
         *,
         storage: Storage,
-        clock: Callable[[], int],
+        clock: Clock,
     ) -> None:
         self.quantiles = tuple(quantiles)
         self._window_ns = window_ns
@@ -54,7 +55,9 @@ class Latencies:
     def watch(self, topic: Topic, channel: Channel) -> None:
         """Begin to take samples of a channel."""
         if self.quantiles:
-            window = self._windows[channel] = LatencyWindow(self._window_ns, self._clock())
+            window = self._windows[channel] = LatencyWindow(
+                self._window_ns, self._clock.monotonic()
+            )
             channel.on_finished = partial(self._finished, topic, window)
 
     def forget(self, channel: Channel) -> None:
@@ -62,7 +65,7 @@ class Latencies:
         self._windows.pop(channel, None)
 
     def _finished(self, topic: Topic, window: LatencyWindow, first: int, count: int) -> None:
-        now_ns = self._clock()
+        now_ns, wall_ns = self._clock.monotonic(), self._clock.wall()
         end = first + count
         while first < end:
             block = topic.log.block_in_memory(first)
@@ -70,10 +73,10 @@ class Latencies:
                 break
             stop = min(end, block.end)
             for timestamp_ns, run in block.timestamps(first, stop):
-                window.add(now_ns - timestamp_ns, run, now_ns)
+                window.add(wall_ns - timestamp_ns, run, now_ns)
             first = stop
         if first < end and isinstance(topic.log, TopicLog):
-            self._pending.append((topic.log, window, first, end - first, now_ns))
+            self._pending.append((topic.log, window, first, end - first, wall_ns))
             self._look_up()
 
     def _look_up(self) -> None:
@@ -94,7 +97,7 @@ class Latencies:
                 runs, times_ns or (), strict=True
             ):
                 if time_ns:
-                    window.add(finished_ns - time_ns, count, self._clock())
+                    window.add(finished_ns - time_ns, count, self._clock.monotonic())
             self._look_up()
 
         self._storage.submit(read, found)

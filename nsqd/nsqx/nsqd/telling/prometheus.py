@@ -39,6 +39,7 @@ class NodeMetrics:
     version: str
     start_time_s: int
     now_ns: int
+    wall_ns: int
     disk_free_bytes: int
     loop_lag: Durations
     loop_lag_highest_ns: int  # since the last scrape
@@ -163,7 +164,7 @@ class NodeMetrics:
 
     def _oldest_age_s(self, topic: Topic, channel: Channel) -> float:
         oldest_ns = self.oldest_ns.get(channel, 0)
-        return max(0, self.now_ns - oldest_ns) / _SECOND_NS if oldest_ns else 0
+        return max(0, self.wall_ns - oldest_ns) / _SECOND_NS if oldest_ns else 0
 
     def _end_to_end_latency(self) -> Family:
         samples: list[Sample] = []

@@ -52,6 +52,7 @@ class Stats:
     start_time_s: int
     uptime_ns: int
     now_ns: int
+    wall_ns: int
     memory: Mapping[str, int]
     quantiles: Sequence[float] = ()
     window_of: Callable[[Channel], LatencyWindow | None] = field(default=lambda channel: None)
@@ -210,7 +211,7 @@ class Stats:
     def _client_text(self, session: Session) -> str:
         port = session.remote_address.rpartition(":")[2]
         name = f"{session.hostname}:{port} {session.user_agent}"
-        connected_ns = self.now_ns - session.connected_ns // SECOND_NS * SECOND_NS
+        connected_ns = self.wall_ns - session.connected_ns // SECOND_NS * SECOND_NS
         connected = format_duration(max(0, connected_ns) // SECOND_NS * SECOND_NS)
         published = self._published(session)
         if published is not None:

@@ -58,7 +58,7 @@ class StatsdReport:
     def lines(self, memory: Mapping[str, int] | None) -> Iterator[str]:
         """Yield the lines of a round, without ``memory`` those of topics and channels only."""
         self._counted = {}
-        now_ns = self.broker.clock()
+        now_ns = self.broker.clock.monotonic()
         topics = self.broker.topics
         for name in sorted(topics):
             topic = topics.get(name)  # others run between lines: it may be gone
