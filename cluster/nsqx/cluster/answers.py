@@ -13,6 +13,9 @@ from typing import Any
 
 import msgspec
 
+from nsqx.cluster.number_fields import with_stats_fields
+from nsqx.runtime import numbers
+
 __all__ = [
     "ChannelCounts",
     "ChannelStats",
@@ -136,6 +139,7 @@ class ClientStats(msgspec.Struct, gc=False):
     pub_counts: list[PublishCount] | None = None
 
 
+@with_stats_fields(numbers.CHANNEL)
 class ChannelCounts(msgspec.Struct, gc=False):
     """A channel in nsqd's ``/stats``: what is read each second."""
 
@@ -161,6 +165,7 @@ class ChannelStats(ChannelCounts, gc=False):
     e2e_processing_latency: Latency | None = None
 
 
+@with_stats_fields(numbers.TOPIC)
 class TopicCounts(msgspec.Struct, gc=False):
     """A topic in nsqd's ``/stats``: what is read each second."""
 

@@ -24,6 +24,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from nsqx.cluster.answers import ChannelCounts, NodeCounts, TopicCounts
+from nsqx.runtime import numbers
 
 __all__ = ["NOTHING", "Column", "Columns", "Layout", "Layouts", "Table", "table_of"]
 
@@ -32,23 +33,8 @@ Columns: TypeAlias = Mapping[str, Column]
 _LayoutKey: TypeAlias = tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]
 
 # Columns bear the names of the rows that they become (``rows.py``).
-_TOPIC_COLUMNS = {
-    "depth": "depth",
-    "message_count": "messages",
-    "message_bytes": "message_bytes",
-    "paused": "paused",
-}
-_CHANNEL_COLUMNS = {
-    "depth": "depth",
-    "backend_depth": "backend_depth",
-    "in_flight_count": "in_flight",
-    "deferred_count": "deferred",
-    "client_count": "clients",
-    "paused": "paused",
-    "message_count": "messages",
-    "requeue_count": "requeued",
-    "timeout_count": "timed_out",
-}
+_TOPIC_COLUMNS = {number.name: number.row for number in numbers.TOPIC if number.row}
+_CHANNEL_COLUMNS = {number.name: number.row for number in numbers.CHANNEL if number.row}
 
 
 class Layout:

@@ -139,10 +139,14 @@ def _rows(kind: type[_Row], sums: Sums) -> dict[str, _Row]:
     if "paused" in columns:
         columns["paused"] = list(map(bool, columns["paused"]))
     fields = zip(kind.__struct_fields__, kind.__struct_defaults__, strict=True)
-    # ``flags`` has no default that can be shared, and is the last.
+    # ``flags`` has no default that can be shared: each row gets a list of its own.
+    own_lists: Iterable[list[str]] = iter(list, None)
     rows = map(
         kind,
-        *(columns.get(name) or repeat(default) for name, default in fields if name != "flags"),
+        *(
+            own_lists if name == "flags" else columns.get(name) or repeat(default)
+            for name, default in fields
+        ),
     )
     return dict(zip(sums.names, rows, strict=True))
 

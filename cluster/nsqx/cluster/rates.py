@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 from nsqx.cluster.answers import NodeCounts
 from nsqx.cluster.counters import NOTHING, Column, Columns, Layouts, Table, table_of
+from nsqx.runtime import numbers
+from nsqx.runtime.numbers import counted_rows
 
 __all__ = ["NO_NODE_RATES", "NO_RATES", "RATE_COLUMNS", "ChannelRates", "NodeRates", "RateWindow"]
 
@@ -34,7 +36,10 @@ class ChannelRates(NamedTuple):
 
 
 NO_RATES = ChannelRates(0.0, 0.0, 0.0, 0.0)
-RATE_COLUMNS = ("in_rate", "out_rate", "requeues", "timeouts")  # of ``ChannelRates``
+_OF_TOPIC = counted_rows(numbers.TOPIC)
+_OF_CHANNEL = counted_rows(numbers.CHANNEL)
+_NAMED = ("in_rate", "out_rate", "requeues", "timeouts")  # of ``ChannelRates``
+RATE_COLUMNS = tuple(dict.fromkeys((*_NAMED, *_OF_TOPIC, *_OF_CHANNEL)))
 
 
 class NodeRates(Table):
@@ -49,12 +54,19 @@ class NodeRates(Table):
 
     def of_topic(self, topic: str) -> float:
         """Return what comes into a topic."""
-        index = self.layout.topic_index.get(topic)
-        column = self.topics.get("in_rate")
+        return self.rate("in_rate", topic)
+
+    def rate(self, name: str, topic: str, channel: str = "") -> float:
+        """Return one rate of a channel, or without its name of a topic."""
+        if channel:
+            index, columns = self.layout.key_index.get(f"{topic}/{channel}"), self.channels
+        else:
+            index, columns = self.layout.topic_index.get(topic), self.topics
+        column = columns.get(name)
         return 0.0 if index is None or column is None else column[index]
 
     def _of_row(self, index: int) -> ChannelRates:
-        columns = (self.channels.get(name) for name in RATE_COLUMNS)
+        columns = (self.channels.get(name) for name in _NAMED)
         return ChannelRates(*(column[index] if column else 0.0 for column in columns))
 
 
@@ -72,13 +84,11 @@ class _Observation:
         self.counters = counters
         self.flows = Table(
             counters.layout,
-            _known({"in_rate": counters.topics.get("messages")}),
+            _known({rate: counters.topics.get(row) for rate, row in _OF_TOPIC.items()}),
             _known(
                 {
-                    "in_rate": counters.channels.get("messages"),
                     "out_rate": _done(counters.channels),
-                    "requeues": counters.channels.get("requeued"),
-                    "timeouts": counters.channels.get("timed_out"),
+                    **{rate: counters.channels.get(row) for rate, row in _OF_CHANNEL.items()},
                 }
             ),
         )

@@ -7,6 +7,9 @@ Times are seconds since 1970, rates are a second. None: not known, or there is n
 
 import msgspec
 
+from nsqx.cluster.number_fields import SENT_AS, with_row_fields
+from nsqx.runtime import numbers
+
 __all__ = [
     "Attention",
     "ChannelAtNode",
@@ -20,8 +23,6 @@ __all__ = [
     "Totals",
     "Verdict",
 ]
-
-_RATES = {"in_rate": "in", "out_rate": "out"}  # ``in`` is a word of Python's
 
 
 class Verdict(msgspec.Struct):
@@ -47,7 +48,7 @@ class Attention(msgspec.Struct):
     page: str = "/"
 
 
-class Totals(msgspec.Struct, rename=_RATES):
+class Totals(msgspec.Struct, rename=SENT_AS):
     """The whole cluster."""
 
     in_rate: float = 0.0
@@ -82,7 +83,7 @@ class LookupdRow(msgspec.Struct):
     found: bool
 
 
-class NodeRow(msgspec.Struct, rename=_RATES):
+class NodeRow(msgspec.Struct, rename=SENT_AS):
     """One nsqd."""
 
     address: str
@@ -118,7 +119,8 @@ class NodeRow(msgspec.Struct, rename=_RATES):
     answer_ms: float = 0.0
 
 
-class TopicRow(msgspec.Struct, rename=_RATES, gc=False):
+@with_row_fields(numbers.TOPIC)
+class TopicRow(msgspec.Struct, rename=SENT_AS, gc=False):
     """One topic, summed over the nodes that have it."""
 
     depth: int = 0
@@ -141,7 +143,8 @@ class TopicRow(msgspec.Struct, rename=_RATES, gc=False):
     flags: list[str] = []
 
 
-class ChannelRow(msgspec.Struct, rename=_RATES, gc=False):
+@with_row_fields(numbers.CHANNEL)
+class ChannelRow(msgspec.Struct, rename=SENT_AS, gc=False):
     """One channel, summed over the nodes that have it."""
 
     depth: int = 0
@@ -175,7 +178,8 @@ class QuantileRow(msgspec.Struct):
     seconds: float
 
 
-class TopicAtNode(msgspec.Struct, rename=_RATES):
+@with_row_fields(numbers.TOPIC)
+class TopicAtNode(msgspec.Struct, rename=SENT_AS):
     """A topic on one node."""
 
     state: str
@@ -198,7 +202,8 @@ class TopicAtNode(msgspec.Struct, rename=_RATES):
     is_nsqx: bool
 
 
-class ChannelAtNode(msgspec.Struct, rename=_RATES):
+@with_row_fields(numbers.CHANNEL)
+class ChannelAtNode(msgspec.Struct, rename=SENT_AS):
     """A channel on one node."""
 
     state: str

@@ -8,11 +8,15 @@ from typing import Any
 from nsqx.cluster.counters import Columns, Table
 from nsqx.cluster.health import DaemonState
 from nsqx.cluster.views import ClusterView, NodeView
+from nsqx.runtime import numbers
 
 __all__ = ["Sums", "sum_of_channels", "sum_of_topics"]
 
-# A topic's rows have these of its channels.
-OF_CHANNELS = ("clients", "in_flight", "deferred", "out_rate", "requeues", "timeouts")
+# A topic's rows have these of its channels: of a counter its growth, of anything else itself.
+OF_CHANNELS = (
+    "out_rate",
+    *(number.rate or number.row for number in numbers.CHANNEL if number.is_summed),
+)
 
 
 class Sums:

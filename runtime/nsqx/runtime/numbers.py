@@ -68,7 +68,7 @@ class Number:
             besides topic and channel; "": not told.
         row: its name in the dashboard's rows and in ``/api/v2``; "": not there.
         rate: there, the name of what it grows by a second; "": nobody asks.
-        summed: a topic's row has the sum of its channels.
+        is_summed: a topic's row has the sum of its channels.
         label: what people see above a column or a graph.
     """
 
@@ -83,7 +83,7 @@ class Number:
     labels: Mapping[str, str] = field(default_factory=dict)
     row: str = ""
     rate: str = ""
-    summed: bool = False
+    is_summed: bool = False
     label: str = ""
 
 
@@ -192,7 +192,7 @@ CHANNEL: Sequence[Number] = (
         statsd="in_flight_count",
         metric="nsqd_channel_in_flight",
         row="in_flight",
-        summed=True,
+        is_summed=True,
         label="In flight",
     ),
     Number(
@@ -204,7 +204,7 @@ CHANNEL: Sequence[Number] = (
         statsd="deferred_count",
         metric="nsqd_channel_deferred",
         row="deferred",
-        summed=True,
+        is_summed=True,
         label="Deferred",
     ),
     Number(
@@ -253,7 +253,7 @@ CHANNEL: Sequence[Number] = (
         metric="nsqd_channel_requeues_total",
         row="requeued",
         rate="requeues",
-        summed=True,
+        is_summed=True,
         label="Requeued",
     ),
     Number(
@@ -266,7 +266,7 @@ CHANNEL: Sequence[Number] = (
         metric="nsqd_channel_timeouts_total",
         row="timed_out",
         rate="timeouts",
-        summed=True,
+        is_summed=True,
         label="Timed out",
     ),
     Number(
@@ -277,7 +277,7 @@ CHANNEL: Sequence[Number] = (
         statsd="clients",
         metric="nsqd_channel_clients",
         row="clients",
-        summed=True,
+        is_summed=True,
         label="Consumers",
     ),
     Number(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from nsqx.admin.shown.feed import Document
 from nsqx.cluster.answers import ChannelCounts, ClientStats, TopicCounts
 from nsqx.cluster.merge import ClusterSnapshot, rounded
+from nsqx.cluster.number_fields import added_values
 from nsqx.cluster.rows import (
     Attention,
     ChannelAtNode,
@@ -18,6 +19,7 @@ from nsqx.cluster.rows import (
     TopicAtNode,
 )
 from nsqx.cluster.views import ClusterView, NodeView
+from nsqx.runtime import numbers
 
 __all__ = [
     "channel_document",
@@ -162,6 +164,12 @@ def _topic_at_node(node: NodeView, stats: TopicCounts) -> TopicAtNode:
         log_segments=metrics.log_segments.get(name) if metrics else None,
         e2e=_quantiles(node, name),
         is_nsqx=metrics is not None,
+        **added_values(
+            TopicAtNode,
+            numbers.TOPIC,
+            stats,
+            lambda rate: rounded(node.rates.rate(rate, name)),
+        ),
     )
 
 
@@ -185,6 +193,12 @@ def _channel_at_node(node: NodeView, topic: str, stats: ChannelCounts) -> Channe
         paused=stats.paused,
         oldest_at=_oldest_at(node, topic, stats),
         e2e=_quantiles(node, f"{topic}/{stats.channel_name}"),
+        **added_values(
+            ChannelAtNode,
+            numbers.CHANNEL,
+            stats,
+            lambda rate: rounded(node.rates.rate(rate, topic, stats.channel_name)),
+        ),
     )
 
 

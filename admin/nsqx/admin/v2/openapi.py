@@ -8,10 +8,18 @@ import msgspec
 
 from nsqx.admin.guard.same_origin import WRITE_HEADER
 from nsqx.admin.v2.route import PREFIX, Route
+from nsqx.cluster.number_fields import descriptions
+from nsqx.runtime import numbers
 from nsqx.runtime.version import VERSION
 
 __all__ = ["describe"]
 
+_NUMBERS = {
+    "TopicRow": numbers.TOPIC,
+    "TopicAtNode": numbers.TOPIC,
+    "ChannelRow": numbers.CHANNEL,
+    "ChannelAtNode": numbers.CHANNEL,
+}
 SCHEMA_PATH = "#/components/schemas/{name}"
 _Schemas: TypeAlias = Mapping[Any, dict[str, Any]]  # by type
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -29,6 +37,7 @@ def describe(routes: Sequence[Route]) -> dict[str, Any]:
     types = {kind for route in routes for kind in (*route.answers, route.body) if kind is not None}
     ordered = [*sorted(types, key=str), Error]
     schemas, components = msgspec.json.schema_components(ordered, ref_template=SCHEMA_PATH)
+    _describe_numbers(components)
     by_type = dict(zip(ordered, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -50,6 +59,15 @@ def describe(routes: Sequence[Route]) -> dict[str, Any]:
         },
         "security": [{}, {"basic": []}, {"bearer": []}],
     }
+
+
+def _describe_numbers(components: dict[str, Any]) -> None:
+    """Say at each number of a row what the table of numbers says."""
+    for row, table in _NUMBERS.items():
+        properties = components[row]["properties"] if row in components else {}
+        for name, description in descriptions(table).items():
+            if name in properties:
+                properties[name]["description"] = description
 
 
 def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
