@@ -69,6 +69,37 @@ async def test_more_than_a_page(cluster: Cluster, place: str) -> None:
     assert done.out.split() == [str(number) for number in range(first, first + 2200)]
 
 
+async def test_long_bodies_and_both_ways(cluster: Cluster) -> None:
+    """Of long bodies one answer has room for three; the newest are still the newest."""
+    node = await cluster.nsqd("--max-bytes-per-file=1000000")
+    for number in range(12):
+        await node.post("/pub?topic=t", b"%02d" % number + b"x" * 300_000)
+    flags = [f"--nsqd={node.http_address}", "--json"]
+    for arguments, expected in (
+        (("-n5",), range(7, 12)),
+        (("-n5", "--from=before:7"), range(2, 7)),
+        (("-n5", "--from=before:2"), range(2)),
+        (("-n9", "--from=seq:2"), range(2, 11)),
+        (("-n99", "--from=start"), range(12)),
+    ):
+        done = await nsqx("peek", "t", *arguments, *flags)
+        assert [row["sequence"] for row in rows(done.out)] == list(expected), arguments
+        assert [int(row["body"][:2]) for row in rows(done.out)] == list(expected)
+    done = await nsqx("peek", "t", "--from=before:x", *flags)
+    assert (done.code, "before:NUMBER" in done.err) == (2, True)
+
+
+async def test_many_small_segments_are_all_shown(cluster: Cluster) -> None:
+    node = await cluster.nsqd("--max-bytes-per-file=20000")
+    for start in range(0, 3000, 100):
+        batch = b"\n".join(b"%d %s" % (start + each, b"x" * 50) for each in range(100))
+        await node.post("/mpub?topic=t", batch)
+    flags = [f"--nsqd={node.http_address}", "--json", "-n3000"]
+    for place in ("start", "end"):
+        done = await nsqx("peek", "t", f"--from={place}", *flags)
+        assert [row["sequence"] for row in rows(done.out)] == list(range(3000))
+
+
 async def test_nobody_has_the_topic(cluster: Cluster) -> None:
     lookupd = await cluster.lookupd()
     done = await nsqx("peek", "t", f"--lookupd={lookupd.http_address}")

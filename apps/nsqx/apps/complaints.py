@@ -5,6 +5,8 @@ from collections import deque
 
 import click
 
+from nsqx.apps.terminal import printable
+
 __all__ = ["Complaints"]
 
 REMEMBERED = 20
@@ -36,4 +38,5 @@ class Complaints(logging.Handler):
 
     def _write(self, text: str) -> None:
         self._latest.append(text)
-        click.echo(f"nsqx {self._command}: {text}", err=True)
+        # What a server says is in it: one line, and nothing that a terminal obeys.
+        click.echo(f"nsqx {self._command}: {printable(text)}", err=True)

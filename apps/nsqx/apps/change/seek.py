@@ -11,6 +11,7 @@ from nsqx.apps.complaints import Complaints
 from nsqx.apps.look.peek import explain
 from nsqx.apps.node_http import NodeHttp, RequestFailed
 from nsqx.apps.sources import LOOKUPD, Sources, source_options
+from nsqx.apps.terminal import printable
 from nsqx.protocol.names import is_valid_name
 
 __all__ = ["seek"]
@@ -63,7 +64,7 @@ def seek(
             click.echo(json.dumps({"node": node, **answer}))
         else:
             waiting = f"{answer['depth']:,} waiting, {answer['deferred_count']:,} deferred"
-            click.echo(f"{node}: at seq:{answer['sequence']}, {waiting}")
+            click.echo(printable(f"{node}: at seq:{answer['sequence']}, {waiting}"))
     for failure in failures:
         complaints.fail(failure)
     sys.exit(1 if failures else 0)

@@ -4,19 +4,23 @@ import asyncio
 import base64
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import click
+import msgspec
 
 from nsqx.apps.complaints import Complaints
 from nsqx.apps.node_http import NodeHttp, RequestFailed
 from nsqx.apps.sources import LOOKUPD, Sources, source_options
+from nsqx.apps.terminal import for_terminal, printable
+from nsqx.cluster.log_pages import LogPages, MessagePage, PeekAnswer
 from nsqx.protocol.names import is_valid_name
 
 __all__ = ["Peeked", "peek"]
 
-PAGE_MESSAGES_MAX = 1000
+NEWEST = -1  # stands for the number behind the newest message, which each nsqd has its own of
 NANOSECONDS = 1_000_000_000
 UNKNOWN_PATH = "NOT_FOUND"  # what NSQ's own nsqd says
 
@@ -25,13 +29,15 @@ Examples:
   nsqx peek orders                       the last ten messages
   nsqx peek orders --from=start -n 100   the oldest hundred that are kept
   nsqx peek orders --from=time:-5m       from five minutes ago on
+  nsqx peek orders --from=before:1200 --nsqd 10.0.0.5:4151    the ten before number 1200
   nsqx peek orders --json | jq .body     with all there is to know
   nsqx peek orders --discover            of the cluster on this network
 
-PLACE is start, end, time:-10m (or seconds since 1970, or RFC 3339), seq:NUMBER or id:ID. Finished
-messages are shown too, as long as nsqd keeps them. Messages of several nsqds are shown in the order
-of their times. Without --lookupd, --nsqd and --discover, the lookupd at {LOOKUPD} is
-asked.
+PLACE is start, end, time:-10m (or seconds since 1970, or RFC 3339), id:ID, seq:NUMBER (from it on)
+or before:NUMBER (the last ones before it); each nsqd has its own numbers, so name one by --nsqd.
+Finished messages are shown too, as long as nsqd keeps them. Messages of several nsqds are shown in
+the order of their times. Without --lookupd, --nsqd and --discover, the lookupd at {LOOKUPD} is
+asked. A terminal is shown escapes for control characters; a pipe gets --bodies as they are.
 
 \b
 Exit codes: 0 shown, 1 an nsqd could not be asked or nobody has the topic, 2 wrong usage.
@@ -51,7 +57,8 @@ class Peeked(NamedTuple):
         """Return it for eyes: control characters are shown, not sent to the terminal."""
         when = datetime.fromtimestamp(self.timestamp_ns / NANOSECONDS, UTC)
         head = f"{when:%Y-%m-%dT%H:%M:%S.%fZ}  {self.node}  seq:{self.sequence}  {self.id}  "
-        return (head + _readable(self.body) + "\n").encode()
+        body = self.body.decode(errors="backslashreplace")
+        return (printable(head + body) + "\n").encode()
 
     def json_line(self, topic: str) -> bytes:
         """Return it for programs; a body that is not UTF-8 comes as ``body_base64``."""
@@ -67,13 +74,6 @@ class Peeked(NamedTuple):
         except UnicodeDecodeError:
             fields["body_base64"] = base64.b64encode(self.body).decode()
         return json.dumps(fields).encode() + b"\n"
-
-
-def _readable(body: bytes) -> str:
-    text = body.decode(errors="backslashreplace")
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 @click.command(epilog=EPILOG)
@@ -102,20 +102,43 @@ def peek(
     """Show messages of TOPIC, and leave them where they are."""
     if not is_valid_name(topic):
         raise click.BadParameter(f"{topic!r} is no valid name of a topic")
+    before = _before(place)
     complaints = Complaints("peek")
-    messages, failures = asyncio.run(_peek_all(sources, topic, place, count))
+    messages, failures = asyncio.run(_peek_all(sources, topic, place, before, count))
+    write = _writer()
+    for message in messages[-count:] if before is not None else messages[:count]:
+        if as_json:
+            write(message.json_line(topic))
+        else:
+            write(message.body + b"\n" if bodies else message.line())
+    sys.stdout.flush()
     for failure in failures:
         complaints.fail(failure)
-    for message in messages[-count:] if place == "end" else messages[:count]:
-        if as_json:
-            sys.stdout.buffer.write(message.json_line(topic))
-        else:
-            sys.stdout.buffer.write(message.body + b"\n" if bodies else message.line())
     sys.exit(1 if failures else 0)
 
 
+def _before(place: str) -> int | None:
+    """Return the number before which to read, backwards; None for a place from which on to."""
+    if place == "end":
+        return NEWEST
+    kind, _, number = place.partition(":")
+    if kind != "before":
+        return None
+    if not number.isascii() or not number.isdigit():
+        raise click.BadParameter(f"{place!r} is no place: before:NUMBER")
+    return int(number)
+
+
+def _writer() -> Callable[[bytes], object]:
+    """Return what writes to stdout: bytes as they are, but for a terminal."""
+    write = sys.stdout.buffer.write
+    if sys.stdout.isatty():
+        return lambda data: write(for_terminal(data))
+    return write
+
+
 async def _peek_all(
-    sources: Sources, topic: str, place: str, count: int
+    sources: Sources, topic: str, place: str, before: int | None, count: int
 ) -> tuple[list[Peeked], list[str]]:
     """Return up to ``count`` messages of each nsqd, in the order of time, and what went wrong."""
     async with sources, NodeHttp() as http:
@@ -125,20 +148,71 @@ async def _peek_all(
             return [], [str(exc)]
         if not nodes:
             return [], [f"no nsqd has the topic {topic}"]
-        answers = await asyncio.gather(
-            *(_peek_node(http, node, topic, place, count) for node in nodes),
-            return_exceptions=True,
+        readers = [_Reader(http, node, topic) for node in nodes]
+        read = (
+            reader.after(place, count) if before is None else reader.before(before, count)
+            for reader in readers
         )
-    messages: list[Peeked] = []
-    failures: list[str] = []
-    for answer in answers:
-        if isinstance(answer, RequestFailed):
-            failures.append(explain(answer))
-        elif isinstance(answer, BaseException):
-            raise answer
-        else:
-            messages += answer
-    return sorted(messages), failures
+        failures = [failure for failure in await asyncio.gather(*read) if failure]
+    found = sorted(message for reader in readers for message in reader.found)
+    return found, failures
+
+
+class _Reader:
+    """
+    Reads what is wanted of one nsqd.
+
+    Attributes:
+        found: what has come, also if the nsqd fails later.
+    """
+
+    def __init__(self, http: NodeHttp, node: str, topic: str) -> None:
+        self.found: list[Peeked] = []
+        self._http = http
+        self._node = node
+        self._topic = topic
+        self._pages = LogPages(self._ask)
+
+    async def after(self, place: str, count: int) -> str | None:
+        """Read from a place on; return what went wrong."""
+        try:
+            while len(self.found) < count:
+                page = await self._pages.after(place, count - len(self.found))
+                self._take(page)
+                if page.is_newest or f"seq:{page.end}" == place:
+                    break
+                place = f"seq:{page.end}"
+        except RequestFailed as exc:
+            return explain(exc)
+        return None
+
+    async def before(self, number: int, count: int) -> str | None:
+        """Read backwards from before a number; return what went wrong."""
+        end = None if number == NEWEST else number
+        try:
+            while len(self.found) < count:
+                page = await self._pages.before(end, count - len(self.found))
+                self._take(page)
+                if page.is_oldest or page.start == end:
+                    break
+                end = page.start
+        except RequestFailed as exc:
+            return explain(exc)
+        return None
+
+    def _take(self, page: MessagePage) -> None:
+        self.found += (
+            Peeked(each.timestamp, self._node, each.sequence, each.id, each.body_bytes())
+            for each in page.messages
+        )
+
+    async def _ask(self, place: str, limit: int) -> PeekAnswer:
+        query: dict[str, str | int] = {"topic": self._topic, "from": place, "limit": limit}
+        answer = await self._http.get(self._node, "/topic/peek", **query)
+        try:
+            return msgspec.convert(answer, PeekAnswer)
+        except msgspec.ValidationError as exc:
+            raise RequestFailed(self._node, 200, f"not an answer of an nsqd: {exc}") from exc
 
 
 def explain(failure: RequestFailed) -> str:
@@ -146,30 +220,3 @@ def explain(failure: RequestFailed) -> str:
     if failure.status == 404 and failure.reason == UNKNOWN_PATH:
         return f"{failure.address}: this is no nsqd of nsqx, and cannot do that"
     return str(failure)
-
-
-async def _peek_node(http: NodeHttp, node: str, topic: str, place: str, count: int) -> list[Peeked]:
-    """Read page after page; RequestFailed if the nsqd refuses."""
-    found: list[Peeked] = []
-    if place == "end" and count > PAGE_MESSAGES_MAX:
-        page = await _page(http, node, topic, "end", 1)
-        place = f"seq:{max(page['end'] - count, 0)}"
-    while len(found) < count:
-        limit = min(count - len(found), PAGE_MESSAGES_MAX)
-        page = await _page(http, node, topic, place, limit)
-        found += [_peeked(node, message) for message in page["messages"]]
-        if page["next"] >= page["end"]:
-            break
-        place = f"seq:{page['next']}"
-    return found
-
-
-async def _page(http: NodeHttp, node: str, topic: str, place: str, limit: int) -> Any:
-    query: dict[str, str | int] = {"topic": topic, "from": place, "limit": limit}
-    return await http.get(node, "/topic/peek", **query)
-
-
-def _peeked(node: str, message: dict[str, Any]) -> Peeked:
-    body = message.get("body")
-    data = base64.b64decode(message["body_base64"]) if body is None else str(body).encode()
-    return Peeked(message["timestamp"], node, message["sequence"], message["id"], data)

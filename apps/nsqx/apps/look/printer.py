@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from nsqx.apps.blocking import in_thread
+from nsqx.apps.terminal import for_terminal
 from nsqx.client.message import Message
 
 __all__ = ["Enough", "Format", "Printer", "format_body", "format_with_topic"]
@@ -24,6 +25,8 @@ class Printer:
     """
     Writes messages to stdout. A message is finished when it is written.
 
+    A file or a pipe gets the bytes as they are, a terminal what can do nothing to it.
+
     Printers that write at the same time share ``writing``, so that their lines do not mix.
     """
 
@@ -33,6 +36,7 @@ class Printer:
         self._format = format_message
         self._left = count  # None: no limit
         self._descriptor = sys.stdout.fileno()
+        self._is_terminal = os.isatty(self._descriptor)
         self._writing = writing or asyncio.Lock()
 
     async def print(self, topic: str, messages: list[Message]) -> None:
@@ -54,6 +58,8 @@ class Printer:
     async def _print(self, topic: str, messages: list[Message]) -> None:
         wanted = messages if self._left is None else messages[: self._left]
         data = b"".join(self._format(topic, message) for message in wanted)
+        if self._is_terminal:
+            data = for_terminal(data)
         writing = asyncio.ensure_future(in_thread(partial(_write_all, self._descriptor, data)))
         try:
             await asyncio.wait((writing,))
