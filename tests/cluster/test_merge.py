@@ -103,6 +103,15 @@ def test_nodes_older_than_the_newest_are_out_of_date() -> None:
     assert [row.out_of_date for row in rows.values()] == [False, True]
 
 
+def test_an_older_release_of_ours_is_out_of_date_and_an_nsqd_of_nsq_is_not() -> None:
+    nodes = [
+        node_view(f"n{number}:1", version="1.3.0", stats={"nsqx_version": ours})
+        for number, ours in enumerate(["0.2.0", "0.1.0", ""])
+    ]
+    rows = merge(cluster_view(*nodes)).nodes
+    assert [row.out_of_date for row in rows.values()] == [False, True, False]
+
+
 def test_rates_are_sent_under_the_names_in_and_out() -> None:
     snapshot = merge(cluster_view(node_view("n1:1", topic("t", channel("c")))))
     plain = msgspec.to_builtins(snapshot)

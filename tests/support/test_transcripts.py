@@ -32,7 +32,7 @@ def agrees(expected: Any, actual: Any, **known: str) -> bool:
     [
         ("OK", "OK"),
         ("<NS>", 1795500047000000000),
-        ({"version": "<VERSION>", "n": 1}, {"version": "0.1.0", "n": 1}),
+        ({"version": "<VERSION>", "n": 1}, {"version": "1.3.0", "n": 1, "nsqx_version": "0.1.0"}),
         ("start_time <RFC3339>\n", "start_time 2026-11-24T06:18:18Z\n"),
         ("uptime <DURATION>", "uptime 1m2.513382007s"),
         ("<UNSTABLE>", None),

@@ -18,7 +18,7 @@ from nsqx.runtime.discovery import Directory, Finder
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.http.server import Answer, HttpServer, Request
 from nsqx.runtime.process import logs
-from nsqx.runtime.version import RUNTIME, VERSION
+from nsqx.runtime.version import NSQ_VERSION, RUNTIME
 
 __all__ = ["Admin"]
 
@@ -73,7 +73,7 @@ class Admin:
             self.paths = router.paths
             server = HttpServer(router, log=logs.get_logger("HTTP"), on_answer=_finish)
             listener = _listener_address(options.http_address)
-            _log.info("nsqadmin v%s (built w/%s)", VERSION, RUNTIME)
+            _log.info("nsqadmin v%s (built w/%s)", NSQ_VERSION, RUNTIME)
             await server.start(bind(listener, "--http-address"))
             stack.push_async_callback(server.stop)
             stack.callback(parts.hub.close_watchers)

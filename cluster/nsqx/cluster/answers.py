@@ -200,6 +200,7 @@ class NodeCounts(msgspec.Struct):
     """
 
     version: str = ""
+    nsqx_version: str = ""  # of ours, whose ``version`` is that of the protocol
     health: str = ""
     start_time: int = 0
     topics: Sequence[TopicCounts] | None = None

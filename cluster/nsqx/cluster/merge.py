@@ -5,7 +5,7 @@ A node that does not answer counts with what it said last, and is counted in ``s
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import TypeVar
 
@@ -42,9 +42,9 @@ class ClusterSnapshot(msgspec.Struct):
 
 def merge(view: ClusterView) -> ClusterSnapshot:
     """Return the snapshot, not judged yet."""
-    newest = max((version_key(node.version) for node in view.nodes), default=())
+    out_of_date = _out_of_date(view.nodes)
     nodes = {
-        node.address: _node_row(node, out_of_date=version_key(node.version) < newest)
+        node.address: _node_row(node, out_of_date=node.address in out_of_date)
         for node in view.nodes
     }
     of_channels, owners = sum_of_channels(view)
@@ -65,6 +65,19 @@ def merge(view: ClusterView) -> ClusterSnapshot:
         topics=topics,
         channels=channels,
     )
+
+
+def _out_of_date(nodes: Sequence[NodeView]) -> set[str]:
+    """Return the addresses of those that speak an older NSQ, or are an older release of ours."""
+    newest = max((version_key(node.version) for node in nodes), default=())
+    ours = {node.address: node.stats.nsqx_version for node in nodes if node.stats is not None}
+    newest_of_ours = max((version_key(version) for version in ours.values()), default=())
+    old = {node.address for node in nodes if version_key(node.version) < newest}
+    return old | {
+        address
+        for address, version in ours.items()
+        if version and version_key(version) < newest_of_ours
+    }
 
 
 def _lookupd_row(view: LookupdView) -> LookupdRow:

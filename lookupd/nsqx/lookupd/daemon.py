@@ -26,7 +26,7 @@ from nsqx.runtime.discovery import Advertiser
 from nsqx.runtime.http.server import HttpServer
 from nsqx.runtime.options.flags import Source
 from nsqx.runtime.process import logs
-from nsqx.runtime.version import RUNTIME, VERSION
+from nsqx.runtime.version import NSQ_VERSION, RUNTIME, VERSION
 
 __all__ = ["PROGRAM", "Lookupd"]
 
@@ -84,7 +84,7 @@ class Lookupd:
         async with AsyncExitStack() as stack:
             tcp_listener = _listen(self.options.tcp_address, "--tcp-address", stack)
             http_listener = _listen(self.options.http_address, "--http-address", stack)
-            _log.info("%s v%s (built w/%s)", PROGRAM, VERSION, RUNTIME)
+            _log.info("%s v%s (built w/%s)", PROGRAM, NSQ_VERSION, RUNTIME)
             # Both are known before the first nsqd is told of them in the answer to IDENTIFY.
             self.tcp_address, self.tcp_port = _name(tcp_listener)
             self.http_address, self.http_port = _name(http_listener)
@@ -144,7 +144,8 @@ class Lookupd:
             hostname=socket.gethostname(),
             http_port=self.http_port,
             tcp_port=self.tcp_port,
-            version=VERSION,
+            version=NSQ_VERSION,
+            nsqx_version=VERSION,
         )
         return info.encode()
 

@@ -28,7 +28,7 @@ from nsqx.runtime.http.server import (
 )
 from nsqx.runtime.metrics import Sample, counter, gauge
 from nsqx.runtime.process import open_files
-from nsqx.runtime.version import VERSION
+from nsqx.runtime.version import NSQ_VERSION, VERSION
 
 __all__ = ["UNLOGGED_PATHS", "HttpApi"]
 
@@ -86,7 +86,7 @@ class HttpApi:
         return plain_text("OK")
 
     async def _info(self, request: Request) -> web.Response:
-        return json_answer({"version": VERSION})
+        return json_answer({"version": NSQ_VERSION, "nsqx_version": VERSION})
 
     # Questions
 

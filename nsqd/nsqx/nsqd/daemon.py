@@ -48,7 +48,7 @@ from nsqx.protocol.identify import NegotiationOptions
 from nsqx.runtime.http.server import HttpServer
 from nsqx.runtime.options.flags import TlsRequired
 from nsqx.runtime.process import logs
-from nsqx.runtime.version import RUNTIME, VERSION
+from nsqx.runtime.version import NSQ_VERSION, RUNTIME, VERSION
 
 __all__ = ["Nsqd"]
 
@@ -215,7 +215,7 @@ class Nsqd:
             ssl_context=self._tls,
             busy_poll_ns=self.options.busy_poll,
         )
-        _log.info("nsqd v%s (built w/%s)", VERSION, RUNTIME)
+        _log.info("nsqd v%s (built w/%s)", NSQ_VERSION, RUNTIME)
         self._watch(stack)
         stack.push_async_callback(self.peers.stop)
         if self._authenticator is not None:
@@ -317,7 +317,7 @@ class Nsqd:
     def _broker_settings(self) -> BrokerSettings:
         options = self.options
         return BrokerSettings(
-            version=VERSION,
+            version=NSQ_VERSION,
             mem_queue_size=options.mem_queue_size,
             segment_bytes_max=options.max_bytes_per_file,
             memory_bytes_max=options.memory_limit,
@@ -344,7 +344,8 @@ class Nsqd:
             max_req_timeout_ms=options.max_req_timeout // MILLISECOND_NS,
         )
         negotiation = NegotiationOptions(
-            version=VERSION,
+            version=NSQ_VERSION,
+            nsqx_version=VERSION,
             max_rdy_count=options.max_rdy_count,
             max_heartbeat_interval_ms=options.max_heartbeat_interval // MILLISECOND_NS,
             msg_timeout_ms=options.msg_timeout // MILLISECOND_NS,

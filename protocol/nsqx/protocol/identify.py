@@ -130,6 +130,7 @@ class IdentifyAnswer(msgspec.Struct, frozen=True):
     output_buffer_timeout: int = 0
     topology_region: str = ""
     topology_zone: str = ""
+    nsqx_version: str | msgspec.UnsetType = msgspec.UNSET  # of ours only
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -159,7 +160,8 @@ class IdentifyAnswer(msgspec.Struct, frozen=True):
 class NegotiationOptions:
     """What a broker offers: its options, as whole milliseconds and bytes."""
 
-    version: str = ""
+    version: str = ""  # of NSQ
+    nsqx_version: str = ""
     max_rdy_count: int = 2500
     heartbeat_interval_ms: int = 30_000  # half of a fixed client timeout, no option of nsqd
     max_heartbeat_interval_ms: int = 60_000
@@ -322,6 +324,7 @@ def _with_answer(identified: Identified, options: NegotiationOptions) -> Identif
         output_buffer_timeout=identified.output_buffer_timeout_ms,
         topology_region=options.topology_region,
         topology_zone=options.topology_zone,
+        nsqx_version=options.nsqx_version or msgspec.UNSET,
     )
     return replace(identified, answer=answer.encode())
 

@@ -126,6 +126,7 @@ class DirectoryInfo(msgspec.Struct, frozen=True):
     http_port: int = 0
     tcp_port: int = 0
     version: str = ""
+    nsqx_version: str | msgspec.UnsetType = msgspec.UNSET  # of ours only
 
     def encode(self) -> bytes:
         """Return the JSON of the answer, without its size."""

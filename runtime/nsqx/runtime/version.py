@@ -1,9 +1,16 @@
-"""The version that ``--version``, ``/info`` and the wire negotiation report."""
+"""
+Two versions: that of NSQ whose protocol we speak, and our own (decision record 85).
+
+Clients decide by the version they are told: whether to try snappy and TLS, which commands there
+are. So wherever NSQ's clients look stands NSQ's, and ours beside it.
+"""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-__all__ = ["RUNTIME", "VERSION"]
+__all__ = ["NSQ_VERSION", "RUNTIME", "VERSION"]
+
+NSQ_VERSION = "1.3.0"
 
 
 def _installed_version() -> str:
@@ -15,4 +22,5 @@ def _installed_version() -> str:
 
 
 VERSION = _installed_version()
-RUNTIME = f"python{platform.python_version()}"
+# Behind "built w/", where NSQ names its version of Go.
+RUNTIME = f"python{platform.python_version()}, nsqx {VERSION}"

@@ -23,7 +23,7 @@ from nsqx.runtime.options.flags import (
     TlsRequired,
     flag,
 )
-from nsqx.runtime.version import VERSION
+from nsqx.runtime.version import NSQ_VERSION, VERSION
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "daemon_cli.json"
 
@@ -273,7 +273,7 @@ def test_recorded_command_lines(
         parse(*argv)
     captured = capsys.readouterr()
     assert raised.value.code == run["exit_code"]
-    expected_out = run["stdout"].replace("<VERSION>", VERSION)
+    expected_out = run["stdout"].replace("<VERSION>", NSQ_VERSION)
     assert captured.out.partition("<")[0].startswith(expected_out.partition("<RUNTIME>")[0])
     if "stderr_first_line" in run:
         assert captured.err.splitlines()[0] == run["stderr_first_line"]
@@ -337,7 +337,9 @@ def test_version_is_looked_at_before_the_file(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit) as raised:
         parse("--config=/nosuch", "--version")
     assert raised.value.code == 0
-    assert capsys.readouterr().out.startswith(f"nsqd v{VERSION} (built w/python3.")
+    out = capsys.readouterr().out
+    assert out.startswith("nsqd v1.3.0 (built w/python3.")
+    assert out.endswith(f", nsqx {VERSION})\n")
 
 
 def test_tools_print_their_version_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -347,7 +349,7 @@ def test_tools_print_their_version_alone(capsys: pytest.CaptureFixture[str]) -> 
 
     with pytest.raises(SystemExit):
         flags.parse(ToolOptions, ["--version"], "nsq_tail")
-    assert capsys.readouterr().out == f"nsq_tail v{VERSION}\n"
+    assert capsys.readouterr().out == "nsq_tail v1.3.0\n"
 
 
 # --- file ---

@@ -19,7 +19,7 @@ from nsqx.client.settings import Settings
 from nsqx.cluster.views import ClusterView
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.http.queries import BadQuery, parse_query
-from nsqx.runtime.version import VERSION
+from nsqx.runtime.version import NSQ_VERSION, VERSION
 
 __all__ = ["Tail", "TailKey", "Tails"]
 
@@ -193,7 +193,9 @@ class Tails:
             nsqd=[address for address in nodes if address],
             lookupd=list(self._lookupds),
             max_in_flight=200,
-            settings=Settings(client_id="nsqadmin", user_agent=f"nsqadmin/{VERSION}"),
+            settings=Settings(
+                client_id="nsqadmin", user_agent=f"nsqadmin/{NSQ_VERSION} nsqx/{VERSION}"
+            ),
             drain_timeout=1.0,
         )
         tail = Tail(wanted, consumer, notify)

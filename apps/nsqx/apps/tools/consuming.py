@@ -18,7 +18,7 @@ from nsqx.protocol.errors import StartupError
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.options.flags import Options, flag
 from nsqx.runtime.process.run import new_event_loop
-from nsqx.runtime.version import VERSION
+from nsqx.runtime.version import NSQ_VERSION, VERSION
 
 __all__ = [
     "DRAIN_SECONDS",
@@ -86,7 +86,7 @@ def check_sources(options: ConsumerToolOptions, *, dot: str = "") -> None:
 
 def user_agent(tool: str) -> str:
     """Return how a tool shows in nsqd's statistics."""
-    return f"{tool}/{VERSION} nsqx/{VERSION}"
+    return f"{tool}/{NSQ_VERSION} nsqx/{VERSION}"
 
 
 def make_consumer(

@@ -28,7 +28,7 @@ from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import DURATION, Source, flag
 from nsqx.runtime.process.startup import exit_with_failure
-from nsqx.runtime.version import VERSION
+from nsqx.runtime.version import NSQ_VERSION
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
@@ -143,7 +143,7 @@ class Sender:
         self.urls = options.gets or options.posts
         self._session = session
         self._templates = [UrlTemplate(url) for url in options.gets]
-        self._headers = {"User-Agent": f"{TOOL} v{VERSION}"}
+        self._headers = {"User-Agent": f"{TOOL} v{NSQ_VERSION}"}
         if options.posts:
             self._headers["Content-Type"] = options.content_type
         own = {name.lower(): name for name in self._headers}

@@ -30,7 +30,7 @@ from nsqx.protocol.errors import StartupError
 from nsqx.protocol.lookup import PeerInfo
 from nsqx.runtime.discovery import Directory, Finder
 from nsqx.runtime.process import logs
-from nsqx.runtime.version import VERSION
+from nsqx.runtime.version import NSQ_VERSION
 
 __all__ = ["LookupPeers", "PeerState"]
 
@@ -181,7 +181,7 @@ class LookupPeers:
             tcp_port=tcp_port,
             topology_region=options.topology_region,
             topology_zone=options.topology_zone,
-            version=VERSION,
+            version=NSQ_VERSION,
             advertised=tuple(advertised) or UNSET,
         )
 

@@ -38,7 +38,7 @@ from nsqx.runtime.http.server import (
     plain_text,
     text,
 )
-from nsqx.runtime.version import RUNTIME, VERSION
+from nsqx.runtime.version import NSQ_VERSION, RUNTIME, VERSION
 
 __all__ = ["UNLOGGED_PATHS", "HttpApi"]
 
@@ -114,7 +114,7 @@ class HttpApi:
         nsqd, options = self._nsqd, self._options
         return json_answer(
             {
-                "version": VERSION,
+                "version": NSQ_VERSION,
                 "broadcast_address": options.broadcast_address,
                 "hostname": socket.gethostname(),
                 "http_port": nsqd.http_port,
@@ -126,6 +126,7 @@ class HttpApi:
                 "max_deflate_level": options.max_deflate_level,
                 "topology_zone": options.topology_zone,
                 "topology_region": options.topology_region,
+                "nsqx_version": VERSION,
             }
         )
 
@@ -149,7 +150,7 @@ class HttpApi:
             nsqd.broker,
             [connection.session for connection in nsqd.tcp_server.connections],
             selection,
-            version=VERSION,
+            version=NSQ_VERSION,
             runtime=RUNTIME,
             start_time_s=nsqd.start_time_s,
             uptime_ns=time.monotonic_ns() - nsqd.started_ns,

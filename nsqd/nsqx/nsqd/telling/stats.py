@@ -20,6 +20,7 @@ from nsqx.runtime import numbers
 from nsqx.runtime.durations import SECOND_NS, format_duration
 from nsqx.runtime.http import go_json
 from nsqx.runtime.numbers import Number, Text
+from nsqx.runtime.version import VERSION
 
 __all__ = ["Selection", "Stats", "format_latency"]
 
@@ -61,8 +62,9 @@ class Stats:
 
     def json(self) -> Iterator[bytes]:
         """Yield the JSON form, piece by piece."""
-        yield b'{"version":%b,"health":%b,"start_time":%d,"topics":' % (
+        yield b'{"version":%b,"nsqx_version":%b,"health":%b,"start_time":%d,"topics":' % (
             go_json.encode(self.version),
+            go_json.encode(VERSION),
             go_json.encode(self.broker.health),
             self.start_time_s,
         )

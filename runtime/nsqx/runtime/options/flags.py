@@ -54,7 +54,7 @@ from nsqx.runtime.options.kinds import (
 )
 from nsqx.runtime.process.levels import Level
 from nsqx.runtime.process.startup import exit_with_failure
-from nsqx.runtime.version import RUNTIME, VERSION
+from nsqx.runtime.version import NSQ_VERSION, RUNTIME
 
 __all__ = [
     "BOOL",
@@ -312,7 +312,7 @@ def parse(
 
 def _print_version(program: str, *, is_daemon: bool) -> NoReturn:
     built_with = f" (built w/{RUNTIME})" if is_daemon else ""
-    sys.stdout.write(f"{program} v{VERSION}{built_with}\n")
+    sys.stdout.write(f"{program} v{NSQ_VERSION}{built_with}\n")
     raise SystemExit(0)
 
 
