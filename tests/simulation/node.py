@@ -417,6 +417,11 @@ class Node:
         self.note(f"warns: {text}")
         self._auditor.warned(self, text)
 
+    def failed(self, what: str, exception: Exception) -> None:
+        if isinstance(exception, Violation):
+            raise exception
+        raise Violation("no_exception", f"failed to {what}: {_describe(exception)}") from exception
+
 
 class Connection:
     """A client at a node. Is its session's `SessionSink`, and the `Handler` of its end."""

@@ -8,7 +8,7 @@ import pytest
 
 from nsqx.nsqd.core import channel as channel_module
 from nsqx.nsqd.core.in_flight import NotInFlightError, NotOwnerError
-from nsqx.nsqd.log.topic_log import Retention
+from nsqx.nsqd.log.log import Retention
 from tests.support.broker_bench import MSG_TIMEOUT_NS, SECOND_NS, BrokerBench
 from tests.support.sinks import Received
 

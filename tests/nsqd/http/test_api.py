@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from nsqx.nsqd.core.topic import Acknowledge, PublishError
+from nsqx.nsqd.core.acknowledgements import Acknowledge, PublishError
 from tests.support.node import running_node
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from nsqx.nsqd.core.acknowledgements import Acknowledgements
 from nsqx.nsqd.core.channel import Channel, ChannelSettings
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.consumer import Consumer, Place
@@ -27,11 +28,12 @@ from nsqx.nsqd.core.topic_loader import DELETED_SUFFIX, TopicLoader, with_found
 from nsqx.nsqd.core.topic_settings import TopicSettings
 from nsqx.nsqd.log.block import BlockMemory
 from nsqx.nsqd.log.channel_store import ChannelStore, Snapshot
+from nsqx.nsqd.log.log import Log, LogEvents, Retention
 from nsqx.nsqd.log.memory_log import MemoryLog
 from nsqx.nsqd.log.recovery import add_damage
 from nsqx.nsqd.log.segment import Damage
 from nsqx.nsqd.log.storage import Storage
-from nsqx.nsqd.log.topic_log import LogEvents, Retention, TopicLog
+from nsqx.nsqd.log.topic_log import TopicLog
 from nsqx.protocol.names import is_ephemeral, is_valid_name
 
 __all__ = ["Broker", "BrokerEvents", "BrokerSettings", "ChannelNotFoundError", "TopicNotFoundError"]
@@ -87,6 +89,9 @@ class BrokerEvents(Protocol):
     def warn(self, text: str) -> None:
         """Something that an operator should know."""
 
+    def failed(self, what: str, exception: Exception) -> None:
+        """A fault of ours, an exception nobody expects: what it hit was told, all else goes on."""
+
 
 class Broker:
     """Topics by name, and everything that is done to them."""
@@ -105,6 +110,7 @@ class Broker:
         self.write_error: OSError | None = None  # of the last write; None when it succeeded
         self.damages: list[Damage] = []
         self.commit_times = Durations()  # of all topics
+        self.failure_count = 0  # exceptions that nobody expects
         self.is_closing = False
 
         self._storage = storage
@@ -119,6 +125,7 @@ class Broker:
             settings.place,
         )
         self._files: dict[str, TopicFiles] = {}
+        self._acknowledgements = Acknowledgements(self._failed)
         self._dirty: list[Topic] = []
         self._unwritten: list[ChannelStore] = []  # of the last tick, still to be written
         self._is_loading = False
@@ -246,7 +253,7 @@ class Broker:
 
     def _create_topic(self, name: str) -> Topic:
         assert is_valid_name(name)
-        log: TopicLog | MemoryLog
+        log: Log
         if is_ephemeral(name):
             log = MemoryLog(self._new_id_base)
         else:
@@ -261,6 +268,8 @@ class Broker:
             name,
             log,
             self._storage,
+            self._acknowledgements,
+            self._failed,
             durability=self.settings.durability,
             mem_queue_size=self.settings.mem_queue_size,
             clock=self.clock,
@@ -269,8 +278,7 @@ class Broker:
         topic.on_error = self._wrote
         topic.commit_times = self.commit_times
         self._files[name] = TopicFiles(self._storage, topic)
-        if isinstance(log, TopicLog):
-            self._watch(topic, log)
+        self._watch(topic)
         self.topics[name] = topic
         self._apply(topic, TopicSettings())
         if not self._is_loading:
@@ -278,7 +286,8 @@ class Broker:
             self._events.topic_created(topic)
         return topic
 
-    def _watch(self, topic: Topic, log: TopicLog) -> None:
+    def _watch(self, topic: Topic) -> None:
+        log = topic.log
         for damage in log.damages:
             self._damaged(topic, damage)
         if log.recovered_cut_bytes:
@@ -329,13 +338,13 @@ class Broker:
     def delete_topic(self, topic: Topic) -> None:
         """Remove a topic with its channels and messages; their clients are cut off."""
         topic.is_closing = True
-        topic.commit(self.clock.monotonic())
+        self.commit(topic)
         for channel in list(topic.channels.values()):
             self.delete_channel(topic, channel, with_topic=True)
         del self.topics[topic.name]
         del self._files[topic.name]
-        if isinstance(topic.log, TopicLog):
-            topic.log.abandon()
+        topic.log.abandon()
+        if not topic.is_ephemeral:
             folder = topic_folder(topic.name)
             deleted = f"{folder}.{self._random_bits(32):08x}{DELETED_SUFFIX}"
             self._storage.rename(folder, deleted)
@@ -413,12 +422,12 @@ class Broker:
         except OSError:
             self._files[topic.name].settings = before
             raise
-        topic.commit(self.clock.monotonic())  # what is gathered was published under the old ones
+        self.commit(topic)  # what is gathered was published under the old ones
         self._apply(topic, settings)
 
     def _apply(self, topic: Topic, settings: TopicSettings) -> None:
         self._files[topic.name].settings = settings
-        if not isinstance(topic.log, TopicLog):
+        if topic.is_ephemeral:
             return
         node = self.settings
         time_ns, size = settings.retain_time_ns, settings.retain_bytes
@@ -450,12 +459,18 @@ class Broker:
         if len(self._dirty) == 1:
             self._events.wake()
 
+    def commit(self, topic: Topic) -> None:
+        """Commit what was published to a topic without waiting for the end of this turn."""
+        topic.commit(self.clock.monotonic())
+        self._acknowledgements.give()
+
     def flush(self) -> None:
         """Commit what was published in this turn of the event loop."""
         dirty, self._dirty = self._dirty, []
         now_ns = self.clock.monotonic()
         for topic in dirty:
             topic.commit(now_ns)
+        self._acknowledgements.give()
         if self._metadata_is_stale:
             self._try_write(self.save_metadata)
         if self._unwritten:
@@ -542,6 +557,10 @@ class Broker:
         if error is not None and self.write_error is None:
             self._events.warn(f"the disk refused a write - {error}")
         self.write_error = error
+
+    def _failed(self, what: str, exception: Exception) -> None:
+        self.failure_count += 1
+        self._events.failed(what, exception)
 
     def _probe_disk(self) -> None:
         """

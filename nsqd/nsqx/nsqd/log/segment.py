@@ -327,6 +327,30 @@ class Segment:
             commits = [self._proved(commits[0], damaged, frames)]
         return self._block(commits, frames)
 
+    def start_before(self, sequence: int, bytes_wanted: int) -> int:
+        """
+        Return where a batch begins, about so many bytes before the end of the batch that holds the
+        message before ``sequence``; or just that message, if the records there are damaged.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        with self._reading(index_path(self.folder, self.first)) as index:
+            end = self._find(index, sequence - 1, True) + RECORD_BYTES
+            position = max(RECORD_BYTES, end - _INDEX_CHUNK_RECORDS * RECORD_BYTES)
+            chunk = index.read_at(end - position, position)
+        start, total = sequence - 1, 0
+        is_found = False
+        for at in range(len(chunk) - RECORD_BYTES, -1, -RECORD_BYTES):
+            commit = decode_commit(chunk[at : at + RECORD_BYTES])
+            if commit is None or not commit.messages or commit.first >= sequence:
+                continue
+            total += commit.length
+            if is_found and total > bytes_wanted:
+                break
+            start, is_found = min(start, commit.first), True
+        return start
+
     def time_of(self, sequence: int) -> int:
         """Return when a message was accepted, in nanoseconds, or 0 if its record is damaged."""
         with self._reading(index_path(self.folder, self.first)) as index:

@@ -99,6 +99,11 @@ class NodeMetrics:
             "Messages lost to damage of the log.",
             sum(damage.end - damage.first for damage in broker.damages),
         )
+        yield counter(
+            "nsqd_unexpected_errors_total",
+            "Faults of nsqd itself; each is in its log.",
+            broker.failure_count,
+        )
         yield from self._lookupds()
         yield gauge("process_resident_memory_bytes", "Resident memory.", resident_bytes())
         yield counter(

@@ -9,7 +9,6 @@ from operator import attrgetter
 
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.topic import Topic
-from nsqx.nsqd.log.topic_log import TopicLog
 from nsqx.runtime import numbers
 from nsqx.runtime.numbers import Number, Stats
 
@@ -64,11 +63,11 @@ def _backend_depth(topic: Topic, channel: Channel) -> int:
 
 
 def _log_bytes(topic: Topic) -> int:
-    return topic.log.size_bytes if isinstance(topic.log, TopicLog) else 0
+    return 0 if topic.is_ephemeral else topic.log.size_bytes
 
 
 def _log_segments(topic: Topic) -> int:
-    return topic.log.segment_count if isinstance(topic.log, TopicLog) else 0
+    return topic.log.segment_count
 
 
 _TOPIC: dict[str, TopicReading] = {
