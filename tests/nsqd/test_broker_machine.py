@@ -353,7 +353,7 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule(name=CHANNEL, is_paused=st.booleans())
     def pause_channel(self, name: str, is_paused: bool) -> None:
         self.channels[name].is_paused = is_paused
-        self.bench.broker.pause_channel(self.bench.channel(name), is_paused)
+        self.bench.broker.pause_channel(self.bench.topic(), self.bench.channel(name), is_paused)
         self.settle()
 
     @rule(is_paused=st.booleans())

@@ -235,7 +235,7 @@ def _pause_channel(cluster: "Cluster", node: Node, action: Action) -> None:
     topic = _topic_of(node, action)
     channel = _channel_of(topic, action) if topic is not None else None
     if topic is not None and channel is not None:
-        node.operate(partial(node.broker.pause_channel, channel, True))
+        node.operate(partial(node.broker.pause_channel, topic, channel, True))
         _later(cluster, action, partial(cluster.resume_channel, node, topic.name, channel.name))
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
-from nsqx.nsqd.core.broker import METADATA_PATH, Broker, BrokerSettings
+from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.metadata import MetadataError
+from nsqx.nsqd.core.node_files import METADATA_PATH
 from nsqx.nsqd.core.session import Session, SessionSettings
 from nsqx.nsqd.core.topic import Durability, Topic
 from nsqx.protocol.command_parser import Limits

@@ -40,6 +40,8 @@ class LogEvents:
     # Returns what makes durable, in another thread, that all below `Log.first` is finished.
     # Else a loss of power might forget that, but not that its segment is gone.
     note_finished: Callable[[], Callable[[], None]] = field(default=lambda: _do_nothing)
+    # Removes a file, none there is fine; OSError if the disk refuses. None: by the storage itself.
+    take: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

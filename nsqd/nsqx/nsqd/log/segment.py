@@ -8,7 +8,7 @@ record. Damage inside is found by the checksum when the bytes are read, and cost
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from nsqx.nsqd.log.block import Block
@@ -244,9 +244,9 @@ class Segment:
                 file.close()
         self._data = self._index = None
 
-    def remove(self) -> None:
+    def remove(self, take: Callable[[str], None]) -> None:
         """
-        Delete the files, in any thread.
+        Have ``take`` remove the files, by path. OSError if the disk refuses: to be tried again.
 
         The index gets another name first. With it a start knows that the removal was under way: of
         frames without an index, or an index without frames, it would think that they are damaged.
@@ -255,7 +255,8 @@ class Segment:
             self._storage.rename(
                 index_path(self.folder, self.first), removed_path(self.folder, self.first)
             )
-        finish_removal(self._storage, self.folder, self.first)
+        take(data_path(self.folder, self.first))
+        take(removed_path(self.folder, self.first))
 
     # Reading
 

@@ -203,6 +203,7 @@ class TopicLog:
             self._active = None
         self._cache.clear()
         self._tail = None
+        self._is_abandoned = True  # another process may have the folder soon
 
     def abandon(self) -> None:
         """Close the files as they are: the topic is being deleted."""
@@ -389,7 +390,10 @@ class TopicLog:
 
     def _remove_next(self) -> None:
         """
-        Remove a segment off the event loop.
+        Remove a segment, when what it held is known as finished for good.
+
+        That is waited for off the event loop, and the topic may be deleted and made again
+        meanwhile, with files of the same names. So they go when that is over, on the event loop.
 
         One by one, so that a crash leaves no gap; for the same reason one that can not be removed
         is tried again before the others.
@@ -397,27 +401,24 @@ class TopicLog:
         if self._is_removing or not self._to_remove:
             return
         self._is_removing = True
-        segment = self._to_remove[0]
-        note_finished = self.events.note_finished()
 
-        def remove() -> None:
-            if not self._is_abandoned:
-                note_finished()
-                segment.remove()
-
-        def removed(_: None, error: BaseException | None) -> None:
+        def noted(_: None, error: BaseException | None) -> None:
             self._is_removing = False
             if self._is_abandoned:
                 return
-            if error is None:
+            if error is not None and not isinstance(error, OSError):
+                raise error
+            try:
+                if error is not None:
+                    raise error
+                self._to_remove[0].remove(self.events.take or self._storage.remove)
+            except OSError as refusal:
+                self.events.on_error(f"remove a finished segment of {self._folder}", refusal)
+            else:
                 self._to_remove.popleft()
                 self._remove_next()
-            elif isinstance(error, OSError):
-                self.events.on_error(f"remove a finished segment of {self._folder}", error)
-            else:
-                raise error
 
-        self._storage.submit(remove, removed)
+        self._storage.submit(self.events.note_finished(), noted)
 
 
 def _with_parents(folder: str) -> list[str]:
