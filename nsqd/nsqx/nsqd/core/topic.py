@@ -29,7 +29,7 @@ from nsqx.nsqd.log.storage import Storage
 from nsqx.protocol.messages import HEADER_BYTES
 from nsqx.protocol.names import is_ephemeral
 
-__all__ = ["Durability", "Topic"]
+__all__ = ["Durability", "Refusal", "Topic"]
 
 # Publishes are gathered for a turn of the event loop, but not beyond this.
 GATHERED_BYTES_MAX = 1024 * 1024
@@ -41,6 +41,15 @@ class Durability(Enum):
     MEMORY = "memory"  # in memory
     OS = "os"  # written to a file: survives the broker's crash
     FSYNC = "fsync"  # on stable storage: survives a loss of power
+
+
+class Refusal(Enum):
+    """Why a topic took no message."""
+
+    DISK_FULL = "disk full"
+    DISK_FAILED = "disk failed"
+    ENDING = "ending"  # the topic is being deleted, or the broker ends
+    FAULT = "fault"  # of ours
 
 
 @dataclass(slots=True)
@@ -84,6 +93,7 @@ class Topic:
         self.is_state_stale = False  # what can't be told from the log is to be saved
         self.message_count = 0
         self.message_bytes = 0
+        self.refused = dict.fromkeys(Refusal, 0)  # messages
         self.sync_every = 0  # messages; 0: no syncs but those of the class fsync
         self.on_error: Callable[[OSError | None], None] = _ignore  # of the last write
         self.commit_times = Durations()  # from `commit` to the answer to its producers
@@ -123,6 +133,7 @@ class Topic:
         """
         due_ns = min(due_ns, DUE_NS_MAX)
         if self.is_closing:
+            self.refused[Refusal.ENDING] += len(bodies)
             acknowledge(PublishError("exiting"))
             return False
         if due_ns != self._due_ns and self._bodies:
@@ -164,7 +175,7 @@ class Topic:
                 try:
                     written = log.append(bodies, self._clock.wall(), due_ns)
                 except OSError as error:
-                    self._refuse(acknowledges, error)
+                    self._refuse(acknowledges, error, len(bodies))
                     return
                 self.on_error(None)
                 self.message_count += len(bodies)
@@ -183,12 +194,15 @@ class Topic:
             self.commit_times.add(self._clock.monotonic() - now_ns)
         except Exception as error:  # a fault of ours; it must not cost those of other topics
             self._report(f"commit to topic {self.name}", error)
+            self.refused[Refusal.FAULT] += len(bodies)
             self._acknowledgements.add(acknowledges, PublishError("internal error"))
         else:
             self._acknowledgements.add(acknowledges)
 
-    def _refuse(self, acknowledges: list[Acknowledge], error: OSError) -> None:
+    def _refuse(self, acknowledges: list[Acknowledge], error: OSError, messages: int) -> None:
         self.on_error(error)
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        self.refused[Refusal.DISK_FULL if is_full else Refusal.DISK_FAILED] += messages
         refusal = PublishError(error.strerror or str(error))
         self._acknowledgements.add(acknowledges, refusal)
 
@@ -257,7 +271,7 @@ class Topic:
         for batch in batches:
             self._drop(batch.first, batch.end)
         for batch in batches:
-            self._refuse(batch.acknowledges, error)
+            self._refuse(batch.acknowledges, error, batch.end - batch.first)
         self.on_error(error)
         if batches:
             end = batches[-1].end

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from operator import attrgetter
 
 from nsqx.nsqd.core.channel import Channel
-from nsqx.nsqd.core.topic import Topic
+from nsqx.nsqd.core.topic import Refusal, Topic
 from nsqx.runtime import numbers
 from nsqx.runtime.numbers import Number, Stats
 
@@ -72,6 +72,11 @@ def _log_segments(topic: Topic) -> int:
 
 _TOPIC: dict[str, TopicReading] = {
     "backend_depth": _topic_backend_depth,
+    "refused_count": lambda topic: sum(topic.refused.values()),
+    "refused_disk_full_count": lambda topic: topic.refused[Refusal.DISK_FULL],
+    "refused_disk_failed_count": lambda topic: topic.refused[Refusal.DISK_FAILED],
+    "refused_ending_count": lambda topic: topic.refused[Refusal.ENDING],
+    "refused_fault_count": lambda topic: topic.refused[Refusal.FAULT],
     "paused": lambda topic: topic.is_paused,
     "log_bytes": _log_bytes,
     "log_segments": _log_segments,

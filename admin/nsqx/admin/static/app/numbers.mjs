@@ -6,6 +6,7 @@ export const TOPIC_NUMBERS = {
   depth: {"title": "Depth", "unit": "messages", "help": "Messages that wait at a topic.", "optional": false},
   messages: {"title": "Messages", "unit": "messages", "help": "Messages published.", "optional": false},
   message_bytes: {"title": "Published", "unit": "bytes", "help": "Bytes of the bodies published.", "optional": false},
+  refused: {"title": "Refused", "unit": "messages", "help": "Messages that were published and refused.", "optional": true},
   paused: {"title": "Paused", "unit": "", "help": "1 while paused.", "optional": false},
 };
 
