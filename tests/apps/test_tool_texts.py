@@ -1,23 +1,24 @@
-"""Small parts of the tools that only compute: lines, limits, URLs, lists of topics."""
+"""Small parts of the tools that only compute: lines, limits, URLs."""
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from nsqx.apps.node_http import unwrap
 from nsqx.apps.tools.stat_lines import ChannelTotals, line
 from nsqx.apps.tools.throttle import Throttle
 from nsqx.apps.tools.timings import Timings, percentile
-from nsqx.apps.tools.topics import parse_topics, topics_url
 from nsqx.apps.tools.url_template import UrlTemplate
+from nsqx.cluster.answers import NodeCounts
 
 # --- nsq_stat ---
 
 
-def statistics(**channel: int) -> dict[str, object]:
+def statistics(**channel: int) -> NodeCounts:
     names = ChannelTotals.__slots__
     counts = dict.fromkeys(names, 0) | channel
     channels = [{"channel_name": "c", **counts}, {"channel_name": "other", **counts}]
-    return {"topics": [{"topic_name": "t", "channels": channels}]}
+    topics = [{"topic_name": "t", "channels": channels}]
+    return msgspec.convert({"topics": topics}, NodeCounts)
 
 
 def test_a_line_is_that_of_nsq() -> None:
@@ -36,8 +37,7 @@ def test_rates_are_per_second_and_cut_off() -> None:
 
 
 def test_nodes_are_added_up() -> None:
-    nobody: dict[str, object] = {"topics": None}
-    answers = [statistics(depth=1, client_count=2), statistics(depth=2), nobody]
+    answers = [statistics(depth=1, client_count=2), statistics(depth=2), NodeCounts()]
     totals = ChannelTotals.of(answers, "t", "c")
     assert totals is not None
     assert (totals.depth, totals.client_count) == (3, 2)
@@ -106,33 +106,3 @@ def test_a_percentile_is_a_value_that_few_exceed(values: list[float], percent: i
     above = sum(value > found for value in values)
     assert found in values
     assert above <= len(values) * (100 - percent) / 100
-
-
-# --- nsqlookupd ---
-
-
-@pytest.mark.parametrize(
-    "answer", [b'{"topics": ["a", "b"]}', b'{"status_code": 200, "data": {"topics": ["a", "b"]}}']
-)
-def test_topics_in_both_wrappings(answer: bytes) -> None:
-    assert parse_topics(answer) == {"a", "b"}
-
-
-def test_no_topics() -> None:
-    assert parse_topics(b'{"topics": null}') == set()
-
-
-@pytest.mark.parametrize("answer", [b"", b"[]", b"{}", b'{"topics": 1}'])
-def test_what_is_no_list_of_topics(answer: bytes) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        parse_topics(answer)
-
-
-def test_a_lookupd_may_be_a_url() -> None:
-    assert topics_url("host:4161") == "http://host:4161/topics"
-    assert topics_url("https://host/lookup?x=1") == "https://host/topics"
-
-
-def test_answers_are_unwrapped() -> None:
-    assert unwrap(b'{"status_code": 200, "data": {"a": 1}}') == {"a": 1}
-    assert unwrap(b'{"a": 1}') == {"a": 1}

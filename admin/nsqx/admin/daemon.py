@@ -8,11 +8,12 @@ from nsqx.admin.compression import compress
 from nsqx.admin.guard.access import Access
 from nsqx.admin.known.collector import Collector
 from nsqx.admin.known.history_store import HistoryStore
-from nsqx.admin.known.upstream import Upstream
 from nsqx.admin.options import AdminOptions
-from nsqx.admin.parts import Parts, make_router
+from nsqx.admin.parts import Parts, make_http, make_router
 from nsqx.admin.shown.pages import secure
+from nsqx.cluster.http import DaemonHttp
 from nsqx.net.addresses import Address, AddressError, bind, parse_address
+from nsqx.net.host_port import host_of, is_loopback
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.discovery import Directory, Finder
 from nsqx.runtime.durations import SECOND_NS
@@ -52,19 +53,19 @@ class Admin:
         options.check()
         async with AsyncExitStack() as stack:
             try:
-                upstream = await stack.enter_async_context(Upstream(options))
+                http = await stack.enter_async_context(make_http(options))
             except OSError as exc:
                 raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
             lookupds = list(options.lookupd_http_address)  # changes while it runs
             collector = Collector(
-                upstream,
+                http,
                 lookupds,
                 options.nsqd_http_address,
                 interval_s=options.poll_interval / SECOND_NS,
                 forget_s=options.forget_nodes_after / SECOND_NS,
             )
             await stack.enter_async_context(collector)
-            parts = _parts(options, upstream, collector, lookupds)
+            parts = _parts(options, http, collector, lookupds)
             await stack.enter_async_context(parts.notifications)
             if parts.store is not None:
                 await stack.enter_async_context(_opened(parts.store))
@@ -128,8 +129,7 @@ async def _opened(store: HistoryStore) -> AsyncIterator[None]:
 
 def _warn_of_strangers(options: AdminOptions, address: str, access: Access) -> None:
     """NSQ's default is that everybody may do everything. It should at least be said."""
-    host = address.rpartition(":")[0].strip("[]")
-    is_local = not host or host == "localhost" or host.startswith("127.") or host == "::1"
+    is_local = ":" not in address or is_loopback(host_of(address))
     if not is_local and access.is_open_to_all:
         _log.warning(
             "everybody who reaches %s may change everything: "
@@ -139,10 +139,10 @@ def _warn_of_strangers(options: AdminOptions, address: str, access: Access) -> N
 
 
 def _parts(
-    options: AdminOptions, upstream: Upstream, collector: Collector, lookupds: list[str]
+    options: AdminOptions, http: DaemonHttp, collector: Collector, lookupds: list[str]
 ) -> Parts:
     try:
-        return Parts(options, upstream, collector, lookupds)
+        return Parts(options, http, collector, lookupds)
     except (OSError, ValueError) as exc:
         raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
 

@@ -66,7 +66,7 @@ class AdminOptions(flags.DaemonOptions):
         "1s",
         kind=DURATION,
         group="sources",
-        help="time between two questions to a lookupd or nsqd; each has 0.8 of it to answer",
+        help="time between two questions to a lookupd or nsqd; a slow one has 2.5 s to answer",
     )
     forget_nodes_after: int = flag(
         "10m",

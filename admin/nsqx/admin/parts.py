@@ -1,5 +1,6 @@
 """Puts the parts of the dashboard together: what needs what, in one place."""
 
+import ssl
 from typing import Any
 
 from nsqx.admin.changed.audit import AuditTrail
@@ -11,7 +12,6 @@ from nsqx.admin.guard.gate import Gate
 from nsqx.admin.known.collector import Collector
 from nsqx.admin.known.history import History
 from nsqx.admin.known.history_store import HistoryStore
-from nsqx.admin.known.upstream import Upstream
 from nsqx.admin.nsq_api.cluster import Cluster
 from nsqx.admin.nsq_api.graphite import Graphite
 from nsqx.admin.nsq_api.notifications import Notifications
@@ -25,13 +25,14 @@ from nsqx.admin.v2.documents import DocumentEndpoints
 from nsqx.admin.v2.history import HistoryEndpoints
 from nsqx.admin.v2.messages import MessageEndpoints
 from nsqx.admin.v2.routes import V2Api
+from nsqx.cluster.http import DaemonHttp
 from nsqx.cluster.watch import Watch
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.http.config_endpoint import parse_addresses
 from nsqx.runtime.http.server import Handler, Router
 from nsqx.runtime.version import VERSION
 
-__all__ = ["Parts", "make_router"]
+__all__ = ["Parts", "make_http", "make_router"]
 
 
 HISTORY_SECONDS, HISTORY_SECONDS_STORED = 86_400, 7 * 86_400
@@ -43,12 +44,12 @@ class Parts:
     def __init__(
         self,
         options: AdminOptions,
-        upstream: Upstream,
+        http: DaemonHttp,
         collector: Collector,
         lookupds: list[str],
     ) -> None:
         self.options = options
-        self.upstream = upstream
+        self.http = http
         self.collector = collector
         self.lookupds = lookupds
         self.http_address = options.http_address  # the real one, once it listens
@@ -62,8 +63,29 @@ class Parts:
             self.history.on_minute = self.store.take_minute
         self.tails = Tails(lambda: self.hub.view, lookupds)
         self.gate = Gate(make_access(options), options.allowed_origin)
-        self.notifications = Notifications(upstream, options.notification_http_endpoint)
+        self.notifications = Notifications(http, options.notification_http_endpoint)
         self.files = StaticFiles(options.dev_static_dir)
+
+
+def make_http(options: AdminOptions) -> DaemonHttp:
+    """
+    Return what asks daemons.
+
+    Raises:
+        OSError: a file of certificates cannot be read or holds none.
+    """
+    context = ssl.create_default_context(cafile=options.http_client_tls_root_ca_file or None)
+    if options.http_client_tls_insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if options.http_client_tls_cert:
+        context.load_cert_chain(options.http_client_tls_cert, options.http_client_tls_key)
+    return DaemonHttp(
+        connect_s=options.http_client_connect_timeout / SECOND_NS,
+        request_s=options.http_client_request_timeout / SECOND_NS,
+        tls=lambda: context,
+        is_routine=True,
+    )
 
 
 def make_access(options: AdminOptions) -> Access:
@@ -96,10 +118,10 @@ def make_router(parts: Parts) -> Router[Handler]:
         "interval": options.poll_interval / SECOND_NS,
     }
     router: Router[Handler] = Router(options.base_path)
-    cluster = Cluster(parts.upstream, parts.lookupds, options.nsqd_http_address)
+    cluster = Cluster(parts.http, parts.lookupds, options.nsqd_http_address)
     NsqApi(
         cluster,
-        parts.upstream,
+        parts.http,
         parts.gate,
         parts.notifications,
         parts.audit,
@@ -129,7 +151,7 @@ def _add_v2(router: Router[Handler], parts: Parts, facts: dict[str, Any]) -> Non
     acting = (
         parts.hub,
         parts.collector,
-        parts.upstream,
+        parts.http,
         parts.audit,
         parts.notifications,
         Repeats(),
@@ -147,7 +169,7 @@ def _add_v2(router: Router[Handler], parts: Parts, facts: dict[str, Any]) -> Non
 def _add_graphite(router: Router[Handler], parts: Parts) -> None:
     options = parts.options
     interval_s = options.statsd_interval / SECOND_NS
-    graphite = Graphite(parts.upstream, options.graphite_url, interval_s)
+    graphite = Graphite(parts.http, options.graphite_url, interval_s)
     router.add("GET", "/api/graphite", parts.gate.page(graphite.get_rate))
     if options.proxy_graphite:
         router.add("GET", "/render", parts.gate.page(graphite.get_render))

@@ -16,7 +16,8 @@ from typing import Any, Self
 
 import click
 
-from nsqx.apps.node_http import NodeHttp, RequestFailed
+from nsqx.cluster.http import DaemonError, DaemonHttp
+from nsqx.cluster.lookups import list_nodes, lookup
 from nsqx.runtime.discovery import DEFAULT_CLUSTER, Finder
 from nsqx.runtime.process import logs
 from nsqx.runtime.process.levels import Level
@@ -62,46 +63,39 @@ class Sources:
             await self.finder.stop()
 
     def _asked(self) -> Sequence[str]:
-        """Return the lookupds to ask now; RequestFailed if the network has none."""
+        """Return the lookupds to ask now; DaemonError if the network has none."""
         if self.finder is not None:
             found = [each.http_address for each in self.finder.directories]
             if not found and not self.lookupds and not self.nsqds:
                 reason = f"no nsqlookupd of the cluster {self.finder.cluster} was found"
-                raise RequestFailed("this network", 0, reason)
+                raise DaemonError("this network", reason)
             return list(dict.fromkeys([*self.lookupds, *found]))
         return self.lookupds if self.lookupds or self.nsqds else (LOOKUPD,)
 
-    async def with_topic(self, http: NodeHttp, topic: str) -> list[str]:
+    async def with_topic(self, http: DaemonHttp, topic: str) -> list[str]:
         """
         Return the HTTP addresses of the nsqds that have a topic, and of those given.
 
         Raises:
-            RequestFailed: a lookupd could not be asked, or none was found.
+            DaemonError: a lookupd could not be asked, or none was found.
         """
-        found = await http.producers(self._asked(), topic)
-        return list(dict.fromkeys([*self.nsqds, *found]))
+        found = await lookup(http, self._asked(), topic)
+        return list(dict.fromkeys([*self.nsqds, *(each.http_address for each in found)]))
 
-    async def all(self, http: NodeHttp) -> list[str]:
+    async def all(self, http: DaemonHttp) -> list[str]:
         """
         Return the HTTP addresses of all nsqds that are known.
 
         Raises:
-            RequestFailed: no lookupd was found or could be asked, and there is no nsqd.
+            DaemonError: no lookupd was found or could be asked, and there is no nsqd.
         """
-        answers = await asyncio.gather(
-            *(http.nodes([lookupd]) for lookupd in self._asked()), return_exceptions=True
-        )
-        found, failure = list(self.nsqds), None
-        for answer in answers:
-            if isinstance(answer, RequestFailed):
-                failure = answer
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                found += answer
-        if failure is not None and not found:
-            raise failure
-        return list(dict.fromkeys(found))
+        try:
+            found = await list_nodes(http, self._asked())
+        except DaemonError:
+            if not self.nsqds:
+                raise
+            found = []
+        return list(dict.fromkeys([*self.nsqds, *(each.http_address for each in found)]))
 
 
 async def _listen(finder: Finder) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from nsqx.net.host_port import format_host_port
+
 __all__ = ["Address", "lookup_url", "nodes_url", "parse_address", "parse_addresses"]
 
 NSQD_PORT = 4150
@@ -17,7 +19,7 @@ class Address(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return format_host_port(self.host, self.port)
 
 
 def parse_address(text: str) -> Address:

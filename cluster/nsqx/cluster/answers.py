@@ -8,12 +8,14 @@ writes null for an empty list; ``or ()`` where one is read.
 need not look at them.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from nsqx.cluster.number_fields import with_stats_fields
+from nsqx.net.host_port import format_host_port
 from nsqx.runtime import numbers
 
 __all__ = [
@@ -37,12 +39,44 @@ __all__ = [
 ]
 
 
-class Producer(msgspec.Struct, gc=False):
-    """An nsqd as a lookupd knows it. ``topics`` and ``tombstones`` are parallel."""
+# What a host may look like: whoever reaches a lookupd can say that a node is at "host:1/path?x=".
+_HOST = re.compile(
+    r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_.])?|\[?[0-9A-Fa-f:.]{2,45}(?:%\w{1,32})?\]?"
+)
+# Where clouds give their machines' secrets to anybody who asks from there: no node.
+_METADATA = frozenset({"169.254.169.254", "fd00:ec2::254", "metadata.google.internal"})
+
+
+class _Addressed(msgspec.Struct, gc=False):
+    """Who says where it is to be reached."""
 
     broadcast_address: str
     tcp_port: int
     http_port: int
+
+    @property
+    def http_address(self) -> str:
+        return format_host_port(self.broadcast_address, self.http_port)
+
+    @property
+    def tcp_address(self) -> str:
+        return format_host_port(self.broadcast_address, self.tcp_port)
+
+    @property
+    def is_addressable(self) -> bool:
+        """Whether the address is one that may be asked."""
+        host = self.broadcast_address
+        ports = (self.tcp_port, self.http_port)
+        return (
+            _HOST.fullmatch(host) is not None
+            and host.lower().rstrip(".") not in _METADATA
+            and all(0 <= port <= 65535 for port in ports)
+        )
+
+
+class Producer(_Addressed, gc=False):
+    """An nsqd as a lookupd knows it. ``topics`` and ``tombstones`` are parallel."""
+
     hostname: str = ""
     remote_address: str = ""
     version: str = ""
@@ -57,11 +91,14 @@ class NodesAnswer(msgspec.Struct):
 
     producers: list[Producer] | None = None
 
+    @property
+    def nodes(self) -> list[Producer]:
+        """Those at an address that may be asked."""
+        return [each for each in self.producers or () if each.is_addressable]
 
-class LookupAnswer(msgspec.Struct):
+
+class LookupAnswer(NodesAnswer):
     """lookupd ``/lookup``."""
-
-    producers: list[Producer] | None = None
 
 
 class TopicsAnswer(msgspec.Struct):
@@ -76,12 +113,9 @@ class ChannelsAnswer(msgspec.Struct):
     channels: list[str] | None = None
 
 
-class NsqdInfo(msgspec.Struct):
+class NsqdInfo(_Addressed):
     """nsqd ``/info``."""
 
-    broadcast_address: str
-    tcp_port: int
-    http_port: int
     hostname: str = ""
     version: str = ""
     topology_zone: str = ""

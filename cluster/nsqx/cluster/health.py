@@ -1,17 +1,18 @@
 """
 Whether one daemon answers, and when to ask it next: a circuit breaker. No I/O; time is an argument.
 
-One lost answer is no news. After two the daemon is *stale*: what is shown is what it said last.
-After three it is asked each five seconds only, so that what hangs costs little, and is back within
-five seconds. A refused connection is news at once.
+A daemon that takes its time is *slow*, and fine: an answer is waited for as long as ``PATIENCE_S``.
+One that has not answered then, or refuses the connection, is *stale*: what is shown is what it said
+last. When it hangs again it is asked each five seconds only, so that what hangs costs little, and
+is back within five seconds.
 """
 
 from enum import StrEnum
 
-__all__ = ["MISSES_STALE", "PROBE_S", "DaemonState", "Health"]
+__all__ = ["PATIENCE_S", "PROBE_S", "DaemonState", "Health"]
 
-MISSES_STALE = 2
-MISSES_OPEN = 3
+MISSES_OPEN = 2
+PATIENCE_S = 2.5  # a node with many channels takes a second or two for its statistics
 PROBE_S = 5.0
 
 
@@ -48,7 +49,7 @@ class Health:
 
     def missed(self, now: float, error: str, *, hangs: bool) -> None:
         """It gave no answer, or a wrong one; ``hangs`` if the deadline passed."""
-        self.misses = self.misses + 1 if hangs else max(self.misses + 1, MISSES_STALE)
+        self.misses += 1
         self.failing_since = now if self.failing_since is None else self.failing_since
         self.error = error
         self.hangs = hangs
@@ -57,7 +58,7 @@ class Health:
     def state(self) -> DaemonState:
         if self.observed_at is None:
             return DaemonState.UNREACHABLE if self.misses else DaemonState.WAITING
-        return DaemonState.STALE if self.misses >= MISSES_STALE else DaemonState.OK
+        return DaemonState.STALE if self.misses else DaemonState.OK
 
     @property
     def is_open(self) -> bool:

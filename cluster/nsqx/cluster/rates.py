@@ -135,7 +135,8 @@ class RateWindow:
         restarted = bool(observations) and _began_anew(observations[-1], newest)
         if restarted:
             observations.clear()
-        while observations and at_s - observations[0].at_s > WINDOW_S:
+        # One is kept in any case: who is asked, or answers, each ten seconds has rates, too.
+        while len(observations) > 1 and at_s - observations[0].at_s > WINDOW_S:
             observations.popleft()
         observations.append(newest)
         self.rates = _growth(observations[0], newest)

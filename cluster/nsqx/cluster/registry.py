@@ -97,7 +97,7 @@ def _listed(lookupd: LookupdView) -> dict[tuple[str, str], bool]:
     """Return each topic and node that a lookupd lists, and whether it is tombstoned."""
     listed = {}
     for producer in lookupd.producers:
-        node = f"{producer.broadcast_address}:{producer.http_port}"
+        node = producer.http_address
         marks = producer.tombstones or ()
         for index, topic in enumerate(producer.topics or ()):
             listed[topic, node] = index < len(marks) and marks[index]

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from nsqx.lookupd.networks import Networks, View, parse_network
+from nsqx.net.host_port import format_host_port
 from nsqx.protocol.errors import NsqError
 from nsqx.protocol.lookup import Advertised, Network, PeerInfo
 from nsqx.protocol.names import is_ephemeral
@@ -84,12 +85,12 @@ class Producer:
     @property
     def node(self) -> str:
         """The address that a tombstone names."""
-        return f"{self.peer.broadcast_address}:{self.peer.http_port}"
+        return format_host_port(self.peer.broadcast_address, self.peer.http_port)
 
     def is_node(self, node: str) -> bool:
         """Tell whether ``node`` is how anybody sees it in /nodes."""
         return node == self.node or any(
-            node == f"{address.broadcast_address}:{address.http_port}"
+            node == format_host_port(address.broadcast_address, address.http_port)
             for address in self.addresses.values()
         )
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLContext
 
-from nsqx.protocol.errors import NsqxError, StartupError
+from nsqx.net.host_port import AddressError, format_host_port, split_host_port
+from nsqx.protocol.errors import StartupError
 
 __all__ = [
     "Address",
@@ -24,7 +25,6 @@ __all__ = [
     "UnixAddress",
     "bind",
     "explain",
-    "format_host_port",
     "listen_on",
     "parse_address",
     "parse_tcp_address",
@@ -36,10 +36,6 @@ __all__ = [
 
 # Go's default is the system's (4096 on Linux); asyncio's is 100, too few for a burst of consumers.
 LISTEN_BACKLOG = 4096
-
-
-class AddressError(NsqxError, ValueError):
-    """The text is no address; says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,31 +79,7 @@ def parse_tcp_address(text: str) -> TcpAddress:
     Raises:
         AddressError: with Go's text where it has one: ``address x: missing port in address``.
     """
-    if text.startswith("["):
-        host, closed, rest = text[1:].partition("]")
-        if not closed:
-            raise AddressError(f"address {text}: missing ']' in address")
-        before, colon, port = rest.partition(":")
-        if before or not colon:
-            raise AddressError(f"address {text}: missing port in address")
-    else:
-        host, colon, port = text.rpartition(":")
-        if not colon:
-            raise AddressError(f"address {text}: missing port in address")
-        if ":" in host:
-            raise AddressError(f"address {text}: too many colons in address")
-    return TcpAddress(host, _parse_port(port, text))
-
-
-def _parse_port(port: str, text: str) -> int:
-    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise AddressError(f"address {text}: invalid port '{port}' (0 to 65535)")
-    return int(port)
-
-
-def format_host_port(host: str, port: int) -> str:
-    """Join host and port; IPv6 hosts get brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return TcpAddress(*split_host_port(text))
 
 
 def socket_text(name: object) -> str:

@@ -21,6 +21,7 @@ from nsqx.net.addresses import (
     socket_text,
     stop_serving,
 )
+from nsqx.net.host_port import format_host_port
 from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
@@ -190,7 +191,7 @@ class Nsqd:
     @property
     def statsd_prefix(self) -> str:
         """Return what all names in statsd begin with."""
-        node = f"{self.options.broadcast_address}:{self.broadcast_http_port}"
+        node = format_host_port(self.options.broadcast_address, self.broadcast_http_port)
         return prefix_of(self.options.statsd_prefix, node)
 
     def _load(self) -> None:
@@ -406,10 +407,6 @@ class Nsqd:
     def warn(self, text: str) -> None:
         """See `BrokerEvents.warn`."""
         _log.warning("%s", text)
-
-    def failed(self, what: str, exception: Exception) -> None:
-        """See `BrokerEvents.failed`."""
-        _log.error("failed to %s - an unexpected error", what, exc_info=exception)
 
 
 def _name(listener: socket.socket) -> tuple[str, int]:

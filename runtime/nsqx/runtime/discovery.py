@@ -33,7 +33,7 @@ from ipaddress import IPv4Interface
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from nsqx.net.addresses import format_host_port
+from nsqx.net.host_port import format_host_port
 from nsqx.runtime.process.logs import get_logger
 from nsqx.runtime.version import VERSION
 

@@ -22,6 +22,7 @@ from typing import Any
 from nsqx.client.background import BackgroundLoop
 from nsqx.lookupd.daemon import Lookupd as LookupdDaemon
 from nsqx.lookupd.options import LookupdOptions
+from nsqx.net.host_port import split_host_port
 from nsqx.nsqd.daemon import Nsqd as NsqdDaemon
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.testing.http import Json, get_json, post
@@ -67,7 +68,7 @@ class Lookupd:
         Raises:
             AssertionError: it never does.
         """
-        port = int(node.tcp_address.rpartition(":")[2])
+        port = split_host_port(node.tcp_address)[1]
         deadline = time.monotonic() + REGISTER_SECONDS_MAX
         while port not in self._tcp_ports():
             assert time.monotonic() < deadline, f"{node.tcp_address} did not register"

@@ -1,35 +1,38 @@
 """The collector, over prepared daemons on real sockets."""
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from nsqx.admin.known.collector import Collector
-from nsqx.admin.known.upstream import HangingError, Upstream
-from nsqx.admin.options import AdminOptions
 from nsqx.admin.shown.documents import channel_document, topic_document
 from nsqx.cluster.health import DaemonState
+from nsqx.cluster.http import DaemonHttp, HangingError
 from nsqx.cluster.merge import merge
 from nsqx.cluster.registry import inputs_of
 from nsqx.cluster.rows import QuantileRow
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import eventually, free_port
 
-INTERVAL_S = 0.05
+INTERVAL_S, PATIENCE_S = 0.05, 1.0
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with Upstream(AdminOptions()) as upstream:
-        yield upstream
+async def http() -> AsyncIterator[DaemonHttp]:
+    async with DaemonHttp() as http:
+        yield http
 
 
-def collector(upstream: Upstream, *lookupds: str, nsqds: tuple[str, ...] = ()) -> Collector:
-    return Collector(upstream, list(lookupds), nsqds, interval_s=INTERVAL_S, forget_s=0.5)
+def collector(http: DaemonHttp, *lookupds: str, nsqds: tuple[str, ...] = ()) -> Collector:
+    return Collector(
+        http, list(lookupds), nsqds, interval_s=INTERVAL_S, forget_s=0.5, patience_s=PATIENCE_S
+    )
 
 
 def listing(*nsqds: FakeHttp) -> dict[str, Any]:
@@ -67,11 +70,11 @@ async def until(check: Callable[[], object], what: str) -> None:
     await eventually(checked, what)
 
 
-async def test_nodes_that_a_lookupd_lists_are_asked(upstream: Upstream) -> None:
+async def test_nodes_that_a_lookupd_lists_are_asked(http: DaemonHttp) -> None:
     async with (
         fake_http({"/stats": stats()}) as nsqd,
         fake_http(listing(nsqd)) as lookupd,
-        collector(upstream, lookupd.address) as collecting,
+        collector(http, lookupd.address) as collecting,
     ):
         await until(lambda: "t/c" in merge(collecting.view()).channels, "the channel is seen")
         snapshot = merge(collecting.view())
@@ -80,10 +83,10 @@ async def test_nodes_that_a_lookupd_lists_are_asked(upstream: Upstream) -> None:
     assert snapshot.lookupds[lookupd.address].version == "1.3.0"
 
 
-async def test_a_foreign_nsqd_is_asked_for_metrics_once(upstream: Upstream) -> None:
+async def test_a_foreign_nsqd_is_asked_for_metrics_once(http: DaemonHttp) -> None:
     async with fake_http({"/stats": stats(), "/info": {"broadcast_address": "x"}}) as nsqd:
         nsqd.answers["/info"] = {"broadcast_address": "h", "tcp_port": 1, "http_port": 2}
-        async with collector(upstream, nsqds=(nsqd.address,)) as collecting:
+        async with collector(http, nsqds=(nsqd.address,)) as collecting:
             await until(lambda: len(nsqd.requests) > 20, "it was asked often")
             (node,) = collecting.view().nodes
     assert node.metrics is None
@@ -91,7 +94,7 @@ async def test_a_foreign_nsqd_is_asked_for_metrics_once(upstream: Upstream) -> N
     assert node.tcp_address == "h:1"
 
 
-async def test_our_nsqd_tells_more(upstream: Upstream) -> None:
+async def test_our_nsqd_tells_more(http: DaemonHttp) -> None:
     metrics = (
         "# HELP nsqd_disk_free_bytes x\n"
         "nsqd_disk_free_bytes 12345\n"
@@ -104,7 +107,7 @@ async def test_our_nsqd_tells_more(upstream: Upstream) -> None:
     async with (
         fake_http(answers) as nsqd,
         fake_http(listing(nsqd)) as lookupd,
-        collector(upstream, lookupd.address) as collecting,
+        collector(http, lookupd.address) as collecting,
     ):
         await until(lambda: merge(collecting.view()).totals.oldest_at, "the age is known")
         snapshot = merge(collecting.view())
@@ -116,7 +119,7 @@ async def test_our_nsqd_tells_more(upstream: Upstream) -> None:
     assert snapshot.topics["t"].log_bytes == 77
 
 
-async def test_clients_are_asked_for_now_and_then(upstream: Upstream) -> None:
+async def test_clients_are_asked_for_now_and_then(http: DaemonHttp) -> None:
     async with fake_http({"/stats": stats()}) as nsqd, fake_http(listing(nsqd)) as lookupd:
 
         def shares() -> tuple[int, int]:
@@ -124,7 +127,7 @@ async def test_clients_are_asked_for_now_and_then(upstream: Upstream) -> None:
             with_clients = [each for each in asked if "include_clients=true" in each]
             return len(with_clients), len(asked)
 
-        async with collector(upstream, lookupd.address) as collecting:
+        async with collector(http, lookupd.address) as collecting:
             await until(lambda: shares()[1] >= 20, "it was asked often")
             few, all_of_them = shares()
             assert few <= all_of_them / 4
@@ -135,7 +138,7 @@ async def test_clients_are_asked_for_now_and_then(upstream: Upstream) -> None:
             assert many >= all_of_them / 3
 
 
-async def test_a_node_that_hangs_costs_others_nothing(upstream: Upstream) -> None:
+async def test_a_node_that_hangs_costs_others_nothing(http: DaemonHttp) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         hanging = "{}:{}".format(*silent.getsockname())
         answers = {
@@ -143,7 +146,7 @@ async def test_a_node_that_hangs_costs_others_nothing(upstream: Upstream) -> Non
             "/info": {"broadcast_address": "", "tcp_port": 1, "http_port": 1},
         }
         async with fake_http(answers) as nsqd:
-            async with collector(upstream, nsqds=(nsqd.address, hanging)) as collecting:
+            async with collector(http, nsqds=(nsqd.address, hanging)) as collecting:
                 await until(lambda: collecting.is_hanging(hanging), "the breaker is open")
                 view = collecting.view()
                 assert not collecting.is_hanging(nsqd.address)
@@ -154,20 +157,55 @@ async def test_a_node_that_hangs_costs_others_nothing(upstream: Upstream) -> Non
                 await until(lambda: len(nsqd.requests) > asked + 5, "the other is asked on")
             # Nobody waits for the one that is known to hang.
             began = time.monotonic()
-            result = await upstream.ask_all([hanging], "/stats", dict)
+            result = await http.ask_all([hanging], "/stats", dict)
             assert time.monotonic() - began < 1
             assert "no answer in time" in str(result.errors[hanging])
 
 
+async def test_a_slow_node_is_slow_and_not_dead(http: DaemonHttp) -> None:
+    body = json.dumps(stats()).encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(2 * INTERVAL_S)
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + body)
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    states: list[DaemonState] = []
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        producer = {"broadcast_address": "127.0.0.1", "tcp_port": 1}
+        nodes = {"producers": [{**producer, "http_port": int(address.partition(":")[2])}]}
+        async with (
+            fake_http({**listing(), "/nodes": nodes}) as lookupd,
+            collector(http, lookupd.address) as collecting,
+        ):
+
+            def has_answered_often() -> bool:
+                node = collecting.view().node(address)
+                if node is None or node.observed_at is None:
+                    return False
+                states.append(node.state)
+                return len(states) > 20
+
+            await until(has_answered_often, "it answers")
+            node = collecting.view().node(address)
+            assert node is not None
+            assert node.answer_ms >= 2000 * INTERVAL_S
+    assert set(states) == {DaemonState.OK}
+
+
 async def test_who_has_asked_already_is_told_when_a_node_hangs(
-    upstream: Upstream,
+    http: DaemonHttp,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         hanging = "{}:{}".format(*silent.getsockname())
-        async with collector(upstream, nsqds=(hanging,)):
+        async with collector(http, nsqds=(hanging,)):
             began = time.monotonic()
-            reading = asyncio.create_task(upstream.get(hanging, "/topic/peek"))
-            changing = asyncio.create_task(upstream.post(hanging, "/topic/pause"))
+            reading = asyncio.create_task(http.get(hanging, "/topic/peek"))
+            changing = asyncio.create_task(http.post(hanging, "/topic/pause"))
             with pytest.raises(HangingError, match=r"peek.*no answer in time"):
                 await reading
             assert time.monotonic() - began < 4  # by itself it takes five seconds
@@ -176,11 +214,11 @@ async def test_who_has_asked_already_is_told_when_a_node_hangs(
             await asyncio.gather(changing, return_exceptions=True)
 
 
-async def test_a_node_that_nobody_lists_any_more_is_shown_for_a_while(upstream: Upstream) -> None:
+async def test_a_node_that_nobody_lists_any_more_is_shown_for_a_while(http: DaemonHttp) -> None:
     async with (
         fake_http({"/stats": stats()}) as nsqd,
         fake_http(listing(nsqd)) as lookupd,
-        collector(upstream, lookupd.address) as collecting,
+        collector(http, lookupd.address) as collecting,
     ):
         await until(lambda: collecting.view().nodes_with("t"), "the node is seen")
         lookupd.answers["/nodes"] = {"producers": []}
@@ -195,11 +233,11 @@ async def test_a_node_that_nobody_lists_any_more_is_shown_for_a_while(upstream: 
         await until(lambda: not collecting.view().nodes, "it is forgotten")
 
 
-async def test_without_any_lookupd_the_nodes_stay(upstream: Upstream) -> None:
+async def test_without_any_lookupd_the_nodes_stay(http: DaemonHttp) -> None:
     async with (
         fake_http({"/stats": stats()}) as nsqd,
         fake_http(listing(nsqd)) as lookupd,
-        collector(upstream, lookupd.address) as collecting,
+        collector(http, lookupd.address) as collecting,
     ):
         await until(lambda: collecting.view().nodes_with("t"), "the node is seen")
         lookupd.answers["/nodes"] = ConnectionResetError
@@ -209,12 +247,12 @@ async def test_without_any_lookupd_the_nodes_stay(upstream: Upstream) -> None:
         assert len(nsqd.requests) > asked
 
 
-async def test_a_restart_is_told(upstream: Upstream) -> None:
+async def test_a_restart_is_told(http: DaemonHttp) -> None:
     told: list[str] = []
     async with (
         fake_http({"/stats": stats()}) as nsqd,
         fake_http(listing(nsqd)) as lookupd,
-        collector(upstream, lookupd.address) as collecting,
+        collector(http, lookupd.address) as collecting,
     ):
         collecting.on_restart = lambda address, _at: told.append(address)
         await until(lambda: collecting.view().nodes_with("t"), "the node is seen")
@@ -225,14 +263,14 @@ async def test_a_restart_is_told(upstream: Upstream) -> None:
     assert node.restarted_at is not None
 
 
-async def test_lookupds_that_come_and_go(upstream: Upstream) -> None:
+async def test_lookupds_that_come_and_go(http: DaemonHttp) -> None:
     async with (
         fake_http({"/stats": stats()}) as nsqd,
         fake_http(listing(nsqd)) as one,
         fake_http(listing(nsqd)) as two,
     ):
         addresses = [one.address]
-        async with Collector(upstream, addresses, (), interval_s=INTERVAL_S) as collecting:
+        async with Collector(http, addresses, (), interval_s=INTERVAL_S) as collecting:
             await until(lambda: collecting.view().nodes_with("t"), "the node is seen")
             addresses[:] = [two.address]
             collecting.reconcile()
@@ -244,20 +282,20 @@ async def test_lookupds_that_come_and_go(upstream: Upstream) -> None:
             assert lookupd.found
 
 
-async def test_channels_of_topics_without_nodes_come_from_lookupds(upstream: Upstream) -> None:
+async def test_channels_of_topics_without_nodes_come_from_lookupds(http: DaemonHttp) -> None:
     answers = {**listing(), "/topics": {"topics": ["old"]}}
     async with (
         fake_http(answers) as lookupd,
-        collector(upstream, lookupd.address) as collecting,
+        collector(http, lookupd.address) as collecting,
     ):
         await until(
             lambda: collecting.view().lookupds[0].channels == {"old": ["c"]}, "the channels"
         )
 
 
-async def test_a_dead_address_is_unreachable_at_once(upstream: Upstream) -> None:
+async def test_a_dead_address_is_unreachable_at_once(http: DaemonHttp) -> None:
     dead = f"127.0.0.1:{free_port()}"
-    async with collector(upstream, dead) as collecting:
+    async with collector(http, dead) as collecting:
         await until(
             lambda: collecting.view().lookupds[0].state is DaemonState.UNREACHABLE, "it is dead"
         )
@@ -265,16 +303,16 @@ async def test_a_dead_address_is_unreachable_at_once(upstream: Upstream) -> None
         assert not collecting.is_hanging(dead)
 
 
-async def test_what_a_lookupd_says_again_is_the_same_object(upstream: Upstream) -> None:
+async def test_what_a_lookupd_says_again_is_the_same_object(http: DaemonHttp) -> None:
     async with (
         fake_http({"/stats": stats()}) as nsqd,
         fake_http(listing(nsqd)) as lookupd,
-        collector(upstream, lookupd.address) as collecting,
+        collector(http, lookupd.address) as collecting,
     ):
 
         def node_is_known() -> bool:
             view = collecting.view()
-            return bool(view.nodes) and view.nodes[0].stats is not None
+            return bool(view.nodes) and view.nodes[0].is_current
 
         await until(node_is_known, "all have answered")
         before = collecting.view()
@@ -288,14 +326,14 @@ async def test_what_a_lookupd_says_again_is_the_same_object(upstream: Upstream) 
         assert inputs_of(collecting.view()) != inputs_of(before)
 
 
-async def test_latencies_come_with_the_clients(upstream: Upstream) -> None:
+async def test_latencies_come_with_the_clients(http: DaemonHttp) -> None:
     latency = {"count": 1, "percentiles": [{"quantile": 0.99, "value": 2_000_000.0}]}
     answer = stats()
     answer["topics"][0]["e2e_processing_latency"] = latency
     answer["topics"][0]["channels"][0]["e2e_processing_latency"] = latency
     async with (
         fake_http({"/stats": answer}) as nsqd,
-        collector(upstream, nsqds=(nsqd.address,)) as collecting,
+        collector(http, nsqds=(nsqd.address,)) as collecting,
     ):
         await until(lambda: len(nsqd.requests) > 5, "it was asked without clients too")
         view = collecting.view()

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from nsqx.admin.known.upstream import Upstream
-from nsqx.admin.options import AdminOptions
 from nsqx.admin.shown import peek
 from nsqx.admin.shown.log_places import LogPlaces
 from nsqx.admin.shown.message_filter import MessageFilter
 from nsqx.admin.shown.peek import Peeker
+from nsqx.cluster.http import DaemonHttp
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import free_port
 
@@ -20,9 +19,9 @@ PATH = "/topic/peek?topic=t&from={place}&limit={limit}"
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with Upstream(AdminOptions()) as upstream:
-        yield upstream
+async def http() -> AsyncIterator[DaemonHttp]:
+    async with DaemonHttp() as http:
+        yield http
 
 
 def wanted(text: str = "", expression: str = "") -> MessageFilter:
@@ -43,34 +42,34 @@ def answer(*messages: tuple[int, int, str], first: int = 0, end: int = 100) -> d
     }
 
 
-async def test_the_oldest_of_all_nodes_and_where_each_goes_on(upstream: Upstream) -> None:
+async def test_the_oldest_of_all_nodes_and_where_each_goes_on(http: DaemonHttp) -> None:
     one = {PATH.format(place="start", limit=3): answer((0, 10, "a"), (1, 40, "d"), (2, 50, "e"))}
     two = {PATH.format(place="start", limit=3): answer((7, 20, "b"), (8, 30, "c"), first=7, end=9)}
     async with fake_http(one) as node_1, fake_http(two) as node_2:
         addresses = [node_1.address, node_2.address]
-        result = await Peeker(upstream, "t").peek(addresses, START, 3, wanted(), is_full=False)
+        result = await Peeker(http, "t").peek(addresses, START, 3, wanted(), is_full=False)
     assert [row.body for row in result.messages] == ["a", "b", "c"]
     assert result.nodes[node_1.address].next == 1
     assert result.nodes[node_2.address].next == 9
     assert result.nodes[node_1.address].previous is None
 
 
-async def test_what_was_found_before_a_node_failed_is_shown(upstream: Upstream) -> None:
+async def test_what_was_found_before_a_node_failed_is_shown(http: DaemonHttp) -> None:
     pages = {PATH.format(place="start", limit=3): answer((0, 1, "a"), (1, 2, "b"))}
     async with fake_http(pages) as node:  # and 404 for what follows
-        result = await Peeker(upstream, "t").peek([node.address], START, 3, wanted(), is_full=False)
+        result = await Peeker(http, "t").peek([node.address], START, 3, wanted(), is_full=False)
     told = result.nodes[node.address]
     assert [row.body for row in result.messages] == ["a", "b"]
     assert (told.ok, bool(told.error), told.complete, told.next) == (True, True, False, 2)
     assert result.newer == f"after:{node.address}=2"
 
 
-async def test_the_newest_of_all_nodes_and_what_was_before(upstream: Upstream) -> None:
+async def test_the_newest_of_all_nodes_and_what_was_before(http: DaemonHttp) -> None:
     one = {PATH.format(place="end", limit=2): answer((98, 10, "a"), (99, 40, "d"))}
     two = {PATH.format(place="end", limit=2): answer((8, 20, "b"), (9, 30, "c"), end=10)}
     async with fake_http(one) as node_1, fake_http(two) as node_2:
         addresses = [node_1.address, node_2.address]
-        result = await Peeker(upstream, "t").peek(addresses, END, 2, wanted(), is_full=False)
+        result = await Peeker(http, "t").peek(addresses, END, 2, wanted(), is_full=False)
     assert [row.body for row in result.messages] == ["c", "d"]
     assert result.nodes[node_1.address].previous == 99
     assert result.nodes[node_2.address].previous == 9
@@ -78,13 +77,13 @@ async def test_the_newest_of_all_nodes_and_what_was_before(upstream: Upstream) -
     assert result.newer == f"after:{node_1.address}=100,{node_2.address}=10"
 
 
-async def test_a_filter_reads_page_after_page(upstream: Upstream) -> None:
+async def test_a_filter_reads_page_after_page(http: DaemonHttp) -> None:
     pages = {
         PATH.format(place="start", limit=1000): answer((0, 1, "no"), (1, 2, "yes"), end=4),
         PATH.format(place="seq%3A2", limit=1000): answer((2, 3, "no"), (3, 4, "yes"), end=4),
     }
     async with fake_http(pages) as node:
-        peeker = Peeker(upstream, "t")
+        peeker = Peeker(http, "t")
         result = await peeker.peek([node.address], START, 5, wanted("yes"), is_full=False)
         told = result.nodes[node.address]
         assert [row.sequence for row in result.messages] == [1, 3]
@@ -96,7 +95,7 @@ async def test_a_filter_reads_page_after_page(upstream: Upstream) -> None:
 
 
 async def test_a_search_from_the_newest_says_what_it_has_seen_and_goes_on(
-    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    http: DaemonHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peek, "SCAN_MESSAGES_MAX", 2000)
     pages = {PATH.format(place="end", limit=1000): _thousand(4000)}
@@ -106,7 +105,7 @@ async def test_a_search_from_the_newest_says_what_it_has_seen_and_goes_on(
     pages[PATH.format(place="seq%3A501", limit=1000)] = _thousand(501)
     pages[PATH.format(place="seq%3A0", limit=501)] = _thousand(0)
     async with fake_http(pages) as node:
-        peeker, each = Peeker(upstream, "t"), node.address
+        peeker, each = Peeker(http, "t"), node.address
         result = await peeker.peek([each], END, 5, wanted("yes"), is_full=False)
         told = result.nodes[each]
         assert [row.sequence for row in result.messages] == []
@@ -133,13 +132,13 @@ def _thousand(start: int) -> dict[str, Any]:
 
 
 async def test_an_expression_is_tried_on_each_node_and_failures_are_counted(
-    upstream: Upstream,
+    http: DaemonHttp,
 ) -> None:
     bodies = ['{"n":1}', '{"n":"x"}', "no json", '{"n":3}']
     page = answer(*((number, number, body) for number, body in enumerate(bodies)), end=4)
     pages = {PATH.format(place="start", limit=1000): page}
     async with fake_http(pages) as one, fake_http(pages) as two:
-        result = await Peeker(upstream, "t").peek(
+        result = await Peeker(http, "t").peek(
             [one.address, two.address], START, 9, wanted("", "abs(body.n) > `1`"), is_full=False
         )
     assert [row.body for row in result.messages] == ['{"n":3}', '{"n":3}']
@@ -147,27 +146,25 @@ async def test_an_expression_is_tried_on_each_node_and_failures_are_counted(
 
 
 async def test_when_the_time_is_over_it_says_where_to_go_on(
-    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    http: DaemonHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peek, "SCAN_SECONDS_MAX", 0.0)
     pages = {PATH.format(place="start", limit=1000): answer((7, 1, "a"), (9, 2, "a"), end=20)}
     async with fake_http(pages) as node:
-        result = await Peeker(upstream, "t").peek(
-            [node.address], START, 9, wanted("a"), is_full=False
-        )
+        result = await Peeker(http, "t").peek([node.address], START, 9, wanted("a"), is_full=False)
     told = result.nodes[node.address]
     assert [row.sequence for row in result.messages] == [7]
     assert (told.scanned, told.complete, told.next) == (1, False, 9)
 
 
-async def test_who_cannot_and_who_is_dead_say_so(upstream: Upstream) -> None:
+async def test_who_cannot_and_who_is_dead_say_so(http: DaemonHttp) -> None:
     dead = f"127.0.0.1:{free_port()}"
     async with (
         fake_http({}) as foreign,
         fake_http({"/topic/peek": (404, {"message": "TOPIC_NOT_FOUND"})}) as without,
     ):
         addresses = [foreign.address, without.address, dead]
-        result = await Peeker(upstream, "t").peek(addresses, END, 5, wanted(), is_full=False)
+        result = await Peeker(http, "t").peek(addresses, END, 5, wanted(), is_full=False)
     assert not any(node.ok for node in result.nodes.values())
     assert result.nodes[foreign.address].error == "NOT_SUPPORTED"
     assert result.nodes[without.address].error == "TOPIC_NOT_FOUND"
@@ -178,7 +175,7 @@ async def test_who_cannot_and_who_is_dead_say_so(upstream: Upstream) -> None:
 @pytest.mark.parametrize("limit", [1, 3, 7])
 @pytest.mark.parametrize("text", ["", "w"])
 async def test_all_pages_of_several_nodes_are_their_logs(
-    upstream: Upstream, limit: int, text: str
+    http: DaemonHttp, limit: int, text: str
 ) -> None:
     """There and back: each message once, whatever the clocks of the nodes say."""
     logs = [
@@ -192,7 +189,7 @@ async def test_all_pages_of_several_nodes_are_their_logs(
     async with AsyncExitStack() as stack:
         nodes = [await stack.enter_async_context(fake_log(log)) for log in logs]
         addresses = [node.address for node in nodes]
-        peeker = Peeker(upstream, "t")
+        peeker = Peeker(http, "t")
 
         async def walk(place: str | None, side: str) -> tuple[list[tuple[int, Any]], Any]:
             found: list[tuple[int, Any]] = []

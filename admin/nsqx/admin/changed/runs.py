@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import msgspec
 
 from nsqx.admin.changed.audit import AuditTrail, NodeResult
-from nsqx.admin.changed.plans import ActionRequest, BadAction, Impact, Plan, Step, make_plan
-from nsqx.admin.guard.access import Visitor
+from nsqx.admin.guard.access import Visitor, role_for
 from nsqx.admin.guard.gate import V2Error
 from nsqx.admin.known.collector import Collector
-from nsqx.admin.known.upstream import HangingError, Upstream, UpstreamError
 from nsqx.admin.nsq_api.notifications import Notifications
 from nsqx.admin.shown.hub import Hub
 from nsqx.admin.v2.answers import json_bytes
+from nsqx.cluster.actions import ActionRequest, BadAction, Impact, Plan, Step, make_plan
+from nsqx.cluster.http import DaemonError, DaemonHttp, HangingError
 from nsqx.runtime.http.server import Answer, Request
 
 __all__ = ["ActionEndpoint", "ActionImpact", "ActionResult", "Repeats", "post_to"]
@@ -111,14 +111,14 @@ class ActionEndpoint:
         self,
         hub: Hub,
         collector: Collector,
-        upstream: Upstream,
+        http: DaemonHttp,
         audit: AuditTrail,
         notifications: Notifications,
         repeats: Repeats,
     ) -> None:
         self._hub = hub
         self._collector = collector
-        self._upstream = upstream
+        self._http = http
         self._audit = audit
         self._notifications = notifications
         self._repeats = repeats
@@ -132,8 +132,10 @@ class ActionEndpoint:
             raise V2Error(400, exc.code, str(exc)) from exc
         if wanted.dry_run:
             return json_bytes(msgspec.json.encode(_impact(wanted, plan, visitor)))
-        if not visitor.may(plan.role):
-            raise V2Error(403, "FORBIDDEN", f"{wanted.action} needs the role {plan.role.word}")
+        if not visitor.may(role_for(plan.power)):
+            raise V2Error(
+                403, "FORBIDDEN", f"{wanted.action} needs the role {role_for(plan.power).word}"
+            )
         if wanted.confirm != plan.confirm and plan.confirm:
             raise V2Error(400, "CONFIRM_REQUIRED", f"confirm must be {plan.confirm!r}")
 
@@ -181,7 +183,7 @@ class ActionEndpoint:
     async def _take(self, step: Step, *, insists: bool) -> NodeResult:
         if step.refusal:
             return NodeResult(step.address, step.kind, False, step.refusal)
-        return await post_to(self._upstream, step.kind, step.address, step.path, insists=insists)
+        return await post_to(self._http, step.kind, step.address, step.path, insists=insists)
 
 
 def _decoded(body: bytes) -> ActionRequest:
@@ -197,15 +199,15 @@ def _impact(wanted: ActionRequest, plan: Plan, visitor: Visitor) -> ActionImpact
         dry_run=True,
         destructive=bool(plan.confirm),
         confirm=plan.confirm,
-        role=plan.role.word,
-        allowed=visitor.may(plan.role),
+        role=role_for(plan.power).word,
+        allowed=visitor.may(role_for(plan.power)),
         impact=plan.impact,
         command=plan.command,
     )
 
 
 async def post_to(
-    upstream: Upstream,
+    http: DaemonHttp,
     kind: str,
     address: str,
     path: str,
@@ -217,10 +219,10 @@ async def post_to(
     began = time.perf_counter()
     answer, error = b"", ""
     try:
-        if upstream.hanging(address) and not insists:
-            raise HangingError("it does not answer")
-        answer = await upstream.post(address, path, body)
-    except UpstreamError as exc:
+        if http.hanging(address) and not insists:
+            raise HangingError(address, "it does not answer", "it does not answer")
+        answer = await http.post(address, path, body)
+    except DaemonError as exc:
         error = str(exc)
     took_ms = round((time.perf_counter() - began) * 1000, 1)
     return NodeResult(address, kind, not error, error, took_ms, _json_or_none(answer))

@@ -18,9 +18,10 @@ from enum import IntEnum
 from typing import TypeAlias
 
 from nsqx.admin.guard.credentials import Credentials
+from nsqx.cluster.actions import Power
 from nsqx.runtime.http.server import Request
 
-__all__ = ["Access", "Role", "Unauthorized", "Visitor", "parse_networks"]
+__all__ = ["Access", "Role", "Unauthorized", "Visitor", "parse_networks", "role_for"]
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -49,6 +50,11 @@ class Role(IntEnum):
         except KeyError:
             known = ", ".join(role.word for role in cls)
             raise ValueError(f"unknown role {word!r}; it is one of {known}") from None
+
+
+def role_for(power: Power) -> Role:
+    """Return the least role that may do what an action needs."""
+    return Role.OPERATOR if power is Power.OPERATE else Role.ADMIN
 
 
 class Unauthorized(Exception):

@@ -2,9 +2,10 @@
 Asks every lookupd and every nsqd each second, and keeps what they said last.
 
 Theory of operation
-    Each daemon has a task of its own: ask, with a deadline of 0.8 intervals; note the answer or the
-    miss; sleep until the next turn. So a daemon that hangs delays nobody, and no request of a
-    viewer ever waits for a daemon: documents are made from what is kept here (``view``).
+    Each daemon has a task of its own: ask, with a deadline that a slow one can keep; note the
+    answer or the miss; sleep until the next turn. So a daemon that hangs delays nobody, and no
+    request of a viewer ever waits for a daemon: documents are made from what is kept here
+    (``view``). What else is asked of a daemon is asked beside that, and may fail or take long.
 
     Which nsqds there are is what lookupds list, or what was given. One that no lookupd lists any
     more is asked on for ``forget_nodes_after``, since that is what a node that just died looks
@@ -25,7 +26,6 @@ from contextlib import suppress
 from typing import Self, TypeVar
 from urllib.parse import quote
 
-from nsqx.admin.known.upstream import HangingError, Kept, StatusError, Upstream, UpstreamError
 from nsqx.cluster.answers import (
     ChannelsAnswer,
     Latency,
@@ -37,7 +37,8 @@ from nsqx.cluster.answers import (
     TopicsAnswer,
 )
 from nsqx.cluster.counters import Layouts
-from nsqx.cluster.health import MISSES_STALE, DaemonState, Health
+from nsqx.cluster.health import PATIENCE_S, DaemonState, Health
+from nsqx.cluster.http import DaemonError, DaemonHttp, HangingError, Kept, StatusError
 from nsqx.cluster.node_metrics import NodeMetrics, parse_metrics
 from nsqx.cluster.node_settings import (
     FOREIGN_OPTIONS,
@@ -52,8 +53,8 @@ from nsqx.runtime.process import logs
 
 __all__ = ["Collector"]
 
-DEADLINE_SHARE = 0.8  # of the interval
 JITTER_SHARE = 0.05
+BESIDE_S_MAX = 20.0  # NSQ's nsqd is asked for two dozen options, one after the other
 CLIENTS_EVERY, CLIENTS_EVERY_WATCHED = 5, 2
 METRICS_EVERY = 5
 INFO_EVERY = 30
@@ -79,6 +80,7 @@ class _Source:
         self.wake = asyncio.Event()  # ask now
         self._collector = collector
         self.task: asyncio.Task[None] | None = None
+        self.more: asyncio.Task[None] | None = None  # beside it
 
     async def run(self) -> None:
         """Ask for ever."""
@@ -88,7 +90,8 @@ class _Source:
             jitter = 1 + random.uniform(-JITTER_SHARE, JITTER_SHARE)
             pause_s = self.health.pause_s(self._collector.interval_s) * jitter
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause_s - self.took_s):
+                # Who is slow gets a rest, too.
+                async with asyncio.timeout(max(pause_s - self.took_s, pause_s / 2)):
                     await self.wake.wait()
 
     took_s = 0.0
@@ -100,20 +103,32 @@ class _Source:
         try:
             async with asyncio.timeout(self._collector.deadline_s):
                 await self.ask()
-        except (UpstreamError, TimeoutError) as exc:
+        except (DaemonError, TimeoutError) as exc:
             hangs = isinstance(exc, HangingError | TimeoutError)
             error = "no answer in time" if hangs else str(exc)
             self.health.missed(time.time(), error, hangs=hangs)
-            if hangs and self.health.misses >= MISSES_STALE:
-                self._collector.upstream.give_up(self.address)
+            if hangs:
+                self._collector.http.give_up(self.address)
         else:
             self.health.answered(time.time(), time.perf_counter() - began)
+            if self.more is None or self.more.done():
+                self.more = asyncio.create_task(self._ask_beside(), name=f"ask {self.address}")
+                self.more.add_done_callback(_tell_failure)
         self.took_s = time.perf_counter() - began
         self.polls += 1
         self._tell_changes(was)
 
     async def ask(self) -> None:
+        """What must be answered."""
         raise NotImplementedError
+
+    async def ask_more(self) -> None:
+        """What is good to know."""
+
+    async def _ask_beside(self) -> None:
+        with suppress(DaemonError, TimeoutError):  # then it is unknown, as before
+            async with asyncio.timeout(BESIDE_S_MAX):
+                await self.ask_more()
 
     def _tell_changes(self, was: DaemonState) -> None:
         now = self.health.state
@@ -141,21 +156,23 @@ class _Lookupd(_Source):
         self._topics: Kept[TopicsAnswer] | None = None
 
     async def ask(self) -> None:
-        upstream = self._collector.upstream
+        http = self._collector.http
         nodes, topics = await asyncio.gather(
-            upstream.ask_again(self.address, "/nodes", NodesAnswer, self._nodes),
-            upstream.ask_again(self.address, "/topics", TopicsAnswer, self._topics),
+            http.ask_again(self.address, "/nodes", NodesAnswer, self._nodes),
+            http.ask_again(self.address, "/topics", TopicsAnswer, self._topics),
         )
         if nodes is not self._nodes or topics is not self._topics:
             self._nodes, self._topics = nodes, topics
-            self.producers = nodes.answer.producers or []
+            self.producers = nodes.answer.nodes
             self.topics = frozenset(topics.answer.topics or ())
-        if self.polls % INFO_EVERY == 0 or not self.version:
-            with suppress(StatusError):
-                self.version = (await upstream.ask(self.address, "/info", _Version)).version
-        if self.polls % CHANNELS_EVERY == 0:
-            await self._ask_channels()
         self._collector.reconcile()
+
+    async def ask_more(self) -> None:
+        if self.polls % CHANNELS_EVERY == 1:
+            await self._ask_channels()
+        if self.polls % INFO_EVERY == 1 or not self.version:
+            http = self._collector.http
+            self.version = (await http.ask(self.address, "/info", _Version)).version
 
     async def _ask_channels(self) -> None:
         """Channels of topics that have no node are known to lookupds only."""
@@ -164,7 +181,7 @@ class _Lookupd(_Source):
         channels: dict[str, list[str]] = {}
         for topic in inactive:
             path = f"/channels?topic={quote(topic, safe='')}"
-            answer = await self._collector.upstream.ask(self.address, path, ChannelsAnswer)
+            answer = await self._collector.http.ask(self.address, path, ChannelsAnswer)
             channels[topic] = sorted(answer.channels or ())
         self.channels = channels
 
@@ -215,16 +232,18 @@ class _Node(_Source):
     async def ask(self) -> None:
         every = CLIENTS_EVERY_WATCHED if self._collector.is_watching_clients else CLIENTS_EVERY
         if self.polls % every == 0 or self.with_clients is None:
-            stats = await self._collector.upstream.ask(self.address, STATS_WITH_CLIENTS, NsqdStats)
+            stats = await self._collector.http.ask(self.address, STATS_WITH_CLIENTS, NsqdStats)
             self._note(stats)
             self._note_clients(stats)
         else:
-            self._note(await self._collector.upstream.ask(self.address, STATS, NodeCounts))
-        if self._collector.asks_nodes_about_themselves and self.polls % INFO_EVERY == 0:
-            self.about = await self._collector.upstream.ask(self.address, "/info", NsqdInfo)
-        if self._has_metrics and (self.polls % METRICS_EVERY == 0 or self.metrics is None):
+            self._note(await self._collector.http.ask(self.address, STATS, NodeCounts))
+
+    async def ask_more(self) -> None:
+        if self._collector.asks_nodes_about_themselves and self.polls % INFO_EVERY == 1:
+            self.about = await self._collector.http.ask(self.address, "/info", NsqdInfo)
+        if self._has_metrics and (self.polls % METRICS_EVERY == 1 or self.metrics is None):
             await self._ask_metrics()
-        if self.polls % SETTINGS_EVERY == 0 or self.settings is None:
+        if self.polls % SETTINGS_EVERY == 1 or self.settings is None:
             await self._ask_settings()
 
     def _note(self, stats: NodeCounts) -> None:
@@ -255,18 +274,22 @@ class _Node(_Source):
 
     async def _ask_metrics(self) -> None:
         try:
-            text = await self._collector.upstream.get(self.address, "/metrics")
-        except StatusError:
+            text = await self._collector.http.get(self.address, "/metrics")
+        except HangingError:
+            raise
+        except DaemonError:
             self._has_metrics = False  # not ours
             self.metrics = None
         else:
             self.metrics = parse_metrics(text.decode("utf-8", "replace"), time.time())
 
     async def _ask_settings(self) -> None:
-        upstream = self._collector.upstream
+        http = self._collector.http
         try:
-            answer = await upstream.ask(self.address, "/options", OptionsAnswer)
-        except StatusError:
+            answer = await http.ask(self.address, "/options", OptionsAnswer)
+        except HangingError:
+            raise
+        except DaemonError:
             options = await self._ask_foreign_settings()
         else:
             options = answer.options
@@ -278,7 +301,7 @@ class _Node(_Source):
         options: dict[str, Option] = {}
         for name in FOREIGN_OPTIONS:
             with suppress(StatusError):  # another version may not have it
-                body = await self._collector.upstream.get(self.address, f"/config/{name}")
+                body = await self._collector.http.get(self.address, f"/config/{name}")
                 options[name] = foreign_option(name, body)
         return options
 
@@ -293,7 +316,7 @@ class _Node(_Source):
             failing_since=health.failing_since,
             error=health.error,
             answer_ms=health.answer_ms,
-            tcp_address=f"{about.broadcast_address}:{about.tcp_port}" if about else "",
+            tcp_address=about.tcp_address if about else "",
             hostname=about.hostname if about else "",
             version=(about.version if about else "") or (self.stats.version if self.stats else ""),
             zone=about.topology_zone if about else "",
@@ -339,25 +362,27 @@ class Collector:
     Knows the cluster. Use it as an async context manager.
 
     Args:
-        upstream: how daemons are asked.
+        http: how daemons are asked.
         lookupds: HTTP addresses; the list may change while it runs (then call ``reconcile``).
         nsqds: HTTP addresses, if there are no lookupds.
         interval_s: between two questions to a daemon.
         forget_s: how long a node that no lookupd lists is asked on.
+        patience_s: how long an answer is waited for, if that is longer than the interval.
     """
 
     def __init__(
         self,
-        upstream: Upstream,
+        http: DaemonHttp,
         lookupds: list[str],
         nsqds: Sequence[str],
         *,
         interval_s: float = 1.0,
         forget_s: float = 600.0,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        self.upstream = upstream
+        self.http = http
         self.interval_s = interval_s
-        self.deadline_s = interval_s * DEADLINE_SHARE
+        self.deadline_s = max(patience_s, interval_s)
         self.is_watching_clients = False
         self.layouts = Layouts()
         self.asks_nodes_about_themselves = bool(nsqds)
@@ -371,7 +396,7 @@ class Collector:
         self._ending: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self.upstream.hanging = self.is_hanging
+        self.http.hanging = self.is_hanging
         self.reconcile()
         return self
 
@@ -385,7 +410,7 @@ class Collector:
         listings: dict[str, list[tuple[str, Producer]]] = {}
         for lookupd in self._lookupds.values():
             for producer in lookupd.producers:
-                address = f"{producer.broadcast_address}:{producer.http_port}"
+                address = producer.http_address
                 listings.setdefault(address, []).append((lookupd.address, producer))
         nodes = sorted(self._nodes.values(), key=lambda node: node.address)
         return ClusterView(
@@ -424,7 +449,7 @@ class Collector:
         now = time.monotonic()
         for lookupd in self._lookupds.values():
             for producer in lookupd.producers:
-                address = f"{producer.broadcast_address}:{producer.http_port}"
+                address = producer.http_address
                 if address not in self._nodes:
                     self._begin(self._nodes, _Node(self, address))
                 node = self._nodes[address]
@@ -445,6 +470,10 @@ class Collector:
         source.task.cancel()
         self._ending.add(source.task)
         source.task.add_done_callback(self._ending.discard)
+        if source.more is not None:
+            source.more.cancel()
+            self._ending.add(source.more)
+            source.more.add_done_callback(self._ending.discard)
 
     def _sources(self) -> list[_Source]:
         return [*self._lookupds.values(), *self._nodes.values()]

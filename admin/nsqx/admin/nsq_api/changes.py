@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from nsqx.admin.changed.audit import NodeResult
-from nsqx.admin.known.upstream import Upstream, UpstreamError
 from nsqx.admin.nsq_api.cluster import LOOKUPD, NSQD, Cluster, Node, Warnings
+from nsqx.cluster.http import DaemonError, DaemonHttp
 
 __all__ = ["Changes"]
 
@@ -23,9 +23,9 @@ class Changes:
         results: of each daemon that was to be changed, in the order asked.
     """
 
-    def __init__(self, cluster: Cluster, upstream: Upstream) -> None:
+    def __init__(self, cluster: Cluster, http: DaemonHttp) -> None:
         self._cluster = cluster
-        self._upstream = upstream
+        self._http = http
         self._lookup_errors: list[str] = []
         self.results: list[NodeResult] = []
 
@@ -91,8 +91,8 @@ class Changes:
 
     async def _post(self, kind: str, address: str, path: str) -> None:
         try:
-            await self._upstream.post(address, path)
-        except UpstreamError as exc:
+            await self._http.post(address, path)
+        except DaemonError as exc:
             self.results.append(NodeResult(address, kind, False, str(exc)))
         else:
             self.results.append(NodeResult(address, kind, True))

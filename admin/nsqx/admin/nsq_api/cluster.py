@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from nsqx.admin.known.upstream import Answers, Upstream, UpstreamError
 from nsqx.admin.nsq_api.shapes import (
     NodeFacts,
     channel_at_node,
@@ -29,6 +28,7 @@ from nsqx.cluster.answers import (
     Producer,
     TopicsAnswer,
 )
+from nsqx.cluster.http import Answers, DaemonError, DaemonHttp
 from nsqx.cluster.versions import version_key
 from nsqx.protocol.errors import NsqError
 
@@ -80,11 +80,11 @@ class Node:
 
     @property
     def http_address(self) -> str:
-        return f"{self.producer.broadcast_address}:{self.producer.http_port}"
+        return self.producer.http_address
 
     @property
     def tcp_address(self) -> str:
-        return f"{self.producer.broadcast_address}:{self.producer.tcp_port}"
+        return self.producer.tcp_address
 
     @property
     def facts(self) -> NodeFacts:
@@ -120,8 +120,8 @@ class Node:
 class Cluster:
     """Answers questions about the whole; ``lookupds`` and ``nsqds`` are HTTP addresses."""
 
-    def __init__(self, upstream: Upstream, lookupds: Sequence[str], nsqds: Sequence[str]) -> None:
-        self._upstream = upstream
+    def __init__(self, http: DaemonHttp, lookupds: Sequence[str], nsqds: Sequence[str]) -> None:
+        self._http = http
         self._lookupds = lookupds
         self._nsqds = nsqds
 
@@ -169,7 +169,7 @@ class Cluster:
             AllFailed: no source answered.
         """
         if self._is_by_lookupds:
-            asked = await self._upstream.ask_all(self._lookupds, "/nodes", NodesAnswer)
+            asked = await self._http.ask_all(self._lookupds, "/nodes", NodesAnswer)
             nodes = _merge_nodes(warnings.settle(asked, LOOKUPD))
         else:
             nodes = await self._given_nodes(warnings)
@@ -204,8 +204,8 @@ class Cluster:
             AllFailed: it does not answer.
         """
         try:
-            return Node(await self._upstream.ask(address, "/info", NsqdInfo), {})
-        except UpstreamError as exc:
+            return Node(await self._http.ask(address, "/info", NsqdInfo), {})
+        except DaemonError as exc:
             raise AllFailed(f"failed to query any {NSQD}: {exc}") from exc
 
     # Statistics
@@ -256,7 +256,7 @@ class Cluster:
             AllFailed: it does not answer.
         """
         path = "/stats?format=json&include_mem=false"
-        asked = await self._upstream.ask_all([node.http_address], path, NsqdStats)
+        asked = await self._http.ask_all([node.http_address], path, NsqdStats)
         (stats,) = warnings.settle(asked, NSQD).values()
         now_s = int(time.time())
         return [topic_at_node(node.facts, topic, now_s) for topic in stats.topics or ()]
@@ -301,11 +301,11 @@ class Cluster:
         path = "/stats?format=json&include_mem=false"
         path += f"&topic={quote(topic, safe='')}" if topic else ""
         path += f"&channel={quote(channel, safe='')}" if channel else "&include_clients=false"
-        return await self._upstream.ask_all(nsqds, path, NsqdStats)
+        return await self._http.ask_all(nsqds, path, NsqdStats)
 
     async def _given_nodes(self, warnings: Warnings) -> list[Node]:
         infos, stats = await asyncio.gather(
-            self._upstream.ask_all(self._nsqds, "/info", NsqdInfo), self._ask_stats(self._nsqds)
+            self._http.ask_all(self._nsqds, "/info", NsqdInfo), self._ask_stats(self._nsqds)
         )
         found = warnings.settle(infos, NSQD)
         topics = warnings.settle(stats, NSQD)
@@ -324,7 +324,7 @@ class Cluster:
         ]
         if not having:
             return []
-        infos = await self._upstream.ask_all(having, "/info", NsqdInfo)
+        infos = await self._http.ask_all(having, "/info", NsqdInfo)
         return [Node(info, {}) for info in warnings.settle(infos, NSQD).values()]
 
     async def _has_producer(self, topic: str, warnings: Warnings) -> bool:
@@ -340,7 +340,7 @@ class Cluster:
     async def _ask_lookupds(
         self, path: str, answer: type[AnswerType], warnings: Warnings
     ) -> list[AnswerType]:
-        asked = await self._upstream.ask_all(self._lookupds, path, answer)
+        asked = await self._http.ask_all(self._lookupds, path, answer)
         return list(warnings.settle(asked, LOOKUPD).values())
 
 
@@ -349,7 +349,7 @@ def _merge_nodes(answers: dict[str, NodesAnswer]) -> list[Node]:
     nodes: dict[str, Node] = {}
     for lookupd, answer in answers.items():
         for producer in answer.producers or ():
-            key = f"{producer.broadcast_address}:{producer.tcp_port}"
+            key = producer.tcp_address
             node = nodes.setdefault(key, Node(producer, _topics_of(producer)))
             node.remote_addresses.append(f"{lookupd}/{producer.remote_address}")
     return list(nodes.values())

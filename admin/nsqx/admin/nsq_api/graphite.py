@@ -5,7 +5,7 @@ from urllib.parse import quote_plus
 import msgspec
 from aiohttp import web
 
-from nsqx.admin.known.upstream import Upstream, UpstreamError
+from nsqx.cluster.http import DaemonError, DaemonHttp
 from nsqx.runtime.http.server import Answer, ApiError, Request, json_answer
 
 __all__ = ["Graphite"]
@@ -18,8 +18,8 @@ class _Series(msgspec.Struct):
 class Graphite:
     """The Graphite at ``url``; empty if there is none. ``interval_s`` is that of the statsd."""
 
-    def __init__(self, upstream: Upstream, url: str, interval_s: float) -> None:
-        self._upstream = upstream
+    def __init__(self, http: DaemonHttp, url: str, interval_s: float) -> None:
+        self._http = http
         self._url = url.rstrip("/")
         self._interval_s = interval_s
 
@@ -42,12 +42,12 @@ class Graphite:
         if not self._url:
             raise ApiError(500, "INTERNAL_ERROR")
         try:
-            status, _, body = await self._upstream.fetch(url)
-        except UpstreamError as exc:
+            reply = await self._http.fetch(url)
+        except DaemonError as exc:
             raise ApiError(500, "INTERNAL_ERROR") from exc
-        if status != 200:
+        if reply.status != 200:
             raise ApiError(500, "INTERNAL_ERROR")
-        return body
+        return reply.body
 
     def _rate(self, body: bytes) -> str:
         try:
@@ -62,8 +62,8 @@ class Graphite:
         """``/render`` with ``--proxy-graphite``: Graphite's own answer to the same question."""
         question = f"?{request.raw_query}" if request.raw_query else ""
         try:
-            status, content_type, body = await self._upstream.fetch(f"{self._url}/render{question}")
-        except UpstreamError as exc:
+            reply = await self._http.fetch(f"{self._url}/render{question}")
+        except DaemonError as exc:
             raise ApiError(502, "INTERNAL_ERROR") from exc
-        headers = {"Content-Type": content_type} if content_type else {}
-        return web.Response(status=status, body=body, headers=headers)
+        headers = {"Content-Type": reply.content_type} if reply.content_type else {}
+        return web.Response(status=reply.status, body=reply.body, headers=headers)

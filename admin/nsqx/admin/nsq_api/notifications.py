@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Self
 
 from nsqx.admin.guard.credentials import decode_basic
-from nsqx.admin.known.upstream import Upstream, UpstreamError
+from nsqx.cluster.http import DaemonError, DaemonHttp
 from nsqx.runtime.http.server import Request
 from nsqx.runtime.process import logs
 
@@ -27,8 +27,8 @@ _log = logs.get_logger("NOTIFY")
 class Notifications:
     """The endpoint. Without one nothing is sent. Use it as an async context manager."""
 
-    def __init__(self, upstream: Upstream, endpoint: str) -> None:
-        self._upstream = upstream
+    def __init__(self, http: DaemonHttp, endpoint: str) -> None:
+        self._http = http
         self._endpoint = endpoint
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(WAITING_MAX)
         self._task: asyncio.Task[None] | None = None
@@ -71,8 +71,8 @@ class Notifications:
         while True:
             body = await self._waiting.get()
             try:
-                await self._upstream.notify(self._endpoint, body)
-            except UpstreamError as exc:
+                await self._http.notify(self._endpoint, body)
+            except DaemonError as exc:
                 _log.error("failed to notify: %s", exc)
 
 

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 from nsqx.admin.changed.audit import AuditTrail
 from nsqx.admin.guard.access import Role, Visitor
 from nsqx.admin.guard.gate import Gate
-from nsqx.admin.known.upstream import Upstream
 from nsqx.admin.nsq_api.changes import Changes
 from nsqx.admin.nsq_api.cluster import AllFailed, Cluster, Warnings
 from nsqx.admin.nsq_api.go_decoding import BadBody, decode_object, text_field
 from nsqx.admin.nsq_api.notifications import Notifications
+from nsqx.cluster.http import DaemonHttp
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.http.queries import BadQuery, parse_query
 from nsqx.runtime.http.server import (
@@ -40,14 +40,14 @@ class NsqApi:
     def __init__(
         self,
         cluster: Cluster,
-        upstream: Upstream,
+        http: DaemonHttp,
         gate: Gate,
         notifications: Notifications,
         audit: AuditTrail,
         on_change: Callable[[], None],
     ) -> None:
         self._cluster = cluster
-        self._upstream = upstream
+        self._http = http
         self._gate = gate
         self._notifications = notifications
         self._audit = audit
@@ -138,7 +138,7 @@ class NsqApi:
             raise ApiError(400, "INVALID_TOPIC")
         if channel and not is_valid_name(channel):
             raise ApiError(400, "INVALID_CHANNEL")
-        changes = Changes(self._cluster, self._upstream)
+        changes = Changes(self._cluster, self._http)
         await _or_502(changes.create(topic, channel))
         self._note(request, visitor, changes, "create_topic", topic)
         if channel:
@@ -158,7 +158,7 @@ class NsqApi:
             raise ApiError(400, "INVALID_ACTION")
         if action == "empty" and not channel and not visitor.may(Role.ADMIN):
             raise ApiError(403, "FORBIDDEN")
-        changes = Changes(self._cluster, self._upstream)
+        changes = Changes(self._cluster, self._http)
         try:
             await changes.act(action, topic, channel)
         except AllFailed as exc:
@@ -177,7 +177,7 @@ class NsqApi:
         return await self._delete(request, visitor, names["topic"], names["channel"])
 
     async def _delete(self, request: Request, visitor: Visitor, topic: str, channel: str) -> Answer:
-        changes = Changes(self._cluster, self._upstream)
+        changes = Changes(self._cluster, self._http)
         await _or_502(changes.delete(topic, channel))
         kind = "channel" if channel else "topic"
         self._note(request, visitor, changes, f"delete_{kind}", topic, channel)
@@ -191,7 +191,7 @@ class NsqApi:
         if not is_valid_name(topic):
             raise ApiError(400, "INVALID_TOPIC")
         node = request.parameters["node"]
-        changes = Changes(self._cluster, self._upstream)
+        changes = Changes(self._cluster, self._http)
         await _or_502(changes.tombstone(topic, node))
         self._note(request, visitor, changes, "tombstone_topic_producer", topic, "", node)
         return json_answer({"message": changes.message})

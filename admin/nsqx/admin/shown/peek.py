@@ -20,10 +20,10 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from nsqx.admin.known.upstream import HangingError, StatusError, Upstream, UpstreamError
 from nsqx.admin.shown.log_places import LogPlaces, text_of_places
 from nsqx.admin.shown.message_filter import Candidate, MessageFilter
 from nsqx.admin.shown.message_rows import MessageRow, peeked_row
+from nsqx.cluster.http import DaemonError, DaemonHttp, HangingError, StatusError
 from nsqx.cluster.log_pages import (
     PAGE_MESSAGES_MAX,
     LogPages,
@@ -101,8 +101,8 @@ class _Search:
 class Peeker:
     """Asks nodes for messages of one topic."""
 
-    def __init__(self, upstream: Upstream, topic: str) -> None:
-        self._upstream = upstream
+    def __init__(self, http: DaemonHttp, topic: str) -> None:
+        self._http = http
         self._topic = topic
 
     async def peek(
@@ -152,10 +152,10 @@ class Peeker:
 
     async def _look(self, address: str, places: LogPlaces, search: _Search) -> _Found:
         try:
-            if self._upstream.hanging(address):
-                raise HangingError("it does not answer")
+            if self._http.hanging(address):
+                raise HangingError(address, "it does not answer", "it does not answer")
             return await self._search(address, places, search)
-        except UpstreamError as exc:
+        except DaemonError as exc:
             return _Found(PeekedNode(False, _readable(exc)))
 
     async def _search(self, address: str, places: LogPlaces, search: _Search) -> _Found:
@@ -174,7 +174,7 @@ class Peeker:
                 else:
                     start = place if found.end is None else f"seq:{found.end}"
                     page = await pages.after(start, page_limit)
-            except UpstreamError as exc:
+            except DaemonError as exc:
                 if found.node.first is None:
                     raise
                 # What was found until then is true; going on is for the next one who asks.
@@ -194,7 +194,7 @@ class Peeker:
 
     async def _ask(self, address: str, place: str, limit: int) -> PeekAnswer:
         query = urlencode({"topic": self._topic, "from": place, "limit": limit})
-        return await self._upstream.ask(address, f"/topic/peek?{query}", PeekAnswer)
+        return await self._http.ask(address, f"/topic/peek?{query}", PeekAnswer)
 
 
 def _take(found: _Found, page: MessagePage, address: str, search: _Search) -> bool:
@@ -312,7 +312,7 @@ def _numbers(
             yield address, number
 
 
-def _readable(error: UpstreamError) -> str:
+def _readable(error: DaemonError) -> str:
     if not isinstance(error, StatusError):
         return str(error)
     # A nsqd that does not know the path is none of ours.

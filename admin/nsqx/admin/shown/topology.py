@@ -9,6 +9,7 @@ import msgspec
 from nsqx.admin.shown.feed import Document
 from nsqx.cluster.merge import ClusterSnapshot, rounded
 from nsqx.cluster.views import ClusterView, NodeView
+from nsqx.net.host_port import host_of
 
 __all__ = [
     "DrawnChannel",
@@ -111,7 +112,7 @@ def _add_clients(node: NodeView, clients: dict[str, DrawnClients]) -> None:
         for channel in topic.channels or ():
             channel_key = f"{topic.topic_name}/{channel.channel_name}"
             for client in channel.clients or ():
-                host = client.hostname or client.remote_address.rpartition(":")[0]
+                host = client.hostname or host_of(client.remote_address)
                 key = f"{channel_key}@{host}"
                 group = clients.setdefault(key, DrawnClients(channel_key, host))
                 group.count += 1
@@ -124,7 +125,7 @@ def _add_producers(
     node: NodeView, producers: dict[str, DrawnProducer], edges: dict[str, DrawnEdge]
 ) -> None:
     for producer in (node.with_clients.producers or ()) if node.with_clients else ():
-        host = producer.hostname or producer.remote_address.rpartition(":")[0]
+        host = producer.hostname or host_of(producer.remote_address)
         for published in producer.pub_counts or ():
             key = f"{published.topic}@{host}"
             row = producers.setdefault(key, DrawnProducer(published.topic, host, node.address))

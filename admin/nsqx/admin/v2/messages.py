@@ -12,12 +12,10 @@ from urllib.parse import urlencode
 import msgspec
 
 from nsqx.admin.changed.audit import AuditTrail, NodeResult
-from nsqx.admin.changed.plans import NSQD
 from nsqx.admin.changed.runs import ActionResult, Repeats, post_to
 from nsqx.admin.guard.access import Role, Visitor
 from nsqx.admin.guard.gate import V2Error
 from nsqx.admin.known.collector import Collector
-from nsqx.admin.known.upstream import StatusError, Upstream, UpstreamError
 from nsqx.admin.nsq_api.notifications import Notifications
 from nsqx.admin.shown.hub import Hub
 from nsqx.admin.shown.log_places import BadPlace, LogPlaces
@@ -25,6 +23,8 @@ from nsqx.admin.shown.message_filter import BadFilter, MessageFilter
 from nsqx.admin.shown.message_rows import MessageRow
 from nsqx.admin.shown.peek import Peeker
 from nsqx.admin.v2.answers import download, json_bytes
+from nsqx.cluster.actions import NSQD
+from nsqx.cluster.http import DaemonError, DaemonHttp, StatusError
 from nsqx.cluster.log_pages import PeekAnswer
 from nsqx.cluster.views import NodeView
 from nsqx.protocol.names import is_valid_name
@@ -91,14 +91,14 @@ class MessageEndpoints:
         self,
         hub: Hub,
         collector: Collector,
-        upstream: Upstream,
+        http: DaemonHttp,
         audit: AuditTrail,
         notifications: Notifications,
         repeats: Repeats,
     ) -> None:
         self._hub = hub
         self._collector = collector
-        self._upstream = upstream
+        self._http = http
         self._audit = audit
         self._notifications = notifications
         self._repeats = repeats
@@ -119,7 +119,7 @@ class MessageEndpoints:
             for each in self._nodes(topic, node)
             if not places.numbers or each.address in places.numbers
         ]
-        peeker = Peeker(self._upstream, topic)
+        peeker = Peeker(self._http, topic)
         is_full = query.get("full") == "true"
         result = await peeker.peek(addresses, places, limit, wanted, is_full=is_full)
         if any(each.error == "INVALID_ARG_FROM" for each in result.nodes.values()):
@@ -143,7 +143,7 @@ class MessageEndpoints:
         topic, id = _topic(request), request.parameters["id"]
         nodes = [each.address for each in self._nodes(topic, request.query().get("node", ""))]
         query = urlencode({"topic": topic, "from": f"id:{id}", "limit": 1, "encoding": "base64"})
-        answers = await self._upstream.ask_all(nodes, f"/topic/peek?{query}", PeekAnswer)
+        answers = await self._http.ask_all(nodes, f"/topic/peek?{query}", PeekAnswer)
         for answer in answers.by_address.values():
             for message in answer.messages:
                 if message.id == id:
@@ -154,14 +154,14 @@ class MessageEndpoints:
         raise V2Error(404, "MESSAGE_NOT_FOUND", "no node keeps this message, any more or yet")
 
     async def _state(self, topic: str, id: str, address: str) -> MessageState | None:
-        if self._upstream.hanging(address):
+        if self._http.hanging(address):
             return None
         query = urlencode({"topic": topic, "id": id})
         try:
-            answer = await self._upstream.ask(address, f"/message?{query}", _MessageAnswer)
-        except UpstreamError:
+            answer = await self._http.ask(address, f"/message?{query}", _MessageAnswer)
+        except DaemonError:
             return None
-        peeked = await Peeker(self._upstream, topic).peek(
+        peeked = await Peeker(self._http, topic).peek(
             [address], LogPlaces(False, f"id:{id}"), 1, MessageFilter.parse("", ""), is_full=True
         )
         return MessageState(
@@ -244,17 +244,17 @@ class MessageEndpoints:
         if wanted.count == 1 or wanted.defer_seconds:
             return await self._publish_singly(address, f"/pub?{urlencode(query)}", body, wanted)
         path = f"/mpub?{urlencode({**query, 'binary': 'true'})}"
-        return await post_to(self._upstream, NSQD, address, path, _frame([body] * wanted.count))
+        return await post_to(self._http, NSQD, address, path, _frame([body] * wanted.count))
 
     async def _publish_singly(
         self, address: str, path: str, body: bytes, wanted: PublishRequest
     ) -> NodeResult:
         """/mpub has no delay, so each is a request. If one fails, ``answer`` says how many went."""
-        result = await post_to(self._upstream, NSQD, address, path, body)
+        result = await post_to(self._http, NSQD, address, path, body)
         for number in range(1, wanted.count):
             if not result.ok:
                 break
-            result = await post_to(self._upstream, NSQD, address, path, body)
+            result = await post_to(self._http, NSQD, address, path, body)
             if not result.ok:
                 result.answer = {"published": number}
         return result
@@ -283,7 +283,7 @@ def _filter(text: str, expression: str) -> MessageFilter:
         raise V2Error(400, "INVALID_ARG_FILTER", str(exc)) from exc
 
 
-def _knows_nothing(error: UpstreamError) -> bool:
+def _knows_nothing(error: DaemonError) -> bool:
     return isinstance(error, StatusError) and error.status == 404
 
 

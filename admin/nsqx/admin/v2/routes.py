@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 
-from nsqx.admin.changed.plans import ActionRequest
 from nsqx.admin.changed.runs import ActionEndpoint, ActionImpact, ActionResult
 from nsqx.admin.guard.access import Visitor
 from nsqx.admin.guard.gate import Gate, VisitorHandler
@@ -28,6 +27,7 @@ from nsqx.admin.v2.shapes import (
     TopicDocument,
     TopologyDocument,
 )
+from nsqx.cluster.actions import ActionRequest
 from nsqx.runtime.http.server import Answer, Handler, Request, Router
 
 __all__ = ["V2Api"]

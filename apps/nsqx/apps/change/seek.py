@@ -4,14 +4,15 @@ import asyncio
 import json
 import sys
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 
 from nsqx.apps.complaints import Complaints
 from nsqx.apps.look.peek import explain
-from nsqx.apps.node_http import NodeHttp, RequestFailed
 from nsqx.apps.sources import LOOKUPD, Sources, source_options
 from nsqx.apps.terminal import printable
+from nsqx.cluster.http import DaemonError, DaemonHttp
 from nsqx.protocol.names import is_valid_name
 
 __all__ = ["seek"]
@@ -74,11 +75,11 @@ async def _seek_all(
     sources: Sources, topic: str, channel: str, place: str, *, create: bool
 ) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
     """Return what each nsqd says of the channel now, and what went wrong."""
-    async with sources, NodeHttp() as http:
+    async with sources, DaemonHttp() as http:
         try:
             nodes = await sources.with_topic(http, topic)
-        except RequestFailed as exc:
-            return [], [str(exc)]
+        except DaemonError as exc:
+            return [], [exc.short]
         if not nodes:
             return [], [f"no nsqd has the topic {topic}"]
         if create:
@@ -86,22 +87,22 @@ async def _seek_all(
                 *(_create(http, node, topic, channel, place) for node in nodes),
                 return_exceptions=True,
             )
-        query = {"topic": topic, "channel": channel, "to": place}
+        query = urlencode({"topic": topic, "channel": channel, "to": place})
         answers = await asyncio.gather(
-            *(http.post(node, "/channel/seek", **query) for node in nodes), return_exceptions=True
+            *(http.post(node, f"/channel/seek?{query}") for node in nodes), return_exceptions=True
         )
     moved: list[tuple[str, dict[str, Any]]] = []
     failures: list[str] = []
     for node, answer in zip(nodes, answers, strict=True):
-        if isinstance(answer, RequestFailed):
+        if isinstance(answer, DaemonError):
             failures.append(explain(answer))
         elif isinstance(answer, BaseException):
             raise answer
         else:
-            moved.append((node, answer))
+            moved.append((node, json.loads(answer)))
     return moved, failures
 
 
-async def _create(http: NodeHttp, node: str, topic: str, channel: str, place: str) -> None:
-    query = {"topic": topic, "channel": channel, "from": place}
-    await http.post(node, "/channel/create", **query)
+async def _create(http: DaemonHttp, node: str, topic: str, channel: str, place: str) -> None:
+    query = urlencode({"topic": topic, "channel": channel, "from": place})
+    await http.post(node, f"/channel/create?{query}")

@@ -5,13 +5,13 @@ Judges what an examination found: what is wrong, and what to do about it. Pure.
     a daemon   cannot be reached, its clock is wrong, it is ill, disk or open files run out
 """
 
-import ipaddress
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 from nsqx.apps.look.cluster_facts import ClusterFacts, LookupdFacts, NsqdFacts, Registration
+from nsqx.net.host_port import host_of, is_loopback
 
 __all__ = ["Finding", "Severity", "diagnose"]
 
@@ -159,7 +159,7 @@ def _reach(subject: str, facts: NsqdFacts) -> Iterator[Finding]:
 
 
 def _advice_on_reach(facts: NsqdFacts) -> str:
-    if facts.answers_at and not _is_loopback(f"{facts.answers_at}:0"):
+    if facts.answers_at and not is_loopback(facts.answers_at):
         return (
             f"it does answer at {facts.answers_at}: start it with"
             f" --broadcast-address={facts.answers_at}, or with"
@@ -175,8 +175,8 @@ def _advice_on_reach(facts: NsqdFacts) -> str:
 
 def _loopback(subject: str, facts: NsqdFacts) -> Iterator[Finding]:
     """127.0.0.1 works from the same host, and so in every first try."""
-    elsewhere = [name for name in facts.listed_by if not _is_loopback(name)]
-    if elsewhere and _is_loopback(facts.tcp.address):
+    elsewhere = [name for name in facts.listed_by if not is_loopback(host_of(name))]
+    if elsewhere and is_loopback(host_of(facts.tcp.address)):
         yield _error(
             subject,
             "tells an address that only its own host can reach",
@@ -274,14 +274,6 @@ def _versions(kind: str, daemons: Iterable[LookupdFacts | NsqdFacts]) -> Iterato
             f"{kind} of different versions: {', '.join(texts)}",
             "fine while you change over; then bring all to one version.",
         )
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _names(daemons: Iterable[LookupdFacts | NsqdFacts]) -> list[str]:

@@ -13,19 +13,17 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-import aiohttp
-
 from nsqx.apps.look.cluster_facts import ClusterFacts, LookupdFacts, NsqdFacts, Reach, Registration
-from nsqx.apps.look.probes import host_port, probe_nsqd, probe_registrar, reason
+from nsqx.apps.look.probes import probe_nsqd, probe_registrar
 from nsqx.client.addresses import Address
+from nsqx.cluster.http import DaemonError, DaemonHttp
+from nsqx.net.host_port import AddressError, format_host_port, host_of, split_host_port
 
 __all__ = ["Examination"]
 
 AT_ONCE = 50  # how many daemons are asked at a time
-ANSWER_BYTES_MAX = 64 * 1024 * 1024
 # Nodes come and go: lookupds that disagree are asked again, and what differs twice is told.
 SECOND_LOOK_S = 1.0
-HEADERS = {"Accept": "application/vnd.nsq; version=1.0"}
 
 Result = TypeVar("Result")
 
@@ -71,9 +69,8 @@ class Examination:
 
     async def run(self) -> ClusterFacts:
         """Ask all; takes a few timeouts at most."""
-        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
-        async with aiohttp.ClientSession(headers=HEADERS, timeout=timeout) as session:
-            self._session = session
+        timeout_s = self._timeout_s
+        async with DaemonHttp(connect_s=timeout_s, request_s=timeout_s) as self._http:
             facts = ClusterFacts()
             facts.lookupds = await self._all(map(self._examine_lookupd, self._lookupds))
             facts.nsqds = await self._listed_nsqds(facts.lookupds)
@@ -162,7 +159,7 @@ class Examination:
         tcp_port = _integer(info, "tcp_port") or 0
         return NsqdFacts(
             Reach(str(address)),
-            Reach(host_port(address.host, tcp_port)),
+            Reach(format_host_port(address.host, tcp_port)),
             _text(info, "hostname"),
             _text(info, "version"),
             told_tcp_port=tcp_port,
@@ -177,7 +174,7 @@ class Examination:
     async def _talk_to_nsqd(self, facts: NsqdFacts) -> None:
         if not facts.told_tcp_port:
             return  # it could not be asked for it
-        host = facts.tcp.address.rpartition(":")[0].strip("[]")
+        host = host_of(facts.tcp.address)
         facts.tcp = await probe_nsqd(host, facts.told_tcp_port, self._timeout_s)
 
     async def _ask_nsqd(self, facts: NsqdFacts) -> None:
@@ -218,27 +215,16 @@ class Examination:
         return wrapped if isinstance(wrapped, dict) else content
 
     async def _get(self, address: str, path: str) -> _Answer:
-        wall_before, began = time.time(), time.monotonic()
-        headers = {"Host": self._hosts[address]} if address in self._hosts else None
+        asked_at = time.time()
         try:
-            async with self._session.get(f"http://{address}{path}", headers=headers) as response:
-                body = await _read(response)
-                took_s = time.monotonic() - began
-                skew_s = _clock_skew(response.headers.get("Date", ""), wall_before, took_s)
-                problem = "" if response.status == 200 else f"status {response.status}"
-                return _Answer(body, problem, took_s, skew_s)
-        except (aiohttp.ClientError, OSError, ValueError) as exc:
-            cause = exc.os_error if isinstance(exc, aiohttp.ClientConnectorError) else exc
-            return _Answer(b"", reason(cause, self._timeout_s))
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
-            raise ValueError(f"more than {ANSWER_BYTES_MAX} bytes")
-    return bytes(body)
+            reply = await self._http.request(
+                "GET", address, path, host=self._hosts.get(address, "")
+            )
+        except DaemonError as exc:
+            return _Answer(b"", exc.reason)
+        problem = "" if reply.status == 200 else f"status {reply.status}"
+        skew_s = _clock_skew(reply.date, asked_at, reply.took_s)
+        return _Answer(reply.body, problem, reply.took_s, skew_s)
 
 
 def _clock_skew(date: str, asked_at: float, took_s: float) -> float:
@@ -263,7 +249,9 @@ def _read_registrations(key: str, producers: Any) -> Iterable[Registration]:
     topic, _, channel = names.partition(":")
     if category in ("topic", "channel") and isinstance(producers, list):
         for producer in producers:
-            node = host_port(_text(producer, "broadcast_address"), producer.get("tcp_port", 0))
+            node = format_host_port(
+                _text(producer, "broadcast_address"), producer.get("tcp_port", 0)
+            )
             yield node, topic, channel
 
 
@@ -272,11 +260,11 @@ def _read_node(node: Any) -> NsqdFacts:
     tcp_port = _integer(node, "tcp_port") or 0
     http_port = _integer(node, "http_port") or 0
     return NsqdFacts(
-        http=Reach(host_port(host, http_port)),
-        tcp=Reach(host_port(host, tcp_port)),
+        http=Reach(format_host_port(host, http_port)),
+        tcp=Reach(format_host_port(host, tcp_port)),
         hostname=_text(node, "hostname"),
         version=_text(node, "version"),
-        remote_host=_text(node, "remote_address").rpartition(":")[0].strip("[]"),
+        remote_host=host_of(_text(node, "remote_address")),
         told_tcp_port=tcp_port,
     )
 
@@ -310,8 +298,11 @@ def _take_metrics(facts: NsqdFacts, metrics: dict[str, float]) -> None:
 
 
 def _parse_host_port(text: str) -> Address | None:
-    host, _, port = text.rpartition(":")
-    return Address(host.strip("[]") or "localhost", int(port)) if port.isdigit() else None
+    try:
+        host, port = split_host_port(text)
+    except AddressError:
+        return None
+    return Address(host or "localhost", port)
 
 
 def _text(content: dict[str, Any], key: str) -> str:

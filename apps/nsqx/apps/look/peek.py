@@ -7,14 +7,14 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import click
-import msgspec
 
 from nsqx.apps.complaints import Complaints
-from nsqx.apps.node_http import NodeHttp, RequestFailed
 from nsqx.apps.sources import LOOKUPD, Sources, source_options
 from nsqx.apps.terminal import for_terminal, printable
+from nsqx.cluster.http import DaemonError, DaemonHttp
 from nsqx.cluster.log_pages import LogPages, MessagePage, PeekAnswer
 from nsqx.protocol.names import is_valid_name
 
@@ -141,11 +141,11 @@ async def _peek_all(
     sources: Sources, topic: str, place: str, before: int | None, count: int
 ) -> tuple[list[Peeked], list[str]]:
     """Return up to ``count`` messages of each nsqd, in the order of time, and what went wrong."""
-    async with sources, NodeHttp() as http:
+    async with sources, DaemonHttp() as http:
         try:
             nodes = await sources.with_topic(http, topic)
-        except RequestFailed as exc:
-            return [], [str(exc)]
+        except DaemonError as exc:
+            return [], [exc.short]
         if not nodes:
             return [], [f"no nsqd has the topic {topic}"]
         readers = [_Reader(http, node, topic) for node in nodes]
@@ -166,7 +166,7 @@ class _Reader:
         found: what has come, also if the nsqd fails later.
     """
 
-    def __init__(self, http: NodeHttp, node: str, topic: str) -> None:
+    def __init__(self, http: DaemonHttp, node: str, topic: str) -> None:
         self.found: list[Peeked] = []
         self._http = http
         self._node = node
@@ -182,7 +182,7 @@ class _Reader:
                 if page.is_newest or f"seq:{page.end}" == place:
                     break
                 place = f"seq:{page.end}"
-        except RequestFailed as exc:
+        except DaemonError as exc:
             return explain(exc)
         return None
 
@@ -196,7 +196,7 @@ class _Reader:
                 if page.is_oldest or page.start == end:
                     break
                 end = page.start
-        except RequestFailed as exc:
+        except DaemonError as exc:
             return explain(exc)
         return None
 
@@ -207,16 +207,12 @@ class _Reader:
         )
 
     async def _ask(self, place: str, limit: int) -> PeekAnswer:
-        query: dict[str, str | int] = {"topic": self._topic, "from": place, "limit": limit}
-        answer = await self._http.get(self._node, "/topic/peek", **query)
-        try:
-            return msgspec.convert(answer, PeekAnswer)
-        except msgspec.ValidationError as exc:
-            raise RequestFailed(self._node, 200, f"not an answer of an nsqd: {exc}") from exc
+        query = urlencode({"topic": self._topic, "from": place, "limit": limit})
+        return await self._http.ask(self._node, f"/topic/peek?{query}", PeekAnswer)
 
 
-def explain(failure: RequestFailed) -> str:
+def explain(failure: DaemonError) -> str:
     """Say why an nsqd did not do what only nsqx's can."""
     if failure.status == 404 and failure.reason == UNKNOWN_PATH:
         return f"{failure.address}: this is no nsqd of nsqx, and cannot do that"
-    return str(failure)
+    return failure.short

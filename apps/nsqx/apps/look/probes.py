@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from nsqx.apps.look.cluster_facts import Reach
+from nsqx.net.host_port import format_host_port
 from nsqx.protocol import commands, lookup
 from nsqx.protocol.frames import ErrorFrame, FrameParser, Message, Response
 from nsqx.runtime.version import VERSION
 
-__all__ = ["host_port", "probe_nsqd", "probe_registrar", "reason"]
+__all__ = ["probe_nsqd", "probe_registrar"]
 
 READ_BYTES = 65536
 
@@ -22,11 +23,6 @@ _Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 class UnexpectedAnswer(Exception):
     """Somebody answers there, but not as they should."""
-
-
-def host_port(host: str, port: int) -> str:
-    """Write an address, with brackets around an IPv6 host."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def probe_nsqd(host: str, port: int, timeout_s: float) -> Reach:
@@ -64,8 +60,8 @@ async def _probe(
                 with suppress(OSError):
                     await writer.wait_closed()
     except (OSError, UnexpectedAnswer, UnicodeError) as exc:  # a TimeoutError is an OSError
-        return Reach(host_port(host, port), reason(exc, timeout_s))
-    return Reach(host_port(host, port), took_s=time.monotonic() - began)
+        return Reach(format_host_port(host, port), reason(exc, timeout_s))
+    return Reach(format_host_port(host, port), took_s=time.monotonic() - began)
 
 
 async def _identify(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

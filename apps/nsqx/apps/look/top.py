@@ -6,14 +6,14 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nsqx.apps.complaints import Complaints
 from nsqx.apps.look.cluster_view import ChannelView, ClusterView, NodeView, Poll, view
-from nsqx.apps.node_http import NodeHttp, RequestFailed
 from nsqx.apps.sources import LOOKUPD, Sources, source_options
+from nsqx.cluster.http import DaemonError, DaemonHttp
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -70,8 +70,8 @@ def top(
     try:
         with ExitStack() as stack:
             asyncio.run(watch.run(_choose(as_json, stack)))
-    except RequestFailed as exc:
-        complaints.fail(exc)
+    except DaemonError as exc:
+        complaints.fail(exc.short)
         sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()  # else Python complains once more at its end
@@ -106,18 +106,18 @@ class Watch:
         Show one view after another.
 
         Raises:
-            RequestFailed: nobody could be asked the first time. Later ones are shown.
+            DaemonError: nobody could be asked the first time. Later ones are shown.
         """
         stop = asyncio.Event()
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
         before: Poll | None = None
         nodes: list[str] = []
-        async with self._sources, NodeHttp() as http:
+        async with self._sources, DaemonHttp() as http:
             while not stop.is_set() and self._left != 0:
                 try:
                     nodes = await self._sources.all(http)
-                except RequestFailed:
+                except DaemonError:
                     if before is None:
                         raise
                 poll = await _poll(http, nodes)
@@ -129,16 +129,17 @@ class Watch:
                     await _pause(stop, self._interval)
 
 
-async def _poll(http: NodeHttp, nodes: list[str]) -> Poll:
-    asked = (http.get(node, "/stats", format="json", include_clients="false") for node in nodes)
+async def _poll(http: DaemonHttp, nodes: list[str]) -> Poll:
+    path = "/stats?format=json&include_clients=false"
+    asked = (http.ask(node, path, dict[str, Any]) for node in nodes)
     results = await asyncio.gather(*asked, return_exceptions=True)
     answers, failures = {}, {}
     for node, result in zip(nodes, results, strict=True):
-        if isinstance(result, RequestFailed):
+        if isinstance(result, DaemonError):
             failures[node] = result.reason
         elif isinstance(result, BaseException):
             raise result
-        elif not isinstance(result, dict) or "topics" not in result:
+        elif "topics" not in result:
             failures[node] = "not an answer of an nsqd"
         else:
             answers[node] = result

@@ -9,15 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from urllib.parse import urlencode
 
 import click
 
 from nsqx.apps.complaints import Complaints
-from nsqx.apps.node_http import NodeHttp, RequestFailed
 from nsqx.client.addresses import parse_address
 from nsqx.client.consumer import Consumer
 from nsqx.client.errors import NsqError
 from nsqx.client.producer import Producer
+from nsqx.cluster.http import DaemonError, DaemonHttp
 from nsqx.runtime.process.run import new_event_loop
 
 __all__ = ["Result", "bench"]
@@ -190,9 +191,9 @@ async def _consume(result: Result, messages: int, max_in_flight: int) -> None:
 
 async def _delete_topic(http: str, topic: str) -> bool:
     try:
-        async with NodeHttp() as session:
-            await session.post(http, "/topic/delete", topic=topic)
-    except RequestFailed:
+        async with DaemonHttp() as session:
+            await session.post(http, f"/topic/delete?{urlencode({'topic': topic})}")
+    except DaemonError:
         return False
     return True
 

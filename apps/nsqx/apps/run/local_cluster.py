@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nsqx.apps.run.child import Child
 from nsqx.apps.run.ports import Ports
+from nsqx.net.host_port import format_host_port, split_host_port
 
 __all__ = ["LocalCluster"]
 
@@ -23,7 +24,7 @@ NSQD_PORTS = {"TCP": 4150, "HTTP": 4151}
 ADMIN_PORTS = {"HTTP": 4171}
 
 # A wildcard is an address to listen at, not one to connect to.
-REACHABLE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class LocalCluster:
@@ -49,7 +50,7 @@ class LocalCluster:
         any_ports: bool,
         tell: Callable[[str, str], None],
     ) -> None:
-        self._host = f"[{host}]" if ":" in host else host
+        self._host = host.strip("[]")
         self._data_path = data_path
         self._nsqd_count = nsqd_count
         self._nsqd_flags = nsqd_flags
@@ -86,8 +87,8 @@ class LocalCluster:
 
     def address(self, child: Child, listener: str) -> str:
         """Return where a client on this machine reaches a listener, ``host:port``."""
-        host, _, port = child.addresses[listener].rpartition(":")
-        return f"{REACHABLE.get(host, host)}:{port}"
+        host, port = split_host_port(child.addresses[listener])
+        return format_host_port(REACHABLE.get(host, host), port)
 
     def _on_signal(self) -> None:
         assert self._work is not None
@@ -151,7 +152,7 @@ class LocalCluster:
 
     def _listen_at(self, wanted: int) -> str:
         port = 0 if self._ports is None else self._ports.take(wanted)
-        return f"{self._host}:{port}"
+        return format_host_port(self._host, port)
 
     def _broadcast(self) -> list[str]:
         # At a wildcard, the daemon's own choice (its host name) is the better one.

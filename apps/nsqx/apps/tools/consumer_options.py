@@ -16,6 +16,7 @@ from typing import Any
 from nsqx.client.backoff import BackoffPolicy
 from nsqx.client.consumer import Consumer
 from nsqx.client.settings import Settings
+from nsqx.net.host_port import split_host_port
 from nsqx.runtime.durations import (
     HOUR_NS,
     MILLISECOND_NS,
@@ -79,12 +80,8 @@ def _duration(text: str) -> int:
 
 
 def _local_address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        raise ValueError(f"address {text}: missing port in address")
-    if not port.isdecimal() or int(port) > UINT16_MAX:
-        raise ValueError(f"address {text}: invalid port")
-    return host.strip("[]") or "0.0.0.0", int(port)
+    host, port = split_host_port(text)
+    return host or "0.0.0.0", port
 
 
 def _one_of(*words: str) -> Callable[[str], str]:

@@ -4,10 +4,13 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
-from nsqx.apps.node_http import NodeHttp, RequestFailed
 from nsqx.apps.tools.consuming import ToolOptions, check, run, stop_event
 from nsqx.apps.tools.stat_lines import HEADER, ChannelTotals, line
+from nsqx.cluster.answers import NodeCounts
+from nsqx.cluster.http import DaemonError, DaemonHttp
+from nsqx.cluster.lookups import lookup
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.options import flags
@@ -85,7 +88,7 @@ async def _report(options: StatOptions) -> None:
     timeouts = (options.connect_timeout / SECOND_NS, options.request_timeout / SECOND_NS)
     polls, left = 0, options.count
     before: ChannelTotals | None = None
-    async with NodeHttp(*timeouts) as http:
+    async with DaemonHttp(connect_s=timeouts[0], request_s=timeouts[1]) as http:
         while left != 0 and not stop.is_set():
             totals = await _poll(http, options)
             if polls % POLLS_PER_HEADER == 0:
@@ -99,24 +102,22 @@ async def _report(options: StatOptions) -> None:
                 await _pause(stop, seconds)
 
 
-async def _poll(http: NodeHttp, options: StatOptions) -> ChannelTotals:
+async def _poll(http: DaemonHttp, options: StatOptions) -> ChannelTotals:
     """Ask all nsqds; StartupError, with NSQ's words, if one of them cannot be asked."""
     topic, channel = options.topic, options.channel
     try:
-        nsqds = options.nsqd_http_addresses or await http.producers(
-            options.lookupd_http_addresses, topic
-        )
-    except RequestFailed as exc:
-        raise _fatal(f"failed to get topic producers - {exc}") from exc
+        found = await lookup(http, options.lookupd_http_addresses, topic)
+        nsqds = options.nsqd_http_addresses or [each.http_address for each in found]
+    except DaemonError as exc:
+        raise _fatal(f"failed to get topic producers - {exc.short}") from exc
     try:
-        query = {"format": "json", "topic": topic, "include_clients": "false"}
-        answers = await asyncio.gather(*(http.get(nsqd, "/stats", **query) for nsqd in nsqds))
-        totals = ChannelTotals.of(answers, topic, channel)
-    except RequestFailed as exc:
-        raise _fatal(f"failed to get nsqd stats - {exc}") from exc
-    except (KeyError, TypeError) as exc:
-        raise _fatal("failed to get nsqd stats - not an answer of an nsqd") from exc
-    if not any(answer["topics"] for answer in answers):
+        query = urlencode({"format": "json", "topic": topic, "include_clients": "false"})
+        path = f"/stats?{query}"
+        answers = await asyncio.gather(*(http.ask(nsqd, path, NodeCounts) for nsqd in nsqds))
+    except DaemonError as exc:
+        raise _fatal(f"failed to get nsqd stats - {exc.short}") from exc
+    totals = ChannelTotals.of(answers, topic, channel)
+    if not any(answer.topics for answer in answers):
         raise _fatal("failed to get nsqd stats - failed to query any nsqd: ")
     if totals is None:
         raise _fatal(f"failed to find channel({channel}) in stats metadata for topic({topic})")

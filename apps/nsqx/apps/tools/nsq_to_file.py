@@ -38,10 +38,11 @@ from nsqx.apps.tools.consuming import (
 from nsqx.apps.tools.file_names import FileNames, MissingRevision
 from nsqx.apps.tools.rolling_file import FilePlaces, RollingFile
 from nsqx.apps.tools.rotation import Rotation, RotationPolicy
-from nsqx.apps.tools.topics import list_topics
 from nsqx.client.consumer import Consumer
-from nsqx.client.errors import LookupFailed, NsqError
+from nsqx.client.errors import NsqError
 from nsqx.client.message import Message
+from nsqx.cluster.http import DaemonError, DaemonHttp
+from nsqx.cluster.lookups import list_topics
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.durations import MICROSECOND_NS, SECOND_NS
 from nsqx.runtime.options import flags
@@ -279,20 +280,16 @@ class Archive:
                 self._group.create_task(writer.close_file())
 
     async def _search(self) -> None:
-        # Imported here: it takes a while, and most runs are given their topics.
-        import aiohttp
-
         options = self._options
-        timeout = aiohttp.ClientTimeout(
-            total=options.request_timeout / SECOND_NS,
-            sock_connect=options.connect_timeout / SECOND_NS,
-        )
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        async with DaemonHttp(
+            connect_s=options.connect_timeout / SECOND_NS,
+            request_s=options.request_timeout / SECOND_NS,
+        ) as http:
             while True:
                 try:
-                    self._add(await list_topics(session, options.lookupd_http_addresses))
-                except LookupFailed as exc:
-                    _log.error("could not retrieve topic list: %s", exc)
+                    self._add(await list_topics(http, options.lookupd_http_addresses))
+                except DaemonError as exc:
+                    _log.error("could not retrieve topic list: %s", exc.short)
                 await asyncio.sleep(options.topic_refresh / SECOND_NS)
 
     def _add(self, topics: Iterable[str]) -> None:

@@ -1,8 +1,10 @@
 """The lines that ``nsq_stat`` prints, from the statistics of nsqds (tools section 6). No I/O."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
+
+from nsqx.cluster.answers import NodeCounts
 
 __all__ = ["HEADER", "ChannelTotals", "line"]
 
@@ -26,24 +28,19 @@ class ChannelTotals:
     client_count: int = 0
 
     @classmethod
-    def of(cls, statistics: Iterable[Mapping[str, Any]], topic: str, channel: str) -> Self | None:
-        """
-        Add up the answers to ``/stats``; None if no nsqd has the channel.
-
-        Raises:
-            KeyError, TypeError: they are not such answers.
-        """
+    def of(cls, statistics: Iterable[NodeCounts], topic: str, channel: str) -> Self | None:
+        """Add up the answers to ``/stats``; None if no nsqd has the channel."""
         found = [
             channel_stats
             for answer in statistics
-            for topic_stats in answer["topics"] or ()
-            if topic_stats["topic_name"] == topic
-            for channel_stats in topic_stats["channels"] or ()
-            if channel_stats["channel_name"] == channel
+            for topic_stats in answer.topics or ()
+            if topic_stats.topic_name == topic
+            for channel_stats in topic_stats.channels or ()
+            if channel_stats.channel_name == channel
         ]
         if not found:
             return None
-        return cls(*(sum(int(one[name]) for one in found) for name in cls.__slots__))
+        return cls(*(sum(getattr(one, name) for one in found) for name in cls.__slots__))
 
 
 def line(before: ChannelTotals, now: ChannelTotals, seconds: float) -> str:

@@ -4,38 +4,20 @@ Asks nsqlookupds over HTTP which channels a topic has elsewhere (lookupd section
 All are asked at once, and the answer is what any of them knows.
 """
 
-import asyncio
 import ssl
 from collections.abc import Collection
-from functools import cached_property
-from urllib.parse import quote as quote_url
 
-import aiohttp
-import msgspec
-
-from nsqx.net.addresses import format_host_port
-from nsqx.protocol.errors import NsqError, quote
+from nsqx.cluster.http import DaemonHttp
+from nsqx.cluster.lookups import channels_of
+from nsqx.net.host_port import format_host_port
 from nsqx.protocol.names import is_ephemeral, is_valid_name
 from nsqx.runtime.process import logs
 
 __all__ = ["KnownChannels"]
 
 ANSWER_BYTES_MAX = 5 * 1024 * 1024
-_HEADERS = {"Accept": "application/vnd.nsq; version=1.0"}
 
 _log = logs.get_logger("LOOKUPD")
-
-
-class _Refused(NsqError):
-    """No answer, or not the one asked for."""
-
-
-class _Channels(msgspec.Struct):
-    channels: list[str]
-
-
-class _TlsRequired(msgspec.Struct):
-    https_port: int
 
 
 class KnownChannels:
@@ -47,14 +29,16 @@ class KnownChannels:
 
         ``ca_file`` holds the certificates by which HTTPS is verified; empty: the system's.
         """
-        self._timeout = aiohttp.ClientTimeout(total=request_s, sock_connect=connect_s)
-        self._ca_file = ca_file
-        self._session: aiohttp.ClientSession | None = None
+        self._http = DaemonHttp(
+            connect_s=connect_s,
+            request_s=request_s,
+            answer_bytes_max=ANSWER_BYTES_MAX,
+            tls=lambda: ssl.create_default_context(cafile=ca_file or None),
+        )
 
     async def close(self) -> None:
         """Close what is kept alive."""
-        if self._session is not None:
-            await self._session.close()
+        await self._http.close()
 
     async def ask(self, nsqlookupds: Collection[tuple[str, int]], topic: str) -> list[str]:
         """
@@ -62,46 +46,9 @@ class KnownChannels:
 
         ``nsqlookupds`` are hosts with their HTTP ports. What fails is logged and left out.
         """
-        answers = await asyncio.gather(*(self._ask(*each, topic) for each in nsqlookupds))
-        names = {name for answer in answers for name in answer}
+        addresses = [format_host_port(*each) for each in nsqlookupds]
+        answers = await channels_of(self._http, addresses, topic)
+        for error in answers.errors.values():
+            _log.error("asking for the channels of %s failed - %s", topic, error)
+        names = {name for each in answers.by_address.values() for name in each.channels or ()}
         return sorted(name for name in names if is_valid_name(name) and not is_ephemeral(name))
-
-    async def _ask(self, host: str, port: int, topic: str) -> list[str]:
-        path = f"/channels?topic={quote_url(topic, safe='')}"
-        url = f"http://{format_host_port(host, port)}{path}"
-        try:
-            status, reason, body = await self._get(url)
-            if status == 403 and (https_port := _https_port(body)) is not None:
-                url = f"https://{format_host_port(host, https_port)}{path}"
-                status, reason, body = await self._get(url)
-            if status != 200:
-                raise _Refused(f"got response {status} {reason} {quote(body[:1000])}")
-            return msgspec.json.decode(body, type=_Channels).channels
-        except (_Refused, aiohttp.ClientError, OSError, ValueError) as error:
-            reason = str(error) or type(error).__name__  # TimeoutError, an OSError, has no text
-            _log.error("asking %s for the channels of %s failed - %s", url, topic, reason)
-            return []
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        # Most never need it, and reading the system's certificates takes a while.
-        return ssl.create_default_context(cafile=self._ca_file or None)
-
-    async def _get(self, url: str) -> tuple[int, str, bytes]:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, headers=_HEADERS)
-        tls = self._tls if url.startswith("https:") else True
-        async with self._session.get(url, ssl=tls) as response:
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > ANSWER_BYTES_MAX:
-                    raise _Refused(f"the answer exceeds {ANSWER_BYTES_MAX} bytes")
-            return response.status, response.reason or "", bytes(body)
-
-
-def _https_port(body: bytes) -> int | None:
-    try:
-        return msgspec.json.decode(body, type=_TlsRequired).https_port
-    except msgspec.MsgspecError:
-        return None

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
+from nsqx.net.host_port import host_of
 from nsqx.nsqd.core.session import Authorization, Session
 from nsqx.nsqd.edge.auth_patterns import PatternError, compile_pattern
 from nsqx.nsqd.options import NsqdOptions
@@ -94,7 +95,7 @@ class AuthServers:
         """See `Authenticator.authenticate`."""
         values: dict[str, str | bytes] = {
             "common_name": session.tls_common_name,
-            "remote_ip": session.remote_address.rpartition(":")[0].strip("[]"),
+            "remote_ip": host_of(session.remote_address),
             "secret": secret,
             "tls": "true" if session.is_tls else "false",
         }

@@ -198,11 +198,11 @@ class HttpApi:
         return empty()
 
     async def _pause_channel(self, request: Request) -> Answer:
-        topic, channel = existing_channel(self._nsqd.broker, request)
-        self._nsqd.broker.pause_channel(topic, channel, True)
+        _, channel = existing_channel(self._nsqd.broker, request)
+        self._nsqd.broker.pause_channel(channel, True)
         return empty()
 
     async def _unpause_channel(self, request: Request) -> Answer:
-        topic, channel = existing_channel(self._nsqd.broker, request)
-        self._nsqd.broker.pause_channel(topic, channel, False)
+        _, channel = existing_channel(self._nsqd.broker, request)
+        self._nsqd.broker.pause_channel(channel, False)
         return empty()

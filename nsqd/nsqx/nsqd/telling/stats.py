@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from nsqx.net.host_port import format_host_port
 from nsqx.nsqd.core.broker import Broker
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.latency import Histogram, LatencyWindow, merged
@@ -211,8 +212,8 @@ class Stats:
                     yield f"        {self._client_text(session)}\n"
 
     def _client_text(self, session: Session) -> str:
-        port = session.remote_address.rpartition(":")[2]
-        name = f"{session.hostname}:{port} {session.user_agent}"
+        _, _, port = session.remote_address.rpartition(":")  # of a Unix socket's peer: all, "@"
+        name = f"{format_host_port(session.hostname, port)} {session.user_agent}"
         connected_ns = self.wall_ns - session.connected_ns // SECOND_NS * SECOND_NS
         connected = format_duration(max(0, connected_ns) // SECOND_NS * SECOND_NS)
         published = self._published(session)

@@ -55,9 +55,6 @@ const PLACES = [
   ["seq", "a message by its number"],
 ];
 
-/** Places that only turning pages gives. */
-const TURNED = new Set(["before", "after"]);
-
 export function may(right) {
   return me.value?.may.includes(right) ?? false;
 }
@@ -213,7 +210,7 @@ export function PlaceField({ label, value, optional, onChange }) {
     setDetail(text);
     onChange(placeOf(nextKind, text));
   };
-  const kinds = [...(optional ? [["", "the next message (as usual)"]] : []), ...PLACES, ...(TURNED.has(kind) ? [[kind, "where it was turned to"]] : [])];
+  const kinds = optional ? [["", "the next message (as usual)"], ...PLACES] : PLACES;
   return html`<div class="field-row">
     <label class="field"><span>${label}</span>
       <select value=${kind} onChange=${(event) => change(event.target.value, event.target.value === "-" ? "10m" : "")}>

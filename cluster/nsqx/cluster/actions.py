@@ -1,5 +1,5 @@
 """
-What an action does, to whom, and what that means: decided here, carried out by ``actions``. No I/O.
+What a change of the cluster does, to whom, and what that means. No I/O: others carry it out.
 
 A plan is stages of steps; the steps of a stage go out together, stages one after another (lookupds
 before nodes, so that nobody looks a topic up while it goes). A step is a POST to one daemon.
@@ -7,19 +7,26 @@ before nodes, so that nobody looks a topic up while it goes). A step is a POST t
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from urllib.parse import urlencode
 
 import msgspec
 
-from nsqx.admin.guard.access import Role
 from nsqx.cluster.merge import ClusterSnapshot
 from nsqx.cluster.rows import ChannelRow, TopicRow
 from nsqx.cluster.views import ClusterView, NodeView
 from nsqx.protocol.names import is_valid_name
 
-__all__ = ["ACTIONS", "ActionRequest", "BadAction", "Impact", "Plan", "Step", "make_plan"]
+__all__ = ["ACTIONS", "ActionRequest", "BadAction", "Impact", "Plan", "Power", "Step", "make_plan"]
 
 LOOKUPD, NSQD = "nsqlookupd", "nsqd"
+
+
+class Power(Enum):
+    """What somebody must be allowed to do."""
+
+    OPERATE = "operate"  # what can be undone, or is daily work
+    ADMINISTER = "administer"  # also what takes messages or names away
 
 
 class ActionRequest(msgspec.Struct, rename={"from_": "from"}):
@@ -73,7 +80,7 @@ class Impact(msgspec.Struct):
 class Plan:
     """Everything about one action before it happens."""
 
-    role: Role
+    power: Power
     confirm: str  # what must be typed; empty: nothing
     impact: Impact
     stages: list[list[Step]]
@@ -122,7 +129,7 @@ class _Case:
 class _Action:
     """How one action works."""
 
-    role: Role
+    power: Power
     stages: Callable[[_Case], list[list[Step]]]
     text: Callable[[_Case], str]
     needs: tuple[str, ...] = ("topic",)
@@ -153,7 +160,7 @@ def make_plan(request: ActionRequest, view: ClusterView, snapshot: ClusterSnapsh
     if not stages:
         raise BadAction("NOTHING_TO_DO", f"no node has the topic {request.topic}")
     return Plan(
-        role=action.role,
+        power=action.power,
         confirm=str(getattr(request, action.confirm)) if action.confirm else "",
         impact=_impact(case, action, stages),
         stages=stages,
@@ -346,7 +353,7 @@ def _number(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-OPERATOR, ADMIN = Role.OPERATOR, Role.ADMIN
+OPERATOR, ADMIN = Power.OPERATE, Power.ADMINISTER
 _CHANNEL = ("topic", "channel")
 
 ACTIONS: dict[str, _Action] = {

@@ -2,8 +2,7 @@
 
 import pytest
 
-from nsqx.admin.changed.plans import ACTIONS, ActionRequest, BadAction, Plan, make_plan
-from nsqx.admin.guard.access import Role
+from nsqx.cluster.actions import ACTIONS, ActionRequest, BadAction, Plan, Power, make_plan
 from nsqx.cluster.health import DaemonState
 from nsqx.cluster.merge import merge
 from nsqx.cluster.node_metrics import NodeMetrics
@@ -43,7 +42,7 @@ def test_a_channel_is_emptied_where_the_topic_is() -> None:
     made = plan("empty_channel", channel="billing")
     path = "/channel/empty?topic=orders&channel=billing"
     assert paths(made) == [[("n1:1", path), ("n2:1", path)]]
-    assert (made.role, made.confirm) == (Role.OPERATOR, "billing")
+    assert (made.power, made.confirm) == (Power.OPERATE, "billing")
     assert made.impact.text == "Drops 18,018 messages on 2 nodes; 2 consumers are connected"
     assert (made.impact.messages, made.impact.stale) == (18_018, ["n2:1"])
     assert made.command.startswith("curl -X POST 'http://n1:1/channel/empty?topic=orders&")
@@ -53,7 +52,7 @@ def test_lookupds_hear_of_a_deletion_first() -> None:
     made = plan("delete_topic")
     path = "/topic/delete?topic=orders"
     assert paths(made) == [[("l1:1", path)], [("n1:1", path), ("n2:1", path)]]
-    assert (made.role, made.confirm) == (Role.ADMIN, "orders")
+    assert (made.power, made.confirm) == (Power.ADMINISTER, "orders")
     assert made.impact.text == (
         "Deletes the topic with 1 channel and 18,021 messages on 2 nodes; 2 consumers are connected"
     )

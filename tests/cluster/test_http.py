@@ -1,0 +1,117 @@
+"""The one client for daemons, over real sockets: limits, HTTPS, redirects, what it says."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from nsqx.cluster.answers import NodesAnswer, TopicsAnswer
+from nsqx.cluster.http import DaemonError, DaemonHttp, HangingError, StatusError
+from nsqx.cluster.lookups import list_nodes, list_topics, lookup
+from tests.support.fake_http import fake_http
+from tests.support.processes import free_port
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[DaemonHttp]:
+    async with DaemonHttp(request_s=5.0, answer_bytes_max=1000) as http:
+        yield http
+
+
+def producer(host: str, **fields: Any) -> dict[str, Any]:
+    return {"broadcast_address": host, "tcp_port": 4150, "http_port": 4151, **fields}
+
+
+async def test_an_answer_has_a_largest_size(http: DaemonHttp) -> None:
+    async with fake_http({"/topics": {"topics": ["x" * 2000]}}) as fake:
+        with pytest.raises(DaemonError, match="longer than 1000 bytes"):
+            await http.ask(fake.address, "/topics", TopicsAnswer)
+
+
+async def test_answers_of_nsq_before_1_0_are_unwrapped(http: DaemonHttp) -> None:
+    answer = {"status_code": 200, "status_txt": "OK", "data": {"topics": ["a"]}}
+    async with fake_http({"/topics": answer}) as fake:
+        assert await list_topics(http, [fake.address]) == {"a"}
+
+
+async def test_a_daemon_may_be_a_url(http: DaemonHttp) -> None:
+    async with fake_http({"/topics": {"topics": ["a"]}}) as fake:
+        assert await list_topics(http, [f"http://{fake.address}/lookup?x=1"]) == {"a"}
+
+
+async def test_failures_say_who_and_why_in_a_few_words(http: DaemonHttp) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(DaemonError) as refused:
+        await http.get(address, "/ping")
+    assert refused.value.short == f"{address}: connection refused"
+    async with fake_http({}) as fake:
+        with pytest.raises(StatusError) as missing:
+            await http.get(fake.address, "/stats")
+    assert (missing.value.status, missing.value.address) == (404, fake.address)
+
+
+async def test_a_port_that_does_not_speak_http_is_said_to_be_one(http: DaemonHttp) -> None:
+    async def refuse(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x00\x00\x00\x0f\x00\x00\x00\x01E_BAD_PROTO")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(DaemonError) as exc:
+            await http.get(f"127.0.0.1:{port}", "/ping")
+    assert exc.value.reason == "what answers there does not speak HTTP"
+
+
+async def test_who_hangs_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = "{}:{}".format(*silent.getsockname())
+        async with DaemonHttp(request_s=0.1) as http:
+            with pytest.raises(HangingError) as exc:
+                await http.get(address, "/ping")
+    assert exc.value.reason == "no answer in 0.1 s"
+
+
+async def test_a_redirect_is_no_answer(http: DaemonHttp) -> None:
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 307 Elsewhere\r\nLocation: http://10.0.0.1/\r\n")
+        writer.write(b"Content-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(redirect, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(StatusError) as exc:
+            await http.post(f"127.0.0.1:{port}", "/topic/delete?topic=t")
+    assert exc.value.status == 307
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:80/x?y=", "a/b", "user@host", "", "169.254.169.254", "METADATA.google.internal."],
+)
+async def test_a_node_at_a_place_that_is_no_host_is_none(http: DaemonHttp, host: str) -> None:
+    answer = {"producers": [producer(host), producer("::1"), producer("good-host_1.example")]}
+    async with fake_http({"/nodes": answer, "/lookup": answer}) as fake:
+        for nodes in (
+            await list_nodes(http, [fake.address]),
+            await lookup(http, [fake.address], "t"),
+        ):
+            assert [each.http_address for each in nodes] == [
+                "[::1]:4151",
+                "good-host_1.example:4151",
+            ]
+
+
+async def test_a_node_listed_twice_is_one(http: DaemonHttp) -> None:
+    answer = {"producers": [producer("10.0.0.1")]}
+    async with fake_http({"/nodes": answer}) as one, fake_http({"/nodes": answer}) as two:
+        nodes = await list_nodes(http, [one.address, two.address])
+    assert [each.tcp_address for each in nodes] == ["10.0.0.1:4150"]
+
+
+async def test_the_same_bytes_are_the_same_answer(http: DaemonHttp) -> None:
+    async with fake_http({"/nodes": {"producers": [producer("10.0.0.1")]}}) as fake:
+        first = await http.ask_again(fake.address, "/nodes", NodesAnswer, None)
+        assert await http.ask_again(fake.address, "/nodes", NodesAnswer, first) is first
