@@ -4,9 +4,12 @@ Grafana's dashboards, as the documents that Grafana imports. No I/O.
 Panels flow in rows of 24 columns. Every metric that a query names exists: a test asks a live node.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from nsqx.runtime import numbers
+from nsqx.runtime.numbers import Kind, Number, Unit
 
 __all__ = ["DASHBOARDS", "dashboard"]
 
@@ -14,6 +17,7 @@ COLUMNS = 24
 HEIGHT = 8
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 CHANNEL = 'topic=~"$topic", channel=~"$channel"'
+TOPIC = 'topic=~"$topic"'
 NODE = 'instance=~"$instance"'
 
 
@@ -119,12 +123,32 @@ def _stat(title: str, expression: str, unit: str = "short") -> Panel:
     return Panel(title, [("", expression)], unit, width=4, kind="stat")
 
 
-def _by_channel(metric: str) -> str:
-    return f"sum by (topic, channel) ({metric}{{{CHANNEL}}})"
+def _number_panels(table: Iterable[Number], by: str, chosen: str, of: str = "") -> Iterator[Panel]:
+    """Yield a panel for each family of the table of numbers; ``of`` ends its title."""
+    families: dict[str, list[Number]] = {}
+    for number in table:
+        if number.metric:
+            families.setdefault(number.metric, []).append(number)
+    for metric, (first, *_) in families.items():
+        by_all = ", ".join([by, *first.labels])
+        legend = "/".join(f"{{{{{label}}}}}" for label in by_all.split(", "))
+        series = f"{metric}{{{chosen}}}"
+        is_counter = first.kind is Kind.COUNTER
+        value = f"rate({series}[$__rate_interval])" if is_counter else series
+        added = "max" if first.unit is Unit.SECONDS else "sum"
+        yield Panel(
+            f"{first.label}{of}{' a second' if is_counter else ''}",
+            [(legend, f"{added} by ({by_all}) ({value})")],
+            _unit(first),
+            description=first.help,
+        )
 
 
-def _rate_by_channel(metric: str) -> str:
-    return f"sum by (topic, channel) (rate({metric}{{{CHANNEL}}}[$__rate_interval]))"
+def _unit(number: Number) -> str:
+    """Return Grafana's word."""
+    if number.kind is Kind.COUNTER:
+        return "Bps" if number.unit is Unit.BYTES else "ops"
+    return {Unit.BYTES: "bytes", Unit.SECONDS: "s"}.get(number.unit, "short")
 
 
 def _by_node(metric: str) -> str:
@@ -198,57 +222,8 @@ CHANNELS = Dashboard(
     "nsqx: topics and channels",
     [Variable("topic", "nsqd_topic_depth"), Variable("channel", "nsqd_channel_depth")],
     [
-        Panel("Waiting", [("{{topic}}/{{channel}}", _by_channel("nsqd_channel_depth"))]),
-        Panel(
-            "Of these on disk only",
-            [("{{topic}}/{{channel}}", _by_channel("nsqd_channel_backend_depth"))],
-        ),
-        Panel(
-            "Age of the oldest unfinished",
-            [
-                (
-                    "{{topic}}/{{channel}}",
-                    "max by (topic, channel)"
-                    f" (nsqd_channel_oldest_unfinished_age_seconds{{{CHANNEL}}})",
-                )
-            ],
-            "s",
-        ),
-        Panel(
-            "Come a second",
-            [("{{topic}}/{{channel}}", _rate_by_channel("nsqd_channel_messages_total"))],
-            "ops",
-        ),
-        Panel("In flight", [("{{topic}}/{{channel}}", _by_channel("nsqd_channel_in_flight"))]),
-        Panel("Deferred", [("{{topic}}/{{channel}}", _by_channel("nsqd_channel_deferred"))]),
-        Panel(
-            "Given back a second",
-            [("{{topic}}/{{channel}}", _rate_by_channel("nsqd_channel_requeues_total"))],
-            "ops",
-        ),
-        Panel(
-            "Timed out a second",
-            [("{{topic}}/{{channel}}", _rate_by_channel("nsqd_channel_timeouts_total"))],
-            "ops",
-        ),
-        Panel("Consumers", [("{{topic}}/{{channel}}", _by_channel("nsqd_channel_clients"))]),
-        Panel(
-            "Published bytes a second",
-            [
-                (
-                    "{{topic}}",
-                    "sum by (topic)"
-                    ' (rate(nsqd_topic_message_bytes_total{topic=~"$topic"}[$__rate_interval]))',
-                )
-            ],
-            "Bps",
-        ),
-        Panel(
-            "Log on disk",
-            [("{{topic}}", 'sum by (topic) (nsqd_topic_log_bytes{topic=~"$topic"})')],
-            "bytes",
-        ),
-        Panel("Paused", [("{{topic}}/{{channel}}", _by_channel("nsqd_channel_paused"))]),
+        *_number_panels(numbers.CHANNEL, _BY_CHANNEL, CHANNEL),
+        *_number_panels(numbers.TOPIC, "topic", TOPIC, of=" of topics"),
     ],
 )
 

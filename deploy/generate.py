@@ -11,6 +11,7 @@ from pathlib import Path
 from deploy.completions import completions
 from deploy.dashboards import DASHBOARDS, dashboard
 from deploy.manuals import manuals
+from deploy.numbers import dashboard_module, number_reference
 from deploy.references import DAEMON_OPTIONS, command_reference, option_reference
 from nsqx.runtime.options.docs import example_file
 
@@ -25,6 +26,8 @@ def generated() -> dict[str, str]:
     contents = {
         "docs/configuration.md": option_reference(),
         "docs/commands.md": command_reference(),
+        "docs/numbers.md": number_reference(),
+        "admin/nsqx/admin/static/app/numbers.mjs": dashboard_module(),
     }
     for program, options in DAEMON_OPTIONS.items():
         contents[f"deploy/config/{program}.toml"] = example_file(options, program)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 
 import msgpack
 from playwright.async_api import Page, expect
@@ -142,6 +143,7 @@ async def test_tail_follows_pauses_and_filters(page: Page, stage: Stage) -> None
     await expect(lines.filter(has_text="while paused")).to_have_count(0)
     await page.get_by_role("button", name="Continue").click()
     await expect(lines.filter(has_text="while paused")).to_have_count(1)
+    await expect(page.get_by_role("note")).to_contain_text("nothing is left out")
     await page.get_by_role("searchbox", name="Body contains").fill("needle")
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(re.compile("filter=needle"))
@@ -168,3 +170,65 @@ async def test_copy_as_a_command(page: Page, stage: Stage) -> None:
     assert (
         text == f"printf %s 'it'\\''s' | curl --data-binary @- 'http://{address}/pub?topic=copied'"
     )
+
+
+async def test_turning_pages_shows_all_both_ways(page: Page, stage: Stage) -> None:
+    bodies = [f"line {number:02}".encode() for number in range(50)]
+    await stage.make_topic("turned", *bodies, channels=["c"])
+    await open_page(page, "/topics/turned/messages")
+    lines = page.locator(".message-line")
+    await expect(lines.first).to_contain_text("line 49")
+    await page.get_by_role("button", name="Older", exact=True).click()
+    await expect(lines.first).to_contain_text("line 29")
+    await page.get_by_role("button", name="Older", exact=True).click()
+    await expect(lines.first).to_contain_text("line 09")
+    await expect(lines).to_have_count(10)
+    await expect(page.get_by_role("button", name="Older", exact=True)).to_have_count(0)
+    await check_accessible(page)
+    await page.get_by_role("button", name="Newer").click()
+    await expect(lines.first).to_contain_text("line 29")
+    await expect(page.locator(".notes")).to_contain_text("numbers 10 to 29 of 0 to 49")
+
+
+async def test_a_search_that_has_not_seen_all_says_so_and_goes_on(page: Page, stage: Stage) -> None:
+    node = stage.nodes[0]
+    await stage.make_topic("haystack", b"the needle", channels=["c"])
+    for _ in range(3):
+        await node.post("/mpub?topic=haystack", b"\n".join([b"hay"] * 5000))
+    await open_page(page, "/topics/haystack/messages?filter=needle")
+    status = page.get_by_role("main").get_by_role("status")
+    await expect(status).to_contain_text("The search has not seen all")
+    await expect(page.locator(".empty")).to_have_text("Nothing so far.")
+    await page.get_by_role("button", name="Search on in older ones").click()
+    await expect(page.locator(".message-line")).to_contain_text("the needle")
+
+
+async def test_a_long_body_is_copied_whole_or_not_at_all(page: Page, stage: Stage) -> None:
+    body = b'{"long": "' + "ä".encode() * 50_000 + b'", "n": 9007199254740993}'
+    await stage.make_topic("lengthy", body, channels=["c"])
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await open_page(page, "/topics/lengthy/messages")
+    await page.locator(".message-line").click()
+    details = page.locator(".message-details")
+    await expect(details.get_by_role("button", name="curl")).to_have_count(0)
+    async with page.expect_download() as saved:
+        await details.get_by_role("link", name="Save").click()
+    assert (await (await saved.value).path()).read_bytes() == body
+    await details.get_by_role("button", name="Load all").click()
+    await expect(details.locator(".tree")).to_contain_text("n: 9007199254740993")
+    await details.get_by_role("button", name="body").click()
+    await expect(details.get_by_role("button", name="copied")).to_be_visible()
+    assert (await page.evaluate("navigator.clipboard.readText()")).encode() == body
+
+
+async def test_no_node_that_answers_is_not_nothing_there(
+    page: Page, stage: Stage, watch: Watch
+) -> None:
+    await stage.make_topic("silent", b"1", channels=["c"])
+    stage.nodes[0].send_signal(signal.SIGSTOP)
+    try:
+        await open_page(page, "/topics/silent/messages")
+        await expect(page.locator("main")).to_contain_text("No node gave an answer", timeout=20_000)
+        await expect(page.locator("main")).not_to_contain_text("Nothing there")
+    finally:
+        stage.nodes[0].send_signal(signal.SIGCONT)

@@ -35,6 +35,12 @@ def test_counts_are_summed_over_nodes() -> None:
     assert (snapshot.nodes["n1:1"].depth, snapshot.nodes["n2:1"].depth) == (8, 4)
 
 
+def test_a_number_that_only_the_table_names_is_summed_too() -> None:
+    nodes = [node_view(f"n{n}:1", topic("t", channel("c"), refused_count=n)) for n in (1, 2)]
+    row = msgspec.to_builtins(merge(cluster_view(*nodes)).topics["t"])
+    assert (row["refused"], row["refusals"]) == (3, 0.0)
+
+
 def test_a_node_that_does_not_answer_counts_with_what_it_said_last() -> None:
     alive = node_view("n1:1", topic("t", channel("c", depth=1)))
     frozen = node_view("n2:1", topic("t", channel("c", depth=2)), state=DaemonState.STALE)

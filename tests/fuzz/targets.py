@@ -24,6 +24,7 @@ from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.records import Commit, Header, crc32c, encode_commit
 from nsqx.nsqd.log.segment import data_path, index_path
 from nsqx.nsqd.log.topic_log import TopicLog
+from nsqx.nsqd.log.trash import Trash
 from nsqx.protocol import commands
 from nsqx.protocol.command_parser import CommandParser, Limits
 from nsqx.protocol.commands import Identify, LineTooLong, Publish, Violation
@@ -276,6 +277,10 @@ def feed_checkpoint(data: bytes) -> None:
     _load_channel({"": data})
 
 
+def _not_refused(error: OSError) -> None:
+    raise AssertionError from error
+
+
 def _load_channel(contents: Mapping[str, bytes]) -> None:
     disk = SimulatedDisk()
     disk.make_folder(FOLDER)
@@ -283,7 +288,7 @@ def _load_channel(contents: Mapping[str, bytes]) -> None:
     disk.replace_file(path, Snapshot(0, 0, [], []).encode(0))
     for suffix, content in contents.items():
         disk.replace_file(f"{path}.{suffix}" if suffix else path, content)
-    store = ChannelStore(disk, path)
+    store = ChannelStore(disk, path, Trash(disk, _not_refused))
     store.load(0, Ranges())
     store.load_stragglers()
 

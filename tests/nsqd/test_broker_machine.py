@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 from nsqx.nsqd.core import channel as channel_module, in_flight as in_flight_module
 from nsqx.nsqd.core.topic import Durability
 from nsqx.nsqd.log import channel_store, topic_log
+from nsqx.nsqd.log.page import read_page
 from tests.simulation.disk import NodeDisk, ProcessEnded
 from tests.support.broker_bench import SECOND_NS, BrokerBench, Client
 from tests.support.sinks import Received
@@ -352,7 +353,7 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule(name=CHANNEL, is_paused=st.booleans())
     def pause_channel(self, name: str, is_paused: bool) -> None:
         self.channels[name].is_paused = is_paused
-        self.bench.broker.pause_channel(self.bench.channel(name), is_paused)
+        self.bench.broker.pause_channel(self.bench.topic(), self.bench.channel(name), is_paused)
         self.settle()
 
     @rule(is_paused=st.booleans())
@@ -397,7 +398,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def sequences(self) -> dict[int, int]:
         """Return where in the log each message is that is there."""
         log = self.bench.log()
-        page = log.reader(log.first, 10_000, 10_000_000)()
+        page = read_page(log.view(), log.first, 10_000, 10_000_000)
         return {int(frame[34:]): sequence for sequence, frame in page.frames}
 
     @rule()

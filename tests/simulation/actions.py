@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.topic import Topic
-from nsqx.nsqd.log.page import Page
-from nsqx.nsqd.log.topic_log import TopicLog
+from nsqx.nsqd.log.page import Page, read_page, read_page_before
 from tests.simulation.auditor import Violation, number_of
 from tests.simulation.damage import flip_channel_file, flip_index, flip_log
 from tests.simulation.node import Node
@@ -236,7 +235,7 @@ def _pause_channel(cluster: "Cluster", node: Node, action: Action) -> None:
     topic = _topic_of(node, action)
     channel = _channel_of(topic, action) if topic is not None else None
     if topic is not None and channel is not None:
-        node.operate(partial(node.broker.pause_channel, channel, True))
+        node.operate(partial(node.broker.pause_channel, topic, channel, True))
         _later(cluster, action, partial(cluster.resume_channel, node, topic.name, channel.name))
 
 
@@ -295,13 +294,21 @@ def _seek(cluster: "Cluster", node: Node, action: Action) -> None:
 
 def _peek(cluster: "Cluster", node: Node, action: Action) -> None:
     topic = _topic_of(node, action)
-    if topic is None or not isinstance(topic.log, TopicLog):
+    if topic is None:
         return
-    first = topic.log.first + action.value % max(1, topic.log.end - topic.log.first)
-    read = topic.log.reader(first, 20, 5_000)
+    view = topic.log.view()
+    place = view.first + action.value % max(1, view.end - view.first)
+    look = read_page if action.value % 2 else read_page_before
+    read = partial(look, view, place, 20, 5_000)
 
     def done(page: Page | None, error: BaseException | None) -> None:
-        for sequence, frame in page.frames if page is not None else ():
+        if page is None:
+            return
+        seen = [sequence for sequence, _ in page.frames]
+        seen += [number for gap in page.gaps for number in range(gap.first, gap.end)]
+        if sorted(seen) != list(range(page.first, page.end)):
+            raise Violation("only_what_was_published", f"a look at {topic.name} has holes")
+        for sequence, frame in page.frames:
             number = number_of(frame[34:])
             if number < 0 or cluster.auditor.bodies[number] != frame[34:]:
                 raise Violation(

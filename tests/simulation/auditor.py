@@ -37,7 +37,7 @@ from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.session import Session
 from nsqx.nsqd.core.topic import Durability, Topic
 from nsqx.nsqd.log import topic_log
-from nsqx.nsqd.log.topic_log import TopicLog
+from nsqx.nsqd.log.log import Log
 from nsqx.protocol.messages import frame_offsets, split_frame
 from tests.simulation.records import ChannelRecord, Entry, Flight, TopicRecord
 from tests.simulation.scheduler import SECOND_NS, Scheduler
@@ -154,7 +154,7 @@ class Auditor:
             record = TopicRecord(topic.name, now_ns, topic.is_ephemeral)
             self.topics[node.name, topic.name] = record
         _replace(topic.log, "append", self._watched_append(node, topic, record))
-        if isinstance(topic.log, TopicLog):
+        if not topic.is_ephemeral:
             _replace(topic.log, "begin_sync", self._watched_sync(topic.log, record))
         return record
 
@@ -187,7 +187,7 @@ class Auditor:
         self._entries[message_id] = entry
         self._latest[node.name, topic.name, entry.number] = entry
 
-    def _watched_sync(self, log: TopicLog, record: TopicRecord) -> Callable[[], Callable[[], None]]:
+    def _watched_sync(self, log: Log, record: TopicRecord) -> Callable[[], Callable[[], None]]:
         begin_sync = log.begin_sync
 
         def watched() -> Callable[[], None]:

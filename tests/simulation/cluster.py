@@ -300,8 +300,8 @@ class Cluster:
         """End the pause of a channel, if it is there and paused."""
         topic = node.broker.topics.get(topic_name) if node.is_running else None
         channel = topic.channels.get(name) if topic is not None else None
-        if channel is not None and channel.is_paused:
-            node.operate(partial(node.broker.pause_channel, channel, False))
+        if topic is not None and channel is not None and channel.is_paused:
+            node.operate(partial(node.broker.pause_channel, topic, channel, False))
 
 
 def _missing(node: Node, directory: Directory) -> list[str]:

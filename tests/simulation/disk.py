@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from greenlet import getcurrent, greenlet
+
 from tests.support.simulated_disk import Content, SimulatedDisk
 
 __all__ = ["NodeDisk", "ProcessEnded"]
@@ -20,6 +22,9 @@ class NodeDisk(SimulatedDisk):
     """
     A `SimulatedDisk` whose slow work happens in simulated time.
 
+    What is submitted runs as in a thread: before each of its steps at the disk the event loop goes
+    on, and so do other works, for as long as `run_later` says.
+
     Attributes:
         steps_left: how many changes until the process ends; None: it goes on.
         is_gone: the process that used it has ended.
@@ -33,9 +38,11 @@ class NodeDisk(SimulatedDisk):
         self.is_gone = False
         self.run_later: Callable[[Callable[[], None]], None]
         self.chance: random.Random
+        self._workers: set[greenlet] = set()
 
     def step(self) -> None:
         """End the process if its time has come."""
+        self.pause()
         if self.is_gone:
             raise ProcessEnded
         if self.steps_left is not None:
@@ -43,6 +50,14 @@ class NodeDisk(SimulatedDisk):
             if self.steps_left <= 0:
                 self.is_gone = True
                 raise ProcessEnded
+
+    def pause(self) -> None:
+        """Let others go on if this is a work that was submitted."""
+        worker = getcurrent()
+        if worker in self._workers:
+            self.run_later(worker.switch)
+            assert worker.parent is not None
+            worker.parent.switch()
 
     def write(self, content: Content, data: bytes, offset: int) -> None:
         """
@@ -59,27 +74,21 @@ class NodeDisk(SimulatedDisk):
             self.step()
         super().write(content, data, offset)
 
-    def replace_file(self, path: str, data: bytes, *, sync: bool = True) -> None:
-        """Replace; if the process ends now, the temporary file is left over."""
-        if self.steps_left == 1 and not self.is_gone:
-            self.steps_left = None
-            part = data[: self.chance.randrange(len(data) + 1)]
-            super().replace_file(f"{path}.tmp", part, sync=False)
-            self.steps_left = 1
-        super().replace_file(path, data, sync=sync)
-
     def submit(
         self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
     ) -> None:
         """See `Storage.submit`."""
-        self.run_later(partial(self._work, work, done))
 
-    def _work(
-        self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
-    ) -> None:
-        try:
-            result = work()
-        except Exception as error:
-            self.run_later(partial(done, None, error))
-        else:
-            self.run_later(partial(done, result, None))
+        def run() -> None:
+            try:
+                result = work()
+            except Exception as error:
+                self.run_later(partial(done, None, error))
+            else:
+                self.run_later(partial(done, result, None))
+            finally:
+                self._workers.discard(worker)
+
+        worker = greenlet(run)
+        self._workers.add(worker)
+        self.run_later(worker.switch)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
-from nsqx.nsqd.core.broker import METADATA_PATH, Broker, BrokerSettings
+from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.metadata import MetadataError
+from nsqx.nsqd.core.node_files import METADATA_PATH
 from nsqx.nsqd.core.session import Session, SessionSettings
 from nsqx.nsqd.core.topic import Durability, Topic
 from nsqx.protocol.command_parser import Limits
@@ -416,6 +417,11 @@ class Node:
     def warn(self, text: str) -> None:
         self.note(f"warns: {text}")
         self._auditor.warned(self, text)
+
+    def failed(self, what: str, exception: Exception) -> None:
+        if isinstance(exception, Violation):
+            raise exception
+        raise Violation("no_exception", f"failed to {what}: {_describe(exception)}") from exception
 
 
 class Connection:

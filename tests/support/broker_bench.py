@@ -4,12 +4,13 @@ import random
 from array import array
 from dataclasses import dataclass, field, replace
 
+from nsqx.nsqd.core.acknowledgements import PublishError
 from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.in_flight import NotInFlightError, NotOwnerError
-from nsqx.nsqd.core.topic import PublishError, Topic
+from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.log.topic_log import TopicLog
 from tests.support.simulated_disk import SimulatedDisk
 from tests.support.sinks import Received, RecordingSink
@@ -29,6 +30,8 @@ class Events:
 
     warnings: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    expects_failures: bool = False
+    failures: list[tuple[str, Exception]] = field(default_factory=list)
 
     def wake(self) -> None:
         """See `BrokerEvents.wake`."""
@@ -52,6 +55,12 @@ class Events:
     def warn(self, text: str) -> None:
         """See `BrokerEvents.warn`."""
         self.warnings.append(text)
+
+    def failed(self, what: str, exception: Exception) -> None:
+        """See `BrokerEvents.failed`; a test that does not expect it fails."""
+        if not self.expects_failures:
+            raise exception
+        self.failures.append((what, exception))
 
 
 class Client:

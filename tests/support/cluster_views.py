@@ -6,7 +6,7 @@ from typing import Any
 from nsqx.cluster.answers import ChannelStats, NsqdStats, Producer, TopicStats
 from nsqx.cluster.counters import Layout, Layouts, table_of
 from nsqx.cluster.health import DaemonState
-from nsqx.cluster.rates import RATE_COLUMNS, ChannelRates, NodeRates
+from nsqx.cluster.rates import NO_RATES, RATE_COLUMNS, ChannelRates, NodeRates
 from nsqx.cluster.views import ClusterView, LookupdView, NodeView
 
 __all__ = [
@@ -70,7 +70,7 @@ def rates_of(
         {"in_rate": [topics.get(name, 0.0) for name in names]},
         {
             column: [channels[pair][index] for pair in ordered]
-            for index, column in enumerate(RATE_COLUMNS)
+            for index, column in enumerate(RATE_COLUMNS[: len(NO_RATES)])
         },
     )
 

@@ -5,8 +5,9 @@ from array import array
 from collections.abc import Callable
 
 from nsqx.nsqd.log.block import Block, BlockCache, BlockMemory
+from nsqx.nsqd.log.log import LogEvents
 from nsqx.nsqd.log.storage import Storage
-from nsqx.nsqd.log.topic_log import LogEvents, TopicLog
+from nsqx.nsqd.log.topic_log import TopicLog
 from nsqx.protocol.messages import body_of
 from tests.support.simulated_disk import SimulatedDisk
 

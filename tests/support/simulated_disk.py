@@ -4,7 +4,8 @@ A disk in memory that can be crashed, damaged, filled and slowed: `log.storage.S
 Every file has what was written (the page cache) and what survives a loss of power: what was there
 at the last sync, plus whatever writes the crash lets through. `power_loss` decides that by a
 random source handed in, in pages, so writes are torn and reordered as real disks do it. Names are
-durable when their folder was synced, both that a file is there and that it was removed.
+durable when their folder was synced: that a file is there, that it was removed, and that it was
+renamed, which needs both folders to be synced. Until then a loss of power may undo it.
 
 A sync that fails is told once, as Linux does it: the pages it could not write count as clean
 afterwards, so the next sync succeeds without them.
@@ -13,7 +14,7 @@ afterwards, so the next sync succeeds without them.
 import errno
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
@@ -34,7 +35,6 @@ class Content:
     durable: bytes = b""
     dirty_pages: set[int] = field(default_factory=set)
     dropped_pages: set[int] = field(default_factory=set)  # by syncs that failed
-    is_name_durable: bool = False
 
     def sync(self) -> None:
         """Make all durable but what an earlier sync dropped."""
@@ -58,7 +58,6 @@ class Content:
             self.durable,
             set(self.dirty_pages),
             set(self.dropped_pages),
-            self.is_name_durable,
         )
 
     def drop(self) -> None:
@@ -67,13 +66,39 @@ class Content:
         self.dirty_pages.clear()
 
 
+@dataclass(eq=False)
+class NameChange:
+    """
+    Something that happened to names, and is not on stable storage.
+
+    Attributes:
+        folders: those that have to be synced for it.
+        moved: what has the new name, or had the old one if that was removed; files by path.
+        old, new: paths; no old one: it was made; no new one: it was removed.
+        replaced: the file that had the new name before.
+    """
+
+    folders: set[str]
+    moved: dict[str, Content]
+    old: str = ""
+    new: str = ""
+    replaced: Content | None = None
+    tree: list[str] = field(default_factory=list)  # folders that were removed with the files
+
+    def copy(self, contents: dict[int, Content]) -> "NameChange":
+        """Return the same of other contents, by the identity of these."""
+        moved = {path: contents[id(content)] for path, content in self.moved.items()}
+        replaced = contents[id(self.replaced)] if self.replaced is not None else None
+        return NameChange(set(self.folders), moved, self.old, self.new, replaced, list(self.tree))
+
+
 class SimulatedDisk:
     """
     A folder on a simulated disk.
 
     Attributes:
         free_bytes: how much can still be written; None for no limit.
-        fail_writes, fail_syncs, fail_reads: the error number to raise, or None.
+        fail_writes, fail_syncs, fail_reads, fail_renames: the error number to raise, or None.
         fail_reads_of: the same by path, for reads of open files.
         reads_block: whether reads that may not block find nothing in memory.
         pending: work that was submitted and waits for `run_pending`.
@@ -84,15 +109,20 @@ class SimulatedDisk:
         self.fail_writes: int | None = None
         self.fail_syncs: int | None = None
         self.fail_reads: int | None = None
+        self.fail_renames: int | None = None
         self.fail_reads_of: dict[str, int] = {}
         self.reads_block = False
         self.pending: deque[Callable[[], None]] = deque()
         self._files: dict[str, Content] = {}
         self._folders: dict[str, bool] = {"": True}  # and whether its name is durable
-        self._removed: dict[str, Content] = {}  # may be back after a loss of power
+        self._changes: dict[NameChange, None] = {}  # oldest first
+        self._changes_of: dict[str, dict[NameChange, None]] = {}  # by folder that is to be synced
 
     def step(self) -> None:
         """Called before each change; a subclass may end the process here."""
+
+    def pause(self) -> None:
+        """Called before a read that may wait for the disk; a subclass may let others go on."""
 
     # Faults
 
@@ -105,37 +135,107 @@ class SimulatedDisk:
         """Return the disk as the next process finds it: what was written is there, if not safe."""
         disk = self._new()
         disk._folders = dict(self._folders)
-        disk._removed = dict(self._removed)
-        disk._files = {path: content.copy() for path, content in self._files.items()}
+        copies: dict[int, Content] = {}
+        there = [*self._files.values()]
+        for change in self._changes:
+            there += change.moved.values()
+            there += [change.replaced] if change.replaced is not None else []
+        for content in there:
+            copies.setdefault(id(content), content.copy())
+        disk._files = {path: copies[id(content)] for path, content in self._files.items()}
+        for change in self._changes:
+            disk._note(change.copy(copies))
         return disk
 
     def power_loss(self, chance: random.Random) -> Self:
         """Return the disk as the next boot finds it: of what was not synced, some pages."""
-
-        def survives(content: Content) -> bytes:
-            kept = bytearray(content.durable)
-            for page in sorted(content.dirty_pages):
-                if chance.random() < 0.5:
-                    start = page * PAGE_BYTES
-                    piece = content.written[start : start + PAGE_BYTES]
-                    kept.extend(bytes(max(0, start - len(kept))))
-                    kept[start : start + len(piece)] = piece
-            return bytes(kept)
-
-        disk = self._new()
-        disk._folders = dict.fromkeys(self._folders, True)
-        for path, content in self._files.items():
-            if content.is_name_durable or chance.random() < 0.5:
-                survivor = survives(content)
-                disk._files[path] = Content(bytearray(survivor), survivor, is_name_durable=True)
-        for folder, is_durable in self._folders.items():
+        disk = self.kill()
+        # Journals of file systems keep renames in order: none is forgotten but the last ones.
+        forgets_renames = True
+        for change in reversed(disk._changes):
+            is_forgotten = chance.random() < 0.5
+            if change.old and change.new:
+                is_forgotten = forgets_renames = forgets_renames and is_forgotten
+            if is_forgotten:
+                disk._undo(change)
+        disk._changes.clear()
+        disk._changes_of.clear()
+        for folder, is_durable in list(disk._folders.items()):
             if not is_durable and chance.random() < 0.5:
-                disk.remove_folder(folder)
-        for path, content in self._removed.items():
-            if path not in self._files and chance.random() < 0.5:
-                survivor = survives(content)
-                disk._files[path] = Content(bytearray(survivor), survivor, is_name_durable=True)
+                disk._forget_folder(folder)
+        disk._folders = dict.fromkeys(disk._folders, True)
+        survivors = {
+            path: self._survivor(disk._files[path], chance) for path in sorted(disk._files)
+        }
+        disk._files = {
+            path: Content(bytearray(survivor), survivor) for path, survivor in survivors.items()
+        }
         return disk
+
+    def _survivor(self, content: Content, chance: random.Random) -> bytes:
+        kept = bytearray(content.durable)
+        for page in sorted(content.dirty_pages):
+            if chance.random() < 0.5:
+                start = page * PAGE_BYTES
+                piece = content.written[start : start + PAGE_BYTES]
+                kept.extend(bytes(max(0, start - len(kept))))
+                kept[start : start + len(piece)] = piece
+        return bytes(kept)
+
+    def _undo(self, change: NameChange) -> None:
+        """Take back what happened to names, unless what happened later stands in the way."""
+        files = self._files
+        if not change.new:  # removed
+            if any(folder in self._folders for folder in change.tree):
+                return
+            self._folders |= dict.fromkeys(change.tree, True)
+            for path, content in change.moved.items():
+                if path not in files and _parent(path) in self._folders:
+                    files[path] = content
+            return
+        if any(files.get(path) is not content for path, content in change.moved.items()):
+            return
+        is_folder = change.new in self._folders
+        if change.old in files or (change.old and change.old in self._folders):
+            return  # made anew
+        for path in change.moved:
+            del files[path]
+        if change.replaced is not None:
+            files[change.new] = change.replaced
+        if change.old:
+            for path, content in change.moved.items():
+                files[change.old + path[len(change.new) :]] = content
+        if is_folder:
+            self._move_folders(change.new, change.old)
+
+    def _note(self, change: NameChange) -> None:
+        self._changes[change] = None
+        for folder in change.folders:
+            self._changes_of.setdefault(folder, {})[change] = None
+
+    def _forget_folder(self, path: str) -> None:
+        for name in [*self._files]:
+            if name.startswith(f"{path}/"):
+                del self._files[name]
+        for name in [*self._folders]:
+            if name == path or name.startswith(f"{path}/"):
+                del self._folders[name]
+
+    def _move_folders(self, old: str, new: str) -> None:
+        """Give a folder another name, also in what is still to be synced in it."""
+
+        def moved(path: str) -> str:
+            is_inside = path == old or path.startswith(f"{old}/")
+            return new + path[len(old) :] if is_inside else path
+
+        self._folders = {moved(path): durable for path, durable in self._folders.items()}
+        for folder in [each for each in self._changes_of if moved(each) != each]:
+            changes = self._changes_of.pop(folder)
+            for change in changes:
+                change.folders = {moved(each) for each in change.folders}
+                change.moved = {moved(path): each for path, each in change.moved.items()}
+                change.old, change.new = moved(change.old), moved(change.new)
+            self._changes_of.setdefault(moved(folder), {}).update(changes)
 
     def _new(self) -> Self:
         """Return an empty disk for what is to survive."""
@@ -157,13 +257,14 @@ class SimulatedDisk:
 
     def open(self, path: str, *, create: bool = False) -> File:
         """See `Storage.open`."""
+        self.pause()
         if path not in self._files:
             if not create:
                 raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
             self.step()
             self._check_folder(path)
             self._check_write(0)
-            self._files[path] = Content()
+            self._create(path)
         return SimulatedFile(self, path, self._files[path])
 
     def read_file(self, path: str) -> bytes:
@@ -173,27 +274,27 @@ class SimulatedDisk:
         self.check_read()
         return bytes(self._files[path].written)
 
-    def replace_file(self, path: str, data: bytes, *, sync: bool = True) -> None:
-        """See `Storage.replace_file`."""
-        self.step()
-        self._check_folder(path)
-        self._check_write(len(data))
-        if sync:
-            self.check_sync()
-        before = self._files.get(path)
-        content = Content(bytearray(data), bytes(data) if sync else b"", is_name_durable=sync)
-        if sync:
-            self._sync_names(_parent(path))
-        else:
-            content.durable = before.durable if before is not None else b""
-            content.dirty_pages = set(range(len(data) // PAGE_BYTES + 1))
-            content.is_name_durable = before is not None and before.is_name_durable
-        self._files[path] = content
+    def _create(self, path: str) -> Content:
+        content = self._files[path] = Content()
+        self._note(NameChange({_parent(path)}, {path: content}, new=path))
+        return content
 
-    def replace_files(self, contents: Mapping[str, bytes]) -> None:
-        """See `Storage.replace_files`."""
-        for path, data in contents.items():
-            self.replace_file(path, data)
+    def write_file(self, path: str, data: bytes) -> None:
+        """See `Storage.write_file`."""
+        file = self.open(path, create=True)
+        file.truncate(0)
+        file.write_at(data, 0)
+        file.close()
+
+    def replace_file(self, path: str, data: bytes) -> None:
+        """Put a file there, for tests."""
+        self.write_file(path, data)
+        self._files[path].sync()
+        self._sync_names(_parent(path))
+
+    def list_folders(self, path: str) -> list[str]:
+        """See `Storage.list_folders`."""
+        return sorted(name.rpartition("/")[2] for name in self._folders if _parent(name) == path)
 
     def list(self, path: str) -> list[str]:
         """See `Storage.list`."""
@@ -211,31 +312,36 @@ class SimulatedDisk:
     def rename(self, old: str, new: str) -> None:
         """See `Storage.rename`."""
         self.step()
-        for path in list(self._files):
+        self._check_folder(new)
+        if old not in self._files and old not in self._folders:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", old)
+        self._check_rename()
+        replaced = self._files.pop(new, None)
+        moved: dict[str, Content] = {}
+        for path in [old] if old in self._files else list(self._files):
             if path == old or path.startswith(f"{old}/"):
-                self._files[new + path[len(old) :]] = self._files.pop(path)
-        self._folders = {
-            (new + path[len(old) :] if path == old or path.startswith(f"{old}/") else path): durable
-            for path, durable in self._folders.items()
-        }
+                moved[new + path[len(old) :]] = self._files.pop(path)
+        self._files |= moved
+        if old in self._folders:
+            self._move_folders(old, new)
+        self._note(NameChange({_parent(old), _parent(new)}, moved, old, new, replaced))
 
     def remove(self, path: str) -> None:
         """See `Storage.remove`."""
         self.step()
         content = self._files.pop(path, None)
-        if content is not None and content.is_name_durable:
-            self._removed[path] = content
+        if content is not None:
+            self._note(NameChange({_parent(path)}, {path: content}, path))
 
-    def remove_folder(self, path: str) -> None:
-        """See `Storage.remove_folder`."""
-        for name in list(self._files):
-            if name.startswith(f"{path}/"):
-                del self._files[name]
-        self._folders = {
-            name: durable
-            for name, durable in self._folders.items()
-            if name != path and not name.startswith(f"{path}/")
-        }
+    def remove_tree(self, path: str) -> None:
+        """See `Storage.remove_tree`."""
+        self.step()
+        inside = [name for name in self._files if name == path or name.startswith(f"{path}/")]
+        moved = {name: self._files.pop(name) for name in inside}
+        tree = [name for name in self._folders if name == path or name.startswith(f"{path}/")]
+        self._forget_folder(path)
+        if moved or tree:
+            self._note(NameChange({_parent(path)}, moved, path, tree=tree))
 
     def sync_folder(self, path: str) -> None:
         """See `Storage.sync_folder`."""
@@ -246,15 +352,17 @@ class SimulatedDisk:
         self._sync_names(path)
 
     def _sync_names(self, folder: str) -> None:
-        for name, content in self._files.items():
-            if not content.is_name_durable and _parent(name) == folder:
-                content.is_name_durable = True
+        for change in self._changes_of.pop(folder, {}):
+            change.folders.discard(folder)
+            if not change.folders:
+                self._changes.pop(change, None)
         for name, is_durable in self._folders.items():
             if not is_durable and _parent(name) == folder:
                 self._folders[name] = True
-        self._removed = {
-            name: content for name, content in self._removed.items() if _parent(name) != folder
-        }
+
+    def _check_rename(self) -> None:
+        if self.fail_renames is not None:
+            raise OSError(self.fail_renames, errno.errorcode[self.fail_renames])
 
     def _check_folder(self, path: str) -> None:
         if _parent(path) not in self._folders:
@@ -336,6 +444,8 @@ class SimulatedFile:
     def read_at(self, size: int, offset: int, *, may_block: bool = True) -> bytes:
         """See `File.read_at`."""
         assert self._is_open
+        if may_block:
+            self._disk.pause()
         self._disk.check_read(self._path)
         if self._disk.reads_block and not may_block:
             raise WouldBlockError

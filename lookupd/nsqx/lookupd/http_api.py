@@ -27,7 +27,7 @@ from nsqx.runtime.http.server import (
     plain_text,
 )
 from nsqx.runtime.metrics import Sample, counter, gauge
-from nsqx.runtime.process import open_files
+from nsqx.runtime.process import logs, open_files
 from nsqx.runtime.version import NSQ_VERSION, VERSION
 
 __all__ = ["UNLOGGED_PATHS", "HttpApi"]
@@ -207,6 +207,7 @@ class HttpApi:
         )
         yield gauge("nsqlookupd_watches", "Long polls that wait for a change.", self._watches.count)
         yield from open_files.families()
+        yield from logs.families()
 
 
 _UNKNOWN_TOPIC = {"message": "TOPIC_NOT_FOUND"}

@@ -408,6 +408,10 @@ class Nsqd:
         """See `BrokerEvents.warn`."""
         _log.warning("%s", text)
 
+    def failed(self, what: str, exception: Exception) -> None:
+        """See `BrokerEvents.failed`."""
+        _log.error("failed to %s - an unexpected error", what, exc_info=exception)
+
 
 def _name(listener: socket.socket) -> tuple[str, int]:
     """Return where a socket listens, and its port, -1 for a path."""

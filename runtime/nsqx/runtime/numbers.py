@@ -87,6 +87,20 @@ class Number:
     label: str = ""
 
 
+def _refused_because(reason: str) -> Number:
+    return Number(
+        name := f"refused_{reason.replace(' ', '_')}_count",
+        Kind.COUNTER,
+        Unit.MESSAGES,
+        "Messages that were published and refused, by reason.",
+        stats=Stats.NOT_ZERO,
+        statsd=name,
+        metric="nsqd_topic_refused_total",
+        labels={"reason": reason},
+        label="Refused",
+    )
+
+
 TOPIC: Sequence[Number] = (
     Number(
         "depth",
@@ -131,6 +145,18 @@ TOPIC: Sequence[Number] = (
         row="message_bytes",
         label="Published",
     ),
+    Number(
+        "refused_count",
+        Kind.COUNTER,
+        Unit.MESSAGES,
+        "Messages that were published and refused.",
+        stats=Stats.NOT_ZERO,
+        text=Text("refused", 5),
+        row="refused",
+        rate="refusals",
+        label="Refused",
+    ),
+    *map(_refused_because, ("disk full", "disk failed", "ending", "fault")),
     Number(
         "paused",
         Kind.FLAG,

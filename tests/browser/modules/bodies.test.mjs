@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { asCommands, bytesOf, decodeMsgpack, hexDump, packing, viewsOf } from "../../../admin/nsqx/admin/static/app/bodies.mjs";
+import { asCommands, bytesOf, decodeMsgpack, hexDump, packing, viewsOf, withBytes } from "../../../admin/nsqx/admin/static/app/bodies.mjs";
+import { Digits, Entries } from "../../../admin/nsqx/admin/static/app/trees.mjs";
 
 const raw = (...values) => Uint8Array.from(values);
 const text = (value) => new TextEncoder().encode(value);
@@ -9,7 +10,7 @@ const names = (data) => viewsOf(data).map(([name]) => name);
 
 test("JSON is shown as a tree first", () => {
   assert.deepEqual(names(text('{"a":1}')), ["json", "text", "hex"]);
-  assert.deepEqual(viewsOf(text('{"a":1}'))[0], ["json", { a: 1 }]);
+  assert.deepEqual(viewsOf(text('{"a":1}'))[0], ["json", new Entries([["a", new Digits("1")]])]);
 });
 
 test("a number or a word is text, though it is JSON", () => {
@@ -26,7 +27,8 @@ test("MessagePack of every size", () => {
   assert.deepEqual(decodeMsgpack(raw(0x93, 0x01, 0xff, 0xc0)), [1, -1, null]);
   assert.deepEqual(decodeMsgpack(raw(0x92, 0xcd, 0x01, 0x00, 0xd1, 0xff, 0x00)), [256, -256]);
   assert.deepEqual(decodeMsgpack(raw(0x91, 0xcb, 0x3f, 0xf8, 0, 0, 0, 0, 0, 0)), [1.5]);
-  assert.deepEqual(decodeMsgpack(raw(0x91, 0xcf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)), ["18446744073709551615"]);
+  assert.deepEqual(decodeMsgpack(raw(0x91, 0xcf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)), [new Digits("18446744073709551615")]);
+  assert.deepEqual(decodeMsgpack(raw(0x91, 0xcb, 0x3f, 0xf0, 0, 0, 0, 0, 0, 0)), [new Digits("1.0")]);
   assert.deepEqual(decodeMsgpack(raw(0x91, 0xc4, 0x02, 0x00, 0xff)), ["bytes 00 ff"]);
 });
 
@@ -40,7 +42,7 @@ test("MessagePack that is cut off, has more behind it or is endlessly deep is no
 
 test("a key of __proto__ is a key", () => {
   const value = decodeMsgpack(raw(0x81, 0xa9, ...text("__proto__"), 0x01));
-  assert.deepEqual(Object.keys(value), ["__proto__"]);
+  assert.deepEqual(value, new Entries([["__proto__", 1]]));
   assert.equal({}.polluted, undefined);
 });
 
@@ -64,4 +66,19 @@ test("commands quote what a shell would take for its own", () => {
   const [[, curl], [, python]] = asCommands("orders", { body: "it's $HOME", encoding: "text" }, "http://n:4151");
   assert.equal(curl, "printf %s 'it'\\''s $HOME' | curl --data-binary @- 'http://n:4151/pub?topic=orders'");
   assert.equal(python, 'await nsq.publish("orders", "it\'s $HOME".encode())');
+});
+
+test("what no shell can be given goes as base64, and bytes never as letters", () => {
+  const message = { body: "a\0b", encoding: "text" };
+  assert.match(asCommands("t", message, "http://n:4151")[0][1], /^echo YQBi \| base64 -d \| curl /);
+  assert.match(asCommands("t", { body: "/w==", encoding: "base64" }, "http://n:4151")[1][1], /b64decode\("\/w=="\)/);
+});
+
+test("a whole body takes the place of its first part, to the byte", () => {
+  const cut = { id: "1", body: "x", encoding: "text", size: 3, truncated: true };
+  assert.deepEqual(withBytes(cut, text("\ufeffxy")), { ...cut, body: "\ufeffxy", size: 5, truncated: false });
+  const data = new Uint8Array(100_000).fill(0xff);
+  const whole = withBytes(cut, data);
+  assert.equal(whole.encoding, "base64");
+  assert.deepEqual(bytesOf(whole), data);
 });

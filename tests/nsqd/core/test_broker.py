@@ -57,7 +57,8 @@ def test_names_that_the_metadata_does_not_have_yet_are_found_on_disk(bench: Brok
 def test_metadata_names_what_is_not_ephemeral(bench: BrokerBench) -> None:
     bench.channel("tail#ephemeral")
     bench.topic("live#ephemeral")
-    bench.broker.pause_channel(bench.channel(), True)
+    bench.broker.pause_channel(bench.topic(), bench.channel(), True)
+    bench.upkeep()
     (entry,) = decode_metadata(bench.disk.read_file("nsqd.dat"))
     assert (entry.name, entry.is_paused) == ("orders", False)
     assert [(channel.name, channel.is_paused) for channel in entry.channels] == [("archive", True)]
@@ -65,7 +66,7 @@ def test_metadata_names_what_is_not_ephemeral(bench: BrokerBench) -> None:
 
 def test_metadata_that_the_disk_refused_is_written_later(bench: BrokerBench) -> None:
     bench.disk.fail_writes = errno.EROFS
-    bench.broker.pause_channel(bench.channel(), True)
+    bench.broker.pause_channel(bench.topic(), bench.channel(), True)
     bench.broker.tick()
     bench.disk.fail_writes = None
     bench.broker.tick()
@@ -97,6 +98,7 @@ def test_a_deleted_topic_is_gone_after_a_kill(bench: BrokerBench) -> None:
     for _ in range(2):
         again = BrokerBench(disk=bench.disk.kill())
         assert names(again) == []
+        again.upkeep()
         assert again.disk.paths() == ["nsqd.dat"]
         bench.run()
     bench.channel()

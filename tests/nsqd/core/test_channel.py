@@ -8,7 +8,7 @@ import pytest
 
 from nsqx.nsqd.core import channel as channel_module
 from nsqx.nsqd.core.in_flight import NotInFlightError, NotOwnerError
-from nsqx.nsqd.log.topic_log import Retention
+from nsqx.nsqd.log.log import Retention
 from tests.support.broker_bench import MSG_TIMEOUT_NS, SECOND_NS, BrokerBench
 from tests.support.sinks import Received
 
@@ -235,10 +235,10 @@ def test_what_is_deferred_is_due_by_the_clock_on_the_wall(bench: BrokerBench) ->
 
 def test_a_paused_channel_delivers_nothing(bench: BrokerBench) -> None:
     client = bench.client(ready=10)
-    bench.broker.pause_channel(bench.channel(), True)
+    bench.broker.pause_channel(bench.topic(), bench.channel(), True)
     bench.publish(b"x")
     assert client.take() == []
-    bench.broker.pause_channel(bench.channel(), False)
+    bench.broker.pause_channel(bench.topic(), bench.channel(), False)
     assert client.bodies() == [b"x"]
 
 

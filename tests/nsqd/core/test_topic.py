@@ -2,10 +2,13 @@
 
 import errno
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 
-from nsqx.nsqd.core.topic import Durability, PublishError
+from nsqx.nsqd.core.acknowledgements import PublishError
+from nsqx.nsqd.core.deferred import DUE_NS_MAX
+from nsqx.nsqd.core.topic import Durability
 from nsqx.nsqd.log.records import RECORD_BYTES
 from tests.support.broker_bench import SECOND_NS, BrokerBench
 
@@ -27,13 +30,17 @@ class Answers:
         return lambda error: self.given.append(f"{name} {'OK' if error is None else error}")
 
 
+def raise_fault(*arguments: object) -> NoReturn:
+    raise ValueError("a fault")
+
+
 def test_what_many_publish_in_one_turn_is_one_batch(bench: BrokerBench) -> None:
     topic, answers = bench.topic(), Answers()
     assert topic.publish_one(b"a", answers.to("a"))
     assert not topic.publish_one(b"b", answers.to("b"))
     assert not topic.publish([b"c", b"d"], 0, answers.to("cd"), bench.now_ns)
     assert (answers.given, bench.log().end) == ([], 0)
-    topic.commit(bench.now_ns)
+    bench.broker.commit(topic)
     assert answers.given == ["a OK", "b OK", "cd OK"]
     assert len([commit for segment in bench.log()._segments for commit in segment.commits()]) == 1
     assert (topic.message_count, topic.message_bytes) == (4, 4)
@@ -43,7 +50,7 @@ def test_what_is_due_at_another_time_is_another_batch(bench: BrokerBench) -> Non
     topic, answers = bench.topic(), Answers()
     for number, due_ns in enumerate([0, 5, 5, 6, 0]):
         topic.publish([b"x"], due_ns, answers.to(str(number)), bench.now_ns)
-    topic.commit(bench.now_ns)
+    bench.broker.commit(topic)
     assert list(bench.log().deferred_batches(0)) == [(1, 3, 5), (3, 4, 6)]
     assert answers.given == ["0 OK", "1 OK", "2 OK", "3 OK", "4 OK"]
 
@@ -52,6 +59,8 @@ def test_a_turn_of_many_bytes_is_committed_before_its_end(bench: BrokerBench) ->
     topic, answers = bench.topic(), Answers()
     topic.publish([b"x" * 700_000], 0, answers.to("one"), bench.now_ns)
     topic.publish([b"x" * 700_000], 0, answers.to("two"), bench.now_ns)
+    assert bench.log().end == 2
+    bench.broker.flush()
     assert answers.given == ["one OK", "two OK"]
 
 
@@ -60,6 +69,69 @@ def test_a_topic_that_closes_takes_nothing(bench: BrokerBench) -> None:
     topic.is_closing = True
     topic.publish_one(b"x", answers.to("x"))
     assert answers.given == ["x exiting"]
+
+
+def test_messages_are_passed_on_before_their_producers_are_answered(bench: BrokerBench) -> None:
+    topic, client = bench.topic(), bench.client(ready=10)
+    seen: list[list[bytes]] = []
+    topic.publish([b"x"], 0, lambda error: seen.append(client.bodies()), bench.now_ns)
+    bench.broker.commit(topic)
+    assert seen == [[b"x"]]
+
+
+# Faults of our own
+
+
+def test_a_time_that_nothing_can_hold_is_the_latest_that_there_is(bench: BrokerBench) -> None:
+    assert bench.publish(b"x", delay_ns=2562047 * 3600 * SECOND_NS) == "OK"
+    assert list(bench.channel().deferred) == [(0, DUE_NS_MAX, 0)]
+    client = bench.client(ready=1)
+    bench.publish(b"y")
+    (message,) = client.take()
+    client.requeue(message, 2562047 * 3600 * SECOND_NS)
+    bench.pass_time(0)
+    bench.kill()
+    assert sorted(bench.channel().deferred) == [(0, DUE_NS_MAX, 0), (1, DUE_NS_MAX, 1)]
+
+
+def test_a_fault_in_one_topic_costs_no_other_its_commit(
+    bench: BrokerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own producers get an error, and those that come next are served."""
+    bench.events.expects_failures = True
+    faulty, sound, answers = bench.topic("faulty"), bench.topic("sound"), Answers()
+    with monkeypatch.context() as patched:
+        patched.setattr(faulty.log, "append", raise_fault)
+        for topic in (faulty, sound):
+            topic.publish([b"x"], 0, answers.to(topic.name), bench.now_ns)
+            bench.broker.mark(topic)
+        bench.broker.flush()
+    assert answers.given == ["faulty internal error", "sound OK"]
+    assert [what for what, _ in bench.events.failures] == ["commit to topic faulty"]
+    assert bench.broker.failure_count == 1
+    assert bench.publish(b"y", topic="faulty") == "OK"
+
+
+def test_a_fault_in_one_channel_costs_no_other_its_messages(
+    bench: BrokerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.events.expects_failures = True
+    clients = [bench.client(name, ready=10) for name in ("archive", "broken", "mail")]
+    monkeypatch.setattr(bench.channel("broken"), "dispatch", raise_fault)
+    assert bench.publish(b"x") == "OK"
+    assert [client.bodies() for client in clients] == [[b"x"], [], [b"x"]]
+    assert [what for what, _ in bench.events.failures] == ["deliver in channel orders/broken"]
+
+
+def test_a_fault_in_one_connection_costs_no_other_its_answer(bench: BrokerBench) -> None:
+    bench.events.expects_failures = True
+    topic, answers = bench.topic(), Answers()
+    topic.publish_one(b"a", answers.to("a"))
+    topic.publish_one(b"b", raise_fault)
+    topic.publish_one(b"c", answers.to("c"))
+    bench.broker.commit(topic)
+    assert answers.given == ["a OK", "c OK"]
+    assert [what for what, _ in bench.events.failures] == ["answer a publish"]
 
 
 # Waiting at the topic
@@ -225,6 +297,22 @@ def test_one_sync_serves_all_that_wait(fsync_bench: BrokerBench) -> None:
     fsync_bench.disk.pending.popleft()()
     assert answers.given == ["a OK", "b OK", "c OK"]
     assert fsync_bench.drained() == [b"a", b"b", b"c"]
+
+
+def test_a_fault_in_a_sync_refuses_what_waited_for_it(
+    fsync_bench: BrokerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync_bench.events.expects_failures = True
+    answers = Answers()
+    with monkeypatch.context() as patched:
+        patched.setattr(fsync_bench.log(), "begin_sync", raise_fault)
+        publish(fsync_bench, answers, "a")
+        fsync_bench.run()
+    assert answers.given == ["a internal error"]
+    publish(fsync_bench, answers, "b")
+    fsync_bench.run()
+    assert answers.given == ["a internal error", "b OK"]
+    assert fsync_bench.drained() == [b"b"]
 
 
 def test_a_failed_sync_refuses_all_that_was_appended_meanwhile(fsync_bench: BrokerBench) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from nsqx.nsqd.edge.files import FileStorage
 from nsqx.nsqd.edge.steps import in_background
+from nsqx.nsqd.log.replacement import replace_file, replace_files
 
 
 @pytest.fixture
@@ -51,14 +52,14 @@ async def test_a_missing_file_is_an_error_unless_it_may_be_created(storage: File
         with pytest.raises(FileNotFoundError):
             missing()
     storage.remove("none")
-    storage.remove_folder("none")
+    storage.remove_tree("none")
     assert storage.list("none") == []
 
 
 async def test_replacing_leaves_only_the_new_content(storage: FileStorage, tmp_path: Path) -> None:
-    storage.replace_file("a", b"one")
-    storage.replace_file("a", b"two", sync=False)
-    storage.replace_files({"a": b"three", "b": b"four"})
+    replace_file(storage, "a", b"one")
+    replace_file(storage, "a", b"two", sync=False)
+    replace_files(storage, {"a": b"three", "b": b"four"})
     assert storage.list("") == ["a", "b"]
     assert storage.read_file("a") == b"three"
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
@@ -75,9 +76,9 @@ async def test_a_write_that_does_not_fit_says_so(storage: FileStorage, small_fil
 async def test_a_replacement_that_does_not_fit_leaves_the_old_content(
     storage: FileStorage, small_files: None
 ) -> None:
-    storage.replace_file("a", b"old")
+    replace_file(storage, "a", b"old")
     with pytest.raises(OSError, match="File too large"):
-        storage.replace_file("a", b"x" * 20_000)
+        replace_file(storage, "a", b"x" * 20_000)
     assert storage.read_file("a") == b"old"
     assert storage.list("") == ["a"]
 
@@ -103,5 +104,5 @@ async def test_folders_are_made_renamed_and_removed(storage: FileStorage) -> Non
     storage.sync_folder("")
     storage.rename("topics/a.topic", "topics/b")
     assert storage.list("topics") == ["b"]
-    storage.remove_folder("topics/b")
+    storage.remove_tree("topics/b")
     assert storage.list("topics") == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from nsqx.nsqd.core.topic import Acknowledge, PublishError
+from nsqx.nsqd.core.acknowledgements import Acknowledge, PublishError
 from tests.support.node import running_node
 
 
@@ -56,6 +56,11 @@ async def test_publishing_is_refused_when_the_disk_refuses(
             assert await node.request("GET", "/ping") == (500, b"NOK - No space left on device")
         await node.post(path, b"x")
         assert await node.request("GET", "/ping") == (200, b"OK")
+        (topic,) = (await node.stats())["topics"]
+        assert (topic["refused_count"], topic["refused_disk_full_count"]) == (1, 1)
+        assert "refused_ending_count" not in topic
+        series = b'nsqd_topic_refused_total{topic="t",reason="disk full"} 1\n'
+        assert series in await node.get("/metrics")
 
 
 async def test_publishing_to_a_topic_that_is_being_deleted_is_refused(tmp_path: Path) -> None:

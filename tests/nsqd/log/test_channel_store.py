@@ -7,6 +7,8 @@ import pytest
 
 from nsqx.nsqd.log.channel_store import CHECKPOINT_AFTER_BYTES, ChannelStore, Position, Snapshot
 from nsqx.nsqd.log.ranges import Ranges
+from nsqx.nsqd.log.replacement import replace_files
+from nsqx.nsqd.log.trash import Trash
 from tests.support.simulated_disk import SimulatedDisk
 
 FOLDER = "topics/orders.topic"
@@ -21,21 +23,36 @@ def disk() -> SimulatedDisk:
     return disk
 
 
+def new_store(disk: SimulatedDisk) -> ChannelStore:
+    trash = Trash(disk, no_failure)
+    trash.open()
+    return ChannelStore(disk, PATH, trash)
+
+
 def begun(
     disk: SimulatedDisk,
     cursor: int = 0,
     *,
     passed: int | None = None,
+    is_clean: bool = True,
     waiting: Iterable[tuple[int, int]] = (),
     deferred: Iterable[tuple[int, int, int]] = (),
 ) -> ChannelStore:
-    store = ChannelStore(disk, PATH)
-    store.begin(Snapshot(cursor, cursor if passed is None else passed, list(waiting), deferred))
+    store = new_store(disk)
+    store.begin(
+        Snapshot(cursor, cursor if passed is None else passed, list(waiting), deferred),
+        is_clean=is_clean,
+    )
     return store
 
 
 def loaded(disk: SimulatedDisk, *, first: int = 0, skips: Ranges = NOTHING) -> Position:
-    return ChannelStore(disk.kill(), PATH).load(first, skips)
+    return new_store(disk.kill()).load(first, skips)
+
+
+def remove(disk: SimulatedDisk, store: ChannelStore) -> None:
+    disk.remove(PATH)  # it goes first, by another way
+    store.remove()
 
 
 def no_failure(error: OSError) -> None:
@@ -211,7 +228,7 @@ def test_a_channel_that_is_removed_during_a_checkpoint_does_not_come_back(
 ) -> None:
     store = begun(disk)
     store.checkpoint(Snapshot(5, 5, [], []), no_failure)
-    store.remove()
+    remove(disk, store)
     begun(disk, 3)  # and one of its name begins
     disk.run_pending()
     assert loaded(disk).cursor == 3
@@ -221,7 +238,7 @@ def test_a_channel_that_is_removed_during_a_checkpoint_does_not_come_back(
 def test_the_last_checkpoint_is_not_overwritten_by_one_under_way(disk: SimulatedDisk) -> None:
     store = begun(disk)
     store.checkpoint(Snapshot(5, 5, [], []), no_failure)
-    disk.replace_files(store.last_checkpoint(Snapshot(7, 7, [], [])))
+    replace_files(disk, store.last_checkpoint(Snapshot(7, 7, [], [])))
     store.close()
     disk.run_pending()
     assert loaded(disk).cursor == 7
@@ -233,7 +250,8 @@ def test_removing_leaves_nothing(disk: SimulatedDisk) -> None:
     store.journal.finished(1)
     store.flush()
     store.save_stragglers({1: b"x"})
-    store.remove()
+    remove(disk, store)
+    disk.run_pending()
     assert disk.paths() == []
 
 
@@ -246,9 +264,9 @@ def test_a_new_channel_knows_nothing_of_an_old_one_of_its_name(disk: SimulatedDi
         old.flush()
         old.journal.begin_next()
     disk.remove(PATH)
-    begun(disk)
+    begun(disk, is_clean=False)
     assert list(loaded(disk).finished) == []
-    assert ChannelStore(disk, PATH).load_stragglers() == {}
+    assert new_store(disk).load_stragglers() == {}
 
 
 # Damage
@@ -267,7 +285,7 @@ def test_without_a_checkpoint_a_channel_begins_with_the_log(disk: SimulatedDisk)
 def test_a_damaged_checkpoint_is_kept_aside(disk: SimulatedDisk) -> None:
     begun(disk, 500)
     disk.flip_bit(PATH, 9)
-    position = ChannelStore(disk, PATH).load(499, NOTHING)
+    position = new_store(disk).load(499, NOTHING)
     assert (position.cursor, position.problems) == (499, ["damaged checkpoint"])
     assert f"{PATH}.bad" in disk.paths()
 

@@ -283,7 +283,7 @@ def test_removing_a_journal_removes_all_its_files(disk: SimulatedDisk) -> None:
     for number in range(3):
         flushed(journal, number)
         journal.begin_next()
-    journal.remove()
+    journal.remove(disk.remove)
     assert disk.paths() == []
 
 

@@ -11,9 +11,10 @@ from hypothesis import given, strategies as st
 from nsqx.nsqd.edge.files import FileStorage
 from nsqx.nsqd.edge.steps import in_background
 from nsqx.nsqd.log.block import BlockMemory
+from nsqx.nsqd.log.log import LogEvents, Retention
 from nsqx.nsqd.log.records import RECORD_BYTES
 from nsqx.nsqd.log.segment import Damage, data_path, index_path
-from nsqx.nsqd.log.topic_log import LogEvents, Retention, TopicLog
+from nsqx.nsqd.log.topic_log import TopicLog
 from nsqx.protocol.messages import id_of, split_frame
 from tests.support.opened_log import (
     FOLDER,
@@ -226,10 +227,11 @@ def test_deferred_batches_are_told_from_the_index() -> None:
 
 def test_messages_are_found_by_time() -> None:
     _, log = written_log([[b"x" * 100]] * 9, segment_bytes_max=300)
-    assert [log.first_at_or_after(NOW_NS + after) for after in (-1, 0, 1, 4000, 7999, 8001)] == [
+    view = log.view()
+    assert [view.first_at_or_after(NOW_NS + after) for after in (-1, 0, 1, 4000, 7999, 8001)] == [
         0, 0, 1, 4, 8, 9,
     ]  # fmt: skip
-    assert log.time_of(4) == NOW_NS + 4000
+    assert view.time_of(4) == NOW_NS + 4000
 
 
 # Letting go

@@ -11,33 +11,30 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from nsqx.nsqd.core.acknowledgements import Acknowledgements
 from nsqx.nsqd.core.channel import Channel, ChannelSettings
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.consumer import Consumer, Place
 from nsqx.nsqd.core.durations import Durations
-from nsqx.nsqd.core.metadata import (
-    ChannelEntry,
-    TopicEntry,
-    decode_metadata,
-    encode_metadata,
-)
+from nsqx.nsqd.core.metadata import ChannelEntry, TopicEntry
+from nsqx.nsqd.core.node_files import NodeFiles
 from nsqx.nsqd.core.topic import Durability, Topic
 from nsqx.nsqd.core.topic_files import TopicFiles, topic_folder
-from nsqx.nsqd.core.topic_loader import DELETED_SUFFIX, TopicLoader, with_found
+from nsqx.nsqd.core.topic_loader import TopicLoader
 from nsqx.nsqd.core.topic_settings import TopicSettings
 from nsqx.nsqd.log.block import BlockMemory
-from nsqx.nsqd.log.channel_store import ChannelStore, Snapshot
+from nsqx.nsqd.log.channel_store import ChannelStore
+from nsqx.nsqd.log.log import Log, LogEvents, Retention
 from nsqx.nsqd.log.memory_log import MemoryLog
 from nsqx.nsqd.log.recovery import add_damage
+from nsqx.nsqd.log.replacement import replace_files, write_synced
 from nsqx.nsqd.log.segment import Damage
 from nsqx.nsqd.log.storage import Storage
-from nsqx.nsqd.log.topic_log import LogEvents, Retention, TopicLog
+from nsqx.nsqd.log.topic_log import TopicLog
 from nsqx.protocol.names import is_ephemeral, is_valid_name
 
 __all__ = ["Broker", "BrokerEvents", "BrokerSettings", "ChannelNotFoundError", "TopicNotFoundError"]
 
-METADATA_PATH = "nsqd.dat"
-_PROBE_PATH = "probe"
 _PROBE_BYTES = 4096
 
 # A step of the upkeep or of a tick holds up everybody: these take 1 ms, and ten on a slow disk.
@@ -87,6 +84,9 @@ class BrokerEvents(Protocol):
     def warn(self, text: str) -> None:
         """Something that an operator should know."""
 
+    def failed(self, what: str, exception: Exception) -> None:
+        """A fault of ours, an exception nobody expects: what it hit was told, all else goes on."""
+
 
 class Broker:
     """Topics by name, and everything that is done to them."""
@@ -105,6 +105,7 @@ class Broker:
         self.write_error: OSError | None = None  # of the last write; None when it succeeded
         self.damages: list[Damage] = []
         self.commit_times = Durations()  # of all topics
+        self.failure_count = 0  # exceptions that nobody expects
         self.is_closing = False
 
         self._storage = storage
@@ -119,11 +120,14 @@ class Broker:
             settings.place,
         )
         self._files: dict[str, TopicFiles] = {}
+        self._acknowledgements = Acknowledgements(self._failed)
         self._dirty: list[Topic] = []
         self._unwritten: list[ChannelStore] = []  # of the last tick, still to be written
         self._is_loading = False
         self._is_probing = False
-        self._metadata_is_stale = False
+        self._node_files = NodeFiles(
+            storage, settings.version, self._entries, wrote=self._wrote, warn=events.warn
+        )
 
     @property
     def health(self) -> str:
@@ -143,17 +147,10 @@ class Broker:
             OSError: the folder can not be read or written.
         """
         self._is_loading = True
-        try:
-            entries = decode_metadata(self._storage.read_file(METADATA_PATH))
-        except FileNotFoundError:
-            entries = []
-        for entry in with_found(self._storage, entries):
-            if not is_valid_name(entry.name):
-                self._events.warn(f"skipping creation of invalid topic {entry.name}")
-            elif not is_ephemeral(entry.name):
-                self._load_topic(entry)
+        for entry in self._node_files.load():
+            self._load_topic(entry)
         self._is_loading = False
-        self.save_metadata()
+        self._node_files.save()
 
     def _load_topic(self, entry: TopicEntry) -> None:
         topic = self.get_topic(entry.name)
@@ -177,13 +174,9 @@ class Broker:
         if topic.is_state_stale:
             self._try_write(self._files[topic.name].save_state)
 
-    def save_metadata(self) -> None:
-        """Write ``nsqd.dat``. OSError if the disk refuses."""
-        self._storage.replace_file(METADATA_PATH, self._metadata())
-        self._metadata_is_stale = False
-
-    def _metadata(self) -> bytes:
-        entries = [
+    def _entries(self) -> list[TopicEntry]:
+        """Return all topics and channels that are not ephemeral, as ``nsqd.dat`` names them."""
+        return [
             TopicEntry(
                 topic.name,
                 topic.is_paused,
@@ -196,7 +189,6 @@ class Broker:
             for topic in sorted(self.topics.values(), key=_name_of)
             if not topic.is_ephemeral
         ]
-        return encode_metadata(entries, self.settings.version)
 
     def close(self) -> None:
         """
@@ -210,7 +202,7 @@ class Broker:
             self._flush_journals(topic)  # of use even if what follows fails
         self.is_closing = True
         durable = [topic for topic in self.topics.values() if not topic.is_ephemeral]
-        contents = {METADATA_PATH: self._metadata()}
+        contents = self._node_files.close()
         for topic in self.topics.values():
             topic.is_closing = True
             topic.sync_now()
@@ -219,7 +211,7 @@ class Broker:
             contents.update([files.state()])
             for name, store in files.stores.items():
                 contents.update(store.last_checkpoint(files.snapshot(topic.channels[name])))
-        self._storage.replace_files(contents)
+        replace_files(self._storage, contents)
         for topic in durable:
             for store in self._files[topic.name].stores.values():
                 store.close()
@@ -246,7 +238,7 @@ class Broker:
 
     def _create_topic(self, name: str) -> Topic:
         assert is_valid_name(name)
-        log: TopicLog | MemoryLog
+        log: Log
         if is_ephemeral(name):
             log = MemoryLog(self._new_id_base)
         else:
@@ -261,6 +253,8 @@ class Broker:
             name,
             log,
             self._storage,
+            self._acknowledgements,
+            self._failed,
             durability=self.settings.durability,
             mem_queue_size=self.settings.mem_queue_size,
             clock=self.clock,
@@ -268,17 +262,19 @@ class Broker:
         topic.sync_every = self.settings.sync_every
         topic.on_error = self._wrote
         topic.commit_times = self.commit_times
-        self._files[name] = TopicFiles(self._storage, topic)
-        if isinstance(log, TopicLog):
-            self._watch(topic, log)
+        files = TopicFiles(self._storage, topic, self._node_files.trash, self._node_files.written)
+        self._files[name] = files
+        self._watch(topic)
         self.topics[name] = topic
         self._apply(topic, TopicSettings())
+        if not topic.is_ephemeral:
+            self._node_files.made(files.folder)
         if not self._is_loading:
-            self._metadata_changed(topic.is_ephemeral)
             self._events.topic_created(topic)
         return topic
 
-    def _watch(self, topic: Topic, log: TopicLog) -> None:
+    def _watch(self, topic: Topic) -> None:
+        log = topic.log
         for damage in log.damages:
             self._damaged(topic, damage)
         if log.recovered_cut_bytes:
@@ -291,6 +287,7 @@ class Broker:
             lambda damage: self._damaged(topic, damage),
             lambda what, error: self._events.warn(f"failed to {what} - {error}"),
             self._files[topic.name].begin_sync,
+            self._node_files.trash.take,
         )
 
     def get_channel(self, topic: Topic, name: str) -> Channel:
@@ -314,54 +311,67 @@ class Broker:
         assert is_valid_name(name)
         store = journal = None
         if not topic.is_ephemeral and not is_ephemeral(name):
-            store = self._files[topic.name].new_store(name)
-            store.begin(Snapshot(topic.passed, topic.passed, [], []))
-            self._files[topic.name].stores[name] = store  # once there is a channel for it
+            store = self._files[topic.name].begin_store(name)
+            self._node_files.made(store.path)
             journal = store.journal
         channel = Channel(name, topic, self._channel_settings, journal)
         if store is not None:
             channel.save_stragglers = store.save_stragglers
         topic.add_channel(channel, self.clock.monotonic())
-        self._metadata_changed(topic.is_ephemeral or channel.is_ephemeral)
         self._events.channel_created(topic, channel)
         return channel
 
     def delete_topic(self, topic: Topic) -> None:
-        """Remove a topic with its channels and messages; their clients are cut off."""
-        topic.is_closing = True
-        topic.commit(self.clock.monotonic())
-        for channel in list(topic.channels.values()):
-            self.delete_channel(topic, channel, with_topic=True)
-        del self.topics[topic.name]
-        del self._files[topic.name]
-        if isinstance(topic.log, TopicLog):
-            topic.log.abandon()
-            folder = topic_folder(topic.name)
-            deleted = f"{folder}.{self._random_bits(32):08x}{DELETED_SUFFIX}"
-            self._storage.rename(folder, deleted)
-            self._storage.submit(lambda: self._storage.remove_folder(deleted), self._removed)
-        self._metadata_changed(topic.is_ephemeral)
-        self._events.topic_deleted(topic)
+        """
+        Remove a topic with its channels and messages; their clients are cut off.
 
-    def delete_channel(self, topic: Topic, channel: Channel, *, with_topic: bool = False) -> None:
-        """Remove a channel; its clients are cut off."""
+        Raises:
+            OSError: the disk refused; the topic is still there, or a loss of power may bring it
+                back.
+        """
+        self.commit(topic)
+        if not topic.is_ephemeral:
+            self._node_files.delete_topic(topic.name)
+        topic.is_closing = True
+        for channel in list(topic.channels.values()):
+            self._drop_channel(topic, channel)
+        del self.topics[topic.name]
+        files = self._files.pop(topic.name)
+        for store in files.stores.values():
+            store.abandon()
+        self._node_files.forget(files)
+        topic.log.abandon()
+        self._events.topic_deleted(topic)
+        if not topic.is_ephemeral:
+            self._node_files.sync_deletion()
+
+    def delete_channel(self, topic: Topic, channel: Channel) -> None:
+        """
+        Remove a channel; its clients are cut off.
+
+        Raises:
+            OSError: the disk refused; the channel is still there, or a loss of power may bring it
+                back.
+        """
+        files = self._files[topic.name]
+        store = files.bury(channel.name)
+        self._drop_channel(topic, channel)
+        if store is not None:
+            self._node_files.changed()
+        if not topic.channels and topic.is_ephemeral:
+            self.delete_topic(topic)
+            return
+        if not topic.channels or channel.is_paused:
+            topic.is_state_stale = True
+            self._save_stale_state(topic)
+        if store is not None:
+            files.remove(channel.name, store)
+
+    def _drop_channel(self, topic: Topic, channel: Channel) -> None:
         del topic.channels[channel.name]
         for consumer in list(channel.consumers):
             consumer.sink.close()
-        store = self._files[topic.name].stores.pop(channel.name, None)
-        if store is not None and with_topic:
-            store.abandon()
-        elif store is not None:
-            store.remove()
-        self._metadata_changed(topic.is_ephemeral or channel.is_ephemeral)
         self._events.channel_deleted(topic, channel)
-        if with_topic:
-            return
-        if not topic.channels:
-            topic.is_state_stale = True
-            self._save_stale_state(topic)
-            if topic.is_ephemeral:
-                self.delete_topic(topic)
 
     def leave(self, topic: Topic, channel: Channel, consumer: Consumer) -> None:
         """A client is gone; an ephemeral channel goes with its last one."""
@@ -373,15 +383,19 @@ class Broker:
     def pause_topic(self, topic: Topic, is_paused: bool) -> None:
         """Keep messages at the topic, or pass them on again."""
         topic.pause(is_paused, self.clock.monotonic())
-        topic.is_state_stale = True
-        self._save_stale_state(topic)
-        self._save_metadata_now()
+        self._save_pauses(topic)
 
-    def pause_channel(self, channel: Channel, is_paused: bool) -> None:
+    def pause_channel(self, topic: Topic, channel: Channel, is_paused: bool) -> None:
         """Stop or resume the delivery of a channel."""
         channel.pause(is_paused)
         channel.dispatch(self.clock.monotonic())
-        self._save_metadata_now()
+        self._save_pauses(topic)
+
+    def _save_pauses(self, topic: Topic) -> None:
+        topic.is_state_stale = True
+        self._save_stale_state(topic)
+        if not topic.is_ephemeral:
+            self._node_files.changed()
 
     def empty_topic(self, topic: Topic) -> None:
         """Drop what waits at a topic."""
@@ -413,12 +427,12 @@ class Broker:
         except OSError:
             self._files[topic.name].settings = before
             raise
-        topic.commit(self.clock.monotonic())  # what is gathered was published under the old ones
+        self.commit(topic)  # what is gathered was published under the old ones
         self._apply(topic, settings)
 
     def _apply(self, topic: Topic, settings: TopicSettings) -> None:
         self._files[topic.name].settings = settings
-        if not isinstance(topic.log, TopicLog):
+        if topic.is_ephemeral:
             return
         node = self.settings
         time_ns, size = settings.retain_time_ns, settings.retain_bytes
@@ -450,14 +464,18 @@ class Broker:
         if len(self._dirty) == 1:
             self._events.wake()
 
+    def commit(self, topic: Topic) -> None:
+        """Commit what was published to a topic without waiting for the end of this turn."""
+        topic.commit(self.clock.monotonic())
+        self._acknowledgements.give()
+
     def flush(self) -> None:
         """Commit what was published in this turn of the event loop."""
         dirty, self._dirty = self._dirty, []
         now_ns = self.clock.monotonic()
         for topic in dirty:
             topic.commit(now_ns)
-        if self._metadata_is_stale:
-            self._try_write(self.save_metadata)
+        self._acknowledgements.give()
         if self._unwritten:
             self._write_journals()
 
@@ -467,8 +485,6 @@ class Broker:
         for topic in list(self.topics.values()):
             topic.tick(now_ns, wall_ns)
             self._save_stale_state(topic)
-        if self._metadata_is_stale:
-            self._try_write(self.save_metadata)
         self._unwritten = [
             store
             for files in self._files.values()
@@ -479,6 +495,7 @@ class Broker:
 
     def sync(self) -> None:
         """Bound what a loss of power takes. To be called each ``sync_timeout``."""
+        self._node_files.sync_journals()
         for topic in self.topics.values():
             topic.sync_in_background()
 
@@ -486,6 +503,7 @@ class Broker:
         """Let go of finished segments, write checkpoints. To be called once a second."""
         wall_ns = self.clock.wall()
         self._probe_disk()
+        self._node_files.upkeep()
         checkpoints = 0
         for topic in list(self.topics.values()):
             # Before segments go: what is not noted as finished would be missing after a crash.
@@ -528,20 +546,14 @@ class Broker:
         except OSError as error:
             self._wrote(error)
 
-    def _save_metadata_now(self) -> None:
-        self._metadata_is_stale = True
-        self._try_write(self.save_metadata)
-
-    def _metadata_changed(self, is_ephemeral: bool) -> None:
-        if not is_ephemeral:
-            self._metadata_is_stale = True
-            if not self._dirty:
-                self._events.wake()
-
     def _wrote(self, error: OSError | None) -> None:
         if error is not None and self.write_error is None:
             self._events.warn(f"the disk refused a write - {error}")
         self.write_error = error
+
+    def _failed(self, what: str, exception: Exception) -> None:
+        self.failure_count += 1
+        self._events.failed(what, exception)
 
     def _probe_disk(self) -> None:
         """
@@ -553,9 +565,11 @@ class Broker:
             return
         self._is_probing = True
 
+        probe = self._node_files.trash.new_path()
+
         def write() -> None:
-            self._storage.replace_file(_PROBE_PATH, bytes(_PROBE_BYTES))
-            self._storage.remove(_PROBE_PATH)
+            write_synced(self._storage, probe, bytes(_PROBE_BYTES))
+            self._storage.remove(probe)
 
         def written(_: None, error: BaseException | None) -> None:
             self._is_probing = False
@@ -564,12 +578,6 @@ class Broker:
             self._wrote(error)
 
         self._storage.submit(write, written)
-
-    def _removed(self, _: None, error: BaseException | None) -> None:
-        if isinstance(error, OSError):
-            self._events.warn(f"failed to remove the files of a deleted topic - {error}")
-        elif error is not None:
-            raise error
 
     def _damaged(self, topic: Topic, damage: Damage) -> None:
         add_damage(self.damages, damage)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nsqx.nsqd.core.consumer import Consumer, Place
-from nsqx.nsqd.core.deferred import Deferred, unpack
+from nsqx.nsqd.core.deferred import DUE_NS_MAX, Deferred, unpack
 from nsqx.nsqd.core.in_flight import InFlight, NotInFlightError, NotOwnerError
 from nsqx.nsqd.log.block import Block
 from nsqx.nsqd.log.journal import Journal
@@ -222,7 +222,7 @@ class Channel:
         sequence, attempts = self._take(consumer, message_id)
         consumer.requeue_count += 1
         self.requeue_count += 1
-        self._put_back(sequence, attempts, due_ns)
+        self._put_back(sequence, attempts, min(due_ns, DUE_NS_MAX))
         self.refresh(consumer)
 
     def touch(self, consumer: Consumer, message_id: int, timeout_ns: int, now_ns: int) -> None:

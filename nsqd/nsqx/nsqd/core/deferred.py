@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 
-__all__ = ["Deferred", "unpack"]
+__all__ = ["DUE_NS_MAX", "Deferred", "unpack"]
+
+# The latest time that index and journals can hold, in the year 2262. What is later is due then.
+DUE_NS_MAX = (1 << 63) - 1
 
 _SEQUENCE_BITS = 48
 _ATTEMPTS_BITS = 16

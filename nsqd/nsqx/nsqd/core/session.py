@@ -33,11 +33,12 @@ from typing import Protocol
 
 from nsqx.net.host_port import host_of
 from nsqx.nsqd.core import commands
+from nsqx.nsqd.core.acknowledgements import Acknowledge, PublishError
 from nsqx.nsqd.core.broker import Broker
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.liveness import Liveness, Verdict
-from nsqx.nsqd.core.topic import Acknowledge, Durability, PublishError, Topic
+from nsqx.nsqd.core.topic import Durability, Topic
 from nsqx.protocol.command_parser import CommandParser, Limits, State
 from nsqx.protocol.commands import Command, MultiPublish, Publish
 from nsqx.protocol.errors import FatalProtocolError, ProtocolError
@@ -229,7 +230,7 @@ class Session:
             return
         self.life = Life.ENDING
         if self._outstanding and self._publish_topic is not None:
-            self._publish_topic.commit(self.broker.clock.monotonic())
+            self.broker.commit(self._publish_topic)
         self._end_if_done()
 
     def _end_if_done(self) -> None:
@@ -331,7 +332,7 @@ class Session:
         ):
             return False
         if topic.durability is not Durability.FSYNC:
-            topic.commit(self.broker.clock.monotonic())
+            self.broker.commit(topic)
         return self._outstanding > 0
 
     def _hold(self, received: list[Command]) -> None:
@@ -431,7 +432,7 @@ class Session:
         topic = self._publish_topic
         if topic is None or topic.name != name or topic.is_closing:
             if self._outstanding and topic is not None:
-                topic.commit(self.broker.clock.monotonic())
+                self.broker.commit(topic)
             self._publish_counts = self.publish_counts
             topic = self._publish_topic = self.broker.get_topic(name)
         return topic

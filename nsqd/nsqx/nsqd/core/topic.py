@@ -3,31 +3,33 @@ A topic: a log, and the channels that read it.
 
 Theory of operation. What producers publish in one turn of the event loop is gathered and appended
 together by `commit`: one write, whatever the number of connections it came from. Only then the
-producers are answered and the messages passed on. `passed` is the point up to where the log
-belongs to the channels; it stands still while the topic is paused, held or has no channel, and
-then what lies beyond it waits at the topic.
+messages are passed on and the producers answered (`Acknowledgements`). `passed` is the point up to
+where the log belongs to the channels; it stands still while the topic is paused, held or has no
+channel, and then what lies beyond it waits at the topic.
 
 Under the durability class ``fsync`` a batch is answered and passed on when a sync that began after
 its append has returned; one sync serves all that wait, and appending goes on meanwhile.
 """
 
-from collections.abc import Callable, Iterator
+import errno
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
+from nsqx.nsqd.core.acknowledgements import Acknowledge, Acknowledgements, PublishError, Report
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
+from nsqx.nsqd.core.deferred import DUE_NS_MAX
 from nsqx.nsqd.core.durations import Durations
 from nsqx.nsqd.log.block import Block
-from nsqx.nsqd.log.memory_log import MemoryLog
+from nsqx.nsqd.log.log import Log
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.storage import Storage
-from nsqx.nsqd.log.topic_log import TopicLog
 from nsqx.protocol.messages import HEADER_BYTES
 from nsqx.protocol.names import is_ephemeral
 
-__all__ = ["Acknowledge", "Durability", "PublishError", "Topic"]
+__all__ = ["Durability", "Refusal", "Topic"]
 
 # Publishes are gathered for a turn of the event loop, but not beyond this.
 GATHERED_BYTES_MAX = 1024 * 1024
@@ -41,12 +43,13 @@ class Durability(Enum):
     FSYNC = "fsync"  # on stable storage: survives a loss of power
 
 
-class PublishError(Exception):
-    """The topic can't take messages: it is being deleted, or the disk refused."""
+class Refusal(Enum):
+    """Why a topic took no message."""
 
-
-# Called once, with None when the messages are as safe as the topic promises.
-Acknowledge = Callable[[PublishError | None], None]
+    DISK_FULL = "disk full"
+    DISK_FAILED = "disk failed"
+    ENDING = "ending"  # the topic is being deleted, or the broker ends
+    FAULT = "fault"  # of ours
 
 
 @dataclass(slots=True)
@@ -66,8 +69,10 @@ class Topic:
     def __init__(
         self,
         name: str,
-        log: TopicLog | MemoryLog,
+        log: Log,
         storage: Storage,
+        acknowledgements: Acknowledgements,
+        report: Report,
         *,
         durability: Durability,
         mem_queue_size: int,
@@ -88,11 +93,14 @@ class Topic:
         self.is_state_stale = False  # what can't be told from the log is to be saved
         self.message_count = 0
         self.message_bytes = 0
+        self.refused = dict.fromkeys(Refusal, 0)  # messages
         self.sync_every = 0  # messages; 0: no syncs but those of the class fsync
         self.on_error: Callable[[OSError | None], None] = _ignore  # of the last write
         self.commit_times = Durations()  # from `commit` to the answer to its producers
 
         self._storage = storage
+        self._acknowledgements = acknowledgements
+        self._report = report
         self._clock = clock
         self._mem_queue_size = mem_queue_size
         self._bodies: list[bytes] = []  # gathered for the next commit
@@ -101,8 +109,6 @@ class Topic:
         self._due_ns = 0
         self._unsynced: list[_Batch] = []
         self._is_syncing = False
-        # At least: those that a crash left behind are not counted.
-        self._unsynced_messages = int(isinstance(log, TopicLog) and log.has_unsynced)
         self._has_deferred_behind = False  # beyond passed, maybe
 
     # Numbers
@@ -122,9 +128,12 @@ class Topic:
         Gather messages for the next commit.
 
         Returns:
-            Whether nothing was gathered before: then the caller has `commit` called soon.
+            Whether nothing was gathered before: then the caller has `commit` called soon, and the
+            acknowledgements given.
         """
+        due_ns = min(due_ns, DUE_NS_MAX)
         if self.is_closing:
+            self.refused[Refusal.ENDING] += len(bodies)
             acknowledge(PublishError("exiting"))
             return False
         if due_ns != self._due_ns and self._bodies:
@@ -149,55 +158,64 @@ class Topic:
         return is_first
 
     def commit(self, now_ns: int) -> None:
-        """Append what was gathered, answer the producers, and deliver."""
+        """
+        Append what was gathered, and deliver it.
+
+        The producers' acknowledgements are ready then, or follow a sync; the caller has them given.
+        """
         bodies, acknowledges, due_ns = self._bodies, self._acknowledges, self._due_ns
         if not acknowledges:
             return
         self._bodies, self._acknowledges = [], []
         self._due_ns = self._gathered_bytes = 0
-        first = self.log.end
-        if bodies:
-            try:
-                written = self.log.append(bodies, self._clock.wall(), due_ns)
-            except OSError as error:
-                self._refuse(acknowledges, error)
+        log = self.log
+        first = log.end
+        try:
+            if bodies:
+                try:
+                    written = log.append(bodies, self._clock.wall(), due_ns)
+                except OSError as error:
+                    self._refuse(acknowledges, error, len(bodies))
+                    return
+                self.on_error(None)
+                self.message_count += len(bodies)
+                self.message_bytes += written - HEADER_BYTES * len(bodies)
+            end = log.end
+            if due_ns:
+                self.skips.add(first, end)
+                self._has_deferred_behind = True
+            if self.durability is Durability.FSYNC:
+                self._unsynced.append(_Batch(first, end, due_ns, acknowledges, now_ns))
+                self._sync()
                 return
-            self.on_error(None)
-            self.message_count += len(bodies)
-            self.message_bytes += written - HEADER_BYTES * len(bodies)
-        if due_ns:  # before the answers, which may let others go on and commit
-            self.skips.add(first, self.log.end)
-            self._has_deferred_behind = True
-        end = self.log.end
-        if self.durability is Durability.FSYNC:
-            self._unsynced.append(_Batch(first, end, due_ns, acknowledges, now_ns))
-            self._sync()
-            return
-        self.commit_times.add(self._clock.monotonic() - now_ns)
-        for acknowledge in acknowledges:
-            acknowledge(None)
-        self._pass_on(first, end, due_ns, now_ns)
-        self._unsynced_messages += len(bodies)
-        if self.sync_every and self._unsynced_messages >= self.sync_every:
-            self.sync_in_background()
+            self._pass_on(first, end, due_ns, now_ns)
+            if self.sync_every and log.unsynced_messages >= self.sync_every:
+                self.sync_in_background()
+            self.commit_times.add(self._clock.monotonic() - now_ns)
+        except Exception as error:  # a fault of ours; it must not cost those of other topics
+            self._report(f"commit to topic {self.name}", error)
+            self.refused[Refusal.FAULT] += len(bodies)
+            self._acknowledgements.add(acknowledges, PublishError("internal error"))
+        else:
+            self._acknowledgements.add(acknowledges)
 
-    def _refuse(self, acknowledges: list[Acknowledge], error: OSError) -> None:
+    def _refuse(self, acknowledges: list[Acknowledge], error: OSError, messages: int) -> None:
         self.on_error(error)
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        self.refused[Refusal.DISK_FULL if is_full else Refusal.DISK_FAILED] += messages
         refusal = PublishError(error.strerror or str(error))
-        for acknowledge in acknowledges:
-            acknowledge(refusal)
+        self._acknowledgements.add(acknowledges, refusal)
 
     # Syncing
 
     def sync_in_background(self) -> None:
         """Bound what a loss of power may take; nobody waits for it."""
-        if self._unsynced_messages and not self._is_syncing:
+        if self.log.unsynced_messages and not self._is_syncing:
             self._sync()
 
     def sync_now(self) -> None:
         """Sync, and wait for it: the broker ends. OSError if the disk refuses."""
-        if isinstance(self.log, TopicLog) and self._unsynced_messages:
-            self._unsynced_messages = 0
+        if self.log.unsynced_messages:
             sync = self.log.begin_sync()
             try:
                 sync()
@@ -205,35 +223,39 @@ class Topic:
                 self.log.end_sync()
 
     def _sync(self) -> None:
-        if self._is_syncing or not isinstance(self.log, TopicLog):
+        if self._is_syncing:
             return
         self._is_syncing = True
-        self._unsynced_messages = 0
         batches, self._unsynced = self._unsynced, []
         try:
             work = self.log.begin_sync()
-        except OSError as error:
+        except Exception as error:  # told as what the sync itself may raise
             work = partial(_raise, error)
 
         def synced(_: None, error: BaseException | None) -> None:
             self._is_syncing = False
-            assert isinstance(self.log, TopicLog)
             self.log.end_sync()
-            if isinstance(error, OSError):
+            if error is None:
+                self._synced(batches)
+            elif isinstance(error, OSError):
                 self._sync_failed(batches, error)
-            elif error is not None:
-                raise error
+            elif isinstance(error, Exception):
+                self._report(f"sync topic {self.name}", error)
+                self._sync_failed(batches, OSError(errno.EIO, "internal error"))
             else:
-                now_ns = self._clock.monotonic()
-                for batch in batches:
-                    self.commit_times.add(now_ns - batch.began_ns)
-                    for acknowledge in batch.acknowledges:
-                        acknowledge(None)
-                    self._pass_on(batch.first, batch.end, batch.due_ns, now_ns)
+                raise error
             if self._unsynced:
                 self._sync()
+            self._acknowledgements.give()
 
         self._storage.submit(work, synced)
+
+    def _synced(self, batches: list[_Batch]) -> None:
+        now_ns = self._clock.monotonic()
+        for batch in batches:
+            self._pass_on(batch.first, batch.end, batch.due_ns, now_ns)
+            self._acknowledgements.add(batch.acknowledges)
+            self.commit_times.add(now_ns - batch.began_ns)
 
     def _sync_failed(self, batches: list[_Batch], error: OSError) -> None:
         """
@@ -243,14 +265,13 @@ class Topic:
         next sync would not tell: that segment can not be trusted with more, nor with what was
         appended to it meanwhile.
         """
-        assert isinstance(self.log, TopicLog)
         self.log.abandon_segment()
         batches += self._unsynced
         self._unsynced = []
         for batch in batches:
             self._drop(batch.first, batch.end)
         for batch in batches:
-            self._refuse(batch.acknowledges, error)
+            self._refuse(batch.acknowledges, error, batch.end - batch.first)
         self.on_error(error)
         if batches:
             end = batches[-1].end
@@ -269,12 +290,29 @@ class Topic:
             if end == self.log.end:
                 self._has_deferred_behind = False
             for channel in self.channels.values():
-                channel.passed(first, end, due_ns)
-                channel.dispatch(now_ns)
+                self._hand_over(channel, first, end, due_ns, now_ns)
         else:
             self.resume(now_ns)
         if self.is_ephemeral and self.log.end - self.log.first > 2 * self._mem_queue_size:
             self.release(self._clock.wall())
+
+    def _hand_over(
+        self,
+        channel: Channel,
+        first: int,
+        end: int,
+        due_ns: int,
+        now_ns: int,
+        deferred: Sequence[tuple[int, int, int]] = (),
+    ) -> None:
+        """Give a channel its part; a fault of ours there costs no other channel theirs."""
+        try:
+            channel.passed(first, end, due_ns)
+            if deferred:
+                channel.defer(deferred)
+            channel.dispatch(now_ns)
+        except Exception as error:
+            self._report(f"deliver in channel {self.name}/{channel.name}", error)
 
     def resume(self, now_ns: int) -> None:
         """Pass on what waited at the topic, now that it has a channel and is not paused or held."""
@@ -291,10 +329,7 @@ class Topic:
             return
         self._has_deferred_behind = end < self.log.end
         for channel in self.channels.values():
-            channel.passed(first, end, 0)
-            if deferred:
-                channel.defer(deferred)
-            channel.dispatch(now_ns)
+            self._hand_over(channel, first, end, 0, now_ns, deferred)
 
     def pause(self, is_paused: bool, now_ns: int) -> None:
         """Keep messages at the topic, or pass them on again."""
@@ -321,10 +356,9 @@ class Topic:
         self.is_state_stale = True
 
     def begin_at(self, sequence: int) -> None:
-        """Give out no number below ``sequence``: see `TopicLog.begin_at`."""
-        if isinstance(self.log, TopicLog):
-            self.log.begin_at(sequence)
-            self.passed = self._durable_end = self.log.end
+        """Give out no number below ``sequence``: see `Log.begin_at`."""
+        self.log.begin_at(sequence)
+        self.passed = self._durable_end = self.log.end
 
     def settle(self) -> None:
         """All channels of before the start are there again."""
@@ -338,13 +372,12 @@ class Topic:
 
     def close(self) -> None:
         """Seal the log. OSError if the disk refuses."""
-        if isinstance(self.log, TopicLog):
-            self.log.close()
+        self.log.close()
 
     # For channels (see `channel.Source`)
 
     def block(self, sequence: int) -> Block | None:
-        """Return a block that holds a message, or None, see `TopicLog.block`."""
+        """Return a block that holds a message, or None, see `Log.block`."""
         return self.log.block(sequence)
 
     def id_base_at(self, sequence: int) -> int:
@@ -430,7 +463,7 @@ class Topic:
                             yield sequence, due_ns, 0
 
 
-def _raise(error: OSError) -> None:
+def _raise(error: Exception) -> None:
     raise error
 
 

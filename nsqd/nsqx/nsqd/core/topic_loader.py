@@ -6,50 +6,18 @@ of it: which messages they finished, hold back and defer. Each may know less or 
 has after a crash, a loss of power or damage; what is in doubt is delivered again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from nsqx.nsqd.core.channel import Channel, ChannelSettings
 from nsqx.nsqd.core.metadata import ChannelEntry, TopicEntry
 from nsqx.nsqd.core.topic import Topic
-from nsqx.nsqd.core.topic_files import (
-    CHANNEL_SUFFIX,
-    TOPIC_SUFFIX,
-    TOPICS_FOLDER,
-    TopicFiles,
-    topic_folder,
-)
+from nsqx.nsqd.core.topic_files import TopicFiles
 from nsqx.nsqd.log.channel_store import ChannelStore, Position
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.segment import Damage
-from nsqx.nsqd.log.storage import Storage
 from nsqx.protocol.names import is_ephemeral, is_valid_name
 
-__all__ = ["DELETED_SUFFIX", "TopicLoader", "with_found"]
-
-DELETED_SUFFIX = ".deleted"
-
-
-def with_found(storage: Storage, entries: Sequence[TopicEntry]) -> list[TopicEntry]:
-    """
-    Add what is on disk and not in ``nsqd.dat``: a crash can come between the two.
-
-    What is left of topics that were deleted is removed.
-    """
-    known = {entry.name: entry for entry in entries}
-    for name in storage.list(TOPICS_FOLDER):
-        if name.endswith(DELETED_SUFFIX):
-            storage.remove_folder(f"{TOPICS_FOLDER}/{name}")
-        elif name.endswith(TOPIC_SUFFIX):
-            topic_name = name.removesuffix(TOPIC_SUFFIX)
-            entry = known.setdefault(topic_name, TopicEntry(topic_name))
-            channels = {channel.name for channel in entry.channels}
-            entry.channels += [
-                ChannelEntry(found.removesuffix(CHANNEL_SUFFIX))
-                for found in storage.list(topic_folder(topic_name))
-                if found.endswith(CHANNEL_SUFFIX)
-                and found.removesuffix(CHANNEL_SUFFIX) not in channels
-            ]
-    return list(known.values())
+__all__ = ["TopicLoader"]
 
 
 class TopicLoader:
@@ -71,13 +39,18 @@ class TopicLoader:
         self._damaged = damaged
 
     def load(self, entry: TopicEntry) -> None:
-        """Restore what ``nsqd.dat`` and the topic's folder know. OSError if it can't be read."""
+        """
+        Restore what the topic's folder knows, and ``nsqd.dat`` of it.
+
+        Raises:
+            OSError: it can't be read.
+        """
         topic = self._topic
-        topic.is_paused = entry.is_paused
         for start, end, due_ns in topic.log.deferred_batches(topic.log.first):
             if due_ns:  # what is not known to be deferred is the cursor's
                 topic.skips.add(start, end)
-        passed = self._files.load_state(self._warn)
+        passed = self._files.load_state(entry, self._warn)
+        topic.is_paused = entry.is_paused
         found = self._positions(entry)
         topic.begin_at(max([passed, *(position.end for _, _, position in found)]))
         if topic.is_paused or not found:
@@ -97,9 +70,11 @@ class TopicLoader:
             if not is_valid_name(name):
                 self._warn(f"skipping creation of invalid channel {name}")
             elif not is_ephemeral(name):
-                store = self._files.stores[name] = self._files.new_store(name)
-                position = store.load(topic.log.first, topic.skips, journals.get(name, ()))
+                store = self._files.stores[name] = self._files.open_store(name)
+                position = store.load(topic.log.first, topic.skips, journals.pop(name, ()))
+                store.on_written()  # maybe just before a kill
                 found.append((channel_entry, store, position))
+        self._files.sweep(journals)
         return found
 
     def _restore_channel(self, name: str, store: ChannelStore, position: Position) -> Channel:

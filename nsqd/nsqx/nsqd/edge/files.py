@@ -5,7 +5,7 @@ import errno
 import os
 import shutil
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -42,39 +42,22 @@ class FileStorage:
         """See `Storage.read_file`."""
         return (self.root / path).read_bytes()
 
-    def replace_file(self, path: str, data: bytes, *, sync: bool = True) -> None:
-        """See `Storage.replace_file`."""
-        temporary = self._write_temporary(path, data)
-        if sync:
-            _sync_file(temporary)
-        temporary.replace(self.root / path)
-        if sync:
-            _sync_folder(temporary.parent)
-
-    def replace_files(self, contents: Mapping[str, bytes]) -> None:
-        """See `Storage.replace_files`."""
-        # Writing all before the first sync lets the file system commit them together.
-        temporaries = {path: self._write_temporary(path, data) for path, data in contents.items()}
-        for temporary in temporaries.values():
-            _sync_file(temporary)
-        for path, temporary in temporaries.items():
-            temporary.replace(self.root / path)
-        for folder in {temporary.parent for temporary in temporaries.values()}:
-            _sync_folder(folder)
-
-    def _write_temporary(self, path: str, data: bytes) -> Path:
-        target = self.root / path
-        temporary = target.with_name(target.name + ".tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
+    def write_file(self, path: str, data: bytes) -> None:
+        """See `Storage.write_file`."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        descriptor = os.open(self.root / path, flags, _FILE_MODE)
         try:
             _write_all(descriptor, data, 0)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()  # it would take room that a full disk does not have
-            raise
         finally:
             os.close(descriptor)
-        return temporary
+
+    def list_folders(self, path: str) -> list[str]:
+        """See `Storage.list_folders`."""
+        try:
+            with os.scandir(self.root / path) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except FileNotFoundError:
+            return []
 
     def list(self, path: str) -> list[str]:
         """See `Storage.list`."""
@@ -95,10 +78,14 @@ class FileStorage:
         """See `Storage.remove`."""
         (self.root / path).unlink(missing_ok=True)
 
-    def remove_folder(self, path: str) -> None:
-        """See `Storage.remove_folder`."""
+    def remove_tree(self, path: str) -> None:
+        """See `Storage.remove_tree`."""
+        target = self.root / path
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.root / path)
+            if target.is_dir() and not target.is_symlink():
+                shutil.rmtree(target)
+            else:
+                target.unlink()
 
     def sync_folder(self, path: str) -> None:
         """See `Storage.sync_folder`."""
@@ -182,14 +169,6 @@ def _read_all(descriptor: int, size: int, offset: int) -> bytes:
         parts.append(data)
         received += len(data)
     return b"".join(parts)
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -198,11 +198,11 @@ class HttpApi:
         return empty()
 
     async def _pause_channel(self, request: Request) -> Answer:
-        _, channel = existing_channel(self._nsqd.broker, request)
-        self._nsqd.broker.pause_channel(channel, True)
+        topic, channel = existing_channel(self._nsqd.broker, request)
+        self._nsqd.broker.pause_channel(topic, channel, True)
         return empty()
 
     async def _unpause_channel(self, request: Request) -> Answer:
-        _, channel = existing_channel(self._nsqd.broker, request)
-        self._nsqd.broker.pause_channel(channel, False)
+        topic, channel = existing_channel(self._nsqd.broker, request)
+        self._nsqd.broker.pause_channel(topic, channel, False)
         return empty()

@@ -32,7 +32,7 @@ from nsqx.nsqd.http.arguments import (
 )
 from nsqx.nsqd.http.log_position import BadPositionError, Kind, LogPosition
 from nsqx.nsqd.http.node import HttpNode
-from nsqx.nsqd.log.memory_log import MemoryLog
+from nsqx.nsqd.log.page import read_page
 from nsqx.protocol.messages import message_id, split_frame
 from nsqx.runtime.durations import parse_duration
 from nsqx.runtime.http.server import (
@@ -85,12 +85,13 @@ class HistoryEndpoints:
             first = max(topic.log.first, topic.log.end - limit)
         else:
             first = await self._sequence(topic, position)
-        page = await self._read(topic, topic.log.reader(first, limit, PEEK_BYTES_MAX))
+        view = topic.log.view()
+        page = await self._read(lambda: read_page(view, first, limit, PEEK_BYTES_MAX))
         answer = {
             "topic": topic.name,
             "first": topic.log.first,
             "end": topic.log.end,
-            "next": page.next,
+            "next": page.end,
             "messages": [
                 _message_json(sequence, frame, encoding)
                 for sequence, frame in page.frames
@@ -157,12 +158,11 @@ class HistoryEndpoints:
                     raise ApiError(404, "MESSAGE_NOT_FOUND")
                 return sequence
             case Kind.TIME:
-                return await self._read(topic, lambda: log.first_at_or_after(position.value))
+                view = log.view()
+                return await self._read(lambda: view.first_at_or_after(position.value))
 
-    async def _read(self, topic: Topic, work: Callable[[], T]) -> T:
-        """Run what may block in another thread; what is in memory only needs none."""
-        if isinstance(topic.log, MemoryLog):
-            return work()
+    async def _read(self, work: Callable[[], T]) -> T:
+        """Run what may block in another thread."""
         try:
             return await in_background(self._nsqd.storage, work)
         except OSError as error:
@@ -231,7 +231,8 @@ class HistoryEndpoints:
             frame = channel.straggler(sequence)
             if frame is not None:
                 return split_frame(frame)[0]
-        page = await self._read(topic, topic.log.reader(sequence, 1, 0))
+        view = topic.log.view()
+        page = await self._read(lambda: read_page(view, sequence, 1, 0))
         if page.frames and page.frames[0][0] == sequence:
             return split_frame(page.frames[0][1])[0]
         return 0

@@ -8,8 +8,7 @@ from aiohttp import web
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.edge.steps import in_background, in_steps
 from nsqx.nsqd.http.node import HttpNode
-from nsqx.nsqd.log.memory_log import MemoryLog
-from nsqx.nsqd.log.topic_log import TopicLog
+from nsqx.nsqd.log.log import LogView
 from nsqx.nsqd.telling.latencies import accepted_ns
 from nsqx.nsqd.telling.prometheus import NodeMetrics
 from nsqx.runtime import metrics
@@ -54,21 +53,22 @@ class MetricsEndpoint:
     async def _oldest_unfinished(self) -> dict[Channel, int]:
         """Return when the oldest unfinished message of each channel that has one was accepted."""
         found: dict[Channel, int] = {}
-        on_disk: list[tuple[Channel, TopicLog, int]] = []
-        for channel, log, sequence, timestamp_ns in await in_steps(self._oldest()):
-            if timestamp_ns is not None:
-                found[channel] = timestamp_ns
-            elif isinstance(log, TopicLog):
-                on_disk.append((channel, log, sequence))
+        on_disk: list[tuple[Channel, LogView, int]] = []
+        for channel, place in await in_steps(self._oldest()):
+            if isinstance(place, int):
+                found[channel] = place
+            else:
+                on_disk.append((channel, *place))
 
         def read() -> dict[Channel, int]:
-            return {channel: accepted_ns(log, sequence) for channel, log, sequence in on_disk}
+            return {channel: accepted_ns(view, sequence) for channel, view, sequence in on_disk}
 
         return found | await in_background(self._nsqd.storage, read) if on_disk else found
 
-    def _oldest(self) -> Iterator[tuple[Channel, TopicLog | MemoryLog, int, int | None]]:
-        """Yield where the oldest unfinished message of a channel is, and its time if known."""
+    def _oldest(self) -> Iterator[tuple[Channel, int | tuple[LogView, int]]]:
+        """Yield when the oldest unfinished message of a channel came, or where to read that."""
         for topic in list(self._nsqd.broker.topics.values()):
+            view: LogView | None = None
             for channel in list(topic.channels.values()):
                 oldest = channel.unfinished
                 timestamp_ns = channel.oldest_straggler_ns
@@ -77,4 +77,8 @@ class MetricsEndpoint:
                 block = topic.log.block_in_memory(oldest)
                 if timestamp_ns is None and block is not None:
                     timestamp_ns = block.timestamp(oldest)
-                yield channel, topic.log, oldest, timestamp_ns
+                if timestamp_ns is not None:
+                    yield channel, timestamp_ns
+                    continue
+                view = view or topic.log.view()
+                yield channel, (view, oldest)

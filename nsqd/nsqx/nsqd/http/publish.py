@@ -3,7 +3,8 @@
 import asyncio
 from functools import partial
 
-from nsqx.nsqd.core.topic import PublishError, Topic
+from nsqx.nsqd.core.acknowledgements import PublishError
+from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.http.arguments import boolean, integer, valid_topic_name
 from nsqx.nsqd.http.mpub import BadMultiPublishError, split_binary, split_lines
 from nsqx.nsqd.http.node import HttpNode

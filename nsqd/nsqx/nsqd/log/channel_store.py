@@ -4,7 +4,8 @@ The files of a channel: its checkpoint and journal, and what they say after a re
     <name>.channel               the checkpoint
     <name>.channel.<n>.journal   what changed since, see `journal`
     <name>.channel.stragglers    copies of unfinished messages that the log let go
-    <name>.channel.next          a checkpoint that is being written
+
+A checkpoint that is being written is a temporary file in the trash until it takes its place.
 """
 
 import struct
@@ -25,14 +26,15 @@ from nsqx.nsqd.log.journal import (
     sequences_of,
 )
 from nsqx.nsqd.log.ranges import Ranges
+from nsqx.nsqd.log.replacement import folder_of, replace_file, write_synced
 from nsqx.nsqd.log.storage import Storage
+from nsqx.nsqd.log.trash import Trash
 
 __all__ = ["ChannelStore", "Position", "Snapshot"]
 
 CHECKPOINT_AFTER_BYTES = 4 * 1024 * 1024
 
 _STRAGGLERS_SUFFIX = ".stragglers"
-_NEXT_SUFFIX = ".next"
 _WAITING = struct.Struct(">QH")
 _DEFERRED = struct.Struct(">QqH")
 _FIELDS = {"cursor", "passed", "journal", "waiting", "deferred"}
@@ -89,19 +91,30 @@ class Position:
 class ChannelStore:
     """Keeps what must survive of one channel."""
 
-    def __init__(self, storage: Storage, path: str) -> None:
+    def __init__(self, storage: Storage, path: str, trash: Trash) -> None:
+        self.path = path
+        self.on_written: Callable[[], None] = _do_nothing  # something is there to be synced
         self._storage = storage
-        self._path = path
+        self._trash = trash
         self.journal = Journal(storage, path)
         self._is_checkpointing = False
         self._is_damaged = False  # what was found; until a checkpoint replaces it
         self._is_closed = False
 
-    def begin(self, snapshot: Snapshot) -> None:
-        """Write the first checkpoint of a new channel. OSError if the disk refuses."""
+    def begin(self, snapshot: Snapshot, *, is_clean: bool = True) -> None:
+        """
+        Write the first checkpoint of a new channel. OSError if the disk refuses.
+
+        ``is_clean`` says that no file is left of an earlier channel of this name.
+        """
+        if not is_clean:
+            self.begin_anew()
+        replace_file(self._storage, self.path, snapshot.encode(self.journal.number), sync=False)
+
+    def begin_anew(self) -> None:
+        """Remove what an earlier channel of this name left. Costs a look at the whole folder."""
         self.journal.begin()
-        self._storage.remove(self._path + _STRAGGLERS_SUFFIX)
-        self._storage.replace_file(self._path, snapshot.encode(self.journal.number), sync=False)
+        self._storage.remove(self.path + _STRAGGLERS_SUFFIX)
 
     def load(self, first: int, skips: Ranges, journals: Iterable[int] = ()) -> Position:
         """
@@ -124,7 +137,7 @@ class ChannelStore:
     def _load_checkpoint(self, position: Position, first: int) -> int | None:
         """Return the number of the journal that continues it; None if there is no telling."""
         try:
-            fields = decode_checkpoint(self._storage.read_file(self._path))
+            fields = decode_checkpoint(self._storage.read_file(self.path))
         except FileNotFoundError:
             fields = None
             position.problems.append("no checkpoint")
@@ -132,7 +145,7 @@ class ChannelStore:
             if fields is None or not fields.keys() >= _FIELDS:
                 fields = None
                 position.problems.append("damaged checkpoint")
-                self._storage.rename(self._path, f"{self._path}.bad")
+                self._storage.rename(self.path, f"{self.path}.bad")
         if fields is None:
             position.cursor = position.passed = first
             return None
@@ -220,12 +233,12 @@ class ChannelStore:
     def save_stragglers(self, stragglers: dict[int, bytes]) -> None:
         """Write copies of messages, by sequence number. OSError if the disk refuses."""
         content = encode_checkpoint({"messages": list(stragglers.items())})
-        self._storage.replace_file(self._path + _STRAGGLERS_SUFFIX, content)
+        replace_file(self._storage, self.path + _STRAGGLERS_SUFFIX, content)
 
     def load_stragglers(self) -> dict[int, bytes] | None:
         """Return the copies, also of some that were finished since; None if damaged."""
         try:
-            content = self._storage.read_file(self._path + _STRAGGLERS_SUFFIX)
+            content = self._storage.read_file(self.path + _STRAGGLERS_SUFFIX)
         except FileNotFoundError:
             return {}
         fields = decode_checkpoint(content)
@@ -237,6 +250,7 @@ class ChannelStore:
         """Write what changed. OSError if the disk refuses; it is tried again the next time."""
         if self.journal.is_dirty and not self._is_closed:
             self.journal.flush()
+            self.on_written()
 
     @property
     def wants_checkpoint(self) -> bool:
@@ -253,19 +267,21 @@ class ChannelStore:
             OSError: the disk refused a new journal. The old one goes on.
         """
         number = self.journal.begin_next()
+        self.on_written()
         self._is_checkpointing = True
         self._is_damaged = False
-        next_path = self._path + _NEXT_SUFFIX
+        temporary = self._trash.new_path()
 
         def write() -> None:
-            self._storage.replace_file(next_path, snapshot.encode(number))
+            write_synced(self._storage, temporary, snapshot.encode(number))
 
         def put_in_place() -> None:
-            self._storage.rename(next_path, self._path)
+            self._storage.rename(temporary, self.path)
             self._storage.submit(sync_folder, then(remove_journals))
 
         def sync_folder() -> None:
-            self._storage.sync_folder(self._path.rpartition("/")[0])
+            self._storage.sync_folder(folder_of(self.path))
+            self._trash.sync()  # a name that moved is in both folders
 
         def remove_journals() -> None:
             self.journal.remove_before(number)
@@ -274,6 +290,7 @@ class ChannelStore:
         def then(step: Callable[[], None]) -> Callable[[None, BaseException | None], None]:
             def done(_: None, error: BaseException | None) -> None:
                 if self._is_closed:
+                    self._trash.drop(temporary)
                     return
                 try:
                     if error is not None:
@@ -281,6 +298,7 @@ class ChannelStore:
                     step()
                 except OSError as refusal:
                     self._is_checkpointing = False
+                    self._trash.drop(temporary)
                     failed(refusal)
 
             return done
@@ -294,7 +312,7 @@ class ChannelStore:
 
         When the file is in place, `close` removes the journals. OSError if the disk refuses.
         """
-        return {self._path: snapshot.encode(self.journal.begin_next())}
+        return {self.path: snapshot.encode(self.journal.begin_next())}
 
     def close(self) -> None:
         """Remove the journals before the last checkpoint, and close."""
@@ -308,12 +326,19 @@ class ChannelStore:
         self.journal.close()
 
     def remove(self) -> None:
-        """Remove the files of a deleted channel."""
+        """
+        Remove what is left of a deleted channel, whose checkpoint is buried already.
+
+        Raises:
+            OSError: the disk refused. A new channel of this name has to remove what is left.
+        """
         self._is_closed = True
-        # The checkpoint goes first: without it what is left is no channel.
-        for suffix in ("", _STRAGGLERS_SUFFIX, _NEXT_SUFFIX):
-            self._storage.remove(self._path + suffix)
-        self.journal.remove()
+        self._trash.take(self.path + _STRAGGLERS_SUFFIX)
+        self.journal.remove(self._trash.take)
+
+
+def _do_nothing() -> None:
+    """Nobody syncs."""
 
 
 def _behind_last(known: Ranges, skips: Ranges) -> int:

@@ -173,6 +173,7 @@ class Journal:
         self.size = 0
         self._oldest = 0  # the lowest number of which there may be a file
         self._failed_number = -1  # of the last journal that could not be synced
+        self._synced = (0, 0)  # a journal and its size: up to there all survives a loss of power
         self._ranges: list[int] = []  # first and count, in turn
         self._singles = array("Q")
         self._requeues: list[bytes] = []
@@ -217,7 +218,7 @@ class Journal:
     # Files
 
     def begin(self) -> None:
-        """Begin without a past; files that an earlier channel of this name left are removed."""
+        """Remove what an earlier channel of this name left, for once it could not be removed."""
         for number in self._numbers():
             self._storage.remove(self._numbered(number))
 
@@ -264,6 +265,7 @@ class Journal:
         for number in there:
             if number > self.number:
                 self._storage.remove(self._numbered(number))
+        self._synced = (self._oldest, -1)  # what is there may have been written just before
         return records, cut
 
     def flush(self) -> None:
@@ -329,11 +331,11 @@ class Journal:
             self._storage.remove(self._numbered(old))
         self._oldest = number
 
-    def remove(self) -> None:
-        """Close and remove all files."""
+    def remove(self, take: Callable[[str], None]) -> None:
+        """Close, and have ``take`` remove all files, by path. OSError if the disk refuses."""
         self.close()
         for number in range(self._oldest, self.number + 1):
-            self._storage.remove(self._numbered(number))
+            take(self._numbered(number))
 
     @property
     def is_doubtful(self) -> bool:
@@ -349,27 +351,39 @@ class Journal:
         """Return when what was written survives a loss of power. Blocks; OSError if it failed."""
         self.begin_sync()()
 
+    @property
+    def is_synced(self) -> bool:
+        """Return whether all that was written survives a loss of power."""
+        return self._synced == (self.number, self.size) and not self.is_doubtful
+
     def begin_sync(self) -> Callable[[], None]:
         """Return what to run, in any thread, so that what was written survives a loss of power."""
-        number = self.number
+        written = (self.number, self.size)
+        # The one before goes on to count until the checkpoint that replaces it is in its place.
+        numbers = range(max(self._oldest, self._synced[0]), self.number + 1)
 
         def sync() -> None:
             if self.is_doubtful:
                 raise OSError(errno.EIO, "Input/output error at an earlier sync")
-            try:
-                # Opened again: the journal may be closed meanwhile.
-                file = self._storage.open(self._numbered(number))
-            except FileNotFoundError:
-                return  # nothing to say, or a checkpoint, which is durable, has said it
-            try:
-                file.sync()
-            except OSError:
-                self._failed_number = number
-                raise
-            finally:
-                file.close()
+            for number in numbers:
+                self._sync(number)
+            self._synced = written
 
         return sync
+
+    def _sync(self, number: int) -> None:
+        try:
+            # Opened again: the journal may be closed meanwhile.
+            file = self._storage.open(self._numbered(number))
+        except FileNotFoundError:
+            return  # nothing to say, or a checkpoint, which is durable, has said it
+        try:
+            file.sync()
+        except OSError:
+            self._failed_number = number
+            raise
+        finally:
+            file.close()
 
     def close(self) -> None:
         """Close the file."""

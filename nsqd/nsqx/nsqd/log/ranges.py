@@ -37,6 +37,12 @@ class Ranges:
         index = bisect_right(self._starts, number) - 1
         return index >= 0 and number < self._ends[index]
 
+    def copy(self) -> "Ranges":
+        """Return the same set, to change by itself or to be read in another thread."""
+        same = Ranges()
+        same._starts, same._ends = self._starts[:], self._ends[:]
+        return same
+
     def add(self, start: int, end: int) -> None:
         """Put ``start`` to ``end - 1`` into the set. An empty range changes nothing."""
         if start >= end:

@@ -6,7 +6,7 @@ forgets what was not synced, tears writes and flips bits. Paths are relative to 
 folder, with ``/`` between parts, and are built from validated names only.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 __all__ = ["File", "Storage", "WouldBlockError"]
@@ -65,11 +65,16 @@ class Storage(Protocol):
     def read_file(self, path: str) -> bytes:
         """Return the whole content; FileNotFoundError if there is none."""
 
-    def replace_file(self, path: str, data: bytes, *, sync: bool = True) -> None:
-        """Put ``data`` there atomically: after a crash the file has the old or the new content."""
+    def write_file(self, path: str, data: bytes) -> None:
+        """
+        Make this the content of a file, as a step of `replacement.replace_file`.
 
-    def replace_files(self, contents: Mapping[str, bytes]) -> None:
-        """Do the same for many files at once, which costs little more than for one."""
+        Raises:
+            OSError: the disk refused. The file may be there with a part of it.
+        """
+
+    def list_folders(self, path: str) -> list[str]:
+        """Return the sorted names of the folders in a folder; empty if there is no such folder."""
 
     def list(self, path: str) -> list[str]:
         """Return the sorted names in a folder; empty if there is no such folder."""
@@ -78,13 +83,13 @@ class Storage(Protocol):
         """Create a folder and its parents, if missing."""
 
     def rename(self, old: str, new: str) -> None:
-        """Rename a file, replacing what is there."""
+        """Rename a file or folder, replacing a file that is there."""
 
     def remove(self, path: str) -> None:
         """Remove a file; none there is fine."""
 
-    def remove_folder(self, path: str) -> None:
-        """Remove a folder with all it holds; none there is fine."""
+    def remove_tree(self, path: str) -> None:
+        """Remove a file, or a folder with all it holds; none there is fine. Blocks."""
 
     def sync_folder(self, path: str) -> None:
         """Return when the names in a folder survive a loss of power. Blocks."""

@@ -15,65 +15,25 @@ is added to `lost` and reported; readers step over it.
 """
 
 import errno
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Protocol
 
 from nsqx.nsqd.log.block import Block, BlockCache, BlockMemory
-from nsqx.nsqd.log.page import Page, read_page
+from nsqx.nsqd.log.disk_view import DiskView
+from nsqx.nsqd.log.log import LogEvents, LogView, Retention
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.records import Header, crc32c
 from nsqx.nsqd.log.recovery import add_damage, recover_segments
 from nsqx.nsqd.log.segment import Damage, DamagedError, Segment, UnreadableError, data_path
+from nsqx.nsqd.log.segments import Segments
 from nsqx.nsqd.log.storage import Storage, WouldBlockError
 from nsqx.protocol.messages import encode_messages
 
-__all__ = ["Log", "LogEvents", "Retention", "TopicLog"]
+__all__ = ["TopicLog"]
 
 BLOCK_BYTES = 256 * 1024
 IDLE_ROLL_BYTES = 16 * 1024 * 1024
 _READ_TRIES = 3
-
-
-@dataclass(slots=True)
-class Retention:
-    """How long finished messages stay for replay. Zero is not at all."""
-
-    time_ns: int = 0
-    size_bytes: int = 0
-
-
-@dataclass(slots=True)
-class LogEvents:
-    """What a log tells its owner. The defaults ignore it."""
-
-    on_readable: Callable[[], None] = field(default=lambda: None)
-    on_damage: Callable[[Damage], None] = field(default=lambda damage: None)
-    on_error: Callable[[str, OSError], None] = field(default=lambda what, error: None)
-    # Returns what makes durable, in another thread, that all below `TopicLog.first` is finished.
-    # Else a loss of power might forget that, but not that its segment is gone.
-    note_finished: Callable[[], Callable[[], None]] = field(default=lambda: _do_nothing)
-
-
-class Log(Protocol):
-    """What topics and channels need of a log."""
-
-    first: int
-    end: int
-    lost: Ranges
-
-    def append(self, bodies: Sequence[bytes], now_ns: int, due_ns: int = 0) -> int: ...
-
-    def block(self, sequence: int) -> Block | None: ...
-
-    def sequence_of(self, message_id: int) -> int | None: ...
-
-    def id_of(self, sequence: int) -> int: ...
-
-    def release(self, below: int, now_ns: int) -> None: ...
 
 
 class TopicLog:
@@ -119,24 +79,24 @@ class TopicLog:
 
         storage.make_folder(folder)
         recovered = recover_segments(storage, folder)
-        self._segments: list[Segment] = recovered.segments
+        self._segments = Segments(recovered.segments)
         self._active: Segment | None = None
         self.end = self._segments[-1].end if self._segments else 0
         self.recovered_cut_bytes = recovered.cut_bytes
         self._id_base = new_id_base()
         if self._segments and self._segments[-1].first == self.end:
-            self._segments.pop()  # empty: begun again by the next append
+            self._segments.pop(-1)  # empty: begun again by the next append
         # A process that crashed has written what it did not sync, and nobody else will.
-        self._inherited = list(self._segments)
+        self._inherited = self._segments.snapshot()
+        self.unsynced_messages = int(bool(self._inherited))
         for damage in recovered.damages:
             self._add_damage(damage)
 
     def begin_at(self, sequence: int) -> None:
         """
-        Give out no number below ``sequence``, since somebody remembers those below already.
+        See `Log.begin_at`: somebody remembers those below already.
 
-        The messages up to there are lost: a loss of power took them, or damage at the end. To
-        be called before the first append.
+        The messages up to there are lost: a loss of power took them, or damage at the end.
         """
         assert self._active is None
         if sequence > self.end:
@@ -154,8 +114,8 @@ class TopicLog:
 
     @property
     def size_bytes(self) -> int:
-        """Return the bytes of all segments' frames on disk."""
-        return sum(segment.size for segment in self._segments)
+        """See `Log`; on disk."""
+        return self._segments.size
 
     @property
     def segment_count(self) -> int:
@@ -163,34 +123,22 @@ class TopicLog:
         return len(self._segments)
 
     def id_of(self, sequence: int) -> int:
-        """Return the id of a message."""
-        index = bisect_right(self._segments, sequence, key=_first_of) - 1
-        base = self._segments[index].id_base if index >= 0 else self._id_base
-        return base + sequence
+        """See `Log.id_of`."""
+        return self.id_base_at(sequence) + sequence
 
     def sequence_of(self, message_id: int) -> int | None:
-        """Return the message that has this id, or None. Costs a look at each segment."""
-        for segment in reversed(self._segments):
-            if segment.first <= message_id - segment.id_base < segment.end:
-                return message_id - segment.id_base
-        return None
+        """See `Log.sequence_of`. Costs a bisection."""
+        return self._segments.sequence_of(message_id)
 
     def id_base_at(self, sequence: int) -> int:
-        """Return what to add to the number of a message in the same segment to get its id."""
-        return self.id_of(sequence) - sequence
+        """See `Log.id_base_at`: they have it in common with their segment."""
+        index = self._segments.index_of(sequence)
+        return self._segments[index].id_base if index >= 0 else self._id_base
 
     # Appending
 
     def append(self, bodies: Sequence[bytes], now_ns: int, due_ns: int = 0) -> int:
-        """
-        Append a batch; it is there whole or not at all.
-
-        Returns:
-            The bytes of its frames.
-
-        Raises:
-            OSError: the disk refused. Nothing was appended.
-        """
+        """See `Log.append`."""
         tail = self._tail
         if (
             tail is None
@@ -210,20 +158,13 @@ class TopicLog:
             tail.extend(frames, offsets)
             self._cache.grown(tail)
         self.end += len(bodies)
+        self._segments.size += len(frames)
+        self.unsynced_messages += len(bodies)
         return len(frames)
 
-    @property
-    def has_unsynced(self) -> bool:
-        """Return whether there are segments that were perhaps never synced."""
-        return bool(self._inherited)
-
     def begin_sync(self) -> Callable[[], None]:
-        """
-        Return what to run, in another thread, so that all appended so far survives power loss.
-
-        `end_sync` is to be called when it is over, also when it failed. OSError from here is a
-        sync that failed.
-        """
+        """See `Log.begin_sync`."""
+        self.unsynced_messages = 0
         segments = [*self._unsynced]
         if self._active is not None:
             segments.append(self._active)
@@ -262,12 +203,13 @@ class TopicLog:
             self._active = None
         self._cache.clear()
         self._tail = None
+        self._is_abandoned = True  # another process may have the folder soon
 
     def abandon(self) -> None:
         """Close the files as they are: the topic is being deleted."""
         for segment in self._segments:
             segment.close()
-        self._segments = []
+        self._segments = Segments()
         self._active = None
         self._cache.clear()
         # Files of the same names may be those of a new topic soon.
@@ -287,7 +229,7 @@ class TopicLog:
         old = self._active
         if old is not None and old.first == self.end:  # empty: begun again in its place
             old.close()
-            self._segments.remove(old)
+            self._segments.pop(-1)
             self._active = old = None
         new = Segment.create(self._storage, self._folder, Header(self.end, self._id_base, now_ns))
         if old is not None:
@@ -306,13 +248,7 @@ class TopicLog:
     # Reading
 
     def block(self, sequence: int) -> Block | None:
-        """
-        Return a block that holds a message of the log.
-
-        Returns:
-            None if it has to be waited for, or if it is in `lost`: look there first, then wait
-            for `LogEvents.on_readable`.
-        """
+        """See `Log.block`."""
         block = self._cache.find(sequence)
         if block is not None or sequence in self._loading or sequence in self.lost:
             return block
@@ -327,7 +263,7 @@ class TopicLog:
         return self._cache.count(first, end)
 
     def _load(self, sequence: int) -> Block | None:
-        segment = self._segments[bisect_right(self._segments, sequence, key=_first_of) - 1]
+        segment = self._segments[self._segments.index_of(sequence)]
         try:
             block = segment.read(sequence, self._wanted(segment), may_block=False)
         except WouldBlockError:
@@ -389,38 +325,15 @@ class TopicLog:
         add_damage(self.damages, damage)
         self.events.on_damage(damage)
 
-    # Time
-
-    def time_of(self, sequence: int) -> int:
-        """Return when a message was accepted (ns since 1970), or 0 if unknown. May block."""
-        segment = self._segments[bisect_right(self._segments, sequence, key=_first_of) - 1]
-        return segment.time_of(sequence)
-
-    def first_at_or_after(self, timestamp_ns: int) -> int:
-        """Return the first message accepted at or after a time, or ``end``. May block."""
-        for segment in self._segments:
-            if segment.last_ns >= timestamp_ns and segment.first < segment.end:
-                return segment.first_at_or_after(timestamp_ns)
-        return self.end
-
-    def reader(self, first: int, limit: int, bytes_max: int) -> "Callable[[], Page]":
-        """
-        Return what reads messages from ``first`` on, up to now; for another thread, as it blocks.
-
-        What is damaged, or let go meanwhile, is left out. Nothing is noted and nothing is kept.
-        """
-        return partial(read_page, list(self._segments), first, self.end, limit, bytes_max)
+    def view(self) -> LogView:
+        """See `Log.view`."""
+        return DiskView(self._segments.snapshot(), self.end)
 
     def deferred_batches(
         self, start: int, *, is_strict: bool = False
     ) -> Iterator[tuple[int, int, int]]:
-        """
-        Yield ``(first, end, due_ns)`` of what was published deferred from ``start`` on.
-
-        Where an index is damaged ``due_ns`` is 0: some of these messages may be deferred. If the
-        disk fails, OSError is raised when it is strict; else what can not be read is left out.
-        """
-        for segment in self._segments:
+        """See `Log.deferred_batches`."""
+        for segment in self._segments.snapshot()[max(0, self._segments.index_of(start)) :]:
             if segment.end <= start or not segment.has_deferred:
                 continue
             try:
@@ -477,7 +390,10 @@ class TopicLog:
 
     def _remove_next(self) -> None:
         """
-        Remove a segment off the event loop.
+        Remove a segment, when what it held is known as finished for good.
+
+        That is waited for off the event loop, and the topic may be deleted and made again
+        meanwhile, with files of the same names. So they go when that is over, on the event loop.
 
         One by one, so that a crash leaves no gap; for the same reason one that can not be removed
         is tried again before the others.
@@ -485,31 +401,24 @@ class TopicLog:
         if self._is_removing or not self._to_remove:
             return
         self._is_removing = True
-        segment = self._to_remove[0]
-        note_finished = self.events.note_finished()
 
-        def remove() -> None:
-            if not self._is_abandoned:
-                note_finished()
-                segment.remove()
-
-        def removed(_: None, error: BaseException | None) -> None:
+        def noted(_: None, error: BaseException | None) -> None:
             self._is_removing = False
             if self._is_abandoned:
                 return
-            if error is None:
+            if error is not None and not isinstance(error, OSError):
+                raise error
+            try:
+                if error is not None:
+                    raise error
+                self._to_remove[0].remove(self.events.take or self._storage.remove)
+            except OSError as refusal:
+                self.events.on_error(f"remove a finished segment of {self._folder}", refusal)
+            else:
                 self._to_remove.popleft()
                 self._remove_next()
-            elif isinstance(error, OSError):
-                self.events.on_error(f"remove a finished segment of {self._folder}", error)
-            else:
-                raise error
 
-        self._storage.submit(remove, removed)
-
-
-def _do_nothing() -> None:
-    """Nobody keeps what is finished."""
+        self._storage.submit(self.events.note_finished(), noted)
 
 
 def _with_parents(folder: str) -> list[str]:
@@ -519,7 +428,3 @@ def _with_parents(folder: str) -> list[str]:
         folder = folder.rpartition("/")[0]
         folders.append(folder)
     return folders
-
-
-def _first_of(segment: Segment) -> int:
-    return segment.first

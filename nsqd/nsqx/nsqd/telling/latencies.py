@@ -14,8 +14,8 @@ from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.latency import LatencyWindow
 from nsqx.nsqd.core.topic import Topic
+from nsqx.nsqd.log.log import Log, LogView
 from nsqx.nsqd.log.storage import Storage
-from nsqx.nsqd.log.topic_log import TopicLog
 
 __all__ = ["Latencies", "accepted_ns"]
 
@@ -43,9 +43,7 @@ class Latencies:
         self._storage = storage
         self._clock = clock
         self._windows: dict[Channel, LatencyWindow] = {}
-        self._pending: deque[tuple[TopicLog, LatencyWindow, int, int, int]] = deque(
-            maxlen=PENDING_MAX
-        )
+        self._pending: deque[tuple[Log, LatencyWindow, int, int, int]] = deque(maxlen=PENDING_MAX)
         self._is_looking_up = False
 
     def window_of(self, channel: Channel) -> LatencyWindow | None:
@@ -75,7 +73,7 @@ class Latencies:
             for timestamp_ns, run in block.timestamps(first, stop):
                 window.add(wall_ns - timestamp_ns, run, now_ns)
             first = stop
-        if first < end and isinstance(topic.log, TopicLog):
+        if first < end:
             self._pending.append((topic.log, window, first, end - first, wall_ns))
             self._look_up()
 
@@ -86,8 +84,10 @@ class Latencies:
         runs = list(self._pending)
         self._pending.clear()
 
+        views = {log: log.view() for log in {log for log, _, _, _, _ in runs}}
+
         def read() -> list[int]:
-            return [accepted_ns(log, first) for log, _, first, _, _ in runs]
+            return [accepted_ns(views[log], first) for log, _, first, _, _ in runs]
 
         def found(times_ns: list[int] | None, error: BaseException | None) -> None:
             self._is_looking_up = False
@@ -103,13 +103,13 @@ class Latencies:
         self._storage.submit(read, found)
 
 
-def accepted_ns(log: TopicLog, sequence: int) -> int:
+def accepted_ns(view: LogView, sequence: int) -> int:
     """
     Return when a message was accepted; 0 if that can't be told any more.
 
     Of a straggler, whose segment is gone, all that is known is that it is older than the rest.
     """
     try:
-        return log.time_of(max(sequence, log.first))
-    except (OSError, IndexError):  # its segment has just been removed
+        return view.time_of(max(sequence, view.first))
+    except OSError:
         return 0

@@ -22,7 +22,7 @@ from nsqx.nsqd.telling.readings import of_channel, of_topic
 from nsqx.runtime import numbers
 from nsqx.runtime.metrics import Family, Sample, counter, gauge, histogram
 from nsqx.runtime.numbers import Kind, Number
-from nsqx.runtime.process import open_files
+from nsqx.runtime.process import logs, open_files
 
 __all__ = ["NodeMetrics"]
 
@@ -99,6 +99,11 @@ class NodeMetrics:
             "Messages lost to damage of the log.",
             sum(damage.end - damage.first for damage in broker.damages),
         )
+        yield counter(
+            "nsqd_unexpected_errors_total",
+            "Faults of nsqd itself; each is in its log.",
+            broker.failure_count,
+        )
         yield from self._lookupds()
         yield gauge("process_resident_memory_bytes", "Resident memory.", resident_bytes())
         yield counter(
@@ -110,6 +115,7 @@ class NodeMetrics:
             sys.getallocatedblocks(),
         )
         yield from open_files.families()
+        yield from logs.families()
 
     def _connections(self) -> Family:
         kinds = {"consumer": 0, "producer": 0, "other": 0}

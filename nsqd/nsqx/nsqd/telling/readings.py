@@ -8,8 +8,7 @@ from collections.abc import Callable
 from operator import attrgetter
 
 from nsqx.nsqd.core.channel import Channel
-from nsqx.nsqd.core.topic import Topic
-from nsqx.nsqd.log.topic_log import TopicLog
+from nsqx.nsqd.core.topic import Refusal, Topic
 from nsqx.runtime import numbers
 from nsqx.runtime.numbers import Number, Stats
 
@@ -64,15 +63,20 @@ def _backend_depth(topic: Topic, channel: Channel) -> int:
 
 
 def _log_bytes(topic: Topic) -> int:
-    return topic.log.size_bytes if isinstance(topic.log, TopicLog) else 0
+    return 0 if topic.is_ephemeral else topic.log.size_bytes
 
 
 def _log_segments(topic: Topic) -> int:
-    return topic.log.segment_count if isinstance(topic.log, TopicLog) else 0
+    return topic.log.segment_count
 
 
 _TOPIC: dict[str, TopicReading] = {
     "backend_depth": _topic_backend_depth,
+    "refused_count": lambda topic: sum(topic.refused.values()),
+    "refused_disk_full_count": lambda topic: topic.refused[Refusal.DISK_FULL],
+    "refused_disk_failed_count": lambda topic: topic.refused[Refusal.DISK_FAILED],
+    "refused_ending_count": lambda topic: topic.refused[Refusal.ENDING],
+    "refused_fault_count": lambda topic: topic.refused[Refusal.FAULT],
     "paused": lambda topic: topic.is_paused,
     "log_bytes": _log_bytes,
     "log_segments": _log_segments,

@@ -14,24 +14,32 @@ Keyword arguments are fields in json and console, and ``key=value`` behind the t
 ``log.info("segment closed", topic="t", bytes=12)``. ``exc_info=True`` adds the traceback.
 
 A level that is off costs one comparison: arguments are not formatted and structlog is not entered.
+A reader of stderr that stalls holds nobody up (`line_writer`): beyond a bound lines are dropped,
+which is counted and said. Control characters, which a peer may have sent, are shown escaped.
+
 The level may change while running (``set_level``); loggers made before follow it. structlog does
 the rendering; our own thin ``Logger`` exists so that its calls are typed and cheap when off.
 """
 
 import contextlib
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import structlog
 
+from nsqx.runtime.metrics import Family, counter
 from nsqx.runtime.process.levels import Level, parse_level
+from nsqx.runtime.process.line_writer import LineWriter
 
 __all__ = [
     "LOG_FORMATS",
     "Level",
     "Logger",
+    "dropped_lines",
+    "families",
+    "flush",
     "get_level",
     "get_logger",
     "parse_level",
@@ -122,6 +130,22 @@ def get_level() -> Level:
     return _output.level
 
 
+def flush(seconds_max: float) -> None:
+    """Wait until what was logged is written, but not longer than this."""
+    for writer in _writers.values():
+        writer.flush(seconds_max)
+
+
+def dropped_lines() -> int:
+    """Return how many lines were lost because nobody read them in time."""
+    return sum(writer.dropped for writer in _writers.values())
+
+
+def families() -> Iterator[Family]:
+    """Yield what is to be known about the log of this process."""
+    yield counter("log_lines_dropped_total", "Lines that nobody read in time.", dropped_lines())
+
+
 # --- structlog ---
 
 
@@ -150,10 +174,41 @@ class _Writer:
     def msg(self, line: str) -> None:
         # Looked up per line: stderr may be replaced, by a test or by a supervisor's redirection.
         stream = self._stream or sys.stderr
-        # A reader of our stderr that went away must not stop the daemon.
-        with contextlib.suppress(OSError):
-            stream.write(line + "\n")
-            stream.flush()
+        writer = _writer_of(stream)
+        if writer is not None:
+            writer.write(f"{line}\n".encode(errors="backslashreplace"))
+        else:
+            # A reader that went away must not stop the daemon.
+            with contextlib.suppress(OSError):
+                stream.write(line + "\n")
+
+
+# By file descriptor: what waits for one is not lost when the form of the lines changes.
+_writers: dict[int, LineWriter] = {}
+
+
+def _writer_of(stream: TextIO) -> LineWriter | None:
+    """Return what writes to a stream's file; None if there is none, as in tests."""
+    try:
+        fd = stream.fileno()
+    except (OSError, ValueError):  # it is no file, or closed
+        return None
+    if fd not in _writers:
+        _writers[fd] = LineWriter(fd, _say_dropped)
+    return _writers[fd]
+
+
+def _say_dropped(count: int) -> None:
+    text = f"{count} lines were dropped here: nobody read what was logged"
+    _output.logger.msg(text, level=Level.WARNING)
+
+
+# What moves a terminal's cursor or begins another line.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 9}
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else text.translate(_CONTROLS)
 
 
 class _NsqRenderer:
@@ -167,8 +222,7 @@ class _NsqRenderer:
         level, text = event.pop("level"), event.pop("event")
         name, traceback = event.pop("logger", None), event.pop("exception", None)
         line = f"{self._prefix}{datetime.now():%Y/%m/%d %H:%M:%S.%f} {level.name}: "
-        line += f"{name}: {text}" if name else text
-        line += _as_suffix(event)
+        line += _printable((f"{name}: {text}" if name else text) + _as_suffix(event))
         return f"{line}\n{traceback}" if traceback else line
 
 
@@ -194,7 +248,8 @@ def _lay_out_for_json(_logger: Any, _method: str, event: _EventDict) -> _EventDi
 
 def _console_processors(stream: TextIO) -> list[_Processor]:
     def name_level(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
-        return dict(event, level=event["level"].name.lower())
+        level, text = event["level"].name.lower(), _printable(event["event"])
+        return dict(event, level=level, event=text)
 
     return [
         name_level,

@@ -26,6 +26,8 @@ __all__ = ["Daemon", "new_event_loop", "run_daemon", "set_up_logs"]
 
 Daemon = AbstractAsyncContextManager[object]
 
+FLUSH_SECONDS_MAX = 1.0  # for a reader of the log that is slow
+
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _log = logs.get_logger()
@@ -47,6 +49,8 @@ def run_daemon(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> int
             runner.run(_run(make_daemon, options))
     except StartupError as exc:
         raise exit_with_failure(exc, options.log_prefix) from exc
+    finally:
+        logs.flush(FLUSH_SECONDS_MAX)
     return 0
 
 

@@ -55,6 +55,9 @@ const PLACES = [
   ["seq", "a message by its number"],
 ];
 
+/** Places that only turning pages gives. */
+const TURNED = new Set(["before", "after"]);
+
 export function may(right) {
   return me.value?.may.includes(right) ?? false;
 }
@@ -210,7 +213,7 @@ export function PlaceField({ label, value, optional, onChange }) {
     setDetail(text);
     onChange(placeOf(nextKind, text));
   };
-  const kinds = optional ? [["", "the next message (as usual)"], ...PLACES] : PLACES;
+  const kinds = [...(optional ? [["", "the next message (as usual)"]] : []), ...PLACES, ...(TURNED.has(kind) ? [[kind, "where it was turned to"]] : [])];
   return html`<div class="field-row">
     <label class="field"><span>${label}</span>
       <select value=${kind} onChange=${(event) => change(event.target.value, event.target.value === "-" ? "10m" : "")}>

@@ -21,6 +21,13 @@ export async function getJson(path) {
   return answer(await send(path, {}));
 }
 
+/** The bytes that are there, whatever they are. */
+export async function getBytes(path) {
+  const response = await send(path, {});
+  if (!response.ok) return answer(response);
+  return new Uint8Array(await response.arrayBuffer().catch(() => { throw new ApiError(0, "NO_ANSWER", "The answer broke off"); }));
+}
+
 /** A change. The header proves that no other site's form sent it. */
 export async function postJson(path, body) {
   return answer(await send(path, {

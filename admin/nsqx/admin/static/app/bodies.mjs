@@ -1,5 +1,7 @@
 /** What is in the body of a message, for people: JSON, MessagePack, text or bytes. Pure. */
 
+import { Digits, Entries, parseJson } from "./trees.mjs";
+
 const TREE_DEPTH_MAX = 40;
 
 /** The bytes of a message as the API gives it. */
@@ -15,15 +17,29 @@ export function packing(data) {
   return isZlib && [0x01, 0x5e, 0x9c, 0xda].includes(data[1]) ? "zlib" : "";
 }
 
+/** A message with its whole body, as the API would give it. */
+export function withBytes(message, data) {
+  const text = decodeText(data);
+  const whole = text === null ? { body: base64Of(data), encoding: "base64" } : { body: text, encoding: "text" };
+  return { ...message, ...whole, size: data.length, truncated: false };
+}
+
+function base64Of(data) {
+  let letters = "";
+  // In pieces: arguments of a call are few.
+  for (let at = 0; at < data.length; at += 32768) letters += String.fromCharCode(...data.subarray(at, at + 32768));
+  return btoa(letters);
+}
+
 /** The views that suit: [["json", value], ["text", "..."], ["hex", "..."]], the best one first. */
 export function viewsOf(data) {
   const views = [];
   const text = decodeText(data);
   const json = text === null ? undefined : parseJson(text);
-  if (json !== undefined && json !== null && typeof json === "object") views.push(["json", json]);
+  if (json instanceof Entries || Array.isArray(json)) views.push(["json", json]);
   if (text === null) {
     const unpacked = decodeMsgpack(data);
-    if (unpacked !== undefined && unpacked !== null && typeof unpacked === "object") views.push(["msgpack", unpacked]);
+    if (unpacked instanceof Entries || Array.isArray(unpacked)) views.push(["msgpack", unpacked]);
   } else {
     views.push(["text", text]);
   }
@@ -33,17 +49,10 @@ export function viewsOf(data) {
 
 export function decodeText(data) {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(data);
+    // A mark at the begin is a part of the body, too.
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(data);
   } catch {
     return null;
-  }
-}
-
-function parseJson(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }
 
@@ -91,8 +100,8 @@ function readTagged(reader, tag, depth) {
     case 0xc4: return readBinary(reader, take(reader, "Uint8", 1));
     case 0xc5: return readBinary(reader, take(reader, "Uint16", 2));
     case 0xc6: return readBinary(reader, take(reader, "Uint32", 4));
-    case 0xca: return take(reader, "Float32", 4);
-    case 0xcb: return take(reader, "Float64", 8);
+    case 0xca: return fraction(take(reader, "Float32", 4));
+    case 0xcb: return fraction(take(reader, "Float64", 8));
     case 0xcc: return take(reader, "Uint8", 1);
     case 0xcd: return take(reader, "Uint16", 2);
     case 0xce: return take(reader, "Uint32", 4);
@@ -120,7 +129,12 @@ function take(reader, kind, size) {
 
 /** Numbers that JavaScript would round are shown as their digits. */
 function exact(big) {
-  return big >= Number.MIN_SAFE_INTEGER && big <= Number.MAX_SAFE_INTEGER ? Number(big) : String(big);
+  return big >= Number.MIN_SAFE_INTEGER && big <= Number.MAX_SAFE_INTEGER ? Number(big) : new Digits(String(big));
+}
+
+/** 1 as a number with a point is not the integer. */
+function fraction(value) {
+  return Number.isInteger(value) && Math.abs(value) < 1e21 ? new Digits(`${Object.is(value, -0) ? "-0" : value}.0`) : value;
 }
 
 function readBytes(reader, size) {
@@ -131,7 +145,7 @@ function readBytes(reader, size) {
 }
 
 function readText(reader, size) {
-  return new TextDecoder("utf-8", { fatal: true }).decode(readBytes(reader, size));
+  return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(readBytes(reader, size));
 }
 
 function readBinary(reader, size) {
@@ -145,10 +159,14 @@ function readArray(reader, size, depth) {
 }
 
 function readMap(reader, size, depth) {
-  // Keys may be numbers, and "__proto__" is a key like any other.
-  const entries = [];
-  for (let index = 0; index < size; index += 1) entries.push([String(readValue(reader, depth + 1)), readValue(reader, depth + 1)]);
-  return Object.fromEntries(entries);
+  const pairs = [];
+  for (let index = 0; index < size; index += 1) pairs.push([nameOf(readValue(reader, depth + 1)), readValue(reader, depth + 1)]);
+  return new Entries(pairs);
+}
+
+/** A key as text. Keys may be numbers, and more. */
+function nameOf(key) {
+  return key instanceof Digits ? key.text : typeof key === "object" && key !== null ? JSON.stringify(key) : String(key);
 }
 
 /** Text safe between single quotes of a shell. */
@@ -156,14 +174,17 @@ function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** How to publish the same message again, in the words of several tools. */
+/** How to publish the same message again, in the words of several tools. The body has to be whole. */
 export function asCommands(topic, message, server) {
-  const text = decodeText(bytesOf(message));
+  const decoded = decodeText(bytesOf(message));
+  // No argument of a program has a NUL in it.
+  const text = decoded === null || decoded.includes("\0") ? null : decoded;
+  const base64 = text === null ? base64Of(bytesOf(message)) : "";
   const url = `${server}/pub?topic=${encodeURIComponent(topic)}`;
   const python = text === null
-    ? `base64.b64decode(${JSON.stringify(message.body)})`
+    ? `base64.b64decode(${JSON.stringify(base64)})`
     : `${JSON.stringify(text)}.encode()`;
-  const pipe = text === null ? `echo ${message.body} | base64 -d | ` : `printf %s ${quoted(text)} | `;
+  const pipe = text === null ? `echo ${base64} | base64 -d | ` : `printf %s ${quoted(text)} | `;
   return [
     ["curl", `${pipe}curl --data-binary @- ${quoted(url)}`],
     ["Python", `await nsq.publish(${JSON.stringify(topic)}, ${python})`],

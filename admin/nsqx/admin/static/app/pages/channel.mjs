@@ -5,6 +5,8 @@ import { History } from "../charts.mjs";
 import { age, count, duration, rate } from "../format.mjs";
 import { html } from "../html.mjs";
 import { now, useDocument } from "../live.mjs";
+import { OtherFigures, numberColumn, otherColumns } from "../number-columns.mjs";
+import { CHANNEL_NUMBERS } from "../numbers.mjs";
 import { route, setQuery } from "../router.mjs";
 import { matches } from "../rows.mjs";
 import { DataTable, Filter, nextSort } from "../table.mjs";
@@ -36,6 +38,7 @@ export function ChannelPage({ topic, channel }) {
       <${Figure} label="consumers">${count(row.clients)}<//>
       <${Figure} label="requeued" note=${row.requeues ? `${rate(row.requeues)} /s` : ""}>${count(row.requeued)}<//>
       <${Figure} label="timed out" note=${row.timeouts ? `${rate(row.timeouts)} /s` : ""}>${count(row.timed_out)}<//>
+      <${OtherFigures} numbers=${CHANNEL_NUMBERS} row=${row} />
     </dl>
     <${History} title="History" series=${`channel:${topic}/${channel}`} row=${row} t=${t} charts=${[["in", "out", "requeues"], ["depth"]]} />
     <${Clients} clients=${doc.clients} />
@@ -87,14 +90,14 @@ function Clients({ clients }) {
 const NODE_COLUMNS = [
   { key: "node", title: "Node", value: (row) => row.key, cell: ({ key }) => html`<${NodeLink} address=${key} />` },
   { key: "state", title: "State", value: ({ data }) => data.state, cell: ({ data }) => html`<${SourceState} source=${data} />${data.paused && html`<${Badge} level="quiet">paused<//>`}` },
-  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.depth, cell: ({ data }) => counted(data.depth) },
+  numberColumn(CHANNEL_NUMBERS, "depth"),
   { key: "backend", title: "On disk", number: true, wide: "desk", value: ({ data }) => data.backend_depth, cell: ({ data }) => counted(data.backend_depth) },
-  { key: "in_flight", title: "In flight", number: true, value: ({ data }) => data.in_flight, cell: ({ data }) => counted(data.in_flight) },
-  { key: "deferred", title: "Deferred", number: true, wide: "desk", value: ({ data }) => data.deferred, cell: ({ data }) => counted(data.deferred) },
+  numberColumn(CHANNEL_NUMBERS, "in_flight"),
+  numberColumn(CHANNEL_NUMBERS, "deferred", "desk"),
   { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => rated(data.out) },
-  { key: "requeued", title: "Requeued", number: true, wide: "desk", value: ({ data }) => data.requeued, cell: ({ data }) => counted(data.requeued) },
-  { key: "timed_out", title: "Timed out", number: true, wide: "desk", value: ({ data }) => data.timed_out, cell: ({ data }) => counted(data.timed_out) },
-  { key: "clients", title: "Consumers", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => counted(data.clients) },
+  numberColumn(CHANNEL_NUMBERS, "requeued", "desk"),
+  numberColumn(CHANNEL_NUMBERS, "timed_out", "desk"),
+  numberColumn(CHANNEL_NUMBERS, "clients", "tablet"),
   { key: "oldest", title: "Oldest", number: true, wide: "tablet", value: ({ data }) => (data.oldest_at === null ? null : -data.oldest_at), cell: ({ data }) => html`<${Age} at=${data.oldest_at} />` },
   { key: "e2e", title: "Latency", wide: "desk", cell: ({ data }) => html`<${Latency} e2e=${data.e2e} />` },
 ];
@@ -102,8 +105,9 @@ const NODE_COLUMNS = [
 function Nodes({ nodes }) {
   const sort = parseSort(route.value.query.nodes, "node");
   const rows = Object.entries(nodes).map(([key, data]) => ({ key, data }));
+  const columns = [...NODE_COLUMNS, ...otherColumns(CHANNEL_NUMBERS, rows)];
   return html`<${Section} id="nodes" title="Nodes">
-    <${DataTable} caption="Nodes that have the channel" columns=${NODE_COLUMNS} rows=${rows} sort=${sort}
-      onSort=${(key) => setQuery({ nodes: nextSort(NODE_COLUMNS, sort, key) })} />
+    <${DataTable} caption="Nodes that have the channel" columns=${columns} rows=${rows} sort=${sort}
+      onSort=${(key) => setQuery({ nodes: nextSort(columns, sort, key) })} />
   <//>`;
 }

@@ -3,14 +3,14 @@
 import { count } from "../format.mjs";
 import { html, useEffect, useRef, useState } from "../html.mjs";
 import { Icon } from "../icons.mjs";
-import { connection, openStream, useDocument } from "../live.mjs";
+import { connection, now, openStream, useDocument } from "../live.mjs";
 import { MessageList } from "../message-list.mjs";
 import { route, setQuery } from "../router.mjs";
+import { EMPTY, cleared, held, received, resumed } from "../tail-rows.mjs";
 import { EnteredText } from "../ui.mjs";
 import { WHERE_EXAMPLE } from "./messages.mjs";
 import { NoTopic, TopicHead } from "./topic.mjs";
 
-const SHOWN_MAX = 500;
 const RATES = ["1", "10", "50", "200"];
 
 export function TailPage({ topic }) {
@@ -31,16 +31,16 @@ export function TailPage({ topic }) {
       <button type="button" class="button" onClick=${tail.clear}>Clear</button>
     </div>
     <p class="quiet tail-counts">
-      <span>seen <b>${count(tail.seen)}</b></span> <span>shown <b>${count(tail.messages.length)}</b></span>
+      <span>seen <b>${count(tail.seen)}</b></span> <span>shown <b>${count(tail.rows.filter((row) => row.gap === undefined).length)}</b></span>
       <span class=${tail.dropped ? "warning-text" : ""}>dropped <b>${count(tail.dropped)}</b></span>
       ${isPaused && html`<span>paused, ${count(tail.waiting)} wait</span>`}
     </p>
     ${tail.error && html`<p class="problem" role="alert">${tail.error}</p>`}
     ${connection.value === "polling" && html`<p class="warning-text">Tailing needs a WebSocket, and none gets through here.</p>`}
-    <${MessageList} topic=${topic} messages=${tail.messages} empty="New messages appear here. Those of before are under Messages." />`;
+    <${MessageList} topic=${topic} messages=${tail.rows} empty="New messages appear here. Those of before are under Messages." />`;
 }
 
-/** The newest messages first, and the server's counters. While paused, they gather unseen. */
+/** What tail-rows.mjs makes of it. While paused, messages gather unseen. */
 function useTail(topic, { filter, where, rate }, isPaused) {
   const [tail, setTail] = useState(EMPTY);
   const paused = useRef(isPaused);
@@ -53,21 +53,8 @@ function useTail(topic, { filter, where, rate }, isPaused) {
   }, [topic, filter, where, rate]);
 
   useEffect(() => {
-    if (!isPaused) setTail((before) => ({ ...before, messages: newest(before.held, before.messages), held: [], waiting: 0 }));
+    setTail((before) => (isPaused ? held(before, now.value) : resumed(before, now.value)));
   }, [isPaused]);
 
-  return { ...tail, clear: () => setTail((before) => ({ ...before, messages: [], held: [], waiting: 0 })) };
-}
-
-const EMPTY = { messages: [], held: [], waiting: 0, seen: 0, dropped: 0, error: "" };
-
-function received(tail, { messages, seen, dropped, error }, isPaused) {
-  if (error !== undefined) return { ...tail, error };
-  const counters = { seen, dropped, error: "" };
-  if (isPaused) return { ...tail, ...counters, held: newest(messages, tail.held), waiting: tail.waiting + messages.length };
-  return { ...tail, ...counters, messages: newest(messages, tail.messages) };
-}
-
-function newest(arrived, before) {
-  return [...arrived.toReversed(), ...before].slice(0, SHOWN_MAX);
+  return { ...tail, clear: () => setTail(cleared) };
 }

@@ -5,6 +5,8 @@ import { History } from "../charts.mjs";
 import { age, bytes, count, duration, rate } from "../format.mjs";
 import { html } from "../html.mjs";
 import { now, useDocument } from "../live.mjs";
+import { OtherFigures, numberColumn, otherColumns } from "../number-columns.mjs";
+import { CHANNEL_NUMBERS, TOPIC_NUMBERS } from "../numbers.mjs";
 import { route, setQuery } from "../router.mjs";
 import { DataTable, nextSort } from "../table.mjs";
 import { Age, Attention, Badge, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Section, SourceState, Tabs, counted, rated } from "../ui.mjs";
@@ -57,6 +59,7 @@ function Figures({ row }) {
     <${Figure} label="in flight" note=${row.deferred ? `${count(row.deferred)} deferred` : ""}>${count(row.in_flight)}<//>
     <${Figure} label="consumers">${count(row.clients)}<//>
     <${Figure} label="messages ever" note=${bytes(row.message_bytes)}>${count(row.messages)}<//>
+    <${OtherFigures} numbers=${TOPIC_NUMBERS} row=${row} />
     ${row.log_bytes !== null && html`<${Figure} label="log on disk">${bytes(row.log_bytes)}<//>`}
   </dl>`;
 }
@@ -64,14 +67,14 @@ function Figures({ row }) {
 const CHANNEL_COLUMNS = [
   { key: "name", title: "Channel", value: (row) => row.key, cell: ({ topic, key }) => html`<${Link} to=${channelPath(topic, key)}>${key}<//>` },
   { key: "state", title: "State", value: ({ data }) => -data.flags.length, cell: ({ data }) => html`<${Flags} flags=${data.flags} />` },
-  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.depth, cell: ({ data }) => counted(data.depth) },
+  numberColumn(CHANNEL_NUMBERS, "depth"),
   { key: "oldest", title: "Oldest", number: true, wide: "tablet", value: ({ data }) => (data.oldest_at === null ? null : -data.oldest_at), cell: ({ data }) => html`<${Age} at=${data.oldest_at} />` },
   { key: "out", title: "Out /s", number: true, value: ({ data }) => data.out, cell: ({ data }) => rated(data.out) },
-  { key: "in_flight", title: "In flight", number: true, wide: "tablet", value: ({ data }) => data.in_flight, cell: ({ data }) => counted(data.in_flight) },
-  { key: "deferred", title: "Deferred", number: true, wide: "desk", value: ({ data }) => data.deferred, cell: ({ data }) => counted(data.deferred) },
-  { key: "requeued", title: "Requeued", number: true, wide: "desk", value: ({ data }) => data.requeued, cell: ({ data }) => counted(data.requeued) },
-  { key: "timed_out", title: "Timed out", number: true, wide: "desk", value: ({ data }) => data.timed_out, cell: ({ data }) => counted(data.timed_out) },
-  { key: "clients", title: "Consumers", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => counted(data.clients) },
+  numberColumn(CHANNEL_NUMBERS, "in_flight", "tablet"),
+  numberColumn(CHANNEL_NUMBERS, "deferred", "desk"),
+  numberColumn(CHANNEL_NUMBERS, "requeued", "desk"),
+  numberColumn(CHANNEL_NUMBERS, "timed_out", "desk"),
+  numberColumn(CHANNEL_NUMBERS, "clients", "tablet"),
   { key: "actions", title: html`<span class="visually-hidden">Actions</span>`, wide: "tablet", cell: ({ topic, key, data }) => html`<span class="row-actions">
     <${ActionButton} quiet action=${data.paused ? "unpause_channel" : "pause_channel"} target=${{ topic, channel: key }} label=${data.paused ? "Unpause" : "Pause"} />
     <${ActionButton} quiet action="empty_channel" target=${{ topic, channel: key }} label="Empty" /></span>` },
@@ -80,10 +83,11 @@ const CHANNEL_COLUMNS = [
 function Channels({ topic, channels }) {
   const sort = parseSort(route.value.query.sort, "name");
   const rows = Object.entries(channels).map(([key, data]) => ({ key, topic, data }));
+  const columns = [...CHANNEL_COLUMNS.slice(0, -1), ...otherColumns(CHANNEL_NUMBERS, rows), CHANNEL_COLUMNS.at(-1)];
   return html`<${Section} id="channels" title="Channels">
-    <${DataTable} caption="Channels" columns=${CHANNEL_COLUMNS} rows=${rows} sort=${sort}
+    <${DataTable} caption="Channels" columns=${columns} rows=${rows} sort=${sort}
       empty="No channels: messages wait at the topic until one is created."
-      onSort=${(key) => setQuery({ sort: nextSort(CHANNEL_COLUMNS, sort, key) })} />
+      onSort=${(key) => setQuery({ sort: nextSort(columns, sort, key) })} />
   <//>`;
 }
 
@@ -94,7 +98,7 @@ const NODE_COLUMNS = [
   { key: "backend", title: "On disk", number: true, wide: "desk", value: ({ data }) => data.backend_depth, cell: ({ data }) => counted(data.backend_depth) },
   { key: "in", title: "In /s", number: true, value: ({ data }) => data.in, cell: ({ data }) => rated(data.in) },
   { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => rated(data.out) },
-  { key: "messages", title: "Messages", number: true, wide: "tablet", value: ({ data }) => data.messages, cell: ({ data }) => counted(data.messages) },
+  numberColumn(TOPIC_NUMBERS, "messages", "tablet"),
   { key: "log", title: "Log", number: true, wide: "desk", value: ({ data }) => data.log_bytes, cell: ({ data }) => bytes(data.log_bytes) },
   { key: "e2e", title: "Latency", wide: "desk", cell: ({ data }) => html`<${Latency} e2e=${data.e2e} />` },
   { key: "actions", title: html`<span class="visually-hidden">Actions</span>`, wide: "tablet", cell: ({ topic, key, data }) => !data.tombstoned
@@ -110,8 +114,9 @@ export function Latency({ e2e }) {
 function Nodes({ topic, nodes }) {
   const sort = parseSort(route.value.query.nodes, "node");
   const rows = Object.entries(nodes).map(([key, data]) => ({ key, topic, data }));
+  const columns = [...NODE_COLUMNS.slice(0, -1), ...otherColumns(TOPIC_NUMBERS, rows), NODE_COLUMNS.at(-1)];
   return html`<${Section} id="nodes" title="Nodes">
-    <${DataTable} caption="Nodes that have the topic" columns=${NODE_COLUMNS} rows=${rows} sort=${sort}
-      empty="No node has it." onSort=${(key) => setQuery({ nodes: nextSort(NODE_COLUMNS, sort, key) })} />
+    <${DataTable} caption="Nodes that have the topic" columns=${columns} rows=${rows} sort=${sort}
+      empty="No node has it." onSort=${(key) => setQuery({ nodes: nextSort(columns, sort, key) })} />
   <//>`;
 }
