@@ -2,21 +2,38 @@
 What NSQ 1.3.0's nsqadmin answered, asked again of ours, in front of our nsqlookupd and nsqds.
 
 The recorder had published messages before the case ``with_data``, and a topic was gone from its
-node when it tried tombstones; the replay does the same. What the nsqadmins told the notification
+node when it tried tombstones; the replay makes the same of a cluster without topics before each
+case. What the nsqadmins told the notification
 endpoint and asked Graphite is read from servers of our own.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from tests.support.processes import Cluster, Nsqd, free_port, running_cluster
-from tests.support.transcripts import Case, Event, Replay, Target, case_params, replay
+from tests.support.processes import (
+    Cluster,
+    Lookupd,
+    Nsqd,
+    eventually,
+    free_port,
+    running_cluster,
+)
+from tests.support.transcripts import (
+    Case,
+    Event,
+    Replay,
+    Target,
+    case_params,
+    forget_topics,
+    load_cases,
+    replay,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -60,6 +77,22 @@ class Stage:
     graphite: Listener
     nsqd_a: Nsqd
     nsqd_b: Nsqd
+    lookupd: Lookupd
+
+    async def wait_until_listed(self, producers: dict[str, int]) -> None:
+        """Wait until the directory lists these topics, with so many producers, and no others."""
+
+        async def is_listed() -> bool:
+            topics = (await self.lookupd.get_json("/topics"))["topics"]
+            found = {topic: len(await self._producers(topic)) for topic in topics}
+            return found == producers
+
+        await eventually(is_listed, f"{producers} at the directory")
+
+    async def _producers(self, topic: str) -> list[object]:
+        answer = await self.lookupd.get_json(f"/lookup?topic={topic}")
+        producers: list[object] = answer["producers"]
+        return producers
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -122,9 +155,26 @@ async def stage(cluster: Cluster) -> AsyncIterator[Stage]:
         "DEAD": dead,
     }
     target = Target(addresses, tcp="NSQD_A_TCP", http="NSQADMIN")
-    yield Stage(target, notified, graphite, nsqd_a, nsqd_b)
+    yield Stage(target, notified, graphite, nsqd_a, nsqd_b, lookupd)
     await notified_runner.cleanup()
     await graphite_runner.cleanup()
+
+
+NAMES = [case.name for case in load_cases("nsqadmin_api")]
+
+
+async def begin_as_the_recorder(stage: Stage, case: Case) -> None:
+    await asyncio.to_thread(forget_topics, replace(stage.target, http="LOOKUPD_HTTP"))
+    for http in ("NSQD_A_HTTP", "NSQD_B_HTTP"):
+        await asyncio.to_thread(forget_topics, replace(stage.target, http=http))
+    await stage.wait_until_listed({})
+    if NAMES.index(case.name) < NAMES.index("with_data"):
+        return
+    await publish_what_the_recorder_had(stage)
+    await stage.wait_until_listed({"na_t": 2, "na_only_a": 1})
+    if NAMES.index(case.name) >= NAMES.index("tombstone_bad_json"):
+        await stage.nsqd_a.post("/topic/delete?topic=na_only_a")
+        await stage.wait_until_listed({"na_t": 2, "na_only_a": 0})
 
 
 async def publish_what_the_recorder_had(stage: Stage) -> None:
@@ -140,10 +190,7 @@ async def publish_what_the_recorder_had(stage: Stage) -> None:
 @pytest.mark.parametrize("case", case_params("nsqadmin_api"))
 async def test_api(case: Case, stage: Stage) -> None:
     loop = asyncio.get_running_loop()
-    if case.name == "with_data":
-        await publish_what_the_recorder_had(stage)
-    if case.name == "tombstone_bad_json":
-        await stage.nsqd_a.post("/topic/delete?topic=na_only_a")
+    await begin_as_the_recorder(stage, case)
 
     def take(listener: Listener, count: int) -> list[dict[str, object]]:
         return asyncio.run_coroutine_threadsafe(listener.take(count), loop).result()

@@ -7,13 +7,12 @@ from /topics, which then shows that case's topics only); so does the replay.
 
 import asyncio
 from collections.abc import AsyncIterator
-from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
 
 from tests.support.processes import Cluster, running_cluster
-from tests.support.transcripts import Case, Replay, Target, case_params, replay
+from tests.support.transcripts import Case, Target, case_params, forget_topics, replay
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,12 +49,6 @@ def retell(case: Case, target: Target) -> None:
     if any("send" in event for event in case.events):
         forget_topics(target)
     replay(case, target)
-
-
-def forget_topics(target: Target) -> None:
-    asking = Replay(Case("lookupd_http", "forget", None, []), target)
-    for topic in asking.get_json("/topics")["topics"]:
-        asking.request({"method": "POST", "path": f"/topic/delete?topic={quote(topic)}"})
 
 
 @pytest.mark.parametrize("case", case_params("lookupd_tcp"))

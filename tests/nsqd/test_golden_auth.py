@@ -36,7 +36,8 @@ class Setup:
 async def running_setup(folder: Path, *flags: str) -> AsyncIterator[Setup]:
     async with running_auth_server() as auth, running_cluster(folder) as cluster:
         nsqd = await cluster.nsqd(*LIMITS, f"--auth-http-address={auth.address}", *flags)
-        target = Target({"NSQD_TCP": nsqd.tcp_address, "NSQD_HTTP": nsqd.http_address})
+        addresses = {"NSQD_TCP": nsqd.tcp_address, "NSQD_HTTP": nsqd.http_address}
+        target = Target(addresses, forgets=True)
         yield Setup(target, auth)
 
 

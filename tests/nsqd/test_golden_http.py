@@ -19,7 +19,8 @@ async def target(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Targ
     async with running_cluster(tmp_path_factory.mktemp("golden")) as cluster:
         nsqd = await cluster.nsqd(*LIMITS)
         await nsqd.restart()  # now it is asked for its ports by number, which /config shows
-        yield Target({"NSQD_TCP": nsqd.tcp_address, "NSQD_HTTP": nsqd.http_address})
+        addresses = {"NSQD_TCP": nsqd.tcp_address, "NSQD_HTTP": nsqd.http_address}
+        yield Target(addresses, forgets=True)
 
 
 @pytest.mark.parametrize("case", case_params("nsqd_http"))

@@ -27,7 +27,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
         yield cluster
 
 
-async def tls_target(cluster: Cluster, *flags: str) -> Target:
+async def tls_target(cluster: Cluster, *flags: str, forgets: bool = False) -> Target:
     """Start a node with a certificate."""
     server = Authority(cluster.folder).server()
     nsqd = await cluster.nsqd(
@@ -43,13 +43,14 @@ async def tls_target(cluster: Cluster, *flags: str) -> Target:
             "NSQD_TCP": nsqd.tcp_address,
             "NSQD_HTTP": nsqd.http_address,
             "NSQD_HTTPS": line.rpartition(" ")[2],
-        }
+        },
+        forgets=forgets,
     )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def target(cluster: Cluster) -> Target:
-    return await tls_target(cluster)
+    return await tls_target(cluster, forgets=True)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

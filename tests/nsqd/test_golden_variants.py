@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.processes import running_cluster
-from tests.support.transcripts import Case, Replay, Target, case_params, replay
+from tests.support.transcripts import Case, Replay, Target, case_params, forget_topics, replay
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -44,7 +44,8 @@ MEASURED = {"back_after_two_seconds", "back_after_three_seconds"}
 async def target(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Target]:
     async with running_cluster(tmp_path_factory.mktemp("golden")) as cluster:
         nsqd = await cluster.nsqd(*FLAGS)
-        yield Target({"NSQD_TCP": nsqd.tcp_address, "NSQD_HTTP": nsqd.http_address})
+        addresses = {"NSQD_TCP": nsqd.tcp_address, "NSQD_HTTP": nsqd.http_address}
+        yield Target(addresses)
 
 
 @pytest.mark.parametrize("case", case_params("nsqd_variants"))
@@ -53,6 +54,7 @@ async def test_variants(case: Case, target: Target) -> None:
 
 
 def retell(case: Case, target: Target) -> None:
+    forget_topics(target)
     if case.name == "e2e_latency_filled":  # what the recorder published was not recorded
         publishing = Replay(case, target)
         for _ in range(3):

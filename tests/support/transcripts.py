@@ -66,6 +66,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import pytest
 
@@ -80,6 +81,7 @@ __all__ = [
     "Replay",
     "Target",
     "case_params",
+    "forget_topics",
     "load_cases",
     "load_differences",
     "replay",
@@ -172,6 +174,12 @@ def load_differences() -> list[Difference]:
     return differences
 
 
+def load_needs() -> dict[str, dict[str, list[str]]]:
+    """Return, by suite and case, the cases whose outcome the recorder left lying about for it."""
+    needs: dict[str, dict[str, list[str]]] = tomllib.loads((GOLDEN / "needs.toml").read_text())
+    return needs
+
+
 # --- targets ---
 
 
@@ -193,6 +201,8 @@ class Target:
         http: the name of the daemon that requests go to.
         values: further placeholders of this run.
         tls: for ``upgrade`` and https; by default any certificate is taken.
+        forgets: each case begins without topics. Otherwise it has a daemon of its own, or begins by
+            forgetting what it must.
     """
 
     addresses: Mapping[str, str]
@@ -200,6 +210,7 @@ class Target:
     http: str = "NSQD_HTTP"
     values: Mapping[str, str] = field(default_factory=dict)
     tls: ssl.SSLContext = field(default_factory=_any_certificate)
+    forgets: bool = False
 
     def known(self) -> dict[str, str]:
         """Return what placeholders stand for."""
@@ -229,6 +240,31 @@ def replay(
     Raises:
         AssertionError: an answer differs from what was recorded and no difference was listed.
     """
+    if target.forgets:
+        forget_topics(target)
+    for name in load_needs().get(case.suite, {}).get(case.name, []):
+        earlier = next(each for each in load_cases(case.suite) if each.name == name)
+        _play(earlier, target, handlers, ignored)
+    _play(case, target, handlers, ignored)
+
+
+def forget_topics(target: Target) -> None:
+    """Delete every topic of the target: what earlier cases left, or the recorder had not yet."""
+    asking = Replay(Case("", "forget", None, []), target)
+    if target.http.startswith("LOOKUPD"):
+        topics = asking.get_json("/topics")["topics"]
+    else:
+        topics = [each["topic_name"] for each in asking.get_json("/stats?format=json")["topics"]]
+    for topic in topics:
+        asking.request({"method": "POST", "path": f"/topic/delete?topic={quote(topic)}"})
+
+
+def _play(
+    case: Case,
+    target: Target,
+    handlers: Mapping[str, Handler] | None,
+    ignored: Collection[str],
+) -> None:
     run = Replay(case, target, handlers=handlers, ignored=ignored)
     differences = {
         difference.event: difference
