@@ -175,6 +175,9 @@ async def begin_as_the_recorder(stage: Stage, case: Case) -> None:
     if NAMES.index(case.name) >= NAMES.index("tombstone_bad_json"):
         await stage.nsqd_a.post("/topic/delete?topic=na_only_a")
         await stage.wait_until_listed({"na_t": 2, "na_only_a": 0})
+    if case.name == "delete_channel":
+        for node in (stage.nsqd_a, stage.nsqd_b):
+            await node.post("/channel/create?topic=na_t&channel=ch2")
 
 
 async def publish_what_the_recorder_had(stage: Stage) -> None:

@@ -23,7 +23,7 @@ from nsqx.nsqd.http.history import HistoryEndpoints
 from nsqx.nsqd.http.metrics import MetricsEndpoint
 from nsqx.nsqd.http.node import HttpNode
 from nsqx.nsqd.http.publish import PublishEndpoints
-from nsqx.nsqd.telling.readiness import Readiness
+from nsqx.nsqd.http.readiness import Readiness
 from nsqx.nsqd.telling.stats import Selection, Stats
 from nsqx.runtime.http.config_endpoint import ConfigEndpoint, parse_addresses
 from nsqx.runtime.http.server import (

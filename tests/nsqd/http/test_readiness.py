@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nsqx.nsqd.telling import readiness
+from nsqx.nsqd.http import readiness
 from tests.support.node import running_node
 from tests.support.processes import eventually, free_port
 from tests.support.scripted_lookupd import ScriptedLookupd
