@@ -175,9 +175,17 @@ async def begin_as_the_recorder(stage: Stage, case: Case) -> None:
     if NAMES.index(case.name) >= NAMES.index("tombstone_bad_json"):
         await stage.nsqd_a.post("/topic/delete?topic=na_only_a")
         await stage.wait_until_listed({"na_t": 2, "na_only_a": 0})
+    if case.name.endswith("_dead"):
+        await asyncio.to_thread(consume_what_the_recorder_did, stage)
     if case.name == "delete_channel":
         for node in (stage.nsqd_a, stage.nsqd_b):
             await node.post("/channel/create?topic=na_t&channel=ch2")
+
+
+def consume_what_the_recorder_did(stage: Stage) -> None:
+    (case,) = (each for each in load_cases("nsqadmin_api") if each.name == "with_data")
+    events = [event for event in case.events if "http" not in event]
+    replay(replace(case, name="its consumer", events=events), stage.target)
 
 
 async def publish_what_the_recorder_had(stage: Stage) -> None:
