@@ -47,6 +47,7 @@ class PeekAnswer(msgspec.Struct):
     end: int
     next: int
     messages: list[PeekedMessage]
+    previous: int | None = None  # all from there up to ``next`` are here; older versions lack it
 
 
 Ask = Callable[[str, int], Awaitable[PeekAnswer]]
@@ -104,8 +105,9 @@ class LogPages:
             width = min(limit, PAGE_MESSAGES_MAX)
             answer = await self._ask("end", width)
             end = answer.end
-            if _read_up_to(answer) >= end:
-                start = max(answer.first, end - width)
+            if _read_up_to(answer) >= end or answer.previous is not None:
+                oldest = answer.previous if answer.previous is not None else end - width
+                start = max(answer.first, oldest)
                 return MessagePage(start, end, answer.messages, answer.first, end)
             self._width = max(1, min(len(answer.messages), width // 2))
         while True:

@@ -28,6 +28,7 @@ __all__ = [
     "HEADER_BYTES",
     "ID_BYTES",
     "body_of",
+    "body_size_of",
     "encode_messages",
     "frame_offsets",
     "id_of",
@@ -159,6 +160,12 @@ def timestamp_of(data: bytes | bytearray | memoryview, start: int = 0) -> int:
 def body_of(frame: bytes | memoryview) -> bytes:
     """Return the body of a whole message frame."""
     return bytes(frame[HEADER_BYTES:])
+
+
+def body_size_of(frame: bytes | memoryview) -> int:
+    """Return how long the body is, also of a frame whose end was cut off."""
+    size: int = _SIZE.unpack_from(frame)[0]
+    return size - _SIZE_BEYOND_BODY
 
 
 def with_attempts(frame: bytes, attempts: int) -> bytes:

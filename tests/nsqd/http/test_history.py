@@ -1,7 +1,6 @@
-"""Peek, seek, the state of one message, and settings of a topic."""
+"""Moving channels, and settings of a topic."""
 
 import asyncio
-import base64
 import json
 import time
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from nsqx.nsqd.core.topic import Durability
 from nsqx.protocol import commands
 from tests.support.node import Node, running_node
-from tests.support.processes import eventually
 
 SECOND_NS = 10**9
 
@@ -33,132 +31,6 @@ async def bodies_of(node: Node, arguments: str) -> list[str]:
 async def state_of(node: Node, message_id: bytes | str) -> Any:
     text = message_id if isinstance(message_id, str) else message_id.decode()
     return await node.get_json(f"/message?topic=t&id={text}")
-
-
-# Peek
-
-
-async def test_peek_from_every_kind_of_place(tmp_path: Path) -> None:
-    async with running_node(tmp_path) as node:
-        await publish(node, b"a", b"b")
-        before_ns = time.time_ns()
-        await publish(node, b"c", b"d")
-        assert await bodies_of(node, "&from=start&limit=2") == ["a", "b"]
-        assert await bodies_of(node, "&from=end&limit=3") == ["b", "c", "d"]
-        assert await bodies_of(node, "") == ["a", "b", "c", "d"]
-        assert await bodies_of(node, "&from=seq:1") == ["b", "c", "d"]
-        assert await bodies_of(node, "&from=seq:99") == []
-        since = f"{before_ns // SECOND_NS}.{before_ns % SECOND_NS:09}"
-        assert await bodies_of(node, f"&from=time:{since}") == ["c", "d"]
-        assert await bodies_of(node, "&from=time:-1h") == ["a", "b", "c", "d"]
-        third = (await peek(node))["messages"][2]
-        assert third["sequence"] == 2
-        assert third["timestamp"] >= before_ns
-        assert await bodies_of(node, f"&from=id:{third['id']}&limit=1") == ["c"]
-
-
-async def test_peek_goes_on_where_it_ended(tmp_path: Path) -> None:
-    async with running_node(tmp_path) as node:
-        await node.post("/mpub?topic=t", b"\n".join(b"%d" % number for number in range(25)))
-        seen: list[str] = []
-        position = 0
-        while True:
-            page = await peek(node, f"&from=seq:{position}")
-            if not page["messages"]:
-                break
-            seen += [message["body"] for message in page["messages"]]
-            position = page["next"]
-        assert seen == [str(number) for number in range(25)]
-        assert (page["first"], page["end"], page["next"]) == (0, 25, 25)
-
-
-async def test_peek_changes_nothing(tmp_path: Path) -> None:
-    async with running_node(tmp_path) as node, node.client() as client:
-        await publish(node, b"a", b"b")
-        before = await node.stats("&include_mem=0")
-        for _ in range(3):
-            await peek(node, "&from=start")
-        assert await node.stats("&include_mem=0") == before
-        await client.subscribe("t", "c", ready=10)
-        assert [message.attempts for message in await client.receive(2)] == [1, 1]
-
-
-async def test_bodies_that_are_no_text_come_as_base64(tmp_path: Path) -> None:
-    async with running_node(tmp_path) as node:
-        await publish(node, b"\xff\0", "grüß".encode())
-        binary, text = (await peek(node))["messages"]
-        assert base64.b64decode(binary["body_base64"]) == b"\xff\0"
-        assert "body" not in binary
-        assert text["body"] == "grüß"
-        _, text = (await peek(node, "&encoding=base64"))["messages"]
-        assert base64.b64decode(text["body_base64"]).decode() == "grüß"
-
-
-async def test_a_page_is_bounded_in_bytes_but_never_empty(tmp_path: Path) -> None:
-    async with running_node(tmp_path, max_msg_size=4_000_000) as node:
-        await publish(node, b"x" * 1_000_000, b"y" * 600_000, b"z" * 600_000)
-        assert [len(body) for body in await bodies_of(node, "&from=start")] == [1_000_000]
-        assert [len(body) for body in await bodies_of(node, "&from=seq:1")] == [600_000]
-
-
-async def test_peek_over_segments_and_after_a_restart(tmp_path: Path) -> None:
-    async with running_node(tmp_path, max_bytes_per_file=2000) as node:
-        await publish(node, *(b"%03d" % number * 100 for number in range(30)))
-    async with running_node(tmp_path, max_bytes_per_file=2000) as node:
-        assert node.broker.topics["t"].log.segment_count > 2
-        bodies = await bodies_of(node, "&from=start&limit=30")
-        assert bodies == [f"{number:03}" * 100 for number in range(30)]
-
-
-async def test_peek_does_not_show_what_was_emptied(tmp_path: Path) -> None:
-    async with running_node(tmp_path) as node:
-        await publish(node, b"a")
-        await node.post("/topic/empty?topic=t")
-        await publish(node, b"b")
-        assert await bodies_of(node, "&from=start") == ["b"]
-
-
-async def test_peek_steps_over_damage(tmp_path: Path) -> None:
-    async with running_node(tmp_path) as node:
-        await publish(node, b"first", b"second", b"third")
-    (segment,) = (tmp_path / "topics" / "t.topic").glob("*.log")
-    data = bytearray(segment.read_bytes())
-    data[data.index(b"second")] ^= 1
-    segment.write_bytes(data)
-    async with running_node(tmp_path) as node:
-        assert await bodies_of(node, "&from=start") == ["first", "third"]
-
-
-async def test_peek_into_an_ephemeral_topic(tmp_path: Path) -> None:
-    async with running_node(tmp_path) as node:
-        await node.post("/mpub?topic=t%23ephemeral", b"a\nb\nc")
-        page = await node.get_json("/topic/peek?topic=t%23ephemeral&from=seq:1&limit=1")
-        assert [message["body"] for message in page["messages"]] == ["b"]
-        page = await node.get_json("/topic/peek?topic=t%23ephemeral&from=time:-1h")
-        assert len(page["messages"]) == 3
-
-
-@pytest.mark.parametrize(
-    ("path", "status", "code"),
-    [
-        ("/topic/peek", 400, "MISSING_ARG_TOPIC"),
-        ("/topic/peek?topic=nosuch", 404, "TOPIC_NOT_FOUND"),
-        ("/topic/peek?topic=t&from=middle", 400, "INVALID_ARG_FROM"),
-        ("/topic/peek?topic=t&limit=0", 400, "INVALID_ARG_LIMIT"),
-        ("/topic/peek?topic=t&limit=1001", 400, "INVALID_ARG_LIMIT"),
-        ("/topic/peek?topic=t&limit=x", 400, "INVALID_ARG_LIMIT"),
-        ("/topic/peek?topic=t&encoding=hex", 400, "INVALID_ARG_ENCODING"),
-        ("/topic/peek?topic=t&from=id:0000000000000000", 404, "MESSAGE_NOT_FOUND"),
-        ("/message?topic=t", 400, "MISSING_ARG_ID"),
-        ("/message?topic=t&id=1", 400, "INVALID_ARG_ID"),
-        ("/message?topic=t&id=0000000000000000", 404, "MESSAGE_NOT_FOUND"),
-        ("/topic/settings?topic=nosuch", 404, "TOPIC_NOT_FOUND"),
-    ],
-)
-async def test_refused_questions(tmp_path: Path, path: str, status: int, code: str) -> None:
-    async with running_node(tmp_path) as node:
-        await publish(node, b"a")
-        assert await node.refused("GET", path) == (status, code)
 
 
 # Seek
@@ -282,88 +154,6 @@ async def test_refused_moves(tmp_path: Path, path: str, status: int, code: str) 
         assert await node.refused("POST", path) == (status, code)
         (topic,) = (await node.stats())["topics"]
         assert [channel["channel_name"] for channel in topic["channels"]] == ["c"]
-
-
-# One message
-
-
-async def test_the_life_of_a_message(tmp_path: Path) -> None:
-    async with running_node(tmp_path) as node, node.client() as client:
-        await publish(node, b"a")
-        (message,) = (await peek(node))["messages"]
-        state = await state_of(node, message["id"])
-        assert state["waits_at_topic"]
-        assert state["channels"] == []
-        assert (state["sequence"], state["timestamp"]) == (0, message["timestamp"])
-
-        await node.post("/channel/create?topic=t&channel=c")
-        state = await state_of(node, message["id"])
-        assert not state["waits_at_topic"]
-        assert state["channels"] == [{"channel_name": "c", "state": "waiting", "attempts": 0}]
-
-        await client.subscribe("t", "c", ready=1)
-        (delivered,) = await client.receive(1)
-        (channel,) = (await state_of(node, message["id"]))["channels"]
-        assert (channel["state"], channel["attempts"]) == ("in_flight", 1)
-        assert channel["client"]["hostname"] == "127.0.0.1"
-
-        until_ns = time.time_ns() + 600 * SECOND_NS
-        client.send(commands.req(delivered.id, 600_000))
-
-        async def is_deferred() -> bool:
-            (now,) = (await state_of(node, message["id"]))["channels"]
-            return bool(now["state"] == "deferred")
-
-        await eventually(is_deferred, "the message is deferred")
-        (channel,) = (await state_of(node, message["id"]))["channels"]
-        assert channel["attempts"] == 1
-        assert channel["deferred_until"] >= until_ns
-
-        await node.post("/channel/empty?topic=t&channel=c")
-        (channel,) = (await state_of(node, message["id"]))["channels"]
-        assert channel["state"] == "finished"
-
-
-async def test_a_requeued_message_waits_with_its_attempts(tmp_path: Path) -> None:
-    async with running_node(tmp_path) as node, node.client() as client:
-        await publish(node, b"a")
-        await client.subscribe("t", "c", ready=1)
-        (message,) = await client.receive(1)
-        await node.post("/channel/pause?topic=t&channel=c")
-        client.send(commands.req(message.id, 0))
-
-        async def waits() -> bool:
-            (now,) = (await state_of(node, message.id))["channels"]
-            return bool(now["state"] == "waiting" and now["attempts"] == 1)
-
-        await eventually(waits, "the message waits")
-
-
-async def test_the_client_of_a_message_may_be_gone(tmp_path: Path) -> None:
-    async with running_node(tmp_path) as node:
-        await publish(node, b"a")
-        async with node.client() as client:
-            await client.subscribe("t", "c", ready=1)
-            (message,) = await client.receive(1)
-
-        async def is_gone() -> bool:
-            (topic,) = (await node.stats())["topics"]
-            return bool(topic["channels"][0]["client_count"] == 0)
-
-        await eventually(is_gone, "the client is gone")
-        (channel,) = (await state_of(node, message.id))["channels"]
-        assert channel["state"] == "in_flight"
-        assert channel["client"] is None
-
-
-async def test_an_emptied_message(tmp_path: Path) -> None:
-    async with running_node(tmp_path) as node:
-        await publish(node, b"a")
-        (message,) = (await peek(node))["messages"]
-        await node.post("/topic/empty?topic=t")
-        await node.post("/channel/create?topic=t&channel=c")
-        (channel,) = (await state_of(node, message["id"]))["channels"]
-        assert channel["state"] == "emptied"
 
 
 # Settings

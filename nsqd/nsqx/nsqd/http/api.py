@@ -22,6 +22,7 @@ from nsqx.nsqd.http.debug import DebugEndpoints
 from nsqx.nsqd.http.history import HistoryEndpoints
 from nsqx.nsqd.http.metrics import MetricsEndpoint
 from nsqx.nsqd.http.node import HttpNode
+from nsqx.nsqd.http.peek import PeekEndpoints
 from nsqx.nsqd.http.publish import PublishEndpoints
 from nsqx.nsqd.http.readiness import Readiness
 from nsqx.nsqd.telling.stats import Selection, Stats
@@ -79,6 +80,7 @@ class HttpApi:
         DebugEndpoints(self._nsqd).add_to(router)
         MetricsEndpoint(self._nsqd).add_to(router)
         HistoryEndpoints(self._nsqd).add_to(router)
+        PeekEndpoints(self._nsqd).add_to(router)
         config = self._config()
         config.add_to(router)
         config.add_list_to(router)

@@ -11,13 +11,28 @@ A place in a topic's log, as people and programs name it over HTTP.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from typing import TypeVar
 
+from nsqx.nsqd.core.topic import Topic
+from nsqx.nsqd.edge.steps import in_background
+from nsqx.nsqd.log.storage import Storage
 from nsqx.runtime.durations import SECOND_NS, parse_duration
+from nsqx.runtime.http.server import ApiError, Request
 
-__all__ = ["BadPositionError", "Kind", "LogPosition"]
+__all__ = [
+    "BadPositionError",
+    "Kind",
+    "LogPosition",
+    "read_log",
+    "requested_position",
+    "sequence_at",
+]
+
+T = TypeVar("T")
 
 _SECONDS = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,9}))?")
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -94,3 +109,52 @@ def _time_ns(text: str, now_ns: int) -> int:
 
 
 _READ = {Kind.SEQUENCE: _sequence, Kind.ID: _id, Kind.TIME: _time_ns}
+
+
+def requested_position(request: Request, name: str, now_ns: int) -> LogPosition:
+    """
+    Return the place that a parameter names, ``now_ns`` being wall time.
+
+    Raises:
+        ApiError: 400; it is missing, or names none.
+    """
+    text = request.query().get(name)
+    if text is None:
+        raise ApiError(400, f"MISSING_ARG_{name.upper()}")
+    try:
+        return LogPosition.parse(text, now_ns)
+    except BadPositionError:
+        raise ApiError(400, f"INVALID_ARG_{name.upper()}") from None
+
+
+async def sequence_at(position: LogPosition, topic: Topic, storage: Storage) -> int:
+    """
+    Return the message at a place, or that would be; it may be below what is kept.
+
+    Raises:
+        ApiError: 404 for an id that is not known, 503 if the disk failed.
+    """
+    log = topic.log
+    match position.kind:
+        case Kind.START:
+            return log.first
+        case Kind.END:
+            return log.end
+        case Kind.SEQUENCE:
+            return min(position.value, log.end)
+        case Kind.ID:
+            sequence = log.sequence_of(position.value)
+            if sequence is None:
+                raise ApiError(404, "MESSAGE_NOT_FOUND")
+            return sequence
+        case Kind.TIME:
+            view = log.view()
+            return await read_log(storage, lambda: view.first_at_or_after(position.value))
+
+
+async def read_log(storage: Storage, work: Callable[[], T]) -> T:
+    """Run what reads a log in another thread; 503 if the disk failed."""
+    try:
+        return await in_background(storage, work)
+    except OSError as error:
+        raise ApiError(503, "DISK_FAILED") from error

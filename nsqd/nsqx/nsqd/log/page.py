@@ -13,6 +13,7 @@ from typing import NamedTuple
 from nsqx.nsqd.log.block import Block
 from nsqx.nsqd.log.log import GONE, Gap, LogView
 from nsqx.nsqd.log.ranges import Ranges
+from nsqx.protocol.messages import HEADER_BYTES
 
 __all__ = ["EMPTIED", "Page", "read_page", "read_page_before"]
 
@@ -72,7 +73,12 @@ class _Room:
 
 
 def read_page(
-    view: LogView, first: int, limit: int, bytes_max: int, hidden: Ranges | None = None
+    view: LogView,
+    first: int,
+    limit: int,
+    bytes_max: int,
+    hidden: Ranges | None = None,
+    body_bytes: int | None = None,
 ) -> Page:
     """
     Read up to ``limit`` messages from ``first`` on. Blocks.
@@ -80,6 +86,7 @@ def read_page(
     Args:
         bytes_max: of all frames; a page has a message also if that alone is larger.
         hidden: what is not shown: it was emptied.
+        body_bytes: how much of each body is wanted; None for all. The rest is cut off.
 
     Raises:
         OSError: the disk failed.
@@ -97,7 +104,7 @@ def read_page(
             page.end = part.end
             continue
         for sequence in range(part.first, part.end):
-            frame = part.block.frame(sequence)
+            frame = _frame(part.block, sequence, body_bytes)
             if not room.has_for(frame):
                 return page
             page.frames.append((sequence, frame))
@@ -106,7 +113,12 @@ def read_page(
 
 
 def read_page_before(
-    view: LogView, end: int, limit: int, bytes_max: int, hidden: Ranges | None = None
+    view: LogView,
+    end: int,
+    limit: int,
+    bytes_max: int,
+    hidden: Ranges | None = None,
+    body_bytes: int | None = None,
 ) -> Page:
     """Do the same with the last ``limit`` messages before ``end``: from there backwards."""
     end = min(end, view.end)
@@ -119,22 +131,27 @@ def read_page_before(
             page.gaps.append(part)
             page.first = part.first
             continue
-        if not _take_back(page, part, room):
+        if not _take_back(page, part, room, body_bytes):
             break
     page.frames.reverse()
     page.gaps = _joined(reversed(page.gaps))
     return page
 
 
-def _take_back(page: Page, run: _Run, room: _Room) -> bool:
+def _take_back(page: Page, run: _Run, room: _Room, body_bytes: int | None) -> bool:
     """Take messages, the newest first; return whether all of them had room."""
     for sequence in range(run.end - 1, run.first - 1, -1):
-        frame = run.block.frame(sequence)
+        frame = _frame(run.block, sequence, body_bytes)
         if not room.has_for(frame):
             return False
         page.frames.append((sequence, frame))
         page.first = sequence
     return True
+
+
+def _frame(block: Block, sequence: int, body_bytes: int | None) -> bytes:
+    frame = block.frame(sequence)
+    return frame if body_bytes is None else frame[: HEADER_BYTES + body_bytes]
 
 
 def _parts_before(view: LogView, end: int, hidden: Ranges) -> Iterator[_Run | Gap]:
