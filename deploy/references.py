@@ -14,6 +14,7 @@ from nsqx.lookupd.options import LookupdOptions
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.runtime.options.docs import reference_table
 from nsqx.runtime.options.flags import DaemonOptions, Flag, Options, list_flags
+from nsqx.runtime.settings import Scope, of_scope
 
 __all__ = ["DAEMON_OPTIONS", "TOOL_OPTIONS", "command_reference", "option_reference"]
 
@@ -43,6 +44,13 @@ every option: `deploy/config`.
 This page is generated from the code (`make deploy-files`).
 """
 
+SETTINGS_HEAD = """\
+## Settings of one topic or channel
+
+Set by HTTP at a running nsqd, [`/topic/settings` and `/channel/settings`](http-api.md), and kept
+over restarts. What is not set is as the option of the same name says; `default` gives that back.
+"""
+
 COMMANDS_HEAD = """\
 # Commands
 
@@ -58,7 +66,17 @@ def option_reference() -> str:
     parts = [OPTIONS_HEAD]
     for program, options in DAEMON_OPTIONS.items():
         parts.append(f"## {program}\n\n{reference_table(options, program)}")
+    parts.append(SETTINGS_HEAD)
+    parts += map(_settings_of, Scope)
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _settings_of(scope: Scope) -> str:
+    rows = "".join(
+        f"| `{each.name}` | {each.kind.name} | {each.help} |\n" for each in of_scope(scope)
+    )
+    head = "| setting | type | meaning |\n|---|---|---|\n"
+    return f"### Of a {scope.value}\n\n{head}{rows}"
 
 
 def command_reference() -> str:

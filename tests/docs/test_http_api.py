@@ -1,4 +1,4 @@
-"""docs/http-api.md knows every route and every metric of nsqd."""
+"""docs/http-api.md and docs/numbers.md know every route and every metric of nsqd."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 from nsqx.nsqd.http.api import HttpApi
 from tests.support.node import running_node
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "http-api.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+DOCUMENT = (DOCS / "http-api.md").read_text()
+NUMBERS = (DOCS / "numbers.md").read_text()
 
 
 def documented_paths() -> set[str]:
@@ -34,4 +36,5 @@ async def test_every_metric_is_documented(tmp_path: Path) -> None:
         text = (await node.get("/metrics")).decode()
     names = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
     assert names
-    assert names == set(re.findall(r"`((?:nsqd|process|python)_\w+)`", DOCUMENT))
+    known = r"`((?:nsqd|process|python|log_lines)_\w+)[`{]"
+    assert names == set(re.findall(known, DOCUMENT + NUMBERS))

@@ -175,7 +175,9 @@ def test_limits_are_inclusive() -> None:
         sample_rate=99,
         msg_timeout=900_000,
     )
-    assert high == Identified(60_000, 65_536, 30_000, 900_000, sample_rate=99)
+    assert high == Identified(
+        60_000, 65_536, 30_000, 900_000, asked_msg_timeout=True, sample_rate=99
+    )
     low = identified(
         heartbeat_interval=1000,
         output_buffer_size=64,
@@ -183,7 +185,7 @@ def test_limits_are_inclusive() -> None:
         sample_rate=0,
         msg_timeout=1000,
     )
-    assert low == Identified(1000, 64, 25, 1000)
+    assert low == Identified(1000, 64, 25, 1000, asked_msg_timeout=True)
 
 
 def test_zero_keeps_what_holds() -> None:

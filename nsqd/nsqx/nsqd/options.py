@@ -22,6 +22,7 @@ from nsqx.runtime.options.flags import (
     flag,
     list_flags,
 )
+from nsqx.runtime.settings import option_of
 
 __all__ = ["TOPOLOGY_EXPERIMENT", "NsqdOptions"]
 
@@ -150,20 +151,12 @@ class NsqdOptions(DaemonOptions):
     sync_timeout: int = flag(
         "2s", kind=DURATION, group="disk", help="time after which a topic is synced"
     )
-    durability: str = flag(
-        "os",
-        group="disk",
-        help="what OK means: os (survives a crash of nsqd) or fsync (survives a loss of power)",
-    )
+    durability: str = option_of("durability")
     memory_limit: int = flag(
         8388608, group="disk", help="bytes of recent messages kept in memory, all topics together"
     )
-    retain_time: int = flag(
-        "0s", kind=DURATION, group="disk", help="how long finished messages stay for replay"
-    )
-    retain_bytes: int = flag(
-        0, group="disk", help="bytes of finished messages that each topic keeps for replay"
-    )
+    retain_time: int = option_of("retain_time")
+    retain_bytes: int = option_of("retain_bytes")
     queue_scan_worker_pool_max: int = flag(
         4,
         group="disk",
@@ -177,9 +170,7 @@ class NsqdOptions(DaemonOptions):
         no_effect="every scan looks at all channels",
     )
 
-    msg_timeout: int = flag(
-        "1m", kind=DURATION, group="messages", help="time a client has for a message by default"
-    )
+    msg_timeout: int = option_of("msg_timeout")
     max_msg_timeout: int = flag(
         "15m", kind=DURATION, group="messages", help="most time a client may ask for"
     )

@@ -189,6 +189,7 @@ class Identified:
     output_buffer_size: int  # 1: not buffered
     output_buffer_timeout_ms: int  # 0: no timed flush
     msg_timeout_ms: int
+    asked_msg_timeout: bool = False  # by the client: else a channel may have another
     sample_rate: int = 0  # percent; 0 is off
     tls: bool = False
     snappy: bool = False
@@ -237,6 +238,7 @@ def negotiate(
         output_buffer_size=buffer_size,
         output_buffer_timeout_ms=buffer_timeout_ms,
         msg_timeout_ms=msg_timeout_ms,
+        asked_msg_timeout=before.asked_msg_timeout or request.msg_timeout != 0,
         sample_rate=request.sample_rate,
         tls=negotiated and request.tls_v1 and options.tls,
         snappy=negotiated and request.snappy and options.snappy,

@@ -319,7 +319,8 @@ CHANNEL: Sequence[Number] = (
         "oldest_unfinished_age",
         Kind.GAUGE,
         Unit.SECONDS,
-        "Age of the oldest message that is not finished; 0 if all are.",
+        "Age of the oldest message that is not finished; 0 if all are. It may be that of a finished"
+        " message up to 255 before.",
         stats=Stats.NEVER,
         metric="nsqd_channel_oldest_unfinished_age_seconds",
         label="Age of the oldest unfinished",

@@ -7,8 +7,8 @@ import pytest
 
 from nsqx.nsqd.core.broker import ChannelNotFoundError, TopicNotFoundError
 from nsqx.nsqd.core.metadata import decode_metadata
+from nsqx.nsqd.core.settings import Settings
 from nsqx.nsqd.core.topic import Durability
-from nsqx.nsqd.core.topic_settings import TopicSettings
 from tests.support.broker_bench import MSG_TIMEOUT_NS, SECOND_NS, BrokerBench
 from tests.support.simulated_disk import SimulatedDisk
 
@@ -231,7 +231,7 @@ def test_numbers_that_a_loss_of_power_took_are_not_given_to_others() -> None:
 
 
 def test_settings_of_a_topic_outlive_the_process(bench: BrokerBench) -> None:
-    settings = TopicSettings(retain_time_ns=5, retain_bytes=7, durability=Durability.FSYNC)
+    settings: Settings = {"retain_time_ns": 5, "retain_bytes": 7, "durability": "fsync"}
     bench.broker.configure(bench.topic(), settings)
     bench.kill()
     assert bench.broker.settings_of(bench.topic()) == settings

@@ -15,7 +15,6 @@ import sys
 import tarfile
 from pathlib import Path
 
-from nsqx.nsqd.core.topic_settings import TopicSettings
 from tests.support.broker_bench import SECOND_NS, BrokerBench
 from tests.support.simulated_disk import SimulatedDisk
 
@@ -57,7 +56,7 @@ def orders(bench: BrokerBench) -> None:
     for _ in range(3):
         bench.upkeep()
     bench.broker.pause_channel(second, True)  # type: ignore[call-arg]  # as it was
-    bench.broker.configure(bench.topic(), TopicSettings(retain_bytes=1000))
+    bench.broker.configure(bench.topic(), {"retain_bytes": 1000})
 
 
 def waiting(bench: BrokerBench) -> None:

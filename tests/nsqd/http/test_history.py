@@ -1,6 +1,5 @@
-"""Moving channels, and settings of a topic."""
+"""Moving channels."""
 
-import asyncio
 import json
 import time
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from nsqx.nsqd.core.topic import Durability
 from nsqx.protocol import commands
 from tests.support.node import Node, running_node
 
@@ -154,88 +152,3 @@ async def test_refused_moves(tmp_path: Path, path: str, status: int, code: str) 
         assert await node.refused("POST", path) == (status, code)
         (topic,) = (await node.stats())["topics"]
         assert [channel["channel_name"] for channel in topic["channels"]] == ["c"]
-
-
-# Settings
-
-
-async def test_settings_begin_as_the_nodes_and_survive_a_restart(tmp_path: Path) -> None:
-    options = {"retain_time": 60 * SECOND_NS, "retain_bytes": 1000}
-    nothing = {"retain_time": None, "retain_bytes": None, "durability": None}
-    async with running_node(tmp_path, **options) as node:
-        await node.post("/topic/create?topic=t")
-        shown = await node.get_json("/topic/settings?topic=t")
-        effective = {"retain_time": 60 * SECOND_NS, "retain_bytes": 1000, "durability": "os"}
-        assert shown == {"topic": "t", "settings": nothing, "effective": effective}
-        await node.post("/topic/settings?topic=t&retain_time=24h&durability=fsync")
-    async with running_node(tmp_path, **options) as node:
-        shown = await node.get_json("/topic/settings?topic=t")
-        day_ns = 24 * 3600 * SECOND_NS
-        assert shown["settings"] == {**nothing, "retain_time": day_ns, "durability": "fsync"}
-        assert shown["effective"]["retain_bytes"] == 1000
-        assert node.broker.topics["t"].durability is Durability.FSYNC
-        await node.post("/topic/settings?topic=t&retain_time=default&durability=default")
-        shown = await node.get_json("/topic/settings?topic=t")
-        assert shown["settings"] == nothing
-        assert node.broker.settings_of(node.broker.topics["t"]).durability is None
-
-
-async def test_finished_messages_stay_for_replay_as_long_as_set(tmp_path: Path) -> None:
-    async with running_node(tmp_path, max_bytes_per_file=1000) as node:
-        for topic in ("kept", "let_go"):
-            await node.post(f"/topic/create?topic={topic}")
-            await node.post(f"/channel/create?topic={topic}&channel=c")
-        await node.post("/topic/settings?topic=kept&retain_time=1h")
-        for topic in ("kept", "let_go"):
-            for _ in range(20):
-                await node.post(f"/pub?topic={topic}", b"x" * 200)
-            await node.post(f"/channel/empty?topic={topic}&channel=c")
-        node.broker.upkeep()
-        assert node.broker.topics["kept"].log.first == 0
-        assert node.broker.topics["let_go"].log.first > 0
-
-
-async def test_changing_the_durability_loses_no_answer(tmp_path: Path) -> None:
-    async with running_node(tmp_path) as node, node.client() as client:
-        await client.subscribe("t", "c", ready=1000)
-
-        async def change() -> None:
-            for number in range(20):
-                word = ("os", "fsync")[number % 2]
-                await node.post(f"/topic/settings?topic=t&durability={word}")
-
-        publishing = [publish(node, *(b"x" for _ in range(20))) for _ in range(5)]
-        await asyncio.gather(change(), *publishing)
-        assert len(await client.receive(100)) == 100
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        ("retain_time=1", "INVALID_ARG_RETAIN_TIME"),
-        ("retain_time=-1s", "INVALID_ARG_RETAIN_TIME"),
-        ("retain_bytes=1.5", "INVALID_ARG_RETAIN_BYTES"),
-        ("retain_bytes=-1", "INVALID_ARG_RETAIN_BYTES"),
-        ("durability=memory", "INVALID_ARG_DURABILITY"),
-        ("durability=", "INVALID_ARG_DURABILITY"),
-    ],
-)
-async def test_settings_that_make_no_sense_change_nothing(
-    tmp_path: Path, arguments: str, code: str
-) -> None:
-    async with running_node(tmp_path) as node:
-        await node.post("/topic/create?topic=t")
-        before = await node.get("/topic/settings?topic=t")
-        path = f"/topic/settings?topic=t&retain_bytes=5&{arguments}"
-        if "retain_bytes" in arguments:
-            path = f"/topic/settings?topic=t&{arguments}"
-        assert await node.refused("POST", path) == (400, code)
-        assert await node.get("/topic/settings?topic=t") == before
-
-
-async def test_an_ephemeral_topic_has_no_settings(tmp_path: Path) -> None:
-    async with running_node(tmp_path) as node:
-        await node.post("/topic/create?topic=t%23ephemeral")
-        path = "/topic/settings?topic=t%23ephemeral"
-        assert await node.refused("POST", f"{path}&retain_time=1h") == (400, "EPHEMERAL_TOPIC")
-        assert (await node.get_json(path))["effective"]["durability"] == "memory"

@@ -18,10 +18,10 @@ from nsqx.nsqd.core.consumer import Consumer, Place
 from nsqx.nsqd.core.durations import Durations
 from nsqx.nsqd.core.metadata import ChannelEntry, TopicEntry
 from nsqx.nsqd.core.node_files import NodeFiles
+from nsqx.nsqd.core.settings import Settings
 from nsqx.nsqd.core.topic import Durability, Topic
 from nsqx.nsqd.core.topic_files import TopicFiles, topic_folder
 from nsqx.nsqd.core.topic_loader import TopicLoader
-from nsqx.nsqd.core.topic_settings import TopicSettings
 from nsqx.nsqd.log.block import BlockMemory
 from nsqx.nsqd.log.channel_store import ChannelStore
 from nsqx.nsqd.log.log import Log, LogEvents, Retention
@@ -164,6 +164,8 @@ class Broker:
         )
         loader.load(entry)
         self._apply(topic, files.settings)
+        for name, channel in topic.channels.items():
+            self._apply_to_channel(channel, files.channel_settings.get(name, {}))
 
     def save_topic_state(self, topic: Topic) -> None:
         """Keep what can't be told from the log. OSError if the disk refuses."""
@@ -266,7 +268,7 @@ class Broker:
         self._files[name] = files
         self._watch(topic)
         self.topics[name] = topic
-        self._apply(topic, TopicSettings())
+        self._apply(topic, {})
         if not topic.is_ephemeral:
             self._node_files.made(files.folder)
         if not self._is_loading:
@@ -355,13 +357,14 @@ class Broker:
         """
         files = self._files[topic.name]
         store = files.bury(channel.name)
+        had_settings = files.channel_settings.pop(channel.name, None) is not None
         self._drop_channel(topic, channel)
         if store is not None:
             self._node_files.changed()
         if not topic.channels and topic.is_ephemeral:
             self.delete_topic(topic)
             return
-        if not topic.channels or channel.is_paused:
+        if not topic.channels or channel.is_paused or had_settings:
             topic.is_state_stale = True
             self._save_stale_state(topic)
         if store is not None:
@@ -408,11 +411,11 @@ class Broker:
         channel.empty()
         self._flush_journal(topic, channel.name)
 
-    def settings_of(self, topic: Topic) -> TopicSettings:
+    def settings_of(self, topic: Topic) -> Settings:
         """Return what was set for a topic."""
         return self._files[topic.name].settings
 
-    def configure(self, topic: Topic, settings: TopicSettings) -> None:
+    def configure(self, topic: Topic, settings: Settings) -> None:
         """
         Set what holds for a topic from now on, and after a restart.
 
@@ -430,17 +433,43 @@ class Broker:
         self.commit(topic)  # what is gathered was published under the old ones
         self._apply(topic, settings)
 
-    def _apply(self, topic: Topic, settings: TopicSettings) -> None:
+    def _apply(self, topic: Topic, settings: Settings) -> None:
         self._files[topic.name].settings = settings
         if topic.is_ephemeral:
             return
         node = self.settings
-        time_ns, size = settings.retain_time_ns, settings.retain_bytes
         topic.log.retention = Retention(
-            node.retain_time_ns if time_ns is None else time_ns,
-            node.retain_bytes if size is None else size,
+            int(settings.get("retain_time_ns", node.retain_time_ns)),
+            int(settings.get("retain_bytes", node.retain_bytes)),
         )
-        topic.durability = settings.durability or node.durability
+        topic.durability = Durability(settings.get("durability", node.durability.value))
+
+    def channel_settings(self, topic: Topic, channel: Channel) -> Settings:
+        """Return what was set for a channel."""
+        return self._files[topic.name].channel_settings.get(channel.name, {})
+
+    def configure_channel(self, topic: Topic, channel: Channel, settings: Settings) -> None:
+        """
+        Set what holds for a channel from now on, and after a restart.
+
+        Raises:
+            OSError: the disk refused; nothing has changed.
+        """
+        assert not topic.is_ephemeral
+        assert not channel.is_ephemeral
+        known = self._files[topic.name].channel_settings
+        before = known.get(channel.name, {})
+        known[channel.name] = settings
+        try:
+            self.save_topic_state(topic)
+        except OSError:
+            known[channel.name] = before
+            raise
+        self._apply_to_channel(channel, settings)
+
+    def _apply_to_channel(self, channel: Channel, settings: Settings) -> None:
+        timeout_ns = int(settings.get("msg_timeout_ns", 0))
+        channel.msg_timeout_ns = min(timeout_ns, self.settings.max_msg_timeout_ns)
 
     def seek(self, topic: Topic, channel: Channel, sequence: int) -> None:
         """

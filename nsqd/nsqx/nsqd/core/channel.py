@@ -88,6 +88,7 @@ class Channel:
         self.name = name
         self.is_ephemeral = is_ephemeral(name)
         self.is_paused = False
+        self.msg_timeout_ns = 0  # of consumers that ask for none; 0: as the node's
         self.journal = journal  # None: nothing of it survives the process
         self.cursor = source.passed
         self.in_flight = InFlight()

@@ -190,15 +190,18 @@ def _subscribe(session: "Session", command: Subscribe, now_ns: int) -> None:
     elif topic.is_closing:
         _refuse_subscription(session, "exiting")
     else:
-        session.subscribe(topic, channel, _consumer(session))
+        session.subscribe(topic, channel, _consumer(session, channel))
         session.send(OK_FRAME)
 
 
-def _consumer(session: "Session") -> Consumer:
+def _consumer(session: "Session", channel: Channel) -> Consumer:
     identified = session.first_identified or session.identified
+    timeout_ns = identified.msg_timeout_ms * MILLISECOND_NS
+    if channel.msg_timeout_ns and not identified.asked_msg_timeout:
+        timeout_ns = channel.msg_timeout_ns
     consumer = Consumer(
         session.sink,
-        identified.msg_timeout_ms * MILLISECOND_NS,
+        timeout_ns,
         sample_rate=identified.sample_rate,
         topology_region=session.topology_region,
         topology_zone=session.topology_zone,
@@ -241,7 +244,9 @@ def _requeue(session: "Session", command: Requeue) -> None:
 
 def _touch(session: "Session", command: Touch, now_ns: int) -> None:
     channel, consumer = _subscribed(session)
-    timeout_ns = session.identified.msg_timeout_ms * MILLISECOND_NS
+    timeout_ns = consumer.msg_timeout_ns
+    if session.identified.asked_msg_timeout:  # maybe anew, after SUB
+        timeout_ns = session.identified.msg_timeout_ms * MILLISECOND_NS
     try:
         channel.touch(consumer, _number_of(command.id), timeout_ns, now_ns)
     except LookupError as error:

@@ -12,8 +12,8 @@ from typing import Any
 
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.metadata import TopicEntry
+from nsqx.nsqd.core.settings import Settings, kept_settings
 from nsqx.nsqd.core.topic import Topic
-from nsqx.nsqd.core.topic_settings import TopicSettings
 from nsqx.nsqd.log.channel_store import ChannelStore, Snapshot
 from nsqx.nsqd.log.journal import decode_checkpoint, encode_checkpoint
 from nsqx.nsqd.log.replacement import replace_file
@@ -51,7 +51,8 @@ class TopicFiles:
         """``on_written`` is told that there is something to be synced by `begin_sync`."""
         self.folder = topic_folder(topic.name)
         self.stores: dict[str, ChannelStore] = {}  # of the channels, by name
-        self.settings = TopicSettings()
+        self.settings: Settings = {}
+        self.channel_settings: dict[str, Settings] = {}  # of those that have some, by name
         self._storage = storage
         self._topic = topic
         self._trash = trash
@@ -159,12 +160,20 @@ class TopicFiles:
             {
                 "passed": self._topic.passed,
                 "emptied": list(self._topic.emptied),
-                "settings": self.settings.to_fields(),
+                "settings": dict(self.settings),
+                "channels": self._channel_fields(),
                 "is_paused": self._topic.is_paused,
                 "paused": [name for name in self.stores if self._is_paused(name)],
             }
         )
         return f"{self.folder}/{_STATE_NAME}", content
+
+    def _channel_fields(self) -> dict[str, Any]:
+        return {
+            name: {"settings": dict(settings)}
+            for name, settings in self.channel_settings.items()
+            if settings and name in self.stores
+        }
 
     def _is_paused(self, channel_name: str) -> bool:
         channel = self._topic.channels.get(channel_name)
@@ -198,7 +207,11 @@ class TopicFiles:
         """
         topic = self._topic
         state = self._read(_STATE_NAME, warn)
-        self.settings = TopicSettings.from_fields(state.get("settings") or {})
+        self.settings = kept_settings(state.get("settings"))
+        self.channel_settings = {
+            name: kept_settings(fields.get("settings"))
+            for name, fields in (state.get("channels") or {}).items()
+        }
         for start, end in state.get("emptied") or ():
             topic.emptied.add(start, end)
             topic.skips.add(start, end)

@@ -25,6 +25,7 @@ from nsqx.nsqd.http.node import HttpNode
 from nsqx.nsqd.http.peek import PeekEndpoints
 from nsqx.nsqd.http.publish import PublishEndpoints
 from nsqx.nsqd.http.readiness import Readiness
+from nsqx.nsqd.http.settings import SettingsEndpoints
 from nsqx.nsqd.telling.stats import Selection, Stats
 from nsqx.runtime.http.config_endpoint import ConfigEndpoint, parse_addresses
 from nsqx.runtime.http.server import (
@@ -81,6 +82,7 @@ class HttpApi:
         MetricsEndpoint(self._nsqd).add_to(router)
         HistoryEndpoints(self._nsqd).add_to(router)
         PeekEndpoints(self._nsqd).add_to(router)
+        SettingsEndpoints(self._nsqd).add_to(router)
         config = self._config()
         config.add_to(router)
         config.add_list_to(router)
