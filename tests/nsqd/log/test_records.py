@@ -1,4 +1,4 @@
-"""The bytes of a segment's index, and what one changed bit does to them."""
+"""The bytes of a segment's index, and that a changed bit is noticed."""
 
 from hypothesis import given, strategies as st
 
@@ -8,7 +8,6 @@ from nsqx.nsqd.log.records import (
     Header,
     decode_commit,
     encode_commit,
-    unchecked_commit,
 )
 
 COMMIT = Commit(
@@ -51,19 +50,14 @@ def test_every_record_comes_back(commit: Commit) -> None:
     assert decode_commit(encode_commit(commit)) == commit
 
 
-@given(COMMITS, st.integers(0, 8 * RECORD_BYTES - 1))
-def test_a_flipped_bit_is_put_right(commit: Commit, bit: int) -> None:
-    assert decode_commit(flipped(encode_commit(commit), bit)) == commit
-
-
-@given(COMMITS, st.sets(st.integers(0, 8 * RECORD_BYTES - 1), min_size=2, max_size=2))
-def test_two_flipped_bits_are_damage(commit: Commit, bits: set[int]) -> None:
+@given(COMMITS, st.sets(st.integers(0, 8 * RECORD_BYTES - 1), min_size=1, max_size=3))
+def test_flipped_bits_are_damage(commit: Commit, bits: set[int]) -> None:
     assert decode_commit(flipped(encode_commit(commit), *bits)) is None
 
 
-def test_a_flipped_bit_in_a_header_is_put_right() -> None:
+def test_a_flipped_bit_in_a_header_is_damage() -> None:
     for bit in range(8 * RECORD_BYTES):
-        assert Header.decode(flipped(HEADER_BYTES, bit)) == HEADER
+        assert Header.decode(flipped(HEADER_BYTES, bit)) is None
 
 
 def test_an_incomplete_record_is_none() -> None:
@@ -79,8 +73,3 @@ def test_zeros_are_no_record() -> None:
 
 def test_a_header_of_another_version_or_kind_is_none() -> None:
     assert Header.decode(COMMIT_BYTES) is None
-
-
-def test_a_damaged_record_still_says_something() -> None:
-    assert unchecked_commit(flipped(COMMIT_BYTES, 0, 1)) == COMMIT
-    assert unchecked_commit(COMMIT_BYTES[:20]).length == 70

@@ -120,22 +120,16 @@ def test_bytes_behind_the_seal_do_no_harm(garbage: bytes) -> None:
     assert deliverable(disk) == MESSAGES
 
 
-def test_a_damaged_record_at_the_end_is_proved_by_its_checksum(disk: SimulatedDisk) -> None:
-    start = RECORD_BYTES * 3
-    disk.content(INDEX)[start + 16 : start + 28] = b"\xff" * 12  # length, messages and time
+def test_a_damaged_record_costs_its_batch_and_is_reported_at_the_start(
+    disk: SimulatedDisk,
+) -> None:
+    disk.flip_bit(INDEX, RECORD_BYTES * 2 + 5)
     found = recovered(disk)
-    assert (found.segments[0].end, found.damages, found.cut_bytes) == (6, [], 0)
-    assert deliverable(disk) == MESSAGES
+    assert (ranges(found), found.cut_bytes) == ([(2, 3, "damaged index")], 0)
+    assert deliverable(disk) == {key: MESSAGES[key] for key in (0, 1, 3, 4, 5)}
 
 
-def test_several_damaged_records_at_the_end_are_proved_one_by_one(disk: SimulatedDisk) -> None:
-    for record in (2, 3):
-        start = RECORD_BYTES * record
-        disk.content(INDEX)[start + 24 : start + 28] = b"\xff" * 4  # of the time
-    assert deliverable(disk) == MESSAGES
-
-
-def test_what_can_not_be_proved_is_cut_and_reported(disk: SimulatedDisk) -> None:
+def test_damaged_records_at_the_end_are_cut_and_reported(disk: SimulatedDisk) -> None:
     start = RECORD_BYTES * 3
     disk.content(INDEX)[start : start + RECORD_BYTES] = bytes(RECORD_BYTES)
     found = recovered(disk)
@@ -143,15 +137,6 @@ def test_what_can_not_be_proved_is_cut_and_reported(disk: SimulatedDisk) -> None
     assert found.cut_bytes == 3 * FRAME_BYTES
     assert found.segments[0].end == 6  # these numbers are not given to other messages
     assert deliverable(disk) == {0: b"a", 1: b"b", 2: b"c"}
-
-
-def test_the_due_time_of_a_mended_record_is_kept() -> None:
-    disk, log = written_log([[b"a"]])
-    log.append([b"later"], NOW_NS, NOW_NS + 500)
-    start = RECORD_BYTES * 2
-    disk.content(INDEX)[start + 16 : start + 24] = b"\xff" * 8  # length and messages
-    again = open_log(disk.kill())
-    assert list(again.deferred_batches(0)) == [(1, 2, NOW_NS + 500)]
 
 
 def test_an_index_that_is_gone_is_written_anew(disk: SimulatedDisk) -> None:

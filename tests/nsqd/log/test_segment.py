@@ -218,47 +218,37 @@ def test_damaged_batches_in_a_row_are_one_damage(disk: SimulatedDisk, segment: S
     assert (damage.first, damage.end, damage.reason) == (100, 106, "truncated")
 
 
-@pytest.mark.parametrize("record", [1, 2, 3])
-def test_a_record_with_one_changed_bit_costs_nothing(
-    disk: SimulatedDisk, segment: Segment, record: int
-) -> None:
-    segment.seal()
-    disk.flip_bit(INDEX, RECORD_BYTES * record + 3)
-    for sequence in range(100, 106):
-        assert sequence in bodies_from(segment, sequence, 1)
-
-
-@pytest.mark.parametrize("damaged", [{1}, {2}, {3}, {1, 2}, {2, 3}, {1, 2, 3}])
-def test_records_that_are_gone_cost_nothing_while_the_frames_are_sound(
-    disk: SimulatedDisk, segment: Segment, damaged: set[int]
+@pytest.mark.parametrize(
+    ("damaged", "lost"),
+    [
+        ({1}, (100, 102)),
+        ({2}, (102, 103)),
+        ({3}, (103, 106)),
+        ({1, 2}, (100, 103)),
+        ({2, 3}, (102, 106)),
+        ({1, 2, 3}, (100, 106)),
+    ],
+)
+def test_a_damaged_record_costs_its_batch_and_those_in_a_row_are_one_damage(
+    disk: SimulatedDisk, segment: Segment, damaged: set[int], lost: tuple[int, int]
 ) -> None:
     segment.seal()
     for record in damaged:
-        disk.content(INDEX)[RECORD_BYTES * record : RECORD_BYTES * (record + 1)] = bytes(48)
-    found: dict[int, bytes] = {}
+        disk.flip_bit(INDEX, RECORD_BYTES * record + 13 * record)
     for sequence in range(100, 106):
-        found |= bodies_from(segment, sequence, 1)
-    assert found == {100: b"a", 101: b"b", 102: b"c", 103: b"d", 104: b"e", 105: b"f"}
+        if lost[0] <= sequence < lost[1]:
+            with pytest.raises(DamagedError) as failed:
+                segment.read(sequence, 10_000, may_block=True)
+            damage = failed.value.damage
+            assert (damage.first, damage.end, damage.reason) == (*lost, "damaged index")
+        else:
+            assert sequence in bodies_from(segment, sequence, 1)
 
 
-def test_a_record_and_its_batch_damaged_cost_that_batch(
+def test_a_record_that_is_gone_does_not_let_a_body_through_that_nothing_proves(
     disk: SimulatedDisk, segment: Segment
 ) -> None:
-    disk.content(INDEX)[RECORD_BYTES * 2 : RECORD_BYTES * 3] = bytes(48)
-    disk.content(LOG)[70:74] = b"\xff\xff\xff\xff"  # the size in c's frame
-    with pytest.raises(DamagedError) as failed:
-        segment.read(102, 10_000, may_block=True)
-    assert (failed.value.damage.first, failed.value.damage.end) == (102, 103)
-    assert list(bodies_from(segment, 103)) == [103, 104, 105]
-
-
-@pytest.mark.parametrize("damaged", [(0, 24), (24, 8), (32, 8), (40, 4), (44, 4)])
-def test_a_damaged_record_does_not_let_a_damaged_body_through(
-    disk: SimulatedDisk, segment: Segment, damaged: tuple[int, int]
-) -> None:
-    start, length = RECORD_BYTES * 2 + damaged[0], damaged[1]
-    disk.content(INDEX)[start : start + length] = b"\xa5" * length
-    assert bodies_from(segment, 102, 1) == {102: b"c"}
+    disk.content(INDEX)[RECORD_BYTES * 2 : RECORD_BYTES * 3] = bytes(RECORD_BYTES)
     disk.content(LOG)[3 * FRAME_BYTES - 1] ^= 1  # the body
     with pytest.raises(DamagedError):
         segment.read(102, 10_000, may_block=True)
@@ -268,7 +258,9 @@ def test_an_index_that_ends_too_early_is_no_surprise(disk: SimulatedDisk, segmen
     segment.seal()
     del disk.content(INDEX)[RECORD_BYTES * 2 + 10 :]
     assert list(bodies_from(segment, 100)) == [100, 101]
-    assert list(bodies_from(segment, 104)) == [102, 103, 104, 105]  # what their neighbours leave
+    with pytest.raises(DamagedError) as failed:
+        segment.read(104, 10_000, may_block=True)
+    assert (failed.value.damage.first, failed.value.damage.end) == (102, 106)
 
 
 def test_a_read_error_names_the_batch(disk: SimulatedDisk, segment: Segment) -> None:

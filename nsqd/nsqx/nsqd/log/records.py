@@ -34,13 +34,10 @@ two messages, 70 bytes, published at 1 ns with a data crc of 1234abcd, is
 
     0000000000000000 | 0000000000000000 | 00000046 | 00000002
     0000000000000001 | 0000000000000000 | 1234abcd | 02172483
-
-A record in which one bit changed is as good as a whole one: the checksum says which bit it was.
 """
 
 import struct
 from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 from google_crc32c import value as crc32c
@@ -50,11 +47,9 @@ __all__ = [
     "SEAL_DEFERRED",
     "Commit",
     "Header",
-    "checksum_of",
     "crc32c",
     "decode_commit",
     "encode_commit",
-    "unchecked_commit",
 ]
 
 RECORD_BYTES = 48
@@ -97,10 +92,9 @@ class Header:
     @classmethod
     def decode(cls, data: bytes) -> "Header | None":
         """Return the header, or None if these are not the bytes of one."""
-        sound = _sound(data)
-        if sound is None:
+        if not _is_sound(data):
             return None
-        magic, version, _, first, id_base, created_ns, _ = _HEADER.unpack_from(sound)
+        magic, version, _, first, id_base, created_ns, _ = _HEADER.unpack_from(data)
         if magic != _MAGIC or version != VERSION:
             return None
         return cls(first, id_base, created_ns)
@@ -113,41 +107,12 @@ def encode_commit(commit: tuple[int, int, int, int, int, int, int]) -> bytes:
 
 
 def decode_commit(data: bytes) -> Commit | None:
-    """Return the record, or None if it is incomplete, or damaged beyond one bit."""
-    sound = _sound(data)
-    return Commit._make(_COMMIT.unpack_from(sound)) if sound is not None else None
+    """Return the record, or None if it is incomplete or damaged."""
+    return Commit._make(_COMMIT.unpack_from(data)) if _is_sound(data) else None
 
 
-def unchecked_commit(data: bytes) -> Commit:
-    """Return what a damaged record says, for what its fields may still prove."""
-    return Commit._make(_COMMIT.unpack_from(data.ljust(RECORD_BYTES, b"\0")))
-
-
-def checksum_of(record: bytes) -> bytes:
-    """Return the checksum that a record, maybe a damaged one, has of itself."""
-    return record[_FIELDS_BYTES:]
-
-
-def _sound(data: bytes) -> bytes | None:
-    """Return a record's bytes with one changed bit put right; None if that is not all."""
+def _is_sound(data: bytes) -> bool:
     if len(data) != RECORD_BYTES:
-        return None
+        return False
     stored: int = _CRC.unpack_from(data, _FIELDS_BYTES)[0]
-    difference: int = crc32c(data[:_FIELDS_BYTES]) ^ stored
-    if difference == 0 or difference.bit_count() == 1:  # or a bit of the checksum itself
-        return data
-    bit = _bits_by_difference().get(difference)
-    if bit is None:
-        return None
-    fields = int.from_bytes(data[:_FIELDS_BYTES], "big") ^ 1 << bit
-    return fields.to_bytes(_FIELDS_BYTES, "big") + data[_FIELDS_BYTES:]
-
-
-@cache
-def _bits_by_difference() -> dict[int, int]:
-    """Return which bit changed, by what that does to the checksum: CRCs are linear."""
-    none: int = crc32c(bytes(_FIELDS_BYTES))
-    return {
-        crc32c((1 << bit).to_bytes(_FIELDS_BYTES, "big")) ^ none: bit
-        for bit in range(8 * _FIELDS_BYTES)
-    }
+    return bool(crc32c(data[:_FIELDS_BYTES]) == stored)

@@ -21,7 +21,6 @@ from nsqx.nsqd.log.records import (
     crc32c,
     decode_commit,
     encode_commit,
-    unchecked_commit,
 )
 from nsqx.nsqd.log.salvage import group_frames, id_base_of, runs_of_frames
 from nsqx.nsqd.log.segment import Damage, Segment, data_path, finish_removal, index_path
@@ -146,17 +145,17 @@ def _check_batches(segment: Segment, data: File, index: File, recovered: Recover
     path = data_path(segment.folder, segment.first)
     segment.index_size = index.size() // RECORD_BYTES * RECORD_BYTES
     end_position = RECORD_BYTES
-    doubtful: list[int] = []  # positions of damaged records since the last good one
+    is_doubtful = False  # there are damaged records since the last good one
     for position, commit in segment.commits():
         if commit is None:
-            doubtful.append(position)
+            is_doubtful = True
             continue
         if commit.messages == 0:
             break  # a seal that something was written behind
-        if commit.first > segment.end and not doubtful:
-            missing = Damage(segment.end, commit.first, path, "missing batches")
-            add_damage(recovered.damages, missing)
-        doubtful.clear()
+        if commit.first > segment.end:
+            reason = "damaged index" if is_doubtful else "missing batches"
+            add_damage(recovered.damages, Damage(segment.end, commit.first, path, reason))
+        is_doubtful = False
         batch = data.read_at(commit.length, commit.offset)
         if crc32c(batch) != commit.data_crc:
             reason = "checksum mismatch" if len(batch) == commit.length else "truncated"
@@ -165,39 +164,11 @@ def _check_batches(segment: Segment, data: File, index: File, recovered: Recover
         _grow(segment, commit)
         end_position = position + RECORD_BYTES
     segment.index_size = end_position
-    for position in doubtful:
-        if not _mend(segment, data, index, position):
-            _report_unproved(segment, data, recovered)
-            break
+    if is_doubtful:
+        _report_end(segment, data, recovered)
 
 
-def _mend(segment: Segment, data: File, index: File, position: int) -> bool:
-    """
-    Put right a damaged record at the end, if the checksum that it names proves a batch.
-
-    The batch is what the record says, or, if that makes no sense, all bytes that are left.
-    Anything less is no proof: after a loss of power frames may be there in part.
-    """
-    left = data.size() - segment.size
-    said = unchecked_commit(index.read_at(RECORD_BYTES, position))
-    for length in (said.length, left):
-        if not 0 < length <= left:
-            continue
-        frames = data.read_at(length, segment.size)
-        if crc32c(frames) != said.data_crc:
-            continue
-        timestamp_ns = timestamp_of(frames)
-        due_ns = said.due_ns if said.due_ns > timestamp_ns else 0
-        for commit in group_frames(frames, segment.end, segment.size, segment.id_base):
-            mended = commit._replace(due_ns=due_ns)
-            index.write_at(encode_commit(mended), segment.index_size)
-            segment.index_size += RECORD_BYTES
-            _grow(segment, mended)
-        return True
-    return False
-
-
-def _report_unproved(segment: Segment, data: File, recovered: Recovered) -> None:
+def _report_end(segment: Segment, data: File, recovered: Recovered) -> None:
     """
     Report the messages at the end that have to go with their damaged records.
 

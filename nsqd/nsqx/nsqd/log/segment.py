@@ -17,14 +17,12 @@ from nsqx.nsqd.log.records import (
     SEAL_DEFERRED,
     Commit,
     Header,
-    checksum_of,
     crc32c,
     decode_commit,
     encode_commit,
-    unchecked_commit,
 )
 from nsqx.nsqd.log.storage import File, Storage
-from nsqx.protocol.messages import frame_offsets, id_of
+from nsqx.protocol.messages import frame_offsets
 
 __all__ = [
     "Damage",
@@ -315,7 +313,7 @@ class Segment:
             self._reading(data_path(self.folder, self.first), shared_data) as data,
         ):
             position = self._find(index, sequence, may_block)
-            commits, damaged = self._batches(index, position, sequence, bytes_wanted, may_block)
+            commits = self._batches(index, position, sequence, bytes_wanted, may_block)
             start, end = commits[0].offset, commits[-1].offset + commits[-1].length
             try:
                 frames = data.read_at(end - start, start, may_block=may_block)
@@ -324,8 +322,6 @@ class Segment:
                     raise
                 batch_end = commits[0].first + commits[0].messages
                 raise UnreadableError(commits[0].first, batch_end, error) from error
-        if damaged is not None:
-            commits = [self._proved(commits[0], damaged, frames)]
         return self._block(commits, frames)
 
     def start_before(self, sequence: int, bytes_wanted: int) -> int:
@@ -416,13 +412,8 @@ class Segment:
 
     def _batches(
         self, index: File, position: int, sequence: int, bytes_wanted: int, may_block: bool
-    ) -> tuple[list[Commit], bytes | None]:
-        """
-        Return consecutive records, the first being that of ``sequence``.
-
-        A damaged record ends them; if it is the one that is wanted, a substitute is returned, and
-        the bytes of the damaged one.
-        """
+    ) -> list[Commit]:
+        """Return consecutive records, the first being that of ``sequence``; damage ends them."""
         size = min(_INDEX_CHUNK_RECORDS * RECORD_BYTES, self.index_size - position)
         chunk = index.read_at(size, position, may_block=may_block)
         commits: list[Commit] = []
@@ -438,30 +429,23 @@ class Segment:
             if total >= bytes_wanted:
                 break
         if not commits or commits[-1].first + commits[-1].messages <= sequence:
-            return self._without_record(index, position, sequence, commits, may_block)
+            behind = _behind(commits[-1])[0] if commits else self.first
+            position += RECORD_BYTES * len(commits)
+            end = self._next_sound(index, position, sequence, may_block)
+            raise DamagedError(self._damage(behind, end, "damaged index"))
         while commits[0].first + commits[0].messages <= sequence:
             del commits[0]
         if commits[0].first > sequence:
             raise DamagedError(self._damage(sequence, commits[0].first, "missing batches"))
-        return commits, None
+        return commits
 
-    def _without_record(
-        self, index: File, position: int, sequence: int, before: list[Commit], may_block: bool
-    ) -> tuple[list[Commit], bytes]:
-        """Stand in for a damaged record by what its neighbours say of the bytes between them."""
-        first, offset = _behind(before[-1]) if before else (self.first, 0)
-        position += RECORD_BYTES * len(before)
-        damaged = index.read_at(RECORD_BYTES, position, may_block=may_block)
-        said = unchecked_commit(damaged)
-        end, end_offset = self.end, self.size
+    def _next_sound(self, index: File, position: int, sequence: int, may_block: bool) -> int:
+        """Return where the first batch behind a message begins whose record is sound."""
         while (position := position + RECORD_BYTES) < self.index_size:
             after = self._record(index, position, may_block)
             if after is not None and after.first > sequence:
-                end, end_offset = after.first, after.offset
-                break
-        known = {"first": first, "offset": offset}
-        known |= {"length": end_offset - offset, "messages": end - first}
-        return [said._replace(**known)], damaged
+                return after.first
+        return self.end
 
     def _block(self, commits: list[Commit], frames: bytes) -> Block:
         """Check each batch; the block ends before the first damaged one."""
@@ -489,35 +473,6 @@ class Segment:
 
     def _is_sound(self, commit: Commit, batch: bytes) -> bool:
         return len(batch) == commit.length and crc32c(batch) == commit.data_crc
-
-    def _proved(self, commit: Commit, damaged: bytes, batch: bytes) -> Commit:
-        """
-        Return the stand-in for a damaged record, with the checksum of its batch if that is proved.
-
-        With the place that its neighbours tell, and this checksum, it has to be the record whose
-        own checksum is there. If that one is damaged instead, the record still names the batch's.
-        That frames look right proves nothing of their bodies. It has to do where the record is gone
-        with all it said: a lost page of an index would cost dozens of batches.
-        """
-        likely = commit._replace(data_crc=crc32c(batch))
-        if any(damaged) and len(damaged) == RECORD_BYTES:
-            is_proved = checksum_of(encode_commit(likely)) == checksum_of(damaged)
-        else:
-            is_proved = self._is_well_formed(commit, batch)
-        return likely if is_proved else commit
-
-    def _is_well_formed(self, commit: Commit, batch: bytes) -> bool:
-        """Return whether it is frames with just the ids that belong here, and nothing over."""
-        offsets = frame_offsets(batch)
-        if len(offsets) != commit.messages + 1 or offsets[-1] != len(batch):
-            return False
-        try:
-            return all(
-                id_of(batch, offset) == self.id_base + commit.first + number
-                for number, offset in enumerate(offsets[:-1])
-            )
-        except ValueError:
-            return False
 
 
 def _behind(commit: Commit) -> tuple[int, int]:
