@@ -1,6 +1,5 @@
 """Puts the parts of the dashboard together: what needs what, in one place."""
 
-import ssl
 from typing import Any
 
 from nsqx.admin.changed.audit import AuditTrail
@@ -27,6 +26,7 @@ from nsqx.admin.v2.messages import MessageEndpoints
 from nsqx.admin.v2.routes import V2Api
 from nsqx.cluster.http import DaemonHttp
 from nsqx.cluster.watch import Watch
+from nsqx.net.tls import client_context
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.http.config_endpoint import parse_addresses
 from nsqx.runtime.http.server import Handler, Router
@@ -72,14 +72,14 @@ def make_http(options: AdminOptions) -> DaemonHttp:
     Return what asks daemons.
 
     Raises:
-        OSError: a file of certificates cannot be read or holds none.
+        TlsFileError: a file of certificates cannot be read or holds none.
     """
-    context = ssl.create_default_context(cafile=options.http_client_tls_root_ca_file or None)
-    if options.http_client_tls_insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if options.http_client_tls_cert:
-        context.load_cert_chain(options.http_client_tls_cert, options.http_client_tls_key)
+    context = client_context(
+        options.http_client_tls_root_ca_file,
+        cert=options.http_client_tls_cert,
+        key=options.http_client_tls_key,
+        verify=not options.http_client_tls_insecure_skip_verify,
+    )
     return DaemonHttp(
         connect_s=options.http_client_connect_timeout / SECOND_NS,
         request_s=options.http_client_request_timeout / SECOND_NS,

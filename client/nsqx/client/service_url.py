@@ -9,7 +9,6 @@ Names are the fields of ``Settings``, and besides: ``lookupd`` (addresses, for `
 files ``tls_root_ca_file``, ``tls_cert``, ``tls_key`` and ``tls_insecure_skip_verify``.
 """
 
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from nsqx.client.codecs import CODECS, Codec
 from nsqx.client.settings import Settings
+from nsqx.net.tls import client_context
 
 __all__ = ["Service", "parse_environment", "parse_service_url"]
 
@@ -119,12 +119,12 @@ def _tls(options: dict[str, str]) -> dict[str, Any]:
     files = {name: options.pop(name) for name in TLS_FILES if name in options}
     if not files:
         return {}
-    context = ssl.create_default_context(cafile=files.get("tls_root_ca_file") or None)
-    if "tls_cert" in files:
-        context.load_cert_chain(files["tls_cert"], files.get("tls_key") or None)
-    if _flag(files.get("tls_insecure_skip_verify", "0")):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+    context = client_context(
+        files.get("tls_root_ca_file", ""),
+        cert=files.get("tls_cert", ""),
+        key=files.get("tls_key", ""),
+        verify=not _flag(files.get("tls_insecure_skip_verify", "0")),
+    )
     options.pop("tls", None)
     return {"tls": context}
 

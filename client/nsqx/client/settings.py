@@ -6,6 +6,8 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nsqx.net.tls import client_context
+
 __all__ = ["USER_AGENT", "Settings"]
 
 USER_AGENT = "nsqx/0.1.0"
@@ -91,7 +93,7 @@ class Settings:
 
     def ssl_context(self) -> ssl.SSLContext:
         """Return the context to use; only asked when ``tls`` is set."""
-        return self.tls if isinstance(self.tls, ssl.SSLContext) else ssl.create_default_context()
+        return self.tls if isinstance(self.tls, ssl.SSLContext) else client_context()
 
     def secret(self) -> bytes | None:
         """Return the secret as it is sent."""

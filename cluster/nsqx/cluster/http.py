@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from nsqx.net.host_port import format_host_port, host_of
+from nsqx.net.tls import client_context
 from nsqx.protocol.errors import NsqxError, quote
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class DaemonHttp:
         connect_s: float = CONNECT_S,
         request_s: float = REQUEST_S,
         answer_bytes_max: int = ANSWER_BYTES_MAX,
-        tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        tls: Callable[[], ssl.SSLContext] = client_context,
         is_routine: bool = False,
     ) -> None:
         self._connect_s, self._request_s = connect_s, request_s

@@ -20,6 +20,7 @@ from nsqx.net.addresses import (
     parse_tcp_address,
     socket_text,
 )
+from nsqx.net.tls import TlsFileError, server_context
 from nsqx.protocol import lookup
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.discovery import Advertiser
@@ -166,14 +167,11 @@ def _tls_context(options: LookupdOptions) -> ssl.SSLContext | None:
     """Return what connections of nsqds are wrapped in; HTTP is served as it is."""
     if not options.tls_cert and not options.tls_key:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        # A key with a password is refused: asking for it at the terminal would hang a daemon.
-        context.load_cert_chain(options.tls_cert, options.tls_key, password="")
-    except (OSError, ValueError) as exc:
-        reason = f"{options.tls_cert}, {options.tls_key}: {exc} (--tls-cert, --tls-key)"
+        return server_context(options.tls_cert, options.tls_key)
+    except TlsFileError as exc:
+        reason = f"{exc} (--tls-cert, --tls-key)"
         raise StartupError(f"failed to instantiate {PROGRAM} - {reason}") from exc
-    return context
 
 
 def _name(listener: socket.socket) -> tuple[str, int]:

@@ -8,14 +8,15 @@ gets a context of its own, which is made to trust the certificate that the clien
 """
 
 import ssl
-import warnings
 from collections.abc import Callable
 from typing import Any
 
+from nsqx.net import tls
+from nsqx.net.tls import TlsFileError
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.protocol.errors import StartupError
 
-__all__ = ["cipher_name", "load_authorities", "server_context", "set_min_version", "version_name"]
+__all__ = ["cipher_name", "load_authorities", "server_context", "version_name"]
 
 POLICY_REQUIRE = "require"
 POLICY_REQUIRE_VERIFY = "require-verify"
@@ -65,30 +66,10 @@ def server_context(options: NsqdOptions) -> ssl.SSLContext | None:
 
 
 def _context(options: NsqdOptions) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    set_min_version(context, options.tls_min_version)
     try:
-        context.load_cert_chain(options.tls_cert, options.tls_key, password=_no_password)
-    except _EncryptedKeyError as error:
-        raise _failure(
-            f"the key in {options.tls_key} is protected by a password; store it without one"
-        ) from error
-    except ssl.SSLError as error:
-        raise _failure(_explain(error, options)) from error
-    except OSError as error:
-        raise _failure(f"open {_unreadable(options)}: {error.strerror}") from error
-    return context
-
-
-def set_min_version(context: ssl.SSLContext, version: int) -> None:
-    """Allow versions from a protocol number (``--tls-min-version``) on."""
-    with warnings.catch_warnings():
-        # Versions before 1.2 are deprecated, and what nsqd allows unless it is told otherwise.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = ssl.TLSVersion(version)
-    if version < ssl.TLSVersion.TLSv1_2:
-        # OpenSSL counts what these versions sign with as below its security level 1.
-        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        return tls.server_context(options.tls_cert, options.tls_key, options.tls_min_version)
+    except TlsFileError as error:
+        raise _failure(str(error)) from error
 
 
 def load_authorities(context: ssl.SSLContext, path: str) -> None:
@@ -99,11 +80,9 @@ def load_authorities(context: ssl.SSLContext, path: str) -> None:
         StartupError: it is missing or holds none.
     """
     try:
-        context.load_verify_locations(path)
-    except ssl.SSLError as error:
-        raise _failure(f"no certificate in --tls-root-ca-file {path}") from error
-    except OSError as error:
-        raise _failure(f"open {path}: {error.strerror} (--tls-root-ca-file)") from error
+        tls.load_authorities(context, path)
+    except TlsFileError as error:
+        raise _failure(f"{error} (--tls-root-ca-file)") from error
 
 
 def cipher_name(context: ssl.SSLContext, openssl_name: str) -> str:
@@ -175,30 +154,5 @@ def _first_certificate(message: bytes, version: int) -> bytes:
 # Failures
 
 
-class _EncryptedKeyError(Exception):
-    pass
-
-
-def _no_password() -> str:
-    # Without this OpenSSL asks at the terminal, and a daemon hangs.
-    raise _EncryptedKeyError
-
-
 def _failure(reason: str) -> StartupError:
     return StartupError(f"failed to build TLS config - {reason}")
-
-
-def _explain(error: ssl.SSLError, options: NsqdOptions) -> str:
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return f"the key in {options.tls_key} is not that of the certificate in {options.tls_cert}"
-    return f"{options.tls_cert} or {options.tls_key} is not a certificate or key in PEM format"
-
-
-def _unreadable(options: NsqdOptions) -> str:
-    for path in (options.tls_cert, options.tls_key):
-        try:
-            with open(path, "rb"):
-                pass
-        except OSError:
-            return path
-    return options.tls_cert

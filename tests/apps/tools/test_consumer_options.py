@@ -6,6 +6,7 @@ from nsqx.apps.tools.consumer_options import ClientOptions, lenient, parse_optio
 from nsqx.client import Settings
 from nsqx.client.discovery import JITTER
 from nsqx.client.lookup import TIMEOUT_SECONDS
+from nsqx.net.tls import TlsFileError
 from nsqx.runtime.durations import MILLISECOND_NS, MINUTE_NS, SECOND_NS
 
 
@@ -113,7 +114,7 @@ def test_two_compressions_are_refused() -> None:
 
 def test_tls_files_are_loaded_only_with_tls() -> None:
     assert settings_of("tls_cert,nowhere", "tls_key,nowhere").tls is False
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(TlsFileError, match="open nowhere"):
         settings_of("tls_v1", "tls_cert,nowhere", "tls_key,nowhere")
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from nsqx.apps.look.cluster_facts import Reach
 from nsqx.net.host_port import format_host_port
+from nsqx.net.tls import client_context
 from nsqx.protocol import commands, lookup
 from nsqx.protocol.frames import ErrorFrame, FrameParser, Message, Response
 from nsqx.runtime.version import VERSION
@@ -39,9 +40,7 @@ async def probe_registrar(host: str, port: int, timeout_s: float) -> Reach:
     plain = await _probe(host, port, timeout_s, _ping)
     if plain.is_fine:
         return plain
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # whether nsqds accept the certificate is theirs to say
+    context = client_context(verify=False)  # whether nsqds accept the certificate is theirs to say
     tls = await _probe(host, port, timeout_s, _ping, context)
     return tls if tls.is_fine else plain
 

@@ -17,6 +17,7 @@ from nsqx.client.backoff import BackoffPolicy
 from nsqx.client.consumer import Consumer
 from nsqx.client.settings import Settings
 from nsqx.net.host_port import split_host_port
+from nsqx.net.tls import client_context
 from nsqx.runtime.durations import (
     HOUR_NS,
     MILLISECOND_NS,
@@ -314,12 +315,13 @@ class ClientOptions:
     def _tls(self) -> ssl.SSLContext | bool:
         if not self["tls_v1"]:
             return False
-        context = ssl.create_default_context(cafile=self["tls_root_ca_file"] or None)
-        if self["tls_insecure_skip_verify"]:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if self["tls_cert"] and self["tls_key"]:
-            context.load_cert_chain(self["tls_cert"], self["tls_key"])
+        has_pair = self["tls_cert"] and self["tls_key"]
+        context = client_context(
+            self["tls_root_ca_file"],
+            cert=self["tls_cert"] if has_pair else "",
+            key=self["tls_key"] if has_pair else "",
+            verify=not self["tls_insecure_skip_verify"],
+        )
         if self["tls_min_version"] != "tls1.2":
             # Only if it is asked for by name: Go's default of TLS 1.0 is not safe any more.
             context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED

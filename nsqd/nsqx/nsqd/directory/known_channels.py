@@ -4,12 +4,12 @@ Asks nsqlookupds over HTTP which channels a topic has elsewhere (lookupd section
 All are asked at once, and the answer is what any of them knows.
 """
 
-import ssl
 from collections.abc import Collection
 
 from nsqx.cluster.http import DaemonHttp
 from nsqx.cluster.lookups import channels_of
 from nsqx.net.host_port import format_host_port
+from nsqx.net.tls import client_context
 from nsqx.protocol.names import is_ephemeral, is_valid_name
 from nsqx.runtime.process import logs
 
@@ -33,7 +33,7 @@ class KnownChannels:
             connect_s=connect_s,
             request_s=request_s,
             answer_bytes_max=ANSWER_BYTES_MAX,
-            tls=lambda: ssl.create_default_context(cafile=ca_file or None),
+            tls=lambda: client_context(ca_file),
         )
 
     async def close(self) -> None:

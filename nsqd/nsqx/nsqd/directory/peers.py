@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from msgspec import UNSET
 
 from nsqx.net.addresses import TcpAddress, parse_tcp_address
+from nsqx.net.tls import TlsFileError, client_context
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.directory.addresses import PeerAddresses, Resolve, resolve
@@ -278,14 +279,9 @@ def _tls_context(options: NsqdOptions) -> ssl.SSLContext | None:
         return None
     ca_file = options.lookupd_tls_root_ca_file
     try:
-        context = ssl.create_default_context(cafile=ca_file or None)
-    except OSError as error:
-        reason = error.strerror or "it holds no certificate"
-        raise StartupError(f"--lookupd-tls-root-ca-file {ca_file}: {reason}") from error
-    if options.lookupd_tls_insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+        return client_context(ca_file, verify=not options.lookupd_tls_insecure_skip_verify)
+    except TlsFileError as error:
+        raise StartupError(f"{error} (--lookupd-tls-root-ca-file)") from error
 
 
 def _finder(options: NsqdOptions) -> Finder:

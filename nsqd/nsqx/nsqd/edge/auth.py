@@ -20,10 +20,11 @@ import aiohttp
 from yarl import URL
 
 from nsqx.net.host_port import host_of
+from nsqx.net.tls import client_context
 from nsqx.nsqd.core.session import Authorization, Session
 from nsqx.nsqd.edge.auth_patterns import PatternError, compile_pattern
 from nsqx.nsqd.options import NsqdOptions
-from nsqx.nsqd.tls import load_authorities, set_min_version
+from nsqx.nsqd.tls import load_authorities
 from nsqx.protocol.errors import FatalProtocolError
 from nsqx.runtime.http import go_json
 from nsqx.runtime.process import logs
@@ -242,8 +243,7 @@ def _text(value: str | bytes) -> str:
 
 
 def _client_context(options: NsqdOptions) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    set_min_version(context, options.tls_min_version)
+    context = client_context(min_version=options.tls_min_version)
     if options.tls_root_ca_file:
         load_authorities(context, options.tls_root_ca_file)
     return context
