@@ -114,6 +114,18 @@ def test_damaged_metadata_is_kept(tmp_path: Path, content: bytes) -> None:
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("content", [b'{"format":3,"node_id":"0"}', b"", b"{}"])
+def test_a_newer_or_damaged_format_is_kept(tmp_path: Path, content: bytes) -> None:
+    files = {"format.json": content, "nsqd.dat": b"not of this version", "topics": b"nor this"}
+    for name, there in files.items():
+        (tmp_path / name).write_bytes(there)
+    line = refused("--tcp-address=127.0.0.1:0", f"--data-path={tmp_path}")
+    assert str(tmp_path) in line
+    assert "has format 3" in line or "format.json is damaged" in line
+    assert "it was left as it is" in line
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
+
+
 def test_unknown_flag(tmp_path: Path) -> None:
     """As in NSQ: the line, then the usage, and exit code 2."""
     code, lines = start(f"--data-path={tmp_path}", "--no-such-flag")

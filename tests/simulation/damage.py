@@ -49,7 +49,6 @@ def flip_index(auditor: Auditor, node: Node, value: int) -> None:
         commit = decode_commit(content[start : start + RECORD_BYTES]) if start else None
         if commit is not None:
             record.damaged.update(range(commit.first, commit.first + commit.messages))
-        record.is_due_unsure = True  # what is indexed again has lost its due times
     _flip(node, path, offset, chance)
 
 

@@ -37,6 +37,7 @@ from nsqx.nsqd.edge.leave import take_leave
 from nsqx.nsqd.edge.loop_lag import LoopLag
 from nsqx.nsqd.edge.tcp import TcpServer
 from nsqx.nsqd.http.api import UNLOGGED_PATHS, HttpApi
+from nsqx.nsqd.log.formats import DataFormatError
 from nsqx.nsqd.options import TOPOLOGY_EXPERIMENT, NsqdOptions
 from nsqx.nsqd.telling.latencies import Latencies
 from nsqx.nsqd.telling.memory_stats import MemoryStats
@@ -203,6 +204,8 @@ class Nsqd:
                 f"({error}); it was left as it is: repair it, or move it away to start with "
                 "the topics found on disk"
             ) from error
+        except DataFormatError as error:
+            raise StartupError(f"failed to load data from {self.storage.root} - {error}") from error
         except OSError as error:
             raise StartupError(f"failed to load data - {error}") from error
         for topic in self.broker.topics.values():

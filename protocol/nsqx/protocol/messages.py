@@ -27,6 +27,7 @@ __all__ = [
     "ATTEMPTS_MAX",
     "HEADER_BYTES",
     "ID_BYTES",
+    "attempts_of",
     "body_of",
     "body_size_of",
     "encode_messages",
@@ -73,10 +74,16 @@ def ids_to_hex(first_id: int, count: int) -> bytes:
 
 
 def encode_messages(
-    bodies: Sequence[bytes], first_id: int, timestamp_ns: int, start: int = 0
+    bodies: Sequence[bytes],
+    first_id: int,
+    timestamp_ns: int,
+    start: int = 0,
+    attempts: int = 1,
 ) -> "tuple[bytes, array[int]]":
     """
     Build the frames of a batch, as they are delivered the first time.
+
+    A log may store something else as the ``attempts`` of what it delivers by `with_attempts` only.
 
     Returns:
         The frames in one piece, and the ``len(bodies) + 1`` offsets at which they begin and end
@@ -84,8 +91,8 @@ def encode_messages(
     """
     count = len(bodies)
     if count < _BATCH_MIN:
-        return _encode_few(bodies, first_id, timestamp_ns, start)
-    common = _COMMON.pack(_TYPE_MESSAGE, timestamp_ns, 1)
+        return _encode_few(bodies, first_id, timestamp_ns, start, attempts)
+    common = _COMMON.pack(_TYPE_MESSAGE, timestamp_ns, attempts)
     pack = _VARIABLE_HEADER.pack
     sizes = [len(body) + _SIZE_BEYOND_BODY for body in bodies]
     parts: list[bytes] = [b""] * (2 * count)
@@ -101,14 +108,14 @@ def encode_messages(
 
 
 def _encode_few(
-    bodies: Sequence[bytes], first_id: int, timestamp_ns: int, start: int
+    bodies: Sequence[bytes], first_id: int, timestamp_ns: int, start: int, attempts: int
 ) -> "tuple[bytes, array[int]]":
     """Do what `encode_messages` does, with less to prepare: 0.5 us a message, no start-up cost."""
     parts: list[bytes] = []
     offsets = array("Q", (start,))
     for number, body in enumerate(bodies, first_id):
         size = len(body) + _SIZE_BEYOND_BODY
-        parts.append(_HEADER.pack(size, _TYPE_MESSAGE, timestamp_ns, 1, b"%016x" % number))
+        parts.append(_HEADER.pack(size, _TYPE_MESSAGE, timestamp_ns, attempts, b"%016x" % number))
         parts.append(body)
         start += size + 4
         offsets.append(start)
@@ -155,6 +162,12 @@ def timestamp_of(data: bytes | bytearray | memoryview, start: int = 0) -> int:
     """Return when the message whose frame begins at ``start`` was accepted, in nanoseconds."""
     timestamp_ns: int = _TIMESTAMP.unpack_from(data, start + _TIMESTAMP_AT)[0]
     return timestamp_ns
+
+
+def attempts_of(data: bytes | bytearray | memoryview, start: int = 0) -> int:
+    """Return the attempts of the frame that begins at ``start``."""
+    attempts: int = _ATTEMPTS.unpack_from(data, start + _ATTEMPTS_AT)[0]
+    return attempts
 
 
 def body_of(frame: bytes | memoryview) -> bytes:

@@ -99,7 +99,7 @@ def test_a_deleted_topic_is_gone_after_a_kill(bench: BrokerBench) -> None:
         again = BrokerBench(disk=bench.disk.kill())
         assert names(again) == []
         again.upkeep()
-        assert again.disk.paths() == ["nsqd.dat"]
+        assert again.disk.paths() == ["format.json", "nsqd.dat"]
         bench.run()
     bench.channel()
     assert bench.drained() == []

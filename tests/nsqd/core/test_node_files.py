@@ -185,9 +185,9 @@ def test_what_was_deleted_is_removed_later(bench: BrokerBench) -> None:
     bench.broker.delete_topic(bench.topic())
     bench.upkeep()
     bench.upkeep()
-    assert bench.disk.paths() == ["nsqd.dat"]
+    assert bench.disk.paths() == ["format.json", "nsqd.dat"]
     bench.kill()
-    assert bench.disk.paths() == ["nsqd.dat"]
+    assert bench.disk.paths() == ["format.json", "nsqd.dat"]
 
 
 def test_files_that_a_crash_kept_from_being_removed_go_at_the_start(bench: BrokerBench) -> None:

@@ -126,7 +126,12 @@ class Broker:
         self._is_loading = False
         self._is_probing = False
         self._node_files = NodeFiles(
-            storage, settings.version, self._entries, wrote=self._wrote, warn=events.warn
+            storage,
+            settings.version,
+            self._entries,
+            random_bits=random_bits,
+            wrote=self._wrote,
+            warn=events.warn,
         )
 
     @property
@@ -143,6 +148,7 @@ class Broker:
         Take up what the data folder holds.
 
         Raises:
+            DataFormatError: the folder is of a newer format. It is left as it is.
             MetadataError: ``nsqd.dat`` is damaged. It is left as it is.
             OSError: the folder can not be read or written.
         """

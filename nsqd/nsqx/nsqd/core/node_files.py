@@ -17,6 +17,7 @@ from nsqx.nsqd.core.topic_files import (
     TopicFiles,
     topic_folder,
 )
+from nsqx.nsqd.log.formats import DataFormat
 from nsqx.nsqd.log.replacement import folder_of, replace_file, sync_file, write_synced
 from nsqx.nsqd.log.storage import Storage
 from nsqx.nsqd.log.trash import Trash
@@ -25,7 +26,10 @@ from nsqx.protocol.names import is_ephemeral, is_valid_name
 __all__ = ["METADATA_PATH", "NodeFiles"]
 
 METADATA_PATH = "nsqd.dat"
-_OLD_DELETED_SUFFIX = ".deleted"  # of folders that format 1 was about to remove
+# What format 1 had besides: folders about to be removed, and temporary files.
+_OLD_DELETED_SUFFIX = ".deleted"
+_OLD_TEMPORARIES = ("next", "next.tmp", "tmp")
+_OLD_PROBE = "probe"
 
 
 class NodeFiles:
@@ -37,14 +41,17 @@ class NodeFiles:
         version: str,
         entries: Callable[[], list[TopicEntry]],
         *,
+        random_bits: Callable[[int], int],
         wrote: Callable[[OSError | None], None],
         warn: Callable[[str], None],
     ) -> None:
         """``entries`` returns what is there now, sorted, without what is ephemeral."""
+        self.node_id = ""  # from `load` on
         self.trash = Trash(storage, self._could_not_delete)
         self._storage = storage
         self._version = version
         self._entries = entries
+        self._random_bits = random_bits
         self._wrote = wrote
         self._warn = warn
         self._saved = b""  # what ``nsqd.dat`` has
@@ -61,16 +68,50 @@ class NodeFiles:
         """
         Return the topics and channels that are there.
 
+        A folder of format 1 becomes one of format 2 here. That is written down in one step, and
+        what was done before it is right for both.
+
         Raises:
+            DataFormatError: the folder is of a newer format. Nothing was changed.
             MetadataError: ``nsqd.dat`` is damaged. It is left as it is.
         """
+        data_format = DataFormat.read(self._storage)
         try:
             self._saved = self._storage.read_file(METADATA_PATH)
         except FileNotFoundError:
             entries = []
         else:
             entries = decode_metadata(self._saved)
-        return self._with_found(entries, self.trash.open())
+        buried = self.trash.open()
+        if data_format is None:
+            self._upgrade(entries)
+            data_format = DataFormat(f"{self._random_bits(128):032x}")
+            data_format.write(self._storage)
+        self.node_id = data_format.node_id
+        return self._with_found(entries, buried)
+
+    def _upgrade(self, entries: Iterable[TopicEntry]) -> None:
+        """
+        Remove what format 1 was about to remove when it ended, and would have done by now.
+
+        It removed the checkpoint of a channel first: what is left without one is none, unless it is
+        named. Nothing else has to change, only to be read in the old way where it is old.
+        """
+        named = {(entry.name, channel.name) for entry in entries for channel in entry.channels}
+        for folder in self._storage.list_folders(TOPICS_FOLDER):
+            path = f"{TOPICS_FOLDER}/{folder}"
+            if folder.endswith(_OLD_DELETED_SUFFIX):
+                self.trash.take(path)
+                continue
+            files = self._storage.list(path)
+            for file in files:
+                channel, suffix, rest = file.rpartition(f"{CHANNEL_SUFFIX}.")
+                checkpoint = channel + CHANNEL_SUFFIX
+                is_left = checkpoint not in files
+                is_left &= (folder.removesuffix(TOPIC_SUFFIX), channel) not in named
+                if suffix and (is_left or rest in _OLD_TEMPORARIES):
+                    self.trash.take(f"{path}/{file}")
+        self.trash.take(_OLD_PROBE)
 
     def _with_found(
         self, entries: Iterable[TopicEntry], buried: set[tuple[str, str]]
@@ -84,9 +125,7 @@ class NodeFiles:
         folders = set(self._storage.list_folders(TOPICS_FOLDER))
         for name in self._storage.list(TOPICS_FOLDER):
             topic_name = name.removesuffix(TOPIC_SUFFIX)
-            if name in folders and name.endswith(_OLD_DELETED_SUFFIX):
-                self.trash.take(f"{TOPICS_FOLDER}/{name}")
-            elif name in folders and name.endswith(TOPIC_SUFFIX) and _is_kept(topic_name):
+            if name in folders and name.endswith(TOPIC_SUFFIX) and _is_kept(topic_name):
                 entry = known.setdefault(topic_name, TopicEntry(topic_name))
                 self._add_channels(entry, buried)
             else:

@@ -39,6 +39,7 @@ from typing import Any, TypeVar
 
 import msgpack
 
+from nsqx.nsqd.log.formats import UnknownFormatError
 from nsqx.nsqd.log.records import crc32c
 from nsqx.nsqd.log.storage import File, Storage
 
@@ -57,6 +58,7 @@ FINISHED_RANGES = 1
 FINISHED = 2
 REQUEUED = 3
 POSITION = 4
+_KINDS = frozenset((FINISHED_RANGES, FINISHED, REQUEUED, POSITION))
 
 _HEAD = struct.Struct(">IIB")
 _CRC = struct.Struct(">I")
@@ -256,6 +258,11 @@ class Journal:
                     break
                 content = b""  # a loss of power took it, and left its successor
             found, self.size, damaged = read_records(content)
+            for kind, _ in found:
+                if kind not in _KINDS:
+                    raise UnknownFormatError(
+                        self._numbered(self.number), f"a record of kind {kind}"
+                    )
             records += found
             cut += len(content) - self.size + damaged
             self.number += 1

@@ -42,6 +42,8 @@ from typing import NamedTuple
 
 from google_crc32c import value as crc32c
 
+from nsqx.nsqd.log.formats import UnknownFormatError
+
 __all__ = [
     "RECORD_BYTES",
     "SEAL_DEFERRED",
@@ -90,13 +92,20 @@ class Header:
         return fields + _CRC.pack(crc32c(fields))
 
     @classmethod
-    def decode(cls, data: bytes) -> "Header | None":
-        """Return the header, or None if these are not the bytes of one."""
+    def decode(cls, data: bytes, path: str = "") -> "Header | None":
+        """
+        Return the header, or None if these are not the bytes of one.
+
+        Raises:
+            UnknownFormatError: it is sound, and of another version; ``path`` says where.
+        """
         if not _is_sound(data):
             return None
         magic, version, _, first, id_base, created_ns, _ = _HEADER.unpack_from(data)
-        if magic != _MAGIC or version != VERSION:
+        if magic != _MAGIC:
             return None
+        if version != VERSION:
+            raise UnknownFormatError(path, f"an index of version {version}")
         return cls(first, id_base, created_ns)
 
 

@@ -86,7 +86,7 @@ def _open_sealed(storage: Storage, folder: str, first: int) -> Segment | None:
         return None
     try:
         size = index.size()
-        header = Header.decode(index.read_at(RECORD_BYTES, 0))
+        header = Header.decode(index.read_at(RECORD_BYTES, 0), index_path(folder, first))
         seal = decode_commit(index.read_at(RECORD_BYTES, max(0, size - RECORD_BYTES)))
     finally:
         index.close()
@@ -119,7 +119,7 @@ def _recover(storage: Storage, folder: str, first: int, recovered: Recovered) ->
     data = storage.open(data_path(folder, first), create=True)
     index = storage.open(index_path(folder, first), create=True)
     try:
-        header = Header.decode(index.read_at(RECORD_BYTES, 0))
+        header = Header.decode(index.read_at(RECORD_BYTES, 0), index_path(folder, first))
         if header is None or header.first != first:
             header = _header_from_batches(data, index, first)
             if header is None:

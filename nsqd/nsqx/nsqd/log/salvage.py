@@ -15,10 +15,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from nsqx.nsqd.log.deferral import due_of
 from nsqx.nsqd.log.records import Commit, crc32c
 from nsqx.protocol.messages import (
     HEADER_BYTES,
     ID_BYTES,
+    attempts_of,
     frame_offsets,
     id_of,
     message_id,
@@ -31,7 +33,8 @@ __all__ = ["group_frames", "id_base_of", "runs_of_frames"]
 BATCH_BYTES = 64 * 1024
 SECTOR_BYTES = 512
 
-_FRAME = re.compile(rb"\x00\x00\x00\x02.{8}\x00\x01([0-9a-f]{16})", re.DOTALL)  # from its type on
+# From its type on. The attempts are 1, or say that the message is deferred.
+_FRAME = re.compile(rb"\x00\x00\x00\x02.{8}(?:\x00\x01|[\x80-\xff].)([0-9a-f]{16})", re.DOTALL)
 _TYPE_AT = 4
 _ID_AT = HEADER_BYTES - ID_BYTES
 # What the ids of a segment have in common. It takes up to 2^32 messages to change these digits;
@@ -86,14 +89,17 @@ def group_frames(frames: bytes, first: int, offset: int, id_base: int) -> list[C
     """
     Put frames into batches, as far as they lie end to end with the ids that are expected.
 
-    ``offset`` is where they begin in the file. When they were due is not known any more.
+    ``offset`` is where they begin in the file. When they are due is told by the frames: not
+    exactly, and never too early.
     """
     offsets = _offsets(frames, id_base + first)
     commits: list[Commit] = []
     start = 0
+    dues = [_due_at(frames, offset) for offset in offsets[:-1]]
     for number in range(1, len(offsets)):
         length = offsets[number] - offsets[start]
-        if length < BATCH_BYTES and number < len(offsets) - 1:
+        is_last = number == len(offsets) - 1
+        if length < BATCH_BYTES and not is_last and dues[number] == dues[start]:
             continue
         batch = frames[offsets[start] : offsets[number]]
         commits.append(
@@ -103,7 +109,7 @@ def group_frames(frames: bytes, first: int, offset: int, id_base: int) -> list[C
                 length,
                 number - start,
                 timestamp_of(batch),
-                0,
+                dues[start],
                 crc32c(batch),
             )
         )
@@ -150,6 +156,10 @@ def _may_be_torn(data: bytes, start: int, end: int) -> bool:
     body = start + HEADER_BYTES
     ends = [*range((body // SECTOR_BYTES + 1) * SECTOR_BYTES, end, SECTOR_BYTES), end]
     return any(data[position - 1] == 0 for position in ends)
+
+
+def _due_at(data: bytes, start: int) -> int:
+    return due_of(timestamp_of(data, start), attempts_of(data, start))
 
 
 def _id_at(data: bytes, start: int) -> int | None:

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from nsqx.nsqd.log.block import Block, BlockCache, BlockMemory
+from nsqx.nsqd.log.deferral import mark_of
 from nsqx.nsqd.log.disk_view import DiskView
 from nsqx.nsqd.log.log import LogEvents, LogView, Retention
 from nsqx.nsqd.log.ranges import Ranges
@@ -148,7 +149,9 @@ class TopicLog:
         ):
             tail = None
         start = len(tail.data) if tail is not None else 0
-        frames, offsets = encode_messages(bodies, self._id_base + self.end, now_ns, start)
+        first_id = self._id_base + self.end
+        attempts = mark_of(now_ns, due_ns)
+        frames, offsets = encode_messages(bodies, first_id, now_ns, start, attempts)
         active = self._segment_for(len(frames), now_ns)
         active.append(frames, len(bodies), now_ns, due_ns, crc32c(frames))
         if tail is None:
