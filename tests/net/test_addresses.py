@@ -10,6 +10,7 @@ from nsqx.net.addresses import (
     TcpAddress,
     UnixAddress,
     bind,
+    host_text,
     listen_on,
     parse_address,
     remove_socket_file,
@@ -91,10 +92,31 @@ def test_failures_to_listen_are_explained(text: str, reason: str) -> None:
     assert "\n" not in raised.value.message
 
 
-def test_all_interfaces_by_an_empty_host() -> None:
-    with listen_on(":0", "--tcp-address") as listener:
+@pytest.mark.parametrize("text", [":0", "0.0.0.0:0", "[::]:0"])
+def test_all_interfaces_are_those_of_both_families(text: str) -> None:
+    with listen_on(text, "--tcp-address") as listener:
         port = listener.getsockname()[1]
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection(("::1", port), timeout=5).close()
+
+
+def test_an_ipv4_peer_of_a_listener_of_both_families_keeps_its_name() -> None:
+    assert host_text("::ffff:10.0.0.1") == "10.0.0.1"
+    assert host_text("::1") == "::1"
+    assert socket_text(("::ffff:10.0.0.1", 5, 0, 0)) == "10.0.0.1:5"
+
+
+def test_connections_whose_peer_is_gone_are_found() -> None:
+    with (
+        listen_on("127.0.0.1:0", "--tcp-address") as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        listener.setblocking(True)
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 15
 
 
 def test_the_file_of_a_dead_daemon_is_replaced(tmp_path: Path) -> None:

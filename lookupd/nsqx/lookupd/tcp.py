@@ -20,8 +20,6 @@ from nsqx.runtime.process import logs
 
 __all__ = ["Connection", "TcpServer"]
 
-KEEPALIVE_SECONDS = 15  # Go's default, for the first probe and between probes
-
 # Some 500 short commands, which take a millisecond or two.
 TURN_BYTES = 8 * 1024
 
@@ -45,7 +43,6 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's have another base
-        _keep_alive(transport.get_extra_info("socket"))
         remote_address = socket_text(transport.get_extra_info("peername"))
         self.session = self._server.make_session(remote_address)
         self._server.connections.add(self)
@@ -155,12 +152,3 @@ class TcpServer:
         for connection in list(self.connections):
             connection.transport.abort()
         await self._acceptor.wait_closed()
-
-
-def _keep_alive(connected: socket.socket | None) -> None:
-    if connected is None or connected.family == socket.AF_UNIX:
-        return
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):  # not on every system
-        if hasattr(socket, option):
-            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), KEEPALIVE_SECONDS)

@@ -25,6 +25,7 @@ __all__ = [
     "UnixAddress",
     "bind",
     "explain",
+    "host_text",
     "listen_on",
     "parse_address",
     "parse_tcp_address",
@@ -36,6 +37,11 @@ __all__ = [
 
 # Go's default is the system's (4096 on Linux); asyncio's is 100, too few for a burst of consumers.
 LISTEN_BACKLOG = 4096
+
+# Go's default, for the first probe and between probes; nine of them may stay without an answer.
+KEEPALIVE_SECONDS = 15
+
+_WILDCARDS = ("", "0.0.0.0", "::")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,11 @@ def parse_tcp_address(text: str) -> TcpAddress:
     return TcpAddress(*split_host_port(text))
 
 
+def host_text(host: str) -> str:
+    """Return an IP address as its owner writes it: ``::ffff:127.0.0.1`` is an IPv4 peer."""
+    return host.removeprefix("::ffff:") if "." in host else host
+
+
 def socket_text(name: object) -> str:
     """
     Return ``127.0.0.1:4150`` or a path for what getsockname() or getpeername() gave.
@@ -89,10 +100,7 @@ def socket_text(name: object) -> str:
     Peers of a Unix socket have no name: ``@``, as Go shows them.
     """
     if isinstance(name, tuple):
-        host = str(name[0])
-        if "." in host:  # an IPv4 peer of a dual-stack listener: ::ffff:127.0.0.1
-            host = host.removeprefix("::ffff:")
-        return format_host_port(host, int(name[1]))
+        return format_host_port(host_text(str(name[0])), int(name[1]))
     if isinstance(name, bytes):
         name = name.decode(errors="replace")
     return str(name or "@")
@@ -115,8 +123,8 @@ def bind(address: Address, purpose: str) -> socket.socket:
     """
     Return a listening, non-blocking socket.
 
-    ``purpose`` is the flag, such as ``--tcp-address``, for the message. ``0.0.0.0`` and ``:4150``
-    take IPv4 only where the host has no IPv6, as Go. A dead Unix socket's file is replaced.
+    ``purpose`` is the flag, such as ``--tcp-address``, for the message. ``0.0.0.0``, ``[::]`` and
+    ``:4150`` are all addresses of both families, as in Go. A dead Unix socket's file is replaced.
 
     Raises:
         StartupError: one sentence with the next step.
@@ -130,13 +138,34 @@ def bind(address: Address, purpose: str) -> socket.socket:
 
 
 def _bind_tcp(address: TcpAddress) -> socket.socket:
-    if address.host == "" and socket.has_dualstack_ipv6():
-        return socket.create_server(
-            ("", address.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=LISTEN_BACKLOG
-        )
-    host = address.host or "0.0.0.0"
+    listener = _bind_wildcard(address) if address.host in _WILDCARDS else _bind_one(address)
+    # Connections inherit it: a peer whose machine is gone is found within 150 s, as in Go.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):  # not on every system
+        if hasattr(socket, option):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), KEEPALIVE_SECONDS)
+    return listener
+
+
+def _bind_wildcard(address: TcpAddress) -> socket.socket:
+    """Listen on all addresses of both families, as far as the host has them."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(
+                ("", address.port),
+                family=socket.AF_INET6,
+                dualstack_ipv6=True,
+                backlog=LISTEN_BACKLOG,
+            )
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # IPv6 is turned off
+                raise
+    return socket.create_server(("0.0.0.0", address.port), backlog=LISTEN_BACKLOG)
+
+
+def _bind_one(address: TcpAddress) -> socket.socket:
     family, _, _, _, name = socket.getaddrinfo(
-        host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     return socket.create_server((str(name[0]), address.port), family=family, backlog=LISTEN_BACKLOG)
 

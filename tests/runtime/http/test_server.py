@@ -10,6 +10,7 @@ import io
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import trustme
 from aiohttp import ClientSession, UnixConnector, WSMsgType, web
 
 from nsqx.net.addresses import listen_on
+from nsqx.runtime.http.connection import HttpLimits
 from nsqx.runtime.http.server import (
     Answer,
     ApiError,
@@ -171,6 +173,9 @@ class Connection:
     def send(self, raw: bytes) -> None:
         self._writer.write(raw)
 
+    def end(self) -> None:
+        self._writer.write_eof()
+
     async def answer(self, *, has_body: bool = True) -> Received:
         async with asyncio.timeout(10):
             return await read_answer(self.reader, has_body=has_body)
@@ -189,6 +194,17 @@ async def connection(server: HttpServer) -> AsyncIterator[Connection]:
     connection = Connection(*await asyncio.open_connection("127.0.0.1", server.port))
     yield connection
     await connection.close()
+
+
+@asynccontextmanager
+async def limited(api: Api, limits: HttpLimits) -> AsyncIterator[Connection]:
+    """Run a server with limits of its own, and connect to it."""
+    server = HttpServer(api.router, limits=limits)
+    await server.start(listen_on("127.0.0.1:0", "--http-address"))
+    connection = Connection(*await asyncio.open_connection("127.0.0.1", server.port))
+    yield connection
+    await connection.close()
+    await server.stop(grace_s=0.1)
 
 
 def head(line: str, *headers: str) -> bytes:
@@ -538,3 +554,91 @@ async def test_stopping_lets_a_request_end_and_closes_idle_connections(
     await stopping
     await idle.close()
     await server.stop()
+
+
+# Clients that end their direction, or never end a request
+
+
+async def test_a_client_that_ends_its_direction_is_answered_and_then_closed(
+    connection: Connection,
+) -> None:
+    connection.send(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+    connection.end()
+    answers = [await connection.answer() for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    assert await connection.closes()
+
+
+async def test_half_a_body_and_then_the_end_is_no_request(
+    connection: Connection, log: io.StringIO
+) -> None:
+    connection.send(b"POST /pub?topic=t HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
+    connection.end()
+    assert await connection.closes()
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [b"", b"GET /ping HTTP/1.1\r\nHo"],
+    ids=["nothing", "half a head"],
+)
+async def test_a_head_that_never_ends_has_its_time(
+    api: Api, log: io.StringIO, begun: bytes
+) -> None:
+    async with limited(api, HttpLimits(head_s=0.05)) as connection:
+        connection.send(begun)
+        assert await connection.closes()
+
+
+async def test_a_second_head_that_never_ends_has_its_time(api: Api, log: io.StringIO) -> None:
+    async with limited(api, HttpLimits(head_s=0.05)) as connection:
+        connection.send(head("GET /ping"))
+        assert (await connection.answer()).status == 200
+        connection.send(b"GET /pi")
+        assert await connection.closes()
+
+
+async def test_a_connection_between_requests_has_no_deadline(api: Api, log: io.StringIO) -> None:
+    async with limited(api, HttpLimits(head_s=0.05)) as connection:
+        connection.send(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await connection.answer()).status == 200
+        async with limited(api, HttpLimits(head_s=0.1)) as later:
+            assert await later.closes()  # so much time has passed
+        connection.send(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await connection.answer()).status == 200
+
+
+async def test_a_body_that_never_comes_has_its_time(api: Api, log: io.StringIO) -> None:
+    async with limited(api, HttpLimits(body_idle_s=0.05)) as connection:
+        connection.send(b"POST /pub?topic=t HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
+        answer = await connection.answer()
+        assert (answer.status, answer.body) == (408, b'{"message":"REQUEST_TIMEOUT"}')
+        assert await connection.closes()
+
+
+@pytest.mark.parametrize("head_bytes", [70_000, 1_000_000])
+async def test_large_heads_are_taken(connection: Connection, head_bytes: int) -> None:
+    connection.send(b"GET /ping HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n" % (b"x" * head_bytes))
+    assert (await connection.answer()).status == 200
+
+
+async def test_a_head_of_many_lines_is_limited_in_all(api: Api, log: io.StringIO) -> None:
+    async with limited(api, HttpLimits(head_bytes=10_000)) as connection:
+        connection.send(b"GET /ping HTTP/1.1\r\n" + b"X: %b\r\n" % (b"x" * 1000) * 12)
+        assert (await connection.reader.read()).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("encoding", ["gzip, chunked", "gzip,chunked"])
+async def test_what_a_body_is_packed_in_is_not_stored(
+    connection: Connection, encoding: str
+) -> None:
+    head = f"POST /pub?topic=t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {encoding}\r\n\r\n"
+    connection.send(head.encode() + b"3\r\nabc\r\n0\r\n\r\n")
+    answer = await connection.answer()
+    assert (answer.status, answer.body) == (501, b"Unsupported transfer encoding")
+    assert await connection.closes()
+
+
+async def test_no_more_connections_than_allowed(api: Api, log: io.StringIO) -> None:
+    async with limited(api, HttpLimits(connections=0)) as connection:
+        assert await connection.closes()

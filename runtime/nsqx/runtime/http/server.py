@@ -35,9 +35,10 @@ from typing import Any
 
 from aiohttp import web
 
-from nsqx.net.addresses import remove_socket_file, serve, socket_text, stop_serving
+from nsqx.net.addresses import host_text, remove_socket_file, serve, socket_text, stop_serving
 from nsqx.runtime.durations import format_duration
 from nsqx.runtime.http import go_json
+from nsqx.runtime.http.connection import HttpConnection, HttpLimits, QuietServer
 from nsqx.runtime.http.queries import BadQuery, parse_query
 from nsqx.runtime.http.routes import Match, NotAllowed, Redirect, Router
 from nsqx.runtime.process.logs import Logger, get_logger
@@ -63,9 +64,11 @@ TEXT_TYPE = "text/plain; charset=utf-8"
 HTML_TYPE = "text/html; charset=utf-8"
 NSQ_HEADERS = {"X-NSQ-Content-Type": "nsq; version=1.0"}
 
-# Go's limit for a request's head is 1 MiB; aiohttp's 8 KiB for the first line is less than a long
-# but honest query.
-HEAD_LINE_BYTES_MAX = 65536
+# aiohttp counts lines, and bytes of each; here all of a head is counted (`HttpLimits`).
+HEAD_LINES_MAX = 100_000
+
+# An answer to a client that has ended its direction, where it may just as well be gone.
+ENDED_S = 5.0
 
 # NSQ has no idle timeout: producers keep connections for days. aiohttp wants a number.
 KEEPALIVE_TIMEOUT_S = 365 * 86400.0
@@ -73,6 +76,9 @@ KEEPALIVE_TIMEOUT_S = 365 * 86400.0
 # How long the rest of a refused body is read and thrown away. Closing at once would reset the
 # connection and take the answer with it.
 LINGER_S = 2.0
+
+# What is answered so leaves a body behind that nobody reads.
+_LAST = frozenset({408, 501})
 
 Answer = web.StreamResponse
 Handler = Callable[["Request"], Awaitable[Answer]]
@@ -116,6 +122,13 @@ def _answer(body: bytes, content_type: str, status: int) -> web.Response:
     )
 
 
+class BodyOverdueError(ApiError):
+    """Answered like an `ApiError`, and the connection ends: the rest is not waited for."""
+
+    def __init__(self) -> None:
+        super().__init__(408, "REQUEST_TIMEOUT")
+
+
 def _error(error: ApiError) -> web.Response:
     return json_answer({"message": error.code}, error.status)
 
@@ -135,10 +148,20 @@ def _redirect(method: str, location: str) -> web.Response:
 class Request:
     """One request, read by NSQ's rules. ``http`` is aiohttp's, for WebSockets and streams."""
 
-    __slots__ = ("_is_continued", "_query", "http", "method", "parameters", "path", "raw_query")
+    __slots__ = (
+        "_is_continued",
+        "_query",
+        "body_idle_s",
+        "http",
+        "method",
+        "parameters",
+        "path",
+        "raw_query",
+    )
 
-    def __init__(self, http: web.BaseRequest) -> None:
+    def __init__(self, http: web.BaseRequest, body_idle_s: float = HttpLimits.BODY_IDLE_S) -> None:
         self.http = http
+        self.body_idle_s = body_idle_s
         self.method = http.method
         self.path, self.raw_query = _split_target(http.raw_path)
         self.parameters: dict[str, str] = {}  # of the route's path, decoded
@@ -154,7 +177,7 @@ class Request:
     def ip(self) -> str:
         """The peer's IP address; empty on a Unix socket. Behind a proxy, the proxy's."""
         name = self.http.get_extra_info("peername")
-        return str(name[0]) if isinstance(name, tuple) else ""
+        return host_text(str(name[0])) if isinstance(name, tuple) else ""
 
     @property
     def is_tls(self) -> bool:
@@ -185,6 +208,7 @@ class Request:
         Raises:
             ApiError: 413 and ``code`` if it is longer than ``bytes_max``. A Content-Length over it
                 is refused before a byte is read; a chunked body when the limit is passed.
+            BodyOverdueError: no more of it came for too long.
         """
         length = self.http.content_length
         if length is not None and length > bytes_max:
@@ -195,13 +219,16 @@ class Request:
         content = self.http.content
         try:
             while not content.at_eof():
-                chunk = await content.readany()
+                async with asyncio.timeout(None if content.is_eof() else self.body_idle_s):
+                    chunk = await content.readany()
                 room -= len(chunk)
                 if room < 0:
                     raise ApiError(413, code)
                 chunks.append(chunk)
         except web.RequestPayloadError as exc:  # chunks that are none
             raise ApiError(400, "INVALID_REQUEST") from exc
+        except TimeoutError as exc:
+            raise BodyOverdueError from exc
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     @property
@@ -238,6 +265,7 @@ class HttpServer:
         tls_required_port: every request is refused with 403 and told this HTTPS port.
         on_answer: called with each answer before it is sent, such as to compress it.
         ends_with_client: a handler is cancelled when its client is gone. For those that wait.
+        limits: what a connection may take.
     """
 
     def __init__(
@@ -249,6 +277,7 @@ class HttpServer:
         on_answer: Callable[[Request, Answer], None] | None = None,
         log: Logger | None = None,
         ends_with_client: bool = False,
+        limits: HttpLimits | None = None,
     ) -> None:
         self._router = router
         self._unlogged = frozenset(unlogged)
@@ -256,7 +285,8 @@ class HttpServer:
         self._on_answer = on_answer
         self._log = log or get_logger()
         self._ends_with_client = ends_with_client
-        self._server: web.Server | None = None
+        self._limits = limits or HttpLimits(ended_s=ENDED_S if ends_with_client else None)
+        self._server: QuietServer | None = None
         self._acceptor: asyncio.AbstractServer | None = None
         self._listener: socket.socket | None = None
         self.address = ""  # real, such as 127.0.0.1:4151 or a path; empty before start
@@ -268,7 +298,7 @@ class HttpServer:
         self.address = socket_text(name)
         self.port = int(name[1]) if isinstance(name, tuple) else 0
         self._listener = listener
-        self._server = web.Server(
+        self._server = QuietServer(
             self._handle,
             access_log=None,
             auto_decompress=False,
@@ -276,9 +306,11 @@ class HttpServer:
             keepalive_timeout=KEEPALIVE_TIMEOUT_S,
             lingering_time=LINGER_S,
             logger=_quiet_logger(self._log),
-            max_field_size=HEAD_LINE_BYTES_MAX,
-            max_line_size=HEAD_LINE_BYTES_MAX,
+            max_field_size=self._limits.head_bytes,
+            max_headers=HEAD_LINES_MAX,
+            max_line_size=self._limits.head_bytes,
         )
+        self._server.limits = self._limits
         self._acceptor = await serve(self._server, listener, ssl_context)
 
     async def stop(self, grace_s: float = 5.0) -> None:
@@ -295,11 +327,13 @@ class HttpServer:
 
     async def _handle(self, http: web.BaseRequest) -> Answer:
         started_ns = time.perf_counter_ns()
-        request = Request(http)
+        request = Request(http, self._limits.body_idle_s)
         answer = await self._answer(request)
         if not answer.prepared:
-            if request.is_waiting_to_continue:
+            if request.is_waiting_to_continue or answer.status in _LAST:
                 # Its body was not wanted and never comes, or comes as if it were a request.
+                answer.force_close()
+            if isinstance(http.protocol, HttpConnection) and http.protocol.has_ended:
                 answer.force_close()
             answer.headers.setdefault("Server", "nsqx")
             if self._on_answer is not None:
@@ -311,6 +345,8 @@ class HttpServer:
     async def _answer(self, request: Request) -> Answer:
         if self._tls_required_port is not None:
             return self._refuse_plain(self._tls_required_port)
+        if request.header("Transfer-Encoding").lower() not in ("", "chunked"):
+            return plain_text("Unsupported transfer encoding", 501)
         try:
             return await self._route(request)
         except ApiError as error:

@@ -1,0 +1,146 @@
+"""
+One HTTP connection: aiohttp's, with what Go's server does and aiohttp's does not.
+
+- A client that ends its direction behind its requests gets its answers; then the connection ends.
+- A head has a time and a size. Between requests there is no limit: producers stay for days.
+- No more connections than allowed; whoever is too many is closed at once.
+"""
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+__all__ = ["HttpConnection", "HttpLimits", "QuietServer"]
+
+# How often a connection whose client ended its direction is asked whether it is idle. Answers say
+# "Connection: close" then, so this is for what was answered in the same moment.
+ENDED_S = 1.0
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+    b"431 Request Header Fields Too Large"
+)
+
+
+class HttpLimits:
+    """
+    What one connection may take.
+
+    Attributes:
+        head_bytes: of one request's head, about.
+        head_s: until a head that has begun, or the first one, is complete.
+        body_idle_s: without a byte of a body that is being read.
+        ended_s: until an answer, once the client has ended its direction; None for no limit.
+        connections: in all.
+    """
+
+    BODY_IDLE_S = 60.0
+
+    def __init__(
+        self,
+        *,
+        head_bytes: int = 1024 * 1024,
+        head_s: float = 60.0,
+        body_idle_s: float = BODY_IDLE_S,
+        ended_s: float | None = None,
+        connections: int = 100_000,
+    ) -> None:
+        self.head_bytes = head_bytes
+        self.head_s = head_s
+        self.body_idle_s = body_idle_s
+        self.ended_s = ended_s
+        self.connections = connections
+
+
+class QuietServer(web.Server):
+    """Makes the connections of one listener."""
+
+    limits: HttpLimits
+
+    def __call__(self) -> RequestHandler:
+        """Return the protocol of a new connection."""
+        return HttpConnection(self, loop=self._loop, **self._kwargs)
+
+
+class HttpConnection(RequestHandler):
+    """See above."""
+
+    __slots__ = ("_ended_at", "_head_bytes", "_head_timer", "_limits", "_overdue_timer")
+
+    def __init__(self, manager: QuietServer, **arguments: object) -> None:
+        super().__init__(manager, **arguments)  # type: ignore[arg-type]  # as the server got them
+        self._limits = manager.limits
+        self._head_bytes = 0  # of a head that is not complete
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._overdue_timer: asyncio.TimerHandle | None = None
+        self._ended_at: float | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether the client sends nothing more, and the last request is being answered."""
+        return self._ended_at is not None and not self._messages
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert self._manager is not None
+        if len(self._manager.connections) > self._limits.connections:
+            self.force_close()
+        else:
+            self._start_head_timer()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_head_timer()
+        if self._overdue_timer is not None:
+            self._overdue_timer.cancel()
+        super().connection_lost(exc)
+
+    # Heads
+
+    def data_received(self, data: bytes) -> None:
+        count = self._request_count
+        super().data_received(data)
+        if self._request_count != count or self._request_in_progress or self._messages:
+            self._head_bytes = 0
+            self._stop_head_timer()
+        elif data and not self._upgraded and not self._force_close:
+            self._head_bytes += len(data)
+            self._start_head_timer()
+            if self._head_bytes > self._limits.head_bytes:
+                self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        if self.transport is not None:
+            self.transport.write(_TOO_LARGE)
+        self.force_close()
+
+    def _start_head_timer(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self._loop.call_later(self._limits.head_s, self.force_close)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    # The end of the client's direction
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp never stays open
+        """Stay open while there is something to answer that is all there."""
+        request = self._current_request
+        is_whole = request is None or request.content.is_eof()
+        is_busy = self._request_in_progress or bool(self._messages)
+        if self._upgraded or self.ssl_context is not None or not is_busy or not is_whole:
+            return False
+        self._ended_at = self._loop.time()
+        self._look_for_end()
+        return True
+
+    def _look_for_end(self) -> None:
+        assert self._ended_at is not None
+        is_idle = not self._request_in_progress and not self._messages
+        limit_s = self._limits.ended_s
+        if is_idle or (limit_s is not None and self._loop.time() - self._ended_at >= limit_s):
+            self.force_close()
+        else:
+            self._overdue_timer = self._loop.call_later(ENDED_S, self._look_for_end)
