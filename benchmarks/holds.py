@@ -118,6 +118,8 @@ class Measurement:
             return not any(folder.glob("*.channel.0.journal"))
 
         with mock.patch.object(channel_store, "CHECKPOINT_AFTER_BYTES", 0):
+            for channel in self._channels:
+                channel.empty()
             await _until(are_written, "all channels have a checkpoint")
 
     def lines(self) -> Iterator[str]:

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from nsqx.nsqd.core import channel as channel_module, in_flight as in_flight_module
+from nsqx.nsqd.core import backlog as backlog_module, in_flight as in_flight_module
 from nsqx.nsqd.core.topic import Durability
 from nsqx.nsqd.log import channel_store, topic_log
 from nsqx.nsqd.log.page import read_page
@@ -105,7 +105,6 @@ class BrokerMachine(RuleBasedStateMachine):
         self.patches = [
             patch.object(in_flight_module, "SLICE_NS", 0),  # deadlines to the nanosecond
             patch.object(in_flight_module, "WINDOW_MAX", 4),
-            patch.object(channel_module, "DUE_PER_TICK", 1000),
             patch.object(topic_log, "BLOCK_BYTES", 150),
         ]
         for each in self.patches:
@@ -123,7 +122,7 @@ class BrokerMachine(RuleBasedStateMachine):
     )
     def begin(self, durability: str, stragglers: int, checkpoint_bytes: int) -> None:
         for module, name, value in [
-            (channel_module, "STRAGGLERS_MAX", stragglers),
+            (backlog_module, "STRAGGLERS_MAX", stragglers),
             (channel_store, "CHECKPOINT_AFTER_BYTES", checkpoint_bytes),
         ]:
             self.patches.append(patch.object(module, name, value))
@@ -574,12 +573,12 @@ class BrokerMachine(RuleBasedStateMachine):
             return
         for name, model in self.channels.items():
             channel = self.bench.channel(name)
-            assert len(channel.in_flight) == len(model.of(IN_FLIGHT))
+            assert channel.in_flight_count == len(model.of(IN_FLIGHT))
             fates = model.fates.values()
             if any(fate.may_be_gone or fate.due_min_ns != fate.due_ns for fate in fates):
                 continue
             assert channel.depth == len(model.of(WAITING)), name
-            assert len(channel.deferred) == len(model.of(DEFERRED)), name
+            assert channel.deferred_count == len(model.of(DEFERRED)), name
 
     @invariant()
     def nothing_is_reported_as_lost(self) -> None:
@@ -618,9 +617,9 @@ class BrokerMachine(RuleBasedStateMachine):
         self.upkeep()
         for name in CHANNELS:
             channel = self.bench.channel(name)
-            assert (channel.depth, len(channel.in_flight), len(channel.deferred)) == (0, 0, 0)
-            assert channel.unfinished >= channel.cursor
-            assert (channel._stragglers, channel._held) == ({}, {})
+            assert (channel.depth, channel.in_flight_count, channel.deferred_count) == (0, 0, 0)
+            assert channel.backlog.unfinished >= channel.backlog.cursor
+            assert (channel.backlog._stragglers, channel.backlog._aside) == ({}, {})
         assert self.bench.log().segment_count <= 1
 
 

@@ -446,7 +446,7 @@ def test_read_error_is_tried_again(bench: BrokerBench) -> None:
     assert client.take() == []
     assert bench.lost() == []
     del bench.disk.fail_reads_of[log_file(0)]
-    bench.broker.tick()
+    bench.pass_time(SECOND_NS)
     assert client.bodies() == ALL
 
 
@@ -485,7 +485,7 @@ def test_other_read_errors_are_waited_out(bench: BrokerBench) -> None:
     assert (client.take(), bench.lost()) == ([], [])
     assert len(bench.events.warnings) < 5
     bench.disk.fail_reads = None
-    bench.broker.tick()
+    bench.pass_time(SECOND_NS)
     assert client.bodies() == ALL
 
 

@@ -213,7 +213,7 @@ class Auditor:
         if known is None:
             known = ChannelRecord(
                 channel.name,
-                channel.cursor,
+                channel.backlog.cursor,
                 self._scheduler.now_ns,
                 channel.is_ephemeral or topic.is_ephemeral,
             )
@@ -275,7 +275,7 @@ class Auditor:
             for channel_name, channel_record in record.channels.items():
                 channel = topic.channels.get(channel_name)
                 if channel is not None and (
-                    channel.journal is not None and not channel.journal.is_dirty
+                    channel.backlog.journal is not None and not channel.backlog.journal.is_dirty
                 ):
                     channel_record.journalled()
 
@@ -376,7 +376,7 @@ class Auditor:
         """Take in a message that was written when its broker was killed."""
         sequence = topic.log.sequence_of(message_id)
         if sequence is None:
-            sequence = channel.straggler_of(message_id)
+            sequence = channel.backlog.straggler_of(message_id)
         record = self.topics[node.name, topic.name]
         if sequence is None or sequence in record.entries:
             raise Violation(
@@ -478,10 +478,10 @@ class Auditor:
             for item in fields(saved):
                 setattr(record, item.name, getattr(saved, item.name))
             return
-        if node.life != life or channel.journal is None:
+        if node.life != life or channel.backlog.journal is None:
             record.finished.clear()
             return
-        if not channel.journal.is_dirty:
+        if not channel.backlog.journal.is_dirty:
             record.unsure_below = before
             record.journalled()
 
@@ -584,7 +584,8 @@ class Auditor:
                 sequence < topic.log.first
                 and not record.is_finished(sequence)
                 and not any(
-                    channel.straggler(sequence) is not None for channel in topic.channels.values()
+                    channel.backlog.straggler(sequence) is not None
+                    for channel in topic.channels.values()
                 )
             )
         ]
@@ -675,12 +676,12 @@ class Auditor:
     def _check_window(
         self, node: "Node", topic: Topic, channel: Channel, record: ChannelRecord
     ) -> None:
-        window = len(channel.in_flight._owners)
+        window = len(channel.backlog.in_flight._owners)
         if window > 4 * in_flight.WINDOW_MAX + 16 * record.peak:
             raise Violation(
                 "memory_is_bounded",
                 f"the window of {topic.name}/{channel.name} at {node.name} has {window} places "
-                f"for {len(channel.in_flight)} messages",
+                f"for {channel.in_flight_count} messages",
             )
 
     def _check_counts(
@@ -706,14 +707,14 @@ class Auditor:
         )
         most = sum(1 for entry in handed if entry.sequence not in channel_record.finished)
         most += topic.passed - channel_record.start - len(handed)
-        there = channel.depth + len(channel.in_flight) + len(channel.deferred)
+        there = channel.depth + channel.in_flight_count + channel.deferred_count
         if record.is_due_unsure:  # a message may be deferred, and new as well
             most = max(most, there)
         if not least <= there <= most:
             raise Violation(
                 "counts_add_up",
                 f"{topic.name}/{channel.name} at {node.name} has depth {channel.depth}, "
-                f"{len(channel.in_flight)} in flight and {len(channel.deferred)} deferred: "
+                f"{channel.in_flight_count} in flight and {channel.deferred_count} deferred: "
                 f"{there} instead of {least} to {most}",
             )
 
@@ -745,7 +746,7 @@ class Auditor:
         owed = []
         for topic in node.broker.topics.values():
             for channel in topic.channels.values():
-                there = channel.depth + len(channel.in_flight) + len(channel.deferred)
+                there = channel.depth + channel.in_flight_count + channel.deferred_count
                 if there or (topic.passed < topic.log.end and topic.depth):
                     owed.append(f"{topic.name}/{channel.name} at {node.name} has {there}")
         return owed

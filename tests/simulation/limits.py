@@ -9,16 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nsqx.nsqd.core import channel, in_flight, topic
+from nsqx.nsqd.core import backlog, broker, in_flight, topic
 from nsqx.nsqd.log import channel_store, memory_log, segment, topic_log
 
 __all__ = ["small_limits"]
 
 _SMALL: tuple[tuple[Any, str, int], ...] = (
-    (channel, "SLICE_BYTES_MAX", 2048),
-    (channel, "DUE_PER_TICK", 7),
-    (channel, "STRAGGLERS_MAX", 12),
-    (channel, "STRAGGLER_BYTES_MAX", 8192),
+    (backlog, "SLICE_BYTES_MAX", 2048),
+    (broker, "MESSAGES_PER_STEP", 7),
+    (broker, "CHANNELS_PER_STEP", 3),
+    (broker, "TOPICS_PER_STEP", 2),
+    (broker, "STORES_PER_STEP", 3),
+    (backlog, "STRAGGLERS_MAX", 12),
+    (backlog, "STRAGGLER_BYTES_MAX", 8192),
     (in_flight, "WINDOW_MAX", 64),
     (topic, "GATHERED_BYTES_MAX", 8192),
     (channel_store, "CHECKPOINT_AFTER_BYTES", 1500),

@@ -41,7 +41,7 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "a run of FINs is not journalled",
-        f"{CORE}/channel.py",
+        f"{CORE}/backlog.py",
         "self.journal.finished_range(first, count)",
         "pass",
     ),
@@ -54,14 +54,14 @@ MUTATIONS = (
     Mutation(
         "forget the deferred heap at a checkpoint",
         f"{CORE}/topic_files.py",
-        "channel.waiting(), channel.deferred_messages()\n",
-        "channel.waiting(), []\n",
+        "backlog.undelivered(), backlog.deferred_messages()\n",
+        "backlog.undelivered(), []\n",
     ),
     Mutation(
         "forget what is in flight at a checkpoint",
-        f"{CORE}/channel.py",
-        "return [*self.in_flight, *waiting]",
-        "return waiting",
+        f"{CORE}/backlog.py",
+        "return [*self.in_flight, *retries]",
+        "return retries",
     ),
     Mutation(
         "reuse sequence numbers after a loss of power",
@@ -83,27 +83,27 @@ MUTATIONS = (
     ),
     Mutation(
         "waiting messages do not keep their segment",
-        f"{CORE}/channel.py",
-        "lowest = min(lowest, min(self._held) << _HELD_BITS)",
+        f"{CORE}/backlog.py",
+        "lowest = min(lowest, min(self._aside) << _BUCKET_BITS)",
         "pass",
     ),
     Mutation(
         "a move of the channel is not journalled",
-        f"{CORE}/channel.py",
+        f"{CORE}/backlog.py",
         "self.journal.positioned(sequence)",
         "pass",
     ),
     Mutation(
         "messages time out a second early",
         f"{CORE}/in_flight.py",
-        "slices[0].deadline_ns <= now_ns",
-        "slices[0].deadline_ns <= now_ns + 10**9",
+        "self._slice_ns[index] + timeout_ns > now_ns:",
+        "self._slice_ns[index] + timeout_ns > now_ns + 10**9:",
     ),
     Mutation(
         "deferred messages come a second early",
         f"{CORE}/deferred.py",
-        "beyond = (now_ns + 1) << _DUE_SHIFT",
-        "beyond = (now_ns + 10**9) << _DUE_SHIFT",
+        "beyond = (wall_ns + 1) << _DUE_SHIFT",
+        "beyond = (wall_ns + 10**9) << _DUE_SHIFT",
     ),
     Mutation(
         "answer OK before the sync",
@@ -131,13 +131,13 @@ MUTATIONS = (
     ),
     Mutation(
         "stragglers are not written",
-        f"{CORE}/channel.py",
-        "self.save_stragglers(copies)",
+        f"{CORE}/backlog.py",
+        "self.store.save_stragglers(copies)",
         "pass",
     ),
     Mutation(
         "attempts stand still",
-        f"{CORE}/channel.py",
+        f"{CORE}/backlog.py",
         "attempts = min(attempts + 1, ATTEMPTS_MAX)",
         "attempts = min(max(attempts, 1), ATTEMPTS_MAX)",
     ),

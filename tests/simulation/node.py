@@ -2,7 +2,7 @@
 A simulated nsqd: the real broker and its real sessions between a simulated network and disk.
 
 What the daemon's edge does with asyncio is done here with the scheduler: flush at the end of a
-turn, tick, upkeep, sync, connections, and the talk with nsqlookupds (`node_peers`).
+turn, running the clockwork, connections, and the talk with nsqlookupds (`node_peers`).
 """
 
 import random
@@ -15,9 +15,11 @@ from functools import partial
 from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
+from nsqx.nsqd.core.clockwork import Clockwork
 from nsqx.nsqd.core.metadata import MetadataError
 from nsqx.nsqd.core.node_files import METADATA_PATH
 from nsqx.nsqd.core.session import Session, SessionSettings
+from nsqx.nsqd.core.timers import NEVER_NS, Timers
 from nsqx.nsqd.core.topic import Durability, Topic
 from nsqx.protocol.command_parser import Limits
 from nsqx.protocol.identify import NegotiationOptions
@@ -29,9 +31,7 @@ from tests.simulation.trace import Trace
 
 __all__ = ["Node", "NodePlan", "State"]
 
-TICK_NS = 50 * MILLISECOND_NS
-IDLE_TICK_NS = 500 * MILLISECOND_NS
-IDLE_AFTER_NS = SECOND_NS
+FROZEN_NS = 50 * MILLISECOND_NS  # how often a stopped process is looked at
 SYNC_NS = 2 * SECOND_NS
 TURN_NS = 20_000
 UPTIME_NS = 86_400 * SECOND_NS  # of the hosts, when a simulation begins
@@ -120,8 +120,9 @@ class Node:
         self.life = 0  # counts processes, so that calls for a dead one are dropped
         self._how_ended = "stop"
         self._is_inside = False  # of a call that `run` guards
-        self._next_tick_ns = 0
-        self._busy_ns = 0
+        self._clockwork: Clockwork
+        self._next_run_ns = NEVER_NS  # of the clockwork, in monotonic time
+        self._timers: Timers[Connection]
         self._trouble_ns = 0
 
     def _wall_ns(self) -> int:
@@ -168,6 +169,8 @@ class Node:
             random_bits=self._chance.getrandbits,
         )
         self.damages_seen = 0
+        self._timers = Timers(self.sooner)
+        self._next_run_ns = 0  # nothing is planned before all is loaded
         self.state = State.RUNNING
         self.run(self._load)
         if self.state is not State.RUNNING:
@@ -189,10 +192,9 @@ class Node:
         self._trouble_ns = self._scheduler.now_ns
         self._network.listen(self.name, self._accept)
         self.on_started()
-        self._next_tick_ns = 0
-        self._plan_tick()
-        self.later(SECOND_NS, self._upkeep)
-        self.later(SYNC_NS, self._sync)
+        self._clockwork = Clockwork(self.broker, self, sync_interval_ns=SYNC_NS)
+        self._next_run_ns = NEVER_NS
+        self.sooner()
 
     def _prepare_disk(self) -> None:
         disk = self.disk
@@ -339,42 +341,51 @@ class Node:
         if life != self.life:
             return
         if self.state is State.STOPPED:
-            self._scheduler.after(TICK_NS, partial(self._run_in_life, life, call))
+            self._scheduler.after(FROZEN_NS, partial(self._run_in_life, life, call))
             return
         self.run(call)
 
     def _when_disk_is_free(self, call: Callable[[], None]) -> None:
         self.later(self._chance.randrange(*(SLOW_DISK_NS if self.is_disk_slow else DISK_NS)), call)
 
-    def busy(self) -> None:
-        """Something happens: tick often."""
-        self._busy_ns = self._scheduler.now_ns
-        if self._next_tick_ns - self._scheduler.now_ns > TICK_NS:
-            self._plan_tick()
+    def sooner(self) -> None:
+        """See `BrokerEvents.sooner`."""
+        next_ns = self._clockwork.next_ns if self._next_run_ns else NEVER_NS
+        if next_ns < self._next_run_ns:
+            self._next_run_ns = next_ns
+            delay_ns = max(0, next_ns - self.clock.monotonic())
+            self.later(delay_ns, partial(self._run_clockwork, next_ns))
 
-    def _plan_tick(self) -> None:
-        now_ns = self._scheduler.now_ns
-        is_idle = now_ns - self._busy_ns > IDLE_AFTER_NS
-        self._next_tick_ns = now_ns + (IDLE_TICK_NS if is_idle else TICK_NS)
-        self.later(self._next_tick_ns - now_ns, partial(self._tick, self._next_tick_ns))
-
-    def _tick(self, planned_ns: int) -> None:
-        if planned_ns != self._next_tick_ns:
-            return  # another one was planned instead
-        self.broker.tick()
+    def _run_clockwork(self, planned_ns: int) -> None:
+        if planned_ns != self._next_run_ns:
+            return  # another run was planned instead
+        self._next_run_ns = 0  # whatever is due sooner meanwhile is seen below
+        self._clockwork.run()
         self._auditor.ticked(self)
+        self._next_run_ns = NEVER_NS
+        self.sooner()
+
+    @property
+    def next_ns(self) -> int:
+        """See `Clients.next_ns`."""
+        return self._timers.next_ns
+
+    def tick(self) -> None:
+        """See `Clients.tick`."""
         now_ns = self.clock.monotonic()
-        for connection in list(self.connections):
+        for connection in self._timers.take(now_ns):
             connection.session.tick(now_ns)
-        self._plan_tick()
+            connection.schedule()
 
-    def _upkeep(self) -> None:
-        self.later(SECOND_NS, self._upkeep)
-        self.broker.upkeep()
+    def schedule(self, connection: "Connection", due_ns: int) -> None:
+        """Have a connection looked at."""
+        if connection in self.connections:
+            self._timers.set(connection, due_ns)
 
-    def _sync(self) -> None:
-        self.later(SYNC_NS, self._sync)
-        self.broker.sync()
+    def forget(self, connection: "Connection") -> None:
+        """A connection is gone."""
+        self.connections.pop(connection, None)
+        self._timers.forget(connection)
 
     def check(self) -> None:
         """Compare with the model."""
@@ -386,6 +397,7 @@ class Node:
     def _accept(self, end: End) -> "Connection":
         connection = Connection(self, end, self._auditor)
         self.connections[connection] = None
+        connection.schedule()
         return connection
 
     # `BrokerEvents`
@@ -441,7 +453,6 @@ class Connection:
 
     def received(self, data: bytes) -> None:
         if not self._is_closing:
-            self._node.busy()
             self._node.run(partial(self.session.receive, data, self._node.clock.monotonic()))
 
     def ended(self) -> None:
@@ -449,7 +460,7 @@ class Connection:
             self._node.run(self.session.receive_eof)
 
     def lost(self) -> None:
-        self._node.connections.pop(self, None)
+        self._node.forget(self)
         self._node.run(self.session.closed)
 
     def set_writable(self, is_writable: bool) -> None:
@@ -487,7 +498,7 @@ class Connection:
         return self._end.unsent_bytes
 
     def schedule(self) -> None:
-        """Each tick looks at every session."""
+        self._node.schedule(self, self.session.due_ns)
 
     def _read_or_not(self) -> None:
         self._end.set_reading(not self._is_full and not self._is_held)

@@ -36,6 +36,9 @@ class Events:
     def wake(self) -> None:
         """See `BrokerEvents.wake`."""
 
+    def sooner(self) -> None:
+        """See `BrokerEvents.sooner`."""
+
     def topic_created(self, topic: Topic) -> None:
         """See `BrokerEvents.topic_created`."""
         self.names.append(f"+{topic.name}")

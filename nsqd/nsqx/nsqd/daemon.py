@@ -6,7 +6,6 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -25,9 +24,11 @@ from nsqx.net.host_port import format_host_port
 from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
+from nsqx.nsqd.core.clockwork import Clockwork
 from nsqx.nsqd.core.consumer import Place
 from nsqx.nsqd.core.metadata import MetadataError
 from nsqx.nsqd.core.session import SessionSettings
+from nsqx.nsqd.core.timers import NEVER_NS
 from nsqx.nsqd.core.topic import Durability, Topic
 from nsqx.nsqd.directory.peers import LookupPeers
 from nsqx.nsqd.edge.auth import AuthServers
@@ -55,8 +56,6 @@ from nsqx.runtime.version import NSQ_VERSION, RUNTIME, VERSION
 __all__ = ["Nsqd"]
 
 MILLISECOND_NS = 1_000_000
-TICK_S = 0.05
-UPKEEP_S = 1.0
 
 _log = logs.get_logger()
 
@@ -90,6 +89,9 @@ class Nsqd:
         self._authenticator: AuthServers | None = None
         self.is_stopping = False
         self._is_woken = False
+        self._clockwork: Clockwork | None = None
+        self._next_run: asyncio.TimerHandle | None = None  # of the clockwork
+        self._next_run_ns = NEVER_NS
         self._running = AsyncExitStack()
 
     # Start and stop
@@ -234,10 +236,8 @@ class Nsqd:
             statsd = self._statsd()
             statsd.start()
             stack.push_async_callback(statsd.stop)
-        self._repeat(TICK_S, self._tick, stack)
-        self._repeat(UPKEEP_S, self.broker.upkeep, stack)
-        self._repeat(self.options.sync_timeout / 1e9, self.broker.sync, stack)
-        # The first to be unwound, while the clocks above still run.
+        self._start_clockwork(stack)
+        # The first to be unwound, while the clockwork still runs.
         stack.push_async_callback(self._take_leave)
         stack.push_async_callback(stop_serving, server)
         stack.callback(remove_socket_file, listeners["TCP"])
@@ -300,21 +300,42 @@ class Nsqd:
             _log.error("failed to write down where everything stands - %s", error)
         _log.info("NSQ: bye")
 
-    def _repeat(self, interval_s: float, call: Callable[[], None], stack: AsyncExitStack) -> None:
-        """Call a function again and again until the stack unwinds."""
-        handle: asyncio.TimerHandle
+    # The clockwork
 
-        def run() -> None:
-            nonlocal handle
-            handle = self._loop.call_later(interval_s, run)
-            call()
+    def _start_clockwork(self, stack: AsyncExitStack) -> None:
+        sync_interval_ns = self.options.sync_timeout
+        self._clockwork = Clockwork(self.broker, self.tcp_server, sync_interval_ns=sync_interval_ns)
+        self.tcp_server.deadlines.on_sooner = self.sooner
+        self.sooner()
+        stack.callback(self._stop_clockwork)
 
-        handle = self._loop.call_later(interval_s, run)
-        stack.callback(lambda: handle.cancel())
+    def _stop_clockwork(self) -> None:
+        self._clockwork = None
+        if self._next_run is not None:
+            self._next_run.cancel()
 
-    def _tick(self) -> None:
-        self.broker.tick()
-        self.tcp_server.tick()
+    def sooner(self) -> None:
+        """See `BrokerEvents.sooner`."""
+        clockwork = self._clockwork
+        if clockwork is None:
+            return
+        next_ns = clockwork.next_ns
+        if next_ns >= self._next_run_ns:
+            return
+        if self._next_run is not None:
+            self._next_run.cancel()
+        self._next_run_ns = next_ns
+        delay_ns = max(0, next_ns - self.broker.clock.monotonic())
+        self._next_run = self._loop.call_later(delay_ns / 1e9, self._run_clockwork)
+
+    def _run_clockwork(self) -> None:
+        assert self._clockwork is not None
+        self._next_run_ns = 0  # whatever is due sooner meanwhile is seen below
+        try:
+            self._clockwork.run()
+        finally:
+            self._next_run_ns = NEVER_NS
+            self.sooner()
 
     # Options, in the core's units
 

@@ -157,11 +157,11 @@ def test_in_flight_waiting_deferred_and_finished_after_a_kill(bench: BrokerBench
     bench.broker.tick()
     bench.kill()
     channel = bench.channel()
-    assert (channel.depth, len(channel.in_flight), len(channel.deferred)) == (6, 0, 2)
+    assert (channel.depth, channel.in_flight_count, channel.deferred_count) == (6, 0, 2)
     got = {message.body: message.attempts for message in bench.client(ready=100).take()}
     assert got == {b"3": 2, b"5": 1, b"6": 1, b"7": 1, b"8": 1, b"9": 1}
     bench.pass_time(SECOND_NS)
-    assert [message for _, _, message in channel.deferred] == [1]
+    assert [message for _, _, message in channel.backlog.deferred] == [1]
 
 
 def test_a_farewell_writes_down_where_everything_stands(bench: BrokerBench) -> None:
@@ -175,7 +175,7 @@ def test_a_farewell_writes_down_where_everything_stands(bench: BrokerBench) -> N
     assert bench.disk.paths(".journal") == ["topics/orders.topic/archive.channel.1.journal"]
     assert bench.disk.content(bench.disk.paths(".journal")[0]) == b""
     channel = bench.channel()
-    assert (channel.depth, len(channel.deferred)) == (3, 1)
+    assert (channel.depth, channel.deferred_count) == (3, 1)
     assert [message.attempts for message in bench.client(ready=9).take()] == [2, 1, 1]
 
 
@@ -184,7 +184,7 @@ def test_many_kills_in_a_row_lose_and_repeat_nothing(bench: BrokerBench) -> None
     for number in range(20):
         bench.publish(b"%d" % number)
         if number % 3 == 0:
-            bench.channel().journal.begin_next()  # type: ignore[union-attr]  # not ephemeral
+            bench.channel().backlog.journal.begin_next()  # type: ignore[union-attr]  # not ephemeral
         if number % 2:
             seen += bench.drained()
             bench.broker.tick()
@@ -272,7 +272,7 @@ def test_journals_become_checkpoints(bench: BrokerBench) -> None:
             client.finish(message)
         client.channel.empty()
         bench.broker.tick()
-    bench.channel().journal.size = 10**9  # type: ignore[union-attr]  # not ephemeral
+    bench.channel().backlog.journal.size = 10**9  # type: ignore[union-attr]  # not ephemeral
     bench.upkeep()
     assert bench.disk.paths(".journal") == ["topics/orders.topic/archive.channel.1.journal"]
     bench.kill()

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
-from nsqx.nsqd.core import channel as channel_module
+from nsqx.nsqd.core import backlog as backlog_module
 from nsqx.nsqd.core.in_flight import NotInFlightError, NotOwnerError
 from nsqx.nsqd.log.log import Retention
 from tests.support.broker_bench import MSG_TIMEOUT_NS, SECOND_NS, BrokerBench
@@ -96,7 +96,7 @@ def test_finishing_out_of_order_and_in_runs(bench: BrokerBench) -> None:
     messages = client.take()
     for run in ([7], [3, 2, 1], [4, 5, 6], [9, 0], [8]):
         assert client.finish(*[messages[number] for number in run]) == []
-    assert len(bench.channel().in_flight) == 0
+    assert bench.channel().in_flight_count == 0
     assert client.consumer.finish_count == 10
 
 
@@ -140,7 +140,7 @@ def test_a_delayed_requeue_waits(bench: BrokerBench) -> None:
     client = bench.client(ready=1)
     (message,) = client.take()
     client.requeue(message, 5 * SECOND_NS)
-    assert len(bench.channel().deferred) == 1
+    assert bench.channel().deferred_count == 1
     bench.pass_time(5 * SECOND_NS - 1)
     assert client.take() == []
     bench.pass_time(1)
@@ -157,7 +157,9 @@ def test_attempts_stop_at_the_largest_that_fits() -> None:
         assert message.attempts == expected
         client.requeue(message)
     (message,) = client.take()
-    client.channel.in_flight._others[0].attempts = 65_534
+    others = client.channel.backlog.in_flight._others
+    consumer, _, delivered_ns, deadline_ns = others[0]
+    others[0] = consumer, 65_534, delivered_ns, deadline_ns
     for _ in range(3):
         client.requeue(message)
         (message,) = client.take()
@@ -196,7 +198,7 @@ def test_a_gone_client_is_not_kept(bench: BrokerBench) -> None:
     for _ in range(100):
         bench.client(ready=1).leave()
     assert len(channel._ready) == 0
-    assert len(channel.in_flight._consumers) == 0
+    assert len(channel.backlog.in_flight._consumers) == 0
 
 
 def test_what_was_published_deferred_waits_for_its_time(bench: BrokerBench) -> None:
@@ -205,7 +207,7 @@ def test_what_was_published_deferred_waits_for_its_time(bench: BrokerBench) -> N
     bench.publish(b"now")
     assert client.bodies() == [b"now"]
     channel = bench.channel()
-    assert (channel.depth, len(channel.deferred)) == (0, 1)
+    assert (channel.depth, channel.deferred_count) == (0, 1)
     bench.pass_time(5 * SECOND_NS)
     assert [(message.body, message.attempts) for message in client.take()] == [(b"later", 1)]
 
@@ -250,7 +252,7 @@ def test_emptying_drops_all_that_waits_is_in_flight_or_deferred(bench: BrokerBen
     client.requeue(held[0], SECOND_NS)
     channel = bench.channel()
     bench.broker.empty_channel(bench.topic(), channel)
-    assert (channel.depth, len(channel.in_flight), len(channel.deferred)) == (0, 0, 0)
+    assert (channel.depth, channel.in_flight_count, channel.deferred_count) == (0, 0, 0)
     assert [type(error) for error in client.finish(*held)] == [NotInFlightError] * 2
     bench.kill()
     assert bench.drained() == []
@@ -303,7 +305,7 @@ def test_the_state_of_a_message_is_known(bench: BrokerBench) -> None:
     client.finish(first)
     client.requeue(second, SECOND_NS)
     channel = bench.channel()
-    states = [channel.state_of(sequence) for sequence in range(6)]
+    states = [channel.backlog.state_of(sequence) for sequence in range(6)]
     assert [state.state for state in states] == [
         "finished", "deferred", "in_flight", "waiting", "waiting", "deferred",
     ]  # fmt: skip
@@ -370,7 +372,7 @@ def test_a_straggler_in_flight_survives_a_kill(checkpoint: bool) -> None:
         bench.publish(body)
     client = bench.client(ready=1000)
     client.take()  # all in flight, none finished
-    with patch.object(channel_module, "STRAGGLERS_MAX", 100):
+    with patch.object(backlog_module, "STRAGGLERS_MAX", 100):
         bench.upkeep()
         assert bench.log().first > 0
     if checkpoint:
@@ -389,7 +391,7 @@ def test_a_deferred_straggler_survives_a_kill_with_its_due_time() -> None:
     bench.upkeep()
     assert bench.log().first > 0
     bench.kill()
-    assert (bench.channel().depth, len(bench.channel().deferred)) == (0, 1)
+    assert (bench.channel().depth, bench.channel().deferred_count) == (0, 1)
     bench.pass_time(3600 * SECOND_NS - 1)
     assert bench.drained() == []
     bench.pass_time(1)
@@ -434,7 +436,7 @@ def test_too_many_unfinished_messages_keep_their_segment() -> None:
     for body in numbered(50):
         bench.publish(body)
     bench.client(ready=1000).take()
-    with patch.object(channel_module, "STRAGGLERS_MAX", 2):
+    with patch.object(backlog_module, "STRAGGLERS_MAX", 2):
         bench.upkeep()
     assert bench.log().first == 0
 

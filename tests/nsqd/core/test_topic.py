@@ -84,14 +84,14 @@ def test_messages_are_passed_on_before_their_producers_are_answered(bench: Broke
 
 def test_a_time_that_nothing_can_hold_is_the_latest_that_there_is(bench: BrokerBench) -> None:
     assert bench.publish(b"x", delay_ns=2562047 * 3600 * SECOND_NS) == "OK"
-    assert list(bench.channel().deferred) == [(0, DUE_NS_MAX, 0)]
+    assert list(bench.channel().backlog.deferred) == [(0, DUE_NS_MAX, 0)]
     client = bench.client(ready=1)
     bench.publish(b"y")
     (message,) = client.take()
     client.requeue(message, 2562047 * 3600 * SECOND_NS)
     bench.pass_time(0)
     bench.kill()
-    assert sorted(bench.channel().deferred) == [(0, DUE_NS_MAX, 0), (1, DUE_NS_MAX, 1)]
+    assert sorted(bench.channel().backlog.deferred) == [(0, DUE_NS_MAX, 0), (1, DUE_NS_MAX, 1)]
 
 
 def test_a_fault_in_one_topic_costs_no_other_its_commit(
@@ -146,7 +146,7 @@ def test_messages_wait_at_a_topic_without_a_channel() -> None:
     assert bench.topic().depth == 2
     bench.channel()
     assert (bench.topic().depth, bench.channel().depth) == (0, 2)
-    assert len(bench.channel().deferred) == 1
+    assert bench.channel().deferred_count == 1
     bench.pass_time(SECOND_NS)
     assert sorted(bench.drained()) == [b"a", b"b", b"later"]
 
@@ -167,12 +167,12 @@ def test_a_paused_topic_keeps_what_comes_over_restarts(bench: BrokerBench) -> No
     for again in (bench.run, bench.kill, bench.stop, bench.kill):
         again()
         assert (bench.topic().depth, bench.channel().depth) == (1, 1)
-        assert len(bench.channel().deferred) == 0
+        assert bench.channel().deferred_count == 0
     bench.broker.pause_topic(bench.topic(), False)
     assert (bench.topic().depth, bench.channel().depth) == (0, 2)
-    assert len(bench.channel().deferred) == 1
+    assert bench.channel().deferred_count == 1
     bench.kill()
-    assert (bench.channel().depth, len(bench.channel().deferred)) == (2, 1)
+    assert (bench.channel().depth, bench.channel().deferred_count) == (2, 1)
     bench.pass_time(SECOND_NS)
     assert sorted(bench.drained()) == [b"before", b"during", b"later"]
 
@@ -189,7 +189,7 @@ def test_a_deferred_message_whose_record_is_damaged_during_a_pause_is_due_at_its
     for record in (2, 4):
         bench.disk.content(index)[RECORD_BYTES * record + 24] ^= 0xFF  # one bit would be mended
     bench.broker.pause_topic(bench.topic(), False)
-    assert (bench.channel().depth, len(bench.channel().deferred)) == (2, 2)
+    assert (bench.channel().depth, bench.channel().deferred_count) == (2, 2)
     bench.pass_time(1)
     assert sorted(bench.drained()) == [b"before", b"during", b"last", b"later"]
 

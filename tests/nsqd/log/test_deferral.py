@@ -102,7 +102,7 @@ def test_damage_of_an_index_makes_nothing_early_and_loses_nothing(
 ) -> None:
     damage(bench, bench.disk.paths(".idx")[0 if is_sealed else -1])
     bench.kill()
-    assert len(bench.channel().deferred) == 79
+    assert len(bench.channel().backlog.deferred) == 79
     is_not_early(bench)
 
 

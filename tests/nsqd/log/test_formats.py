@@ -129,7 +129,7 @@ def check_kept(bench: BrokerBench) -> None:
     assert not bench.channel().is_paused
     second = bench.channel("second")
     assert second.is_paused
-    assert sorted(second.deferred_messages()) == [
+    assert sorted(second.backlog.deferred_messages()) == [
         (4, NOW_NS + HOUR_NS // 2, 1),
         (104, NOW_NS + HOUR_NS // 2, 1),
         (200, NOW_NS + HOUR_NS, 0),

@@ -1,17 +1,20 @@
 """
 The broker: all topics of a node, their files, and what happens when.
 
-The edge calls `flush` at the end of a turn of the event loop in which something was published,
-`tick` some twenty times a second and `upkeep` once a second. Everything else comes from sessions
-and the HTTP API. Nothing here waits.
+The edge calls `flush` at the end of a turn of the event loop in which something was published; the
+`Clockwork` calls `tick`, `upkeep` and `sync`. Everything else comes from sessions and the HTTP API.
+Nothing here waits, and nothing is looked at in vain: what is due is on the `Agenda`, and topics
+that may have something for the upkeep are touched.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Protocol
 
 from nsqx.nsqd.core.acknowledgements import Acknowledgements
+from nsqx.nsqd.core.agenda import Agenda
 from nsqx.nsqd.core.channel import Channel, ChannelSettings
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.consumer import Consumer, Place
@@ -19,6 +22,7 @@ from nsqx.nsqd.core.durations import Durations
 from nsqx.nsqd.core.metadata import ChannelEntry, TopicEntry
 from nsqx.nsqd.core.node_files import NodeFiles
 from nsqx.nsqd.core.settings import Settings
+from nsqx.nsqd.core.timers import Timers
 from nsqx.nsqd.core.topic import Durability, Topic
 from nsqx.nsqd.core.topic_files import TopicFiles, topic_folder
 from nsqx.nsqd.core.topic_loader import TopicLoader
@@ -40,6 +44,13 @@ _PROBE_BYTES = 4096
 # A step of the upkeep or of a tick holds up everybody: these take 1 ms, and ten on a slow disk.
 _CHECKPOINTS_PER_STEP = 25
 _JOURNALS_PER_STEP = 64
+# And each of these 1 to 4 ms.
+CHANNELS_PER_STEP = 500
+MESSAGES_PER_STEP = 1000
+TOPICS_PER_STEP = 100
+STORES_PER_STEP = 2000
+# A log that has more than one segment is looked at again even if nothing happens: retention ends.
+_REVISIT_NS = 10 * 10**9
 
 
 class TopicNotFoundError(LookupError):
@@ -72,6 +83,9 @@ class BrokerEvents(Protocol):
 
     def wake(self) -> None:
         """Have `Broker.flush` called soon."""
+
+    def sooner(self) -> None:
+        """There is something to do earlier than `Broker.next_ns` has said."""
 
     def topic_created(self, topic: Topic) -> None: ...
 
@@ -113,18 +127,28 @@ class Broker:
         self.clock = clock
         self._random_bits = random_bits
         self._memory = BlockMemory(settings.memory_bytes_max)
+        self._agenda: Agenda[Channel] = Agenda(clock)
+        self._agenda.on_sooner = events.sooner
         self._channel_settings = ChannelSettings(
             settings.max_msg_timeout_ns,
             settings.mem_queue_size,
             self._random_percent,
+            self._agenda,
             settings.place,
         )
         self._files: dict[str, TopicFiles] = {}
         self._acknowledgements = Acknowledgements(self._failed)
         self._dirty: list[Topic] = []
-        self._unwritten: list[ChannelStore] = []  # of the last tick, still to be written
+        self._unwritten: dict[ChannelStore, Channel] = {}  # of the last tick, still to be written
+        self._written: dict[ChannelStore, Channel] = {}  # which may want a checkpoint
+        self._touched: dict[Topic, None] = {}  # whose log may let go of something
+        self._revisits: Timers[Topic] = Timers()  # when they are touched
+        self._unsynced: dict[Topic, None] = {}
+        self._stalled: dict[Topic, None] = {}  # which could not pass on what they have
+        self._stale: dict[Topic, None] = {}  # whose state could not be saved
         self._is_loading = False
         self._is_probing = False
+        self._has_failed = False  # a write or a read, since the last upkeep
         self._node_files = NodeFiles(
             storage,
             settings.version,
@@ -172,6 +196,8 @@ class Broker:
         self._apply(topic, files.settings)
         for name, channel in topic.channels.items():
             self._apply_to_channel(channel, files.channel_settings.get(name, {}))
+        self._touched[topic] = self._unsynced[topic] = None
+        self._may_want_checkpoints(topic)
 
     def save_topic_state(self, topic: Topic) -> None:
         """Keep what can't be told from the log. OSError if the disk refuses."""
@@ -181,6 +207,9 @@ class Broker:
         """Write a topic's state if it has changed; again later if the disk refuses."""
         if topic.is_state_stale:
             self._try_write(self._files[topic.name].save_state)
+        if topic.is_state_stale:
+            self._stale[topic] = None
+            self._events.sooner()
 
     def _entries(self) -> list[TopicEntry]:
         """Return all topics and channels that are not ephemeral, as ``nsqd.dat`` names them."""
@@ -268,7 +297,8 @@ class Broker:
             clock=self.clock,
         )
         topic.sync_every = self.settings.sync_every
-        topic.on_error = self._wrote
+        topic.on_error = partial(self._wrote_to, topic)
+        topic.on_stalled = partial(self._stalls, topic)
         topic.commit_times = self.commit_times
         files = TopicFiles(self._storage, topic, self._node_files.trash, self._node_files.written)
         self._files[name] = files
@@ -291,9 +321,9 @@ class Broker:
                 f"unfinished after message {log.end}"
             )
         log.events = LogEvents(
-            topic.readable,
+            lambda: self._readable(topic),
             lambda damage: self._damaged(topic, damage),
-            lambda what, error: self._events.warn(f"failed to {what} - {error}"),
+            self._log_failed,
             self._files[topic.name].begin_sync,
             self._node_files.trash.take,
         )
@@ -317,14 +347,11 @@ class Broker:
 
     def _create_channel(self, topic: Topic, name: str) -> Channel:
         assert is_valid_name(name)
-        store = journal = None
+        store = None
         if not topic.is_ephemeral and not is_ephemeral(name):
             store = self._files[topic.name].begin_store(name)
             self._node_files.made(store.path)
-            journal = store.journal
-        channel = Channel(name, topic, self._channel_settings, journal)
-        if store is not None:
-            channel.save_stragglers = store.save_stragglers
+        channel = Channel(name, topic, self._channel_settings, store)
         topic.add_channel(channel, self.clock.monotonic())
         self._events.channel_created(topic, channel)
         return channel
@@ -380,6 +407,11 @@ class Broker:
         del topic.channels[channel.name]
         for consumer in list(channel.consumers):
             consumer.sink.close()
+        self._agenda.forget(channel)
+        self._touched[topic] = None
+        if channel.backlog.store is not None:
+            self._unwritten.pop(channel.backlog.store, None)
+            self._written.pop(channel.backlog.store, None)
         self._events.channel_deleted(topic, channel)
 
     def leave(self, topic: Topic, channel: Channel, consumer: Consumer) -> None:
@@ -410,6 +442,7 @@ class Broker:
         """Drop what waits at a topic."""
         self.flush()
         topic.empty()
+        self._touched[topic] = None
         self._save_stale_state(topic)
 
     def empty_channel(self, topic: Topic, channel: Channel) -> None:
@@ -441,6 +474,7 @@ class Broker:
 
     def _apply(self, topic: Topic, settings: Settings) -> None:
         self._files[topic.name].settings = settings
+        self._touched[topic] = None
         if topic.is_ephemeral:
             return
         node = self.settings
@@ -487,7 +521,7 @@ class Broker:
         sequence = min(max(sequence, topic.log.first), topic.passed)
         deferred = list(topic.deferred_in(sequence, is_strict=True))
         channel.move_to(sequence)
-        channel.defer(deferred)
+        channel.backlog.defer(deferred)
         self._flush_journal(topic, channel.name)
         channel.dispatch(self.clock.monotonic())
 
@@ -496,6 +530,7 @@ class Broker:
     def mark(self, topic: Topic) -> None:
         """Something was gathered at a topic: have it committed at the end of this turn."""
         self._dirty.append(topic)
+        self._touched[topic] = self._unsynced[topic] = None
         if len(self._dirty) == 1:
             self._events.wake()
 
@@ -514,53 +549,155 @@ class Broker:
         if self._unwritten:
             self._write_journals()
 
-    def tick(self) -> None:
-        """Time out, take up what is due, write journals. To be called some 20 times a second."""
+    @property
+    def next_ns(self) -> int:
+        """Return when `tick` has something to do, in monotonic time."""
+        if self._stalled or self._stale:
+            return 0
+        return self._agenda.next_ns
+
+    def tick(self) -> bool:
+        """
+        Time out, take up what is due, write journals. Costs what is due.
+
+        Returns:
+            Whether there is more to do at once.
+        """
         now_ns, wall_ns = self.clock.monotonic(), self.clock.wall()
-        for topic in list(self.topics.values()):
-            topic.tick(now_ns, wall_ns)
-            self._save_stale_state(topic)
-        self._unwritten = [
-            store
-            for files in self._files.values()
-            for store in files.stores.values()
-            if store.journal.is_dirty
-        ]
+        self._try_again(now_ns)
+        is_all = self._take_up(now_ns, wall_ns)
+        self._take_changed()
         self._write_journals()
+        return not is_all
+
+    def _try_again(self, now_ns: int) -> None:
+        """Try what failed before."""
+        stalled, self._stalled = self._stalled, {}
+        for topic in stalled:
+            topic.resume(now_ns)
+        stale, self._stale = self._stale, {}
+        for topic in stale:
+            if self._is_there(topic):
+                self._save_stale_state(topic)
+
+    def _take_up(self, now_ns: int, wall_ns: int) -> bool:
+        """Have channels take up what timed out and what is due; return whether that is all."""
+        agenda = self._agenda
+        due = dict.fromkeys(agenda.timers.take(now_ns, CHANNELS_PER_STEP))
+        due |= dict.fromkeys(agenda.due.take(wall_ns, CHANNELS_PER_STEP))
+        left = MESSAGES_PER_STEP
+        for channel in due:
+            if left > 0:
+                left -= self._tick_channel(channel, now_ns, wall_ns, left)
+            else:
+                channel.look_at(now_ns)
+        return agenda.timers.next_ns > now_ns and agenda.due.next_ns > wall_ns
+
+    def _tick_channel(self, channel: Channel, now_ns: int, wall_ns: int, limit: int) -> int:
+        try:
+            return channel.tick(now_ns, wall_ns, limit)
+        except Exception as error:  # a fault of ours here costs no other channel anything
+            self._failed(f"deliver in channel {channel.topic_name}/{channel.name}", error)
+            return 0
+
+    def _take_changed(self) -> None:
+        """Have journals written, and the upkeep look at the topics, where channels have changed."""
+        for channel in self._agenda.take_changed():
+            topic = self.topics.get(channel.topic_name)
+            if topic is None or topic.channels.get(channel.name) is not channel:
+                continue
+            self._touched[topic] = None
+            if channel.backlog.store is not None:
+                self._unwritten[channel.backlog.store] = channel
 
     def sync(self) -> None:
         """Bound what a loss of power takes. To be called each ``sync_timeout``."""
         self._node_files.sync_journals()
-        for topic in self.topics.values():
-            topic.sync_in_background()
+        for topic in list(self._unsynced):
+            if self._is_there(topic):
+                topic.sync_in_background()
+            if not self._is_there(topic) or not topic.has_unsynced:
+                del self._unsynced[topic]
 
-    def upkeep(self) -> None:
-        """Let go of finished segments, write checkpoints. To be called once a second."""
-        wall_ns = self.clock.wall()
+    def upkeep(self) -> bool:
+        """
+        Let go of finished segments, write checkpoints. To be called once a second.
+
+        Returns:
+            Whether there is more to do at once.
+        """
         self._probe_disk()
         self._node_files.upkeep()
-        checkpoints = 0
-        for topic in list(self.topics.values()):
-            # Before segments go: what is not noted as finished would be missing after a crash.
-            # When the disk is full they go all the same, for that is what makes room.
-            self._flush_journals(topic)
-            files = self._files[topic.name]
-            self._try_write(files.save_passed)
-            topic.release(wall_ns)
-            for name, store in files.stores.items():
-                if store.wants_checkpoint and checkpoints < _CHECKPOINTS_PER_STEP:
-                    checkpoints += 1
-                    snapshot = files.snapshot(topic.channels[name])
-                    self._try_write(partial(store.checkpoint, snapshot, self._wrote))
+        now_ns, wall_ns = self.clock.monotonic(), self.clock.wall()
+        for topic in self._topics_to_revisit(now_ns):
+            self._touched[topic] = None
+        is_more = len(self._touched) > TOPICS_PER_STEP
+        for topic in list(islice(self._touched, TOPICS_PER_STEP)):
+            del self._touched[topic]
+            if self._is_there(topic):
+                self._look_after(topic, now_ns, wall_ns)
+        return self._write_checkpoints() or is_more
+
+    def _look_after(self, topic: Topic, now_ns: int, wall_ns: int) -> None:
+        # Before segments go: what is not noted as finished would be missing after a crash.
+        # When the disk is full they go all the same, for that is what makes room.
+        self._flush_journals(topic)
+        self._try_write(self._files[topic.name].save_passed)
+        topic.release(wall_ns)
+        if topic.log.oldest_sealed() is not None:
+            self._revisits.set(topic, now_ns + _REVISIT_NS)
+
+    def _write_checkpoints(self) -> bool:
+        """Return whether there are more to write."""
+        is_more = len(self._written) > STORES_PER_STEP
+        left = _CHECKPOINTS_PER_STEP
+        for store, channel in list(islice(self._written.items(), STORES_PER_STEP)):
+            if not left:
+                return True
+            del self._written[store]
+            if store.wants_checkpoint:
+                left -= 1
+                self._write_checkpoint(store, channel)
+        return is_more
+
+    def _write_checkpoint(self, store: ChannelStore, channel: Channel) -> None:
+        def failed(error: OSError) -> None:
+            self._written[store] = channel
+            self._wrote(error)
+
+        try:
+            store.checkpoint(self._files[channel.topic_name].snapshot(channel), failed)
+        except OSError as error:
+            failed(error)
+
+    def _topics_to_revisit(self, now_ns: int) -> list[Topic]:
+        topics = self._revisits.take(now_ns)
+        if self._has_failed:  # whatever that was, it is to be tried again
+            self._has_failed = False
+            topics = list(self.topics.values())
+            for topic in topics:
+                self._may_want_checkpoints(topic)
+        return topics
+
+    def _may_want_checkpoints(self, topic: Topic) -> None:
+        for channel in topic.channels.values():
+            if channel.backlog.store is not None:
+                self._written[channel.backlog.store] = channel
+
+    def _is_there(self, topic: Topic) -> bool:
+        """Return whether a topic was not deleted."""
+        return self.topics.get(topic.name) is topic
 
     # Files
 
     def _write_journals(self) -> None:
         """Write as many journals as one step may; the next turns of the loop write the others."""
-        step = self._unwritten[:_JOURNALS_PER_STEP]
-        del self._unwritten[:_JOURNALS_PER_STEP]
-        for store in step:
+        for store, channel in list(islice(self._unwritten.items(), _JOURNALS_PER_STEP)):
+            del self._unwritten[store]
             self._try_write(store.flush)
+            if store.journal.is_dirty:
+                self._agenda.change(channel)
+            self._written[store] = channel
         if self._unwritten:
             self._events.wake()
 
@@ -584,11 +721,31 @@ class Broker:
     def _wrote(self, error: OSError | None) -> None:
         if error is not None and self.write_error is None:
             self._events.warn(f"the disk refused a write - {error}")
+        self._has_failed |= error is not None
         self.write_error = error
 
     def _failed(self, what: str, exception: Exception) -> None:
         self.failure_count += 1
         self._events.failed(what, exception)
+
+    def _wrote_to(self, topic: Topic, error: OSError | None) -> None:
+        self._wrote(error)
+        if topic.is_state_stale:
+            self._stale[topic] = None
+            self._events.sooner()
+
+    def _log_failed(self, what: str, error: OSError) -> None:
+        self._events.warn(f"failed to {what} - {error}")
+        self._has_failed = True
+
+    def _stalls(self, topic: Topic) -> None:
+        self._stalled[topic] = None
+        self._events.sooner()
+
+    def _readable(self, topic: Topic) -> None:
+        """Go on where a block was waited for."""
+        self._touched[topic] = None
+        topic.readable()
 
     def _probe_disk(self) -> None:
         """

@@ -1,10 +1,9 @@
 """A client that is subscribed to a channel, as the channel sees it."""
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["ELSEWHERE", "SAME_REGION", "SAME_ZONE", "Consumer", "Place", "Sink", "Slice"]
+__all__ = ["ELSEWHERE", "SAME_REGION", "SAME_ZONE", "Consumer", "Place", "Sink"]
 
 # How far a consumer is from its node (protocol section 13), nearest first.
 SAME_ZONE, SAME_REGION, ELSEWHERE = range(3)
@@ -34,18 +33,6 @@ class Sink(Protocol):
         """End the connection."""
 
 
-class Slice:
-    """Messages ``first`` to ``end - 1``, delivered within a moment to one consumer."""
-
-    __slots__ = ("deadline_ns", "end", "first", "grows_until_ns")
-
-    def __init__(self, first: int, end: int, deadline_ns: int, grows_until_ns: int) -> None:
-        self.first = first
-        self.end = end
-        self.deadline_ns = deadline_ns  # of the last delivery
-        self.grows_until_ns = grows_until_ns  # what has a later deadline begins the next slice
-
-
 class Consumer:
     """
     Takes up to ``ready_count`` unanswered messages at a time (RDY, protocol section 9).
@@ -65,8 +52,6 @@ class Consumer:
         "requeue_count",
         "sample_rate",
         "sink",
-        "slices",
-        "slot",
         "topology_region",
         "topology_zone",
         "writable",
@@ -87,13 +72,11 @@ class Consumer:
         self.topology_region = topology_region
         self.topology_zone = topology_zone
         self.distance = ELSEWHERE  # from the node; given by the channel
-        self.slot = 0  # stands for this consumer in the channel's window; given by the channel
         self.ready_count = 0
-        self.in_flight = 0
+        self.in_flight = 0  # of all backlogs of the channel
         self.writable = True
         self.closing = False  # after CLS: answers count, nothing is delivered
         self.is_waiting = False  # in the channel's queue of those that can take messages
-        self.slices: deque[Slice] = deque()  # first deliveries, oldest first
         self.message_count = 0
         self.finish_count = 0
         self.requeue_count = 0

@@ -47,9 +47,16 @@ class Deferred:
         """Return when the earliest message is due, or None."""
         return self._heap[0] >> _DUE_SHIFT if self._heap else None
 
-    def add(self, sequence: int, due_ns: int, attempts: int) -> None:
-        """Defer a message that was delivered ``attempts`` times until ``due_ns``."""
-        heappush(self._heap, _pack(sequence, due_ns, attempts))
+    def add(self, sequence: int, due_ns: int, attempts: int) -> bool:
+        """
+        Defer a message that was delivered ``attempts`` times until ``due_ns``.
+
+        Returns:
+            Whether it is the earliest now.
+        """
+        entry = _pack(sequence, due_ns, attempts)
+        heappush(self._heap, entry)
+        return self._heap[0] == entry
 
     def extend(self, messages: Iterable[tuple[int, int, int]]) -> None:
         """Defer many ``(sequence, due_ns, attempts)``. Costs a pass over all that is there."""

@@ -1,11 +1,13 @@
 """
-Who has which message of a channel, and until when.
+Who has which message of a backlog, and until when.
 
-Theory of operation. First deliveries come in runs, in the order of the log. For them there is the
-window: one number for each message from `start` on, the slot of the consumer that has it, or 0
-when nobody has. A delivery of any size appends to the window and notes one `Slice` with its
-deadline; a run of FINs is a comparison and an assignment. Nothing is kept per message but those
-two bytes.
+Theory of operation. First deliveries come in the order of the log. For them there is the window:
+one number for each message from `start` on, the slot of the consumer that has it, or 0 when nobody
+has. A delivery of any size appends to the window; a run of FINs is a comparison and an assignment.
+What was delivered within a moment, to whomever, is a slice: where it begins, and when the last of
+it was delivered. A deadline is that time and the consumer's time-out, so nothing is kept per
+message but those two bytes, whatever the number of consumers. For each time-out that consumers
+have, `_unexpired` says which slice it comes to next.
 
 Later deliveries (requeued, timed out, deferred) and touched messages are rare. They are in
 `_others`, an entry each. A message that stays unanswered while the window grows far beyond it
@@ -14,16 +16,19 @@ moves there too, so memory follows what is in flight and not the distance.
 
 import re
 from array import array
-from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Container, Iterator
 from heapq import heapify, heappop, heappush
+from itertools import islice
 
-from nsqx.nsqd.core.consumer import Consumer, Slice
+from nsqx.nsqd.core.consumer import Consumer
+from nsqx.nsqd.core.timers import NEVER_NS
 
 __all__ = ["InFlight", "NotInFlightError", "NotOwnerError"]
 
 WINDOW_MAX = 64 * 1024
-# Slices that follow one another within this time share a deadline, the later one.
+# Deliveries within this time are a slice and share a time, the last one's.
 SLICE_NS = 50_000_000
 # Deadlines of answered messages that may lie about.
 DEADLINES_MIN = 1000
@@ -31,6 +36,8 @@ DEADLINES_MIN = 1000
 _NOBODY = 0
 _ANYBODY = re.compile(rb"[^\0]")
 _SLOTS_MAX = 0xFFFF
+_SEQUENCE_BITS = 48
+_SEQUENCE_MASK = (1 << _SEQUENCE_BITS) - 1
 
 
 class NotInFlightError(LookupError):
@@ -41,71 +48,116 @@ class NotOwnerError(LookupError):
     """The message is in flight to another client."""
 
 
-@dataclass(slots=True)
-class _Delivery:
-    consumer: Consumer
-    attempts: int
-    delivered_ns: int
-    deadline_ns: int
+# Of a message outside the window: who has it, its deliveries so far, when it was delivered, and
+# until when it may be answered. A tuple takes a fifth of the time of an object.
+_Delivery = tuple[Consumer, int, int, int]
 
 
 class InFlight:
-    """The messages of a channel that were delivered and are unanswered."""
+    """
+    The messages of a backlog that were delivered and are unanswered. Times are monotonic.
 
-    def __init__(self) -> None:
+    It keeps count in `Consumer.in_flight`, too, which other backlogs share.
+    """
+
+    def __init__(self, on_deadline: Callable[[int], None]) -> None:
+        """``on_deadline`` has `expire` called at a time, or before."""
         self.start = 0  # the message of the window's first number
         self._owners = array("H")
+        self._slice_firsts = array("Q")
+        self._slice_ns = array("Q")
+        self._slices_gone = 0  # before the first of these
+        self._slice_grows_until_ns = 0  # the last one
+        self._unexpired: dict[int, int] = {}  # by time-out: the first slice it has not come to
         self._others: dict[int, _Delivery] = {}
-        self._deadlines: list[tuple[int, int]] = []  # of others; outlive them, see expire()
-        self._consumers: dict[int, Consumer] = {}  # by slot; also gone ones that have messages
+        self._deadlines: list[int] = []  # of others, packed; outlive them, see expire()
+        self._slots: dict[Consumer, int] = {}  # also of gone ones that have messages
+        self._consumers: dict[int, Consumer] = {}  # the same by slot
         self._next_slot = 1
         self._shorten_at = WINDOW_MAX
+        self._count = 0
+        self._on_deadline = on_deadline
+        self._looked_at_ns = NEVER_NS  # when `expire` will be called, at the latest
 
     def __len__(self) -> int:
-        return sum(consumer.in_flight for consumer in self._consumers.values())
+        return self._count
 
     # Consumers
 
-    def enter(self, consumer: Consumer) -> None:
-        """Give a consumer its slot."""
-        while self._next_slot in self._consumers or self._next_slot == _NOBODY:
-            self._next_slot = (self._next_slot + 1) & _SLOTS_MAX
-        consumer.slot = self._next_slot
-        self._next_slot = (self._next_slot + 1) & _SLOTS_MAX
-        self._consumers[consumer.slot] = consumer
-
     def leave(self, consumer: Consumer) -> None:
         """The consumer is gone. Its slot stays taken while messages are in flight to it."""
-        consumer.closing = True
         if consumer.in_flight == 0:
-            self._consumers.pop(consumer.slot, None)
+            self._free_slot(consumer)
+
+    def _take_slot(self, consumer: Consumer) -> int:
+        if len(self._unexpired) > len(self._consumers):
+            self._forget_gone()
+        while self._next_slot in self._consumers or self._next_slot == _NOBODY:
+            self._next_slot = (self._next_slot + 1) & _SLOTS_MAX
+        slot = self._slots[consumer] = self._next_slot
+        self._consumers[slot] = consumer
+        self._next_slot = (slot + 1) & _SLOTS_MAX
+        last_slice = self._slices_gone + max(0, len(self._slice_ns) - 1)
+        self._unexpired.setdefault(consumer.msg_timeout_ns, last_slice)
+        return slot
+
+    def _free_slot(self, consumer: Consumer) -> None:
+        slot = self._slots.pop(consumer, None)
+        if slot is not None:
+            del self._consumers[slot]
+
+    def _forget_gone(self) -> None:
+        """Forget consumers whose last message was another backlog's, and time-outs of nobody."""
+        for consumer in [*self._slots]:
+            if consumer.closing and consumer.in_flight == 0:
+                self._free_slot(consumer)
+        current = {consumer.msg_timeout_ns for consumer in self._slots}
+        self._unexpired = {
+            timeout_ns: number
+            for timeout_ns, number in self._unexpired.items()
+            if timeout_ns in current
+        }
 
     # Delivery
 
     def deliver(self, first: int, count: int, consumer: Consumer, now_ns: int) -> None:
         """Note the first delivery of consecutive messages beyond all that were delivered so."""
+        slot = self._slots.get(consumer) or self._take_slot(consumer)
         gap = first - self.start - len(self._owners)
         if gap:
             self._leave_gap(first, gap)
         owners = self._owners  # another one after a wide gap
-        owners.extend(array("H", (consumer.slot,)) * count)
-        deadline_ns = now_ns + consumer.msg_timeout_ns
-        slices = consumer.slices
-        if slices and slices[-1].end == first and deadline_ns < slices[-1].grows_until_ns:
-            slices[-1].end = first + count
-            slices[-1].deadline_ns = deadline_ns
+        if count == 1:
+            owners.append(slot)
         else:
-            slices.append(Slice(first, first + count, deadline_ns, deadline_ns + SLICE_NS))
+            owners.extend(array("H", (slot,)) * count)
+        if now_ns < self._slice_grows_until_ns:
+            self._slice_ns[-1] = now_ns
+        else:
+            self._slice_firsts.append(first)
+            self._slice_ns.append(now_ns)
+            self._slice_grows_until_ns = now_ns + SLICE_NS
         consumer.in_flight += count
+        self._count += count
+        deadline_ns = now_ns + consumer.msg_timeout_ns
+        if deadline_ns < self._looked_at_ns:
+            self._look_at(deadline_ns)
         if len(owners) > self._shorten_at:
-            self._shorten(now_ns)
+            self._shorten()
 
     def deliver_again(self, sequence: int, attempts: int, consumer: Consumer, now_ns: int) -> None:
         """Note a later delivery; ``attempts`` counts it."""
+        if consumer not in self._slots:
+            self._take_slot(consumer)
         deadline_ns = now_ns + consumer.msg_timeout_ns
-        self._others[sequence] = _Delivery(consumer, attempts, now_ns, deadline_ns)
+        self._others[sequence] = consumer, attempts, now_ns, deadline_ns
         self._note_deadline(deadline_ns, sequence)
         consumer.in_flight += 1
+        self._count += 1
+
+    def _look_at(self, deadline_ns: int) -> None:
+        self._looked_at_ns = deadline_ns
+        self._on_deadline(deadline_ns)
 
     # Answers
 
@@ -121,7 +173,9 @@ class InFlight:
         owners = self._owners
         if low < 0 or high > len(owners):
             return False
-        slot = consumer.slot
+        slot = self._slots.get(consumer, _NOBODY)
+        if slot == _NOBODY:
+            return False
         if count == 1:
             if owners[low] != slot:
                 return False
@@ -130,10 +184,22 @@ class InFlight:
             if owners[low:high] != array("H", (slot,)) * count:
                 return False
             owners[low:high] = array("H", bytes(2 * count))
+        self._count -= count
         consumer.in_flight -= count
-        if consumer.in_flight == 0:
-            self._is_idle(consumer)
+        if consumer.closing:
+            self.leave(consumer)
         return True
+
+    def take_if_owned(self, sequence: int, consumer: Consumer) -> int:
+        """Do what `take` does, but return 0 instead of an error."""
+        if self.finish_range(sequence, 1, consumer):
+            return 1
+        delivery = self._others.get(sequence)
+        if delivery is None or delivery[0] is not consumer:
+            return 0
+        del self._others[sequence]
+        self._is_answered(consumer)
+        return delivery[1]
 
     def take(self, sequence: int, consumer: Consumer) -> int:
         """
@@ -148,9 +214,7 @@ class InFlight:
         attempts = self._attempts_if_owned(sequence, consumer)
         if self._others.pop(sequence, None) is None:
             self._owners[sequence - self.start] = _NOBODY
-        consumer.in_flight -= 1
-        if consumer.in_flight == 0:
-            self._is_idle(consumer)
+        self._is_answered(consumer)
         return attempts
 
     def touch(
@@ -162,19 +226,22 @@ class InFlight:
         Raises:
             NotInFlightError, NotOwnerError: nothing has changed.
         """
-        self._attempts_if_owned(sequence, consumer)
+        attempts = self._attempts_if_owned(sequence, consumer)
         delivery = self._others.get(sequence)
-        if delivery is None:
-            delivery = self._move_out(sequence, now_ns)
-        latest_ns = delivery.delivered_ns + latest_after_ns
-        delivery.deadline_ns = min(now_ns + timeout_ns, latest_ns)
-        self._note_deadline(delivery.deadline_ns, sequence)
+        if delivery is not None:
+            delivered_ns = delivery[2]
+        else:
+            delivered_ns = self._delivered_ns(sequence)
+            self._owners[sequence - self.start] = _NOBODY
+        deadline_ns = min(now_ns + timeout_ns, delivered_ns + latest_after_ns)
+        self._others[sequence] = consumer, attempts, delivered_ns, deadline_ns
+        self._note_deadline(deadline_ns, sequence)
 
     def consumer_of(self, sequence: int) -> Consumer | None:
         """Return who has a message, or None."""
         delivery = self._others.get(sequence)
         if delivery is not None:
-            return delivery.consumer
+            return delivery[0]
         index = sequence - self.start
         owner = self._owners[index] if 0 <= index < len(self._owners) else _NOBODY
         return self._consumers[owner] if owner != _NOBODY else None
@@ -182,51 +249,117 @@ class InFlight:
     def attempts_of(self, sequence: int) -> int:
         """Return how often a message that is in flight was delivered."""
         delivery = self._others.get(sequence)
-        return delivery.attempts if delivery is not None else 1
+        return delivery[1] if delivery is not None else 1
+
+    def _attempts_if_owned(self, sequence: int, consumer: Consumer) -> int:
+        owner = self.consumer_of(sequence)
+        if owner is None:
+            raise NotInFlightError
+        if owner is not consumer:
+            raise NotOwnerError
+        return self.attempts_of(sequence)
+
+    def _is_answered(self, consumer: Consumer) -> None:
+        self._count -= 1
+        consumer.in_flight -= 1
+        if consumer.closing:
+            self.leave(consumer)
 
     # Time
 
     @property
     def next_deadline_ns(self) -> int | None:
-        """Return when something may time out next, or None. Costs a look at each consumer."""
-        deadlines = [
-            consumer.slices[0].deadline_ns
-            for consumer in self._consumers.values()
-            if consumer.slices
-        ]
-        if self._deadlines:
-            deadlines.append(self._deadlines[0][0])
+        """Return when something may time out next, or None. Costs a look at each time-out."""
+        deadlines = []
+        if self._count > len(self._others):
+            for timeout_ns, number in self._unexpired.items():
+                index = max(0, number - self._slices_gone)
+                if index < len(self._slice_ns):
+                    deadlines.append(self._slice_ns[index] + timeout_ns)
+        if self._others:
+            deadlines.append(self._deadlines[0] >> _SEQUENCE_BITS)
         return min(deadlines, default=None)
 
-    def expire(self, now_ns: int) -> list[tuple[int, int]]:
-        """Take what timed out out of flight; return ``(sequence, attempts so far)`` of each."""
-        expired: list[tuple[int, int]] = []
-        for consumer in list(self._consumers.values()):
-            slices = consumer.slices
-            while slices and slices[0].deadline_ns <= now_ns:
-                expired += self._expire_slice(slices.popleft(), consumer)
+    def expire(self, now_ns: int, limit: int) -> list[tuple[int, int]]:
+        """
+        Take what timed out out of flight, up to a number of messages.
+
+        It says itself when it is to be called next: at once if that was not all.
+
+        Returns:
+            ``(sequence, attempts so far)`` of each.
+        """
+        expired = self._expire_others(now_ns, limit)
+        for timeout_ns in sorted(self._unexpired):
+            self._expire_slices(timeout_ns, now_ns, limit, expired)
+        self._trim()
+        self._looked_at_ns = NEVER_NS
+        next_ns = self.next_deadline_ns
+        if next_ns is not None:
+            self._look_at(next_ns)
+        return expired
+
+    def _expire_others(self, now_ns: int, limit: int) -> list[tuple[int, int]]:
         # Entries outlive their message: taking one out would have to search the heap for it. They
         # are recognised by a deadline that is not the current one.
-        while self._deadlines and self._deadlines[0][0] <= now_ns:
-            deadline_ns, sequence = heappop(self._deadlines)
+        expired: list[tuple[int, int]] = []
+        beyond = (now_ns + 1) << _SEQUENCE_BITS
+        while self._deadlines and self._deadlines[0] < beyond and len(expired) < limit:
+            deadline = heappop(self._deadlines)
+            sequence = deadline & _SEQUENCE_MASK
             delivery = self._others.get(sequence)
-            if delivery is not None and delivery.deadline_ns == deadline_ns:
+            if delivery is not None and delivery[3] == deadline >> _SEQUENCE_BITS:
                 del self._others[sequence]
-                expired.append((sequence, delivery.attempts))
-                delivery.consumer.in_flight -= 1
-                if delivery.consumer.in_flight == 0:
-                    self._is_idle(delivery.consumer)
+                self._is_answered(delivery[0])
+                expired.append((sequence, delivery[1]))
         return expired
+
+    def _expire_slices(
+        self, timeout_ns: int, now_ns: int, limit: int, expired: list[tuple[int, int]]
+    ) -> None:
+        """Add to ``expired`` what a time-out takes of its next slices."""
+        number = max(self._unexpired[timeout_ns], self._slices_gone)
+        while (index := number - self._slices_gone) < len(self._slice_ns):
+            if self._slice_ns[index] + timeout_ns > now_ns:
+                break
+            if index == len(self._slice_ns) - 1:
+                self._slice_grows_until_ns = 0  # what comes now is later
+            for place in list(
+                islice(self._owned_in_slice(index, timeout_ns), limit - len(expired))
+            ):
+                expired.append((self.start + place, 1))
+                consumer = self._consumers[self._owners[place]]
+                self._owners[place] = _NOBODY
+                self._is_answered(consumer)
+            if len(expired) >= limit:
+                break  # there may be more in this slice
+            number += 1
+        self._unexpired[timeout_ns] = number
+
+    def _owned_in_slice(self, index: int, timeout_ns: int) -> Iterator[int]:
+        """Yield the places in the window that somebody with this time-out has."""
+        is_last = index == len(self._slice_firsts) - 1
+        end = self.start + len(self._owners) if is_last else self._slice_firsts[index + 1]
+        low = max(0, self._slice_firsts[index] - self.start)
+        owned = self._owned(low, end - self.start)
+        if len(self._unexpired) == 1:
+            return owned
+        slots = {
+            slot
+            for slot, consumer in self._consumers.items()
+            if consumer.msg_timeout_ns == timeout_ns
+        }
+        return (place for place in owned if self._owners[place] in slots)
 
     # All
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Yield ``(sequence, attempts)`` of all that is in flight. Costs the window's length."""
         start = self.start
-        for match in self._owned(0, len(self._owners)):
-            yield start + match, 1
+        for place in self._owned(0, len(self._owners)):
+            yield start + place, 1
         for sequence, delivery in self._others.items():
-            yield sequence, delivery.attempts
+            yield sequence, delivery[1]
 
     def lowest(self, besides: Container[int] = ()) -> int | None:
         """Return the lowest message in flight that is not in ``besides``, or None."""
@@ -235,69 +368,45 @@ class InFlight:
         candidates += [sequence for sequence in self._others if sequence not in besides]
         return min(candidates, default=None)
 
-    def clear(self) -> None:
-        """Nothing is in flight any more."""
+    def clear(self, start: int) -> None:
+        """Nothing is in flight any more; the window goes on at a message."""
+        answered = Counter(delivery[0] for delivery in self._others.values())
+        for slot, count in Counter(self._owners).items():
+            if slot != _NOBODY:
+                answered[self._consumers[slot]] += count
+        for consumer, count in answered.items():
+            consumer.in_flight -= count
+            if consumer.closing:
+                self.leave(consumer)
         self._owners = array("H")
+        self._slices_gone += len(self._slice_ns)
+        del self._slice_firsts[:], self._slice_ns[:]
+        self._slice_grows_until_ns = 0
         self._others.clear()
         self._deadlines.clear()
-        for consumer in list(self._consumers.values()):
-            consumer.in_flight = 0
-            self._is_idle(consumer)
+        self._count = 0
+        self.start = start
 
     # The window
 
     def move_out_below(self, sequence: int) -> None:
         """Keep no message below ``sequence`` in the window."""
-        for index in list(self._owned(0, sequence - self.start)):
-            self._move_out(self.start + index, 0)
+        for place in list(self._owned(0, sequence - self.start)):
+            self._move_out(self.start + place)
         self._trim()
 
-    def _attempts_if_owned(self, sequence: int, consumer: Consumer) -> int:
-        delivery = self._others.get(sequence)
-        if delivery is not None:
-            if delivery.consumer is not consumer:
-                raise NotOwnerError
-            return delivery.attempts
-        index = sequence - self.start
-        owner = self._owners[index] if 0 <= index < len(self._owners) else _NOBODY
-        if owner == _NOBODY:
-            raise NotInFlightError
-        if owner != consumer.slot:
-            raise NotOwnerError
-        return 1
-
-    def _is_idle(self, consumer: Consumer) -> None:
-        """Nothing is in flight to the consumer: what remains of it are finished slices."""
-        consumer.slices.clear()
-        if consumer.closing:
-            self._consumers.pop(consumer.slot, None)
-
     def _owned(self, low: int, high: int) -> Iterator[int]:
-        """Yield the indexes from ``low`` to ``high - 1`` whose message somebody has."""
+        """Yield the places from ``low`` to ``high - 1`` whose message somebody has."""
         owners = self._owners
         if high <= low:
             return
         content = owners[low:high].tobytes()
         last = -1
         for match in _ANYBODY.finditer(content):
-            index = low + match.start() // 2
-            if index != last:
-                last = index
-                yield index
-
-    def _expire_slice(self, part: Slice, consumer: Consumer) -> list[tuple[int, int]]:
-        low = max(0, part.first - self.start)
-        expired = [
-            (self.start + index, 1)
-            for index in self._owned(low, part.end - self.start)
-            if self._owners[index] == consumer.slot
-        ]
-        for sequence, _ in expired:
-            self._owners[sequence - self.start] = _NOBODY
-        consumer.in_flight -= len(expired)
-        if consumer.in_flight == 0:
-            self._is_idle(consumer)
-        return expired
+            place = low + match.start() // 2
+            if place != last:
+                last = place
+                yield place
 
     def _leave_gap(self, first: int, gap: int) -> None:
         """Make the window continue at ``first``, which lies beyond its end."""
@@ -307,8 +416,8 @@ class InFlight:
         elif gap <= WINDOW_MAX:
             self._owners.extend(array("H", bytes(2 * gap)))
         else:
-            for index in list(self._owned(0, len(self._owners))):
-                self._move_out(self.start + index, 0)
+            for place in list(self._owned(0, len(self._owners))):
+                self._move_out(self.start + place)
             self._owners = array("H")
             self.start = first
 
@@ -322,42 +431,43 @@ class InFlight:
         if finished:
             del owners[:finished]
             self.start += finished
-            for consumer in self._consumers.values():
-                slices = consumer.slices
-                while slices and slices[0].end <= self.start:
-                    slices.popleft()
+        gone = bisect_right(self._slice_firsts, self.start) - 1
+        if gone > 0:
+            del self._slice_firsts[:gone], self._slice_ns[:gone]
+            self._slices_gone += gone
 
-    def _shorten(self, now_ns: int) -> None:
+    def _shorten(self) -> None:
         """Trim; if a few unanswered messages keep the window long, move them out of it."""
         self._trim()
-        if len(self._owners) > WINDOW_MAX and len(self) < len(self._owners) // 4:
-            for index in list(self._owned(0, len(self._owners) - WINDOW_MAX // 2)):
-                self._move_out(self.start + index, now_ns)
+        if len(self._owners) > WINDOW_MAX and self._count < len(self._owners) // 4:
+            for place in list(self._owned(0, len(self._owners) - WINDOW_MAX // 2)):
+                self._move_out(self.start + place)
             self._trim()
         self._shorten_at = max(WINDOW_MAX, 2 * len(self._owners))
 
-    def _move_out(self, sequence: int, now_ns: int) -> _Delivery:
+    def _delivered_ns(self, sequence: int) -> int:
+        """Return when a message of the window was delivered; at most a slice's time too late."""
+        return self._slice_ns[bisect_right(self._slice_firsts, sequence) - 1]
+
+    def _move_out(self, sequence: int) -> None:
         """Give a message of the window an entry of its own."""
-        index = sequence - self.start
-        consumer = self._consumers[self._owners[index]]
-        self._owners[index] = _NOBODY
-        deadline_ns = now_ns + consumer.msg_timeout_ns
-        for part in consumer.slices:
-            if part.first <= sequence < part.end:
-                deadline_ns = part.deadline_ns
-                break
-        delivered_ns = deadline_ns - consumer.msg_timeout_ns
-        delivery = _Delivery(consumer, 1, delivered_ns, deadline_ns)
-        self._others[sequence] = delivery
+        place = sequence - self.start
+        consumer = self._consumers[self._owners[place]]
+        self._owners[place] = _NOBODY
+        delivered_ns = self._delivered_ns(sequence)
+        deadline_ns = delivered_ns + consumer.msg_timeout_ns
+        self._others[sequence] = consumer, 1, delivered_ns, deadline_ns
         self._note_deadline(deadline_ns, sequence)
-        return delivery
 
     def _note_deadline(self, deadline_ns: int, sequence: int) -> None:
         """Have `expire` look at a message; forget answered ones when they are the most."""
         deadlines = self._deadlines
-        heappush(deadlines, (deadline_ns, sequence))
+        heappush(deadlines, deadline_ns << _SEQUENCE_BITS | sequence)
         if len(deadlines) > 2 * len(self._others) + DEADLINES_MIN:
             deadlines[:] = [
-                (delivery.deadline_ns, sequence) for sequence, delivery in self._others.items()
+                delivery[3] << _SEQUENCE_BITS | sequence
+                for sequence, delivery in self._others.items()
             ]
             heapify(deadlines)
+        if deadline_ns < self._looked_at_ns:
+            self._look_at(deadline_ns)

@@ -96,6 +96,7 @@ class Topic:
         self.refused = dict.fromkeys(Refusal, 0)  # messages
         self.sync_every = 0  # messages; 0: no syncs but those of the class fsync
         self.on_error: Callable[[OSError | None], None] = _ignore  # of the last write
+        self.on_stalled: Callable[[], None] = _do_nothing  # `resume` is to be tried again
         self.commit_times = Durations()  # from `commit` to the answer to its producers
 
         self._storage = storage
@@ -213,6 +214,11 @@ class Topic:
         if self.log.unsynced_messages and not self._is_syncing:
             self._sync()
 
+    @property
+    def has_unsynced(self) -> bool:
+        """Return whether something may still be lost with the power."""
+        return bool(self.log.unsynced_messages) or self._is_syncing
+
     def sync_now(self) -> None:
         """Sync, and wait for it: the broker ends. OSError if the disk refuses."""
         if self.log.unsynced_messages:
@@ -307,9 +313,9 @@ class Topic:
     ) -> None:
         """Give a channel its part; a fault of ours there costs no other channel theirs."""
         try:
-            channel.passed(first, end, due_ns)
+            channel.hand_over(first, end, due_ns)
             if deferred:
-                channel.defer(deferred)
+                channel.backlog.defer(deferred)
             channel.dispatch(now_ns)
         except Exception as error:
             self._report(f"deliver in channel {self.name}/{channel.name}", error)
@@ -324,8 +330,9 @@ class Topic:
             deferred = (
                 list(self.deferred_in(first, is_strict=True)) if self._has_deferred_behind else []
             )
-        except OSError:  # the next tick tries again
+        except OSError:
             self.passed = first
+            self.on_stalled()
             return
         self._has_deferred_behind = end < self.log.end
         for channel in self.channels.values():
@@ -374,7 +381,7 @@ class Topic:
         """Seal the log. OSError if the disk refuses."""
         self.log.close()
 
-    # For channels (see `channel.Source`)
+    # For channels (see `backlog.Source`)
 
     def block(self, sequence: int) -> Block | None:
         """Return a block that holds a message, or None, see `Log.block`."""
@@ -394,14 +401,6 @@ class Topic:
 
     # Upkeep
 
-    def tick(self, now_ns: int, wall_ns: int) -> None:
-        """Take up what timed out or is due in the channels."""
-        if self.passed < self._durable_end:
-            self.resume(now_ns)
-        for channel in self.channels.values():
-            if channel.expire(now_ns, wall_ns) or channel.depth:
-                channel.dispatch(now_ns)
-
     def release(self, wall_ns: int) -> None:
         """Let go of the part of the log that no channel needs any more."""
         lowest = self._lowest_needed()
@@ -418,20 +417,21 @@ class Topic:
         # Beyond `lowest`, if there was damage: nothing tells to step over it any more.
         self.passed = max(self.passed, first)
         for channel in self.channels.values():
-            channel.cursor = max(channel.cursor, first)
+            channel.log_begins_at(first)
         self.skips.remove_below(first)
         self.emptied.remove_below(first)
 
     def _lowest_needed(self) -> int:
-        return min([self.passed, *(channel.unfinished for channel in self.channels.values())])
+        needed = (channel.backlog.unfinished for channel in self.channels.values())
+        return min([self.passed, *needed])
 
     def _keep_stragglers(self, below: int) -> bool:
         """Copy what keeps the oldest segment, if it is little in every channel."""
         try:
             return all(
-                channel.keep_stragglers(below)
+                channel.backlog.keep_stragglers(below)
                 for channel in self.channels.values()
-                if channel.unfinished < below
+                if channel.backlog.unfinished < below
             )
         except OSError as error:
             self.on_error(error)
@@ -465,6 +465,10 @@ class Topic:
 
 def _raise(error: Exception) -> None:
     raise error
+
+
+def _do_nothing() -> None:
+    """Nobody tries again."""
 
 
 def _ignore(error: OSError | None) -> None:

@@ -113,8 +113,9 @@ class TopicFiles:
 
     def snapshot(self, channel: Channel) -> Snapshot:
         """Return where a channel stands."""
-        waiting, deferred = channel.waiting(), channel.deferred_messages()
-        return Snapshot(channel.cursor, self._topic.passed, waiting, deferred)
+        backlog = channel.backlog
+        undelivered, deferred = backlog.undelivered(), backlog.deferred_messages()
+        return Snapshot(backlog.cursor, self._topic.passed, undelivered, deferred)
 
     def journals(self) -> dict[str, list[int]]:
         """Return the numbers of the journals that are there, by channel."""

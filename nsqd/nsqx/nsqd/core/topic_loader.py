@@ -81,7 +81,7 @@ class TopicLoader:
         topic = self._topic
         for problem in position.problems:
             self._warn(f"channel {topic.name}/{name}: {problem}")
-        channel = Channel(name, topic, self._channel_settings, store.journal)
+        channel = Channel(name, topic, self._channel_settings, store)
         stragglers = self._load_stragglers(store, position)
         held = position.held()
         deferred = [
@@ -97,14 +97,13 @@ class TopicLoader:
             is_new = sequence >= cursor and sequence not in topic.skips
             return not is_new and _is_there(topic, sequence, stragglers)
 
-        channel.save_stragglers = store.save_stragglers
-        channel.restore(
+        channel.backlog.restore(
             cursor,
             [message for message in position.waiting if is_held(message[0])],
             [message for message in position.deferred if is_held(message[0])],
             stragglers,
         )
-        channel.defer(deferred)
+        channel.backlog.defer(deferred)
         topic.channels[name] = channel
         return channel
 

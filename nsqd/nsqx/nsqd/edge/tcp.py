@@ -22,8 +22,8 @@ from typing import cast
 from nsqx.net.addresses import socket_text
 from nsqx.nsqd.core.broker import Broker
 from nsqx.nsqd.core.session import Session, SessionSettings
+from nsqx.nsqd.core.timers import Timers
 from nsqx.nsqd.edge.busy_poll import BusyPoll
-from nsqx.nsqd.edge.deadlines import Deadlines
 from nsqx.nsqd.edge.layers import CompressionLayer, Layer, TlsLayer
 from nsqx.protocol.compression import (
     DeflateCompressor,
@@ -61,7 +61,7 @@ class TcpServer:
         self.settings = settings
         self.ssl_context = ssl_context
         self.connections: set[Connection] = set()
-        self.deadlines: Deadlines[Connection] = Deadlines()
+        self.deadlines: Timers[Connection] = Timers()
         self.busy_poll = BusyPoll(asyncio.get_running_loop(), busy_poll_ns)
 
     def make_connection(self) -> "Connection":
@@ -72,8 +72,13 @@ class TcpServer:
         """Return the time by which deadlines are."""
         return self.broker.clock.monotonic()
 
+    @property
+    def next_ns(self) -> int:
+        """See `Clients.next_ns`."""
+        return self.deadlines.next_ns
+
     def tick(self) -> None:
-        """Heartbeats and deadlines. To be called some ten times a second."""
+        """See `Clients.tick`."""
         now_ns = self.now_ns()
         for connection in self.deadlines.take(now_ns):
             connection.tick(now_ns)

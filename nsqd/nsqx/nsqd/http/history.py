@@ -62,9 +62,9 @@ class HistoryEndpoints:
             {
                 "topic": topic.name,
                 "channel": channel.name,
-                "sequence": channel.cursor,
+                "sequence": channel.backlog.cursor,
                 "depth": channel.depth,
-                "deferred_count": len(channel.deferred),
+                "deferred_count": channel.deferred_count,
             }
         )
 

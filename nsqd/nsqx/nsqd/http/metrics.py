@@ -70,8 +70,8 @@ class MetricsEndpoint:
         for topic in list(self._nsqd.broker.topics.values()):
             view: LogView | None = None
             for channel in list(topic.channels.values()):
-                oldest = channel.unfinished
-                timestamp_ns = channel.oldest_straggler_ns
+                oldest = channel.backlog.unfinished
+                timestamp_ns = channel.backlog.oldest_straggler_ns
                 if timestamp_ns is None and oldest >= topic.passed:
                     continue
                 block = topic.log.block_in_memory(oldest)

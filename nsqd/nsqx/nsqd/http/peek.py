@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from nsqx.nsqd.core.channel import Channel, MessageState
+from nsqx.nsqd.core.backlog import MessageState
+from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.edge.steps import in_background
@@ -117,7 +118,7 @@ class PeekEndpoints:
         page = await self._one(topic, sequence, body_bytes=0)
         frame = _straggler(topic, sequence) or (page.frames[0][1] if page.frames else None)
         channels = sorted(topic.channels.values(), key=_name_of)
-        searches = [channel.search_state(sequence) for channel in channels]
+        searches = [channel.backlog.search_state(sequence) for channel in channels]
         states = await in_background(self._nsqd.storage, lambda: [search() for search in searches])
         return json_answer(
             {
@@ -261,14 +262,14 @@ def _requested_message(topic: Topic, request: Request) -> int:
     if sequence is not None:
         return sequence
     for channel in topic.channels.values():
-        sequence = channel.straggler_of(number)
+        sequence = channel.backlog.straggler_of(number)
         if sequence is not None:
             return sequence
     raise ApiError(404, "MESSAGE_NOT_FOUND")
 
 
 def _straggler(topic: Topic, sequence: int) -> bytes | None:
-    frames = (channel.straggler(sequence) for channel in topic.channels.values())
+    frames = (channel.backlog.straggler(sequence) for channel in topic.channels.values())
     return next((frame for frame in frames if frame is not None), None)
 
 

@@ -58,8 +58,8 @@ def _topic_backend_depth(topic: Topic) -> int:
 
 def _backend_depth(topic: Topic, channel: Channel) -> int:
     # What waits to be delivered again counts as in memory: the channel keeps its numbers there.
-    in_memory = topic.log.count_in_memory(channel.cursor, topic.passed)
-    return max(0, channel.new_depth - in_memory)
+    in_memory = topic.log.count_in_memory(channel.backlog.cursor, topic.passed)
+    return max(0, channel.backlog.new_count - in_memory)
 
 
 def _log_bytes(topic: Topic) -> int:
@@ -83,8 +83,8 @@ _TOPIC: dict[str, TopicReading] = {
 }
 _CHANNEL: dict[str, ChannelReading] = {
     "backend_depth": _backend_depth,
-    "in_flight_count": lambda _, channel: len(channel.in_flight),
-    "deferred_count": lambda _, channel: len(channel.deferred),
+    "in_flight_count": lambda _, channel: channel.in_flight_count,
+    "deferred_count": lambda _, channel: channel.deferred_count,
     "zone_local_msg_count": lambda _, channel: channel.delivery_counts[0],
     "region_local_msg_count": lambda _, channel: channel.delivery_counts[1],
     "global_msg_count": lambda _, channel: channel.delivery_counts[2],
