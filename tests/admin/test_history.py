@@ -1,5 +1,6 @@
 """Rates and depths over time, in memory and in a file."""
 
+import math
 import sqlite3
 import time
 from pathlib import Path
@@ -9,10 +10,22 @@ import pytest
 from hypothesis import given, strategies as st
 
 from nsqx.admin.daemon import Admin
-from nsqx.admin.known.history import RANGES, History, Ring, Sample, filled
+from nsqx.admin.known.history import (
+    METRICS,
+    RANGES,
+    Averages,
+    History,
+    Ring,
+    Sample,
+    filled,
+    sample_of,
+)
 from nsqx.admin.known.history_store import HistoryStore
 from nsqx.admin.options import AdminOptions
+from nsqx.cluster.answers import Latency, Quantile
+from nsqx.cluster.health import DaemonState
 from nsqx.cluster.merge import ClusterSnapshot, merge
+from nsqx.cluster.node_metrics import NodeMetrics
 from nsqx.cluster.rates import ChannelRates
 from tests.support.cluster_views import channel, cluster_view, node_view, rates_of, topic
 
@@ -64,7 +77,7 @@ def test_the_total_is_kept_by_the_second() -> None:
     assert values["in"][-5:] == [10.0] * 5
     assert values["depth"][-5:] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert values["in"][-6] is None
-    assert values.keys() == {"in", "out", "depth", "requeues", "clients"}
+    assert tuple(values) == METRICS["total"]
 
 
 def test_others_are_kept_by_the_second_from_when_somebody_looks() -> None:
@@ -101,7 +114,7 @@ def test_a_series_that_vanished_has_a_gap() -> None:
 
 def test_a_series_that_never_was_is_empty() -> None:
     values = History().read("node:n9:1", RANGES["1h"], float(START))
-    assert values == dict.fromkeys(("in", "out", "depth"), [None] * 360)
+    assert values == dict.fromkeys(METRICS["node"], [None] * 360)
 
 
 def test_restarts_are_told_by_node() -> None:
@@ -126,7 +139,7 @@ async def test_a_week_is_in_the_file_and_survives_a_restart(tmp_path: Path) -> N
         assert values["in"][-2:] == [2.0, 7.0]
         assert len(values["in"]) == 2016
         assert await store.read("topic:x", RANGES["7d"], START + 650.0) == dict.fromkeys(
-            ("in", "out", "depth", "requeues"), [None] * 2016
+            METRICS["topic"], [None] * 2016
         )
 
 
@@ -191,3 +204,54 @@ async def test_the_day_before_a_restart_of_the_process_is_shown(tmp_path: Path) 
             assert len(known) == points
             assert known[0] == now - 3600
             assert set(values) == {None, 8.0} or set(values) == {None, 0.0, 8.0}
+
+
+def test_a_node_that_does_not_answer_has_gaps_and_no_zeros() -> None:
+    history = History()
+    end = run(history, 20)
+    silent = node_view("n1:1", topic("t", channel("c", depth=9)), state=DaemonState.STALE)
+    for second in range(40):
+        history.record(merge(cluster_view(silent, now=end + second)))
+    for series in ("total", "topic:t", "channel:t/c", "node:n1:1"):
+        values = history.read(series, RANGES["1h"], end + 40)
+        assert values["in"][-2:] == [None, None], series
+        assert 10.0 in values["in"]
+    assert history.read("node:n1:1", RANGES["1h"], end + 40)["depth"][-1] is None
+
+
+def test_half_a_slot_that_is_known_is_its_average() -> None:
+    averages = Averages(2)
+    averages.add((4.0, math.nan))
+    averages.add((math.nan, math.nan))
+    averages.add((6.0, math.nan))
+    known, unknown = averages.result()
+    assert (known, math.isnan(unknown)) == (5.0, True)
+
+
+def test_ages_and_latencies_and_what_is_in_flight_are_kept() -> None:
+    metrics = NodeMetrics(oldest_at={"t/c": START - 100.0})
+    node = node_view(
+        "n1:1",
+        topic("t", channel("c", depth=1, in_flight_count=3)),
+        metrics=metrics,
+        latencies={"t/c": Latency(5, [Quantile(0.99, 2e9), Quantile(0.5, 1e9)])},
+    )
+    sample = sample_of(merge(cluster_view(node, now=float(START))), "channel:t/c")
+    assert sample is not None
+    assert dict(zip(METRICS["channel"], sample, strict=True)) == {
+        "in": 0.0, "out": 0.0, "depth": 1, "requeues": 0.0,
+        "in_flight": 3, "age": 100.0, "latency": 2.0,
+    }
+
+
+async def test_a_file_with_fewer_columns_gets_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    database = sqlite3.connect(path)
+    columns = "series TEXT, at INTEGER, v0 REAL, v1 REAL, v2 REAL, v3 REAL, v4 REAL"
+    database.execute(f"CREATE TABLE points ({columns}, PRIMARY KEY (series, at)) WITHOUT ROWID")
+    database.execute("INSERT INTO points VALUES ('topic:t', ?, 1, 2, 3, 4, NULL)", (START,))
+    database.commit()
+    database.close()
+    async with HistoryStore(str(path)) as store:
+        values = await store.read("topic:t", RANGES["7d"], START + 300.0)
+    assert (values["in"][-1], values["in_flight"][-1]) == (1.0, None)

@@ -12,6 +12,7 @@ from tests.support.cluster_views import (
     cluster_view,
     lookupd_view,
     node_view,
+    producer,
     rates_of,
     topic,
 )
@@ -124,3 +125,31 @@ def test_rates_are_sent_under_the_names_in_and_out() -> None:
     for row in (plain["totals"], plain["nodes"]["n1:1"], plain["topics"]["t"]):
         assert {"in", "out"} <= row.keys()
     assert {"in", "out"} <= plain["channels"]["t/c"].keys()
+
+
+def test_rates_of_a_silent_node_are_unknown_and_not_zero() -> None:
+    stats = topic("t", channel("c", depth=3))
+    silent = node_view("n1:1", stats, state=DaemonState.STALE)
+    snapshot = merge(cluster_view(silent))
+    rows = (snapshot.nodes["n1:1"], snapshot.topics["t"], snapshot.channels["t/c"], snapshot.totals)
+    for row in rows:
+        assert (row.in_rate, row.out_rate, row.depth or 3) == (None, None, 3)
+    busy = rates_of({"t": 5.0}, {("t", "c"): ChannelRates(5, 4, 0, 0)})
+    both = merge(cluster_view(silent, node_view("n2:1", stats, rates=busy)))
+    assert (both.topics["t"].in_rate, both.topics["t"].stale) == (5.0, 1)
+
+
+def test_of_a_node_that_never_answered_nothing_is_known() -> None:
+    hanging = node_view("n1:4151", state=DaemonState.UNREACHABLE)
+    lookupd = lookupd_view("l1:1", producer("n1:4151", {"t": False}))
+    snapshot = merge(cluster_view(hanging, lookupds=[lookupd]))
+    row, node = snapshot.topics["t"], snapshot.nodes["n1:4151"]
+    assert (row.depth, row.total_depth, row.clients, row.in_rate) == (None, None, None, None)
+    assert (node.depth, node.messages, node.in_rate) == (None, None, None)
+    assert (snapshot.totals.depth, snapshot.totals.in_rate) == (None, None)
+
+
+def test_a_topic_that_no_node_has_is_empty_for_sure() -> None:
+    lookupd = lookupd_view("l1:1", topics=["lonely"])
+    row = merge(cluster_view(node_view("n1:1"), lookupds=[lookupd])).topics["lonely"]
+    assert (row.nodes, row.depth, row.in_rate) == (0, 0, 0.0)

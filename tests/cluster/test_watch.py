@@ -6,7 +6,7 @@ from nsqx.cluster.node_metrics import NodeMetrics
 from nsqx.cluster.rates import ChannelRates
 from nsqx.cluster.registry import registry_of
 from nsqx.cluster.views import ClusterView, NodeView
-from nsqx.cluster.watch import Watch
+from nsqx.cluster.watch import Mark, Watch
 from tests.support.cluster_views import (
     NOW,
     channel,
@@ -29,7 +29,7 @@ def judged(watch: Watch, view: ClusterView) -> ClusterSnapshot:
 
 def lasting(*nodes: NodeView, seconds: float = QUIET_S, **fields: object) -> ClusterSnapshot:
     """The same cluster now and later, judged the second time."""
-    watch = Watch(900)
+    watch = Watch()
     judged(watch, cluster_view(*nodes, **fields))  # type: ignore[arg-type]  # as named
     return judged(watch, cluster_view(*nodes, now=NOW + seconds, **fields))  # type: ignore[arg-type]  # as named
 
@@ -47,12 +47,12 @@ def test_a_quiet_cluster_is_well() -> None:
 
 def test_before_the_first_answer_nothing_is_said() -> None:
     view = cluster_view(node_view("n1:1", state=DaemonState.WAITING))
-    assert judged(Watch(900), view).verdict.level == "waiting"
+    assert judged(Watch(), view).verdict.level == "waiting"
 
 
 def test_a_channel_without_consumers_is_told_after_a_while() -> None:
     node = node_view("n1:1", topic("t", channel("c", depth=1_234)))
-    watch = Watch(900)
+    watch = Watch()
     assert rules(judged(watch, cluster_view(node))) == []
     snapshot = judged(watch, cluster_view(node, now=NOW + 6))
     (told,) = snapshot.attention
@@ -64,7 +64,7 @@ def test_a_channel_without_consumers_is_told_after_a_while() -> None:
 
 
 def test_a_consumer_that_comes_back_soon_is_no_alarm() -> None:
-    watch = Watch(900)
+    watch = Watch()
     gone = node_view("n1:1", topic("t", channel("c", depth=1)))
     back = node_view("n1:1", topic("t", channel("c", depth=1, client_count=1)))
     seen = [
@@ -111,7 +111,7 @@ def test_consumers_that_finish_something_are_not_stuck() -> None:
 
 
 def test_a_depth_that_grows_for_a_minute_is_told() -> None:
-    watch = Watch(900)
+    watch = Watch()
     seen = []
     for second in range(0, 81, 10):
         node = node_view(
@@ -125,7 +125,7 @@ def test_a_depth_that_grows_for_a_minute_is_told() -> None:
 
 
 def test_a_depth_that_goes_up_and_down_does_not_grow() -> None:
-    watch = Watch(900)
+    watch = Watch()
     for second in range(0, 201, 10):
         depth = 1000 + (second % 30)
         node = node_view(
@@ -191,3 +191,104 @@ def test_the_page_of_an_ephemeral_topic_is_escaped() -> None:
     node = node_view("n1:1", topic("t#ephemeral", channel("c#ephemeral", depth=1)))
     (told,) = lasting(node).attention
     assert told.page == "/topics/t%23ephemeral/c%23ephemeral"
+
+
+def test_what_grows_fast_grows_also_when_it_is_much_already() -> None:
+    watch, told = Watch(), list[str]()
+    for second in range(0, 81, 10):
+        stats = topic("t", channel("c", depth=1_000_000 + 800 * second, client_count=1))
+        busy = rates_of({"t": 900.0}, {("t", "c"): ChannelRates(900, 100, 0, 0)})
+        told = rules(
+            judged(watch, cluster_view(node_view("n1:1", stats, rates=busy), now=NOW + second))
+        )
+    assert told == ["growing"]
+
+
+def stuck_node(**fields: object) -> NodeView:
+    stats = topic("t", channel("c", depth=3, client_count=2, in_flight_count=2))
+    return node_view("n1:1", stats, **fields)  # type: ignore[arg-type]  # as named
+
+
+def test_stuck_is_not_reset_by_a_node_that_does_not_answer() -> None:
+    watch = Watch()
+    silent = node_view("n2:1", topic("t", channel("c")), state=DaemonState.STALE)
+    judged(watch, cluster_view(stuck_node()))
+    judged(watch, cluster_view(stuck_node(), silent, now=NOW + 30))
+    told = judged(watch, cluster_view(stuck_node(), silent, now=NOW + 61)).attention
+    assert ("stuck", NOW + 61) in [(each.rule, each.since) for each in told]
+
+
+def test_stuck_is_not_reset_by_a_restart_of_the_node() -> None:
+    watch = Watch()
+    judged(watch, cluster_view(stuck_node()))
+    again = node_view("n1:1", topic("t", channel("c", depth=3)), rates=None)  # consumers come soon
+    judged(watch, cluster_view(again, now=NOW + 30))
+    assert "stuck" in rules(judged(watch, cluster_view(stuck_node(), now=NOW + 61)))
+
+
+def test_what_is_known_of_problems_survives_a_restart() -> None:
+    watch = Watch()
+    view = cluster_view(node_view("n1:1", topic("t", channel("c", depth=1))))
+    judged(watch, view)
+    judged(watch, cluster_view(stuck_node(), now=NOW + 10))
+    other = Watch().restore(watch.state(), NOW + 20)
+    waiting = cluster_view(node_view("n1:1", state=DaemonState.WAITING), now=NOW + 20)
+    assert rules(judged(other, waiting)) == []  # nobody was asked yet
+    told = judged(other, cluster_view(stuck_node(), now=NOW + 71)).attention
+    assert [(each.rule, each.text.partition(" for ")[2]) for each in told] == [
+        ("stuck", "61 s, 3 messages wait")
+    ]
+
+
+def test_the_heaviest_comes_first_and_not_the_oldest() -> None:
+    watch = Watch()
+    small = topic("small", channel("c", depth=5))
+    judged(watch, cluster_view(node_view("n1:1", small)))
+    big = topic("big", channel("c", depth=500_000))
+    damaged = NodeMetrics(lost_messages=7)
+    judged(watch, cluster_view(node_view("n1:1", small, big), now=NOW + 10))
+    view = cluster_view(node_view("n1:1", small, big, metrics=damaged), now=NOW + 20)
+    assert [each.id for each in judged(watch, view).attention] == [
+        "damage:n1:1",
+        "no-consumers:big/c",
+        "no-consumers:small/c",
+    ]
+
+
+def test_an_acknowledged_problem_is_listed_last_and_not_in_the_verdict() -> None:
+    watch = Watch()
+    view = cluster_view(node_view("n1:1", topic("t", channel("c", depth=1))))
+    judged(watch, view)
+    assert watch.mark("no-consumers:t/c", Mark("ann", NOW))
+    snapshot = judged(watch, cluster_view(*view.nodes, now=NOW + 6))
+    (told,) = snapshot.attention
+    assert (told.is_known, told.acknowledged_by, told.silenced_until) == (True, "ann", None)
+    assert snapshot.verdict.level == "ok"
+    assert snapshot.verdict.text.startswith("Nothing new, 1 known")
+    # Once it was gone for a while it is another problem.
+    quiet = node_view("n1:1", topic("t", channel("c")))
+    judged(watch, cluster_view(quiet, now=NOW + 10))
+    judged(watch, cluster_view(quiet, now=NOW + 400))
+    judged(watch, cluster_view(*view.nodes, now=NOW + 410))
+    assert judged(watch, cluster_view(*view.nodes, now=NOW + 420)).verdict.level == "warning"
+
+
+def test_a_silenced_problem_counts_again_when_the_time_is_over() -> None:
+    watch = Watch()
+    view = cluster_view(node_view("n1:1", topic("t", channel("c", depth=1))))
+    judged(watch, view)
+    watch.mark("no-consumers:t/c", Mark("ann", NOW, NOW + 60))
+    assert judged(watch, cluster_view(*view.nodes, now=NOW + 59)).verdict.level == "ok"
+    assert judged(watch, cluster_view(*view.nodes, now=NOW + 61)).verdict.level == "warning"
+    assert not watch.mark("no-consumers:other/c", Mark("ann", NOW))
+
+
+def test_a_topic_carries_the_flags_of_its_channels() -> None:
+    row = lasting(node_view("n1:1", topic("t", channel("c", depth=1)))).topics["t"]
+    assert (row.flags, row.channel_flags) == ([], ["no-consumers"])
+
+
+def test_a_pause_that_was_forgotten_is_told() -> None:
+    node = node_view("n1:1", topic("t", channel("c", depth=9, paused=True)))
+    (told,) = lasting(node, seconds=1000).attention
+    assert (told.rule, told.text) == ("paused", "t/c is paused, and 9 messages wait")

@@ -6,7 +6,7 @@ from typing import Any
 from nsqx.cluster.answers import ChannelStats, NsqdStats, Producer, TopicStats
 from nsqx.cluster.counters import Layout, Layouts, table_of
 from nsqx.cluster.health import DaemonState
-from nsqx.cluster.rates import NO_RATES, RATE_COLUMNS, ChannelRates, NodeRates
+from nsqx.cluster.rates import NO_NODE_RATES, NO_RATES, RATE_COLUMNS, ChannelRates, NodeRates
 from nsqx.cluster.views import ClusterView, LookupdView, NodeView
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 NOW = 1_795_500_000.0
+NEVER_HEARD = (DaemonState.WAITING, DaemonState.UNREACHABLE)
 
 
 def channel(name: str = "c", **fields: Any) -> ChannelStats:
@@ -42,13 +43,14 @@ def node_view(
     """A node that has answered, with these topics."""
     known = NsqdStats(health="OK", topics=list(topics), **(stats or {}))
     is_ok = state is DaemonState.OK
+    fields.setdefault("rates", NO_NODE_RATES if is_ok else None)
     return NodeView(
         address=address,
         state=state,
         observed_at=NOW if is_ok else NOW - 14,
         failing_since=None if is_ok else NOW - 13,
         error="" if is_ok else "no answer in time",
-        **({} if state is DaemonState.WAITING else seen(known)),
+        **({} if state in NEVER_HEARD else seen(known)),
         **fields,
     )
 

@@ -69,6 +69,8 @@ class Admin:
             await stack.enter_async_context(parts.notifications)
             if parts.store is not None:
                 await stack.enter_async_context(_opened(parts.store))
+                await parts.restore()
+                stack.callback(parts.keep_state)
             await stack.enter_async_context(parts.hub)
             router = make_router(parts)
             self.paths = router.paths

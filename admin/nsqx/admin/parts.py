@@ -1,8 +1,12 @@
 """Puts the parts of the dashboard together: what needs what, in one place."""
 
+import time
 from typing import Any
 
-from nsqx.admin.changed.audit import AuditTrail
+import msgspec
+
+from nsqx.admin.changed.audit import ENTRIES_KEPT, AuditTrail
+from nsqx.admin.changed.marks import MarkEndpoint
 from nsqx.admin.changed.runs import ActionEndpoint, Repeats
 from nsqx.admin.config import AdminConfigEndpoint
 from nsqx.admin.guard.access import Access, Role, parse_networks
@@ -25,15 +29,23 @@ from nsqx.admin.v2.history import HistoryEndpoints
 from nsqx.admin.v2.messages import MessageEndpoints
 from nsqx.admin.v2.routes import V2Api
 from nsqx.cluster.http import DaemonHttp
-from nsqx.cluster.watch import Watch
+from nsqx.cluster.merge import ClusterSnapshot
+from nsqx.cluster.thresholds import Thresholds
+from nsqx.cluster.watch import Watch, WatchState
 from nsqx.net.tls import client_context
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.http.config_endpoint import parse_addresses
 from nsqx.runtime.http.server import Handler, Router
+from nsqx.runtime.process import logs
 from nsqx.runtime.version import VERSION
 
 __all__ = ["Parts", "make_http", "make_router"]
 
+
+STATE_EVERY_S = 10.0
+WATCH_STATE = "problems"
+
+_log = logs.get_logger("HISTORY")
 
 HISTORY_SECONDS, HISTORY_SECONDS_STORED = 86_400, 7 * 86_400
 
@@ -54,17 +66,45 @@ class Parts:
         self.lookupds = lookupds
         self.http_address = options.http_address  # the real one, once it listens
         self.audit = AuditTrail()
-        self.hub = Hub(collector, Watch(options.oldest_age_warning / SECOND_NS), self.audit)
+        self.watch = Watch(Thresholds(oldest_age_s=options.oldest_age_warning / SECOND_NS))
+        self.hub = Hub(collector, self.watch, self.audit)
         self.history = History(self.hub.is_watched)
         self.store = HistoryStore(options.history_path) if options.history_path else None
-        self.hub.on_tick = self.history.record
+        self.hub.on_tick = self._record
         collector.on_restart = self.history.restarted
         if self.store is not None:
             self.history.on_minute = self.store.take_minute
+            self.audit.on_add = self.store.add_entry
+        self._state_kept_at = time.monotonic()
         self.tails = Tails(lambda: self.hub.view, lookupds)
         self.gate = Gate(make_access(options), options.allowed_origin)
         self.notifications = Notifications(http, options.notification_http_endpoint)
         self.files = StaticFiles(options.dev_static_dir)
+
+    def _record(self, snapshot: ClusterSnapshot) -> None:
+        self.history.record(snapshot)
+        now = time.monotonic()
+        if now - self._state_kept_at >= STATE_EVERY_S:
+            self._state_kept_at = now
+            self.keep_state()
+
+    async def restore(self) -> None:
+        """Go on where the dashboard before has ended, if that has kept it."""
+        if self.store is None:
+            return
+        self.audit.restore(await self.store.entries(ENTRIES_KEPT))
+        if (kept := await self.store.state(WATCH_STATE)) is not None:
+            try:
+                state = msgspec.json.decode(kept, type=WatchState)
+            except msgspec.DecodeError as exc:
+                _log.warning("what was known of problems is of another version: %s", exc)
+            else:
+                self.watch.restore(state, time.time())
+
+    def keep_state(self) -> None:
+        """Have what is known of problems survive a restart."""
+        if self.store is not None:
+            self.store.keep_state(WATCH_STATE, msgspec.json.encode(self.watch.state()))
 
 
 def make_http(options: AdminOptions) -> DaemonHttp:
@@ -162,6 +202,7 @@ def _add_v2(router: Router[Handler], parts: Parts, facts: dict[str, Any]) -> Non
         MessageEndpoints(*acting),
         HistoryEndpoints(parts.hub, parts.history, parts.store, parts.audit),
         ActionEndpoint(*acting),
+        MarkEndpoint(parts.hub, parts.watch, parts.audit),
     )
     api.add_to(router)
 

@@ -67,10 +67,10 @@ class Impact(msgspec.Struct):
     """What an action would mean, by what was seen last."""
 
     text: str
-    messages: int = 0
-    in_flight: int = 0
-    clients: int = 0
-    channels: int = 0
+    messages: int | None = 0  # None: nobody who has them has answered
+    in_flight: int | None = 0
+    clients: int | None = 0
+    channels: int | None = 0
     nodes: list[str] = []
     stale: list[str] = []
     lookupds: list[str] = []
@@ -135,7 +135,7 @@ class _Action:
     needs: tuple[str, ...] = ("topic",)
     confirm: str = ""  # the field whose value must be typed
     everywhere: bool = False  # at all nodes, not only at those that have the topic
-    messages: Callable[[_Case], int] = field(default=lambda _case: 0)  # that are lost
+    messages: Callable[[_Case], int | None] = field(default=lambda _case: 0)  # that are lost
 
 
 def make_plan(request: ActionRequest, view: ClusterView, snapshot: ClusterSnapshot) -> Plan:
@@ -282,12 +282,15 @@ def _waiting(case: _Case) -> int:
     return case.channel.waiting if case.channel else 0
 
 
-def _all_waiting(case: _Case) -> int:
+def _all_waiting(case: _Case) -> int | None:
     row = case.topic
-    return row.total_depth + row.in_flight + row.deferred if row else 0
+    if row is None:
+        return 0
+    numbers = (row.total_depth, row.in_flight, row.deferred)
+    return None if None in numbers else sum(number or 0 for number in numbers)
 
 
-def _loss(verb: str, count: Callable[[_Case], int]) -> Callable[[_Case], str]:
+def _loss(verb: str, count: Callable[[_Case], int | None]) -> Callable[[_Case], str]:
     def text(case: _Case) -> str:
         row: ChannelRow | TopicRow | None = case.channel if case.request.channel else case.topic
         clients = row.clients if row else 0
@@ -349,7 +352,9 @@ def _nodes(case: _Case) -> str:
     return _number(len(case.nodes), "node")
 
 
-def _number(count: int, noun: str) -> str:
+def _number(count: int | None, noun: str) -> str:
+    if count is None:
+        return f"an unknown number of {noun}s"
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 

@@ -39,7 +39,7 @@ def added_values(
     kind: type[msgspec.Struct],
     table: Iterable[Number],
     stats: msgspec.Struct,
-    rate: Callable[[str], float],
+    rate: Callable[[str], float | None],
 ) -> dict[str, Any]:
     """Return the values of those fields of a row that were added here; ``rate`` is by name."""
     added = _added.get(kind, frozenset())
@@ -65,7 +65,7 @@ def descriptions(table: Iterable[Number]) -> dict[str, str]:
 
 def _row_fields(table: Iterable[Number]) -> list[_Field]:
     found = [_field(number, number.row) for number in table]
-    return found + [(number.rate, float, 0.0) for number in table if number.rate]
+    return found + [(number.rate, float | None, 0.0) for number in table if number.rate]
 
 
 def _field(number: Number, name: str) -> _Field:

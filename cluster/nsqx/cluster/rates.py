@@ -113,12 +113,12 @@ class RateWindow:
 
     Attributes:
         counters: what the newest answer said.
-        rates: of the last seconds.
+        rates: of the last seconds; None until there were two observations.
     """
 
     def __init__(self, layouts: Layouts) -> None:
         self.counters = NOTHING
-        self.rates = NO_NODE_RATES
+        self.rates: NodeRates | None = None
         self._layouts = layouts
         self._observations: deque[_Observation] = deque()
 
@@ -152,10 +152,10 @@ def _began_anew(before: _Observation, now: _Observation) -> bool:
     return any(count < earlier for count, earlier in zip(counts, was, strict=False))
 
 
-def _growth(then: _Observation, now: _Observation) -> NodeRates:
+def _growth(then: _Observation, now: _Observation) -> NodeRates | None:
     seconds = now.at_s - then.at_s
     if seconds <= 0:
-        return NO_NODE_RATES
+        return None
     layout = now.flows.layout
     before = then.flows.aligned(layout)
     topics = _grown(before.topics, now.flows.topics)

@@ -2,7 +2,8 @@
 The rows of the dashboard's documents, as they are sent (docs/admin-api.md). Never changed once
 made.
 
-Times are seconds since 1970, rates are a second. None: not known, or there is none.
+Times are seconds since 1970, rates are a second. None: not known, or there is none. A rate is known
+of nodes that answer; a depth also of those that did.
 """
 
 import msgspec
@@ -46,19 +47,24 @@ class Attention(msgspec.Struct):
     node: str = ""
     lookupd: str = ""
     page: str = "/"
+    lost: int = 0
+    messages: int = 0
+    acknowledged_by: str = ""
+    silenced_until: float | None = None
+    is_known: bool = False
 
 
 class Totals(msgspec.Struct, rename=SENT_AS):
     """The whole cluster."""
 
-    in_rate: float = 0.0
-    out_rate: float = 0.0
-    depth: int = 0
-    in_flight: int = 0
-    deferred: int = 0
-    clients: int = 0
-    requeues: float = 0.0
-    timeouts: float = 0.0
+    in_rate: float | None = None
+    out_rate: float | None = None
+    depth: int | None = None
+    in_flight: int | None = None
+    deferred: int | None = None
+    clients: int | None = None
+    requeues: float | None = None
+    timeouts: float | None = None
     topics: int = 0
     channels: int = 0
     nodes: int = 0
@@ -66,7 +72,7 @@ class Totals(msgspec.Struct, rename=SENT_AS):
     lookupds: int = 0
     lookupds_up: int = 0
     oldest_at: float | None = None
-    messages: int = 0
+    messages: int | None = None
 
 
 class LookupdRow(msgspec.Struct):
@@ -102,14 +108,14 @@ class NodeRow(msgspec.Struct, rename=SENT_AS):
     out_of_date: bool
     lookupds: list[str]
     is_nsqx: bool
-    topics: int = 0
-    channels: int = 0
-    clients: int = 0
-    depth: int = 0
-    in_flight: int = 0
-    messages: int = 0
-    in_rate: float = 0.0
-    out_rate: float = 0.0
+    topics: int | None = None
+    channels: int | None = None
+    clients: int | None = None
+    depth: int | None = None
+    in_flight: int | None = None
+    messages: int | None = None
+    in_rate: float | None = None
+    out_rate: float | None = None
     disk_free: int | None = None
     loop_lag: float | None = None
     rss: int | None = None
@@ -123,23 +129,25 @@ class NodeRow(msgspec.Struct, rename=SENT_AS):
 class TopicRow(msgspec.Struct, rename=SENT_AS, gc=False):
     """One topic, summed over the nodes that have it."""
 
-    depth: int = 0
-    total_depth: int = 0
-    messages: int = 0
-    message_bytes: int = 0
-    in_rate: float = 0.0
-    out_rate: float = 0.0
+    depth: int | None = 0
+    total_depth: int | None = 0
+    messages: int | None = 0
+    message_bytes: int | None = 0
+    in_rate: float | None = None
+    out_rate: float | None = None
     paused: bool = False
-    clients: int = 0
-    in_flight: int = 0
-    deferred: int = 0
-    requeues: float = 0.0
-    timeouts: float = 0.0
+    clients: int | None = 0
+    in_flight: int | None = 0
+    deferred: int | None = 0
+    requeues: float | None = None
+    timeouts: float | None = None
     oldest_at: float | None = None
-    channels: int = 0
+    latency: float | None = None
+    channels: int | None = 0
     nodes: int = 0
     stale: int = 0
     log_bytes: int | None = None
+    channel_flags: list[str] = []
     flags: list[str] = []
 
 
@@ -153,14 +161,15 @@ class ChannelRow(msgspec.Struct, rename=SENT_AS, gc=False):
     deferred: int = 0
     clients: int = 0
     paused: bool = False
-    in_rate: float = 0.0
-    out_rate: float = 0.0
-    requeues: float = 0.0
-    timeouts: float = 0.0
+    in_rate: float | None = None
+    out_rate: float | None = None
+    requeues: float | None = None
+    timeouts: float | None = None
     messages: int = 0
     requeued: int = 0
     timed_out: int = 0
     oldest_at: float | None = None
+    latency: float | None = None
     nodes: int = 0
     stale: int = 0
     flags: list[str] = []
@@ -190,8 +199,8 @@ class TopicAtNode(msgspec.Struct, rename=SENT_AS):
     backend_depth: int
     messages: int
     message_bytes: int
-    in_rate: float
-    out_rate: float
+    in_rate: float | None
+    out_rate: float | None
     paused: bool
     channels: int
     clients: int
@@ -215,10 +224,10 @@ class ChannelAtNode(msgspec.Struct, rename=SENT_AS):
     requeued: int
     timed_out: int
     messages: int
-    in_rate: float
-    out_rate: float
-    requeues: float
-    timeouts: float
+    in_rate: float | None
+    out_rate: float | None
+    requeues: float | None
+    timeouts: float | None
     clients: int
     paused: bool
     oldest_at: float | None

@@ -7,6 +7,7 @@ from typing import Any
 
 from nsqx.cluster.counters import Columns, Table
 from nsqx.cluster.health import DaemonState
+from nsqx.cluster.rates import NO_NODE_RATES
 from nsqx.cluster.views import ClusterView, NodeView
 from nsqx.runtime import numbers
 
@@ -91,12 +92,14 @@ def sum_of_topics(view: ClusterView, channels: Sums, owners: Iterable[str]) -> S
 
 
 def _rates(node: NodeView) -> Table:
-    return node.rates.aligned(node.counters.layout)
+    return NO_NODE_RATES if node.rates is None else node.rates.aligned(node.counters.layout)
 
 
 def _marks(node: NodeView, count: int) -> Columns:
-    """Return who has a row: each node, and each that does not answer."""
+    """Return who has a row: each node, each whose rates are known, each that does not answer."""
     marks = {"nodes": [1] * count}
+    if node.rates is not None:
+        marks["rated"] = marks["nodes"]
     if node.state is not DaemonState.OK:
         marks["stale"] = marks["nodes"]
     return marks

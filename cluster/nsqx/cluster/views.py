@@ -8,7 +8,7 @@ from nsqx.cluster.counters import NOTHING, Table
 from nsqx.cluster.health import DaemonState
 from nsqx.cluster.node_metrics import NodeMetrics
 from nsqx.cluster.node_settings import NodeSettings
-from nsqx.cluster.rates import NO_NODE_RATES, NodeRates
+from nsqx.cluster.rates import NodeRates
 
 __all__ = ["ClusterView", "LookupdView", "NodeView"]
 
@@ -49,7 +49,7 @@ class NodeView:
     tombstoned: frozenset[str] = frozenset()  # topics, at any lookupd
     stats: NodeCounts | None = None
     counters: Table = NOTHING
-    rates: NodeRates = NO_NODE_RATES
+    rates: NodeRates | None = None  # None: not known now
     metrics: NodeMetrics | None = None  # None: unknown, or it has none
     with_clients: NsqdStats | None = None  # seen less often than ``stats``
     finish_rates: Mapping[str, float] = field(default_factory=dict)  # by client's remote address

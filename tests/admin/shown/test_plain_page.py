@@ -35,7 +35,7 @@ def node(address: str = "n1:4151", **fields: object) -> NodeView:
 def snapshot(*nodes: NodeView, lookupds: tuple[LookupdView, ...] = ()) -> ClusterSnapshot:
     view = ClusterView(NOW, lookupds, nodes)
     made = merge(view)
-    Watch(900).judge(made, registry_of(view))
+    Watch().judge(made, registry_of(view))
     return made
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from nsqx.admin.shown.feed import Document
 from nsqx.runtime.process import logs
 
-__all__ = ["AuditEntry", "AuditTrail", "NodeResult"]
+__all__ = ["ENTRIES_KEPT", "AuditEntry", "AuditTrail", "NodeResult"]
 
 ENTRIES_KEPT = 1000
 DOCUMENT_ENTRIES = 100
@@ -48,11 +48,23 @@ class AuditEntry(msgspec.Struct):
 
 
 class AuditTrail:
-    """The newest entries; each is logged too."""
+    """
+    The newest entries; each is logged too.
+
+    Attributes:
+        on_add: called with each new entry, for who keeps them.
+    """
 
     def __init__(self) -> None:
+        self.on_add: Callable[[AuditEntry], None] = lambda _entry: None
         self._entries: deque[AuditEntry] = deque(maxlen=ENTRIES_KEPT)
         self._next_id = 1
+
+    def restore(self, entries: Iterable[AuditEntry]) -> None:
+        """Begin with what was, newest first; before anything is added."""
+        assert not self._entries
+        self._entries.extend(entries)
+        self._next_id = self._entries[0].id + 1 if self._entries else 1
 
     def add(
         self,
@@ -87,6 +99,7 @@ class AuditTrail:
         )
         self._next_id += 1
         self._entries.appendleft(entry)
+        self.on_add(entry)
         _log.info(
             "%s %s by %s (%s): %s",
             action,

@@ -47,7 +47,7 @@ from nsqx.cluster.node_settings import (
     OptionsAnswer,
     foreign_option,
 )
-from nsqx.cluster.rates import NO_NODE_RATES, RateWindow
+from nsqx.cluster.rates import RateWindow
 from nsqx.cluster.views import ClusterView, LookupdView, NodeView
 from nsqx.runtime.process import logs
 
@@ -333,9 +333,9 @@ class _Node(_Source):
                 if gone
             ),
             stats=self.stats,
-            # What is not heard of does not flow.
+            # What is not heard of flows as it likes.
             counters=self._window.counters,
-            rates=self._window.rates if is_ok else NO_NODE_RATES,
+            rates=self._window.rates if is_ok else None,
             metrics=self.metrics,
             with_clients=self.with_clients,
             finish_rates=self.finish_rates,
@@ -347,11 +347,16 @@ class _Node(_Source):
 def _latencies(stats: NsqdStats) -> Iterator[tuple[str, Latency]]:
     """Yield the latencies of topics and channels that have some."""
     for topic in stats.topics or ():
-        if (latency := topic.e2e_processing_latency) is not None and latency.percentiles:
+        if (latency := topic.e2e_processing_latency) is not None and _tells(latency):
             yield topic.topic_name, latency
         for channel in topic.channels or ():
-            if (latency := channel.e2e_processing_latency) is not None and latency.percentiles:
+            if (latency := channel.e2e_processing_latency) is not None and _tells(latency):
                 yield f"{topic.topic_name}/{channel.channel_name}", latency
+
+
+def _tells(latency: Latency) -> bool:
+    """Whether anything was measured: of nothing, all percentiles are 0."""
+    return bool(latency.count and latency.percentiles)
 
 
 _SourceType = TypeVar("_SourceType", bound=_Source)

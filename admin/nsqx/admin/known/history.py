@@ -7,7 +7,8 @@ Rates and depths of the last day, in memory. No I/O; time is in the snapshots.
     60 s     24 h     everything
 
 A series (the total, a topic, a channel, a node) has a ring of 32-bit floats for each metric and
-step; rings grow as they fill, so a channel with four metrics costs 29 KB after a day. What was not
+step; rings grow as they fill, so a metric costs 7 KB after a day, and nothing as long as it is not
+known. What was not
 known is NaN there, and None for the reader.
 
 Rates in a snapshot are averages over five seconds. They are sampled each five seconds, and the two
@@ -20,10 +21,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from nsqx.cluster.health import DaemonState
 from nsqx.cluster.merge import ClusterSnapshot
+from nsqx.cluster.rows import ChannelRow, NodeRow, TopicRow
 
 __all__ = [
     "RANGES",
+    "Averages",
     "History",
     "HistoryRange",
     "Ring",
@@ -35,11 +39,13 @@ __all__ = [
 
 Sample = tuple[float, ...]  # the values of a series' metrics at one moment
 
+# By name as it is asked for. New ones go to the end: stored columns have no names. ``age`` is that
+# of the oldest message, ``latency`` the highest percentile from publish to finish, in seconds.
 METRICS = {
-    "total": ("in", "out", "depth", "requeues", "clients"),
-    "topic": ("in", "out", "depth", "requeues"),
-    "channel": ("in", "out", "depth", "requeues"),
-    "node": ("in", "out", "depth"),
+    "total": ("in", "out", "depth", "requeues", "clients", "in_flight", "age"),
+    "topic": ("in", "out", "depth", "requeues", "in_flight", "age", "latency"),
+    "channel": ("in", "out", "depth", "requeues", "in_flight", "age", "latency"),
+    "node": ("in", "out", "depth", "in_flight"),
 }
 TOTAL = "total"
 SAMPLE_S = 5
@@ -83,6 +89,8 @@ class Ring:
     def put(self, slot: int, value: float) -> None:
         """Set the value of a slot. Slots that were left out become NaN; older ones are lost."""
         if self._next is None or slot - self._next >= self._capacity:
+            if math.isnan(value):
+                return  # nothing is known yet: nothing is kept
             self._values = array("f")
             self._next = slot
         if slot < self._next:  # the clock was set back, or the slot has its value
@@ -118,6 +126,29 @@ class Ring:
         return None if math.isnan(value) else round(value, 3)
 
 
+class Averages:
+    """Averages of what is known of each metric; NaN where nothing is."""
+
+    __slots__ = ("_counts", "_sums")
+
+    def __init__(self, count: int) -> None:
+        self._counts, self._sums = [0] * count, [0.0] * count
+
+    def add(self, sample: Sample) -> None:
+        """Take in one sample."""
+        for index, value in enumerate(sample):
+            if value == value:  # not NaN; ``isnan`` is a call
+                self._counts[index] += 1
+                self._sums[index] += value
+
+    def result(self) -> Sample:
+        """Return the averages."""
+        return tuple(
+            total / count if count else math.nan
+            for total, count in zip(self._sums, self._counts, strict=True)
+        )
+
+
 class _Series:
     """The rings of one series, and what is not averaged yet."""
 
@@ -125,7 +156,7 @@ class _Series:
 
     def __init__(self, count: int, steps: Sequence[int]) -> None:
         self._rings = {step: [Ring(_POINTS[step]) for _ in range(count)] for step in steps}
-        self._sums: dict[int, tuple[int, list[float]]] = {}
+        self._sums: dict[int, Averages] = {}
 
     def put(self, step: int, slot: int, sample: Sample) -> None:
         """Take in a sample as it is."""
@@ -135,16 +166,16 @@ class _Series:
     def add(self, sample: Sample) -> None:
         """Add a sample to the averages."""
         for step in COARSE_STEPS:
-            count, sums = self._sums.get(step, (0, [0.0] * len(sample)))
-            added = [total + value for total, value in zip(sums, sample, strict=True)]
-            self._sums[step] = (count + 1, added)
+            if step not in self._sums:
+                self._sums[step] = Averages(len(sample))
+            self._sums[step].add(sample)
 
     def close_slot(self, step: int, slot: int) -> Sample | None:
         """End a slot: its value is the average of what was added since the one before."""
-        count, sums = self._sums.pop(step, (0, []))
-        if not count:
+        averages = self._sums.pop(step, None)
+        if averages is None:
             return None
-        sample = tuple(total / count for total in sums)
+        sample = averages.result()
         self.put(step, slot, sample)
         return sample
 
@@ -267,31 +298,63 @@ def filled(
 
 def samples_of(snapshot: ClusterSnapshot) -> Iterator[tuple[str, Sample]]:
     """Yield the name and the values of every series."""
-    totals = snapshot.totals
-    yield (
-        TOTAL,
-        (totals.in_rate, totals.out_rate, totals.depth, totals.requeues, totals.clients),
-    )
+    now = snapshot.t
+    yield TOTAL, _total(snapshot)
     for name, topic in snapshot.topics.items():
-        yield f"topic:{name}", (topic.in_rate, topic.out_rate, topic.total_depth, topic.requeues)
+        yield f"topic:{name}", _of_topic(topic, now)
     for key, channel in snapshot.channels.items():
-        yield (
-            f"channel:{key}",
-            (channel.in_rate, channel.out_rate, channel.depth, channel.requeues),
-        )
+        yield f"channel:{key}", _of_channel(channel, now)
     for address, node in snapshot.nodes.items():
-        yield f"node:{address}", (node.in_rate, node.out_rate, node.depth)
+        yield f"node:{address}", _of_node(node)
 
 
 def sample_of(snapshot: ClusterSnapshot, series: str) -> Sample | None:
     """Return the values of one series, or None if it does not exist."""
     kind, _, name = series.partition(":")
     if kind == TOTAL:
-        return next(samples_of(snapshot))[1]
+        return _total(snapshot)
     if kind == "topic" and (topic := snapshot.topics.get(name)):
-        return topic.in_rate, topic.out_rate, topic.total_depth, topic.requeues
+        return _of_topic(topic, snapshot.t)
     if kind == "channel" and (channel := snapshot.channels.get(name)):
-        return channel.in_rate, channel.out_rate, channel.depth, channel.requeues
+        return _of_channel(channel, snapshot.t)
     if kind == "node" and (node := snapshot.nodes.get(name)):
-        return node.in_rate, node.out_rate, node.depth
+        return _of_node(node)
     return None
+
+
+def _total(snapshot: ClusterSnapshot) -> Sample:
+    row = snapshot.totals
+    flows = (row.in_rate, row.out_rate, row.depth, row.requeues, row.clients, row.in_flight)
+    return _sample(*flows, _age(row.oldest_at, snapshot.t))
+
+
+def _of_topic(row: TopicRow, now: float) -> Sample:
+    if row.stale and row.stale == row.nodes:
+        return _UNKNOWN  # what was then is not what is
+    flows = (row.in_rate, row.out_rate, row.total_depth, row.requeues, row.in_flight)
+    return _sample(*flows, _age(row.oldest_at, now), row.latency)
+
+
+def _of_channel(row: ChannelRow, now: float) -> Sample:
+    if row.stale and row.stale == row.nodes:
+        return _UNKNOWN
+    flows = (row.in_rate, row.out_rate, row.depth, row.requeues, row.in_flight)
+    return _sample(*flows, _age(row.oldest_at, now), row.latency)
+
+
+def _of_node(row: NodeRow) -> Sample:
+    if row.state != DaemonState.OK.value:
+        return _UNKNOWN[: len(METRICS["node"])]
+    return _sample(row.in_rate, row.out_rate, row.depth, row.in_flight)
+
+
+def _age(oldest_at: float | None, now: float) -> float | None:
+    return None if oldest_at is None else max(0.0, now - oldest_at)
+
+
+def _sample(*values: float | None) -> Sample:
+    return tuple(math.nan if value is None else value for value in values)
+
+
+_UNKNOWN = (math.nan,) * len(METRICS["topic"])
+assert len(METRICS["topic"]) == len(METRICS["channel"])

@@ -101,8 +101,10 @@ def channel_document(
 
 def drain_seconds(row: ChannelRow) -> float | None:
     """Return when the backlog is gone at the present rates; None: nothing waits, or never."""
+    if not row.depth or row.out_rate is None or row.in_rate is None:
+        return None
     surplus = row.out_rate - row.in_rate
-    if not row.depth or surplus <= 0:
+    if surplus <= 0:
         return None
     return round(row.depth / surplus, 1)
 
@@ -144,7 +146,7 @@ def _topic_at_node(node: NodeView, stats: TopicCounts) -> TopicAtNode:
     name, metrics = stats.topic_name, node.metrics
     channels = stats.channels or ()
     oldest = [_oldest_at(node, name, channel) for channel in channels]
-    out_rates = [node.rates.of(name, channel.channel_name).finished for channel in channels]
+    out_rates = [_rate(node, "out_rate", name, channel.channel_name) for channel in channels]
     return TopicAtNode(
         state=node.state.value,
         observed_at=node.observed_at,
@@ -154,8 +156,8 @@ def _topic_at_node(node: NodeView, stats: TopicCounts) -> TopicAtNode:
         backend_depth=stats.backend_depth + sum(channel.backend_depth for channel in channels),
         messages=stats.message_count,
         message_bytes=stats.message_bytes,
-        in_rate=rounded(node.rates.of_topic(name)),
-        out_rate=rounded(sum(out_rates)),
+        in_rate=_rate(node, "in_rate", name),
+        out_rate=None if node.rates is None else rounded(sum(rate or 0.0 for rate in out_rates)),
         paused=stats.paused,
         channels=len(channels),
         clients=sum(channel.client_count for channel in channels),
@@ -168,13 +170,15 @@ def _topic_at_node(node: NodeView, stats: TopicCounts) -> TopicAtNode:
             TopicAtNode,
             numbers.TOPIC,
             stats,
-            lambda rate: rounded(node.rates.rate(rate, name)),
+            lambda rate: _rate(node, rate, name),
         ),
     )
 
 
 def _channel_at_node(node: NodeView, topic: str, stats: ChannelCounts) -> ChannelAtNode:
-    rates = node.rates.of(topic, stats.channel_name)
+    def rate(name: str) -> float | None:
+        return _rate(node, name, topic, stats.channel_name)
+
     return ChannelAtNode(
         state=node.state.value,
         observed_at=node.observed_at,
@@ -185,10 +189,10 @@ def _channel_at_node(node: NodeView, topic: str, stats: ChannelCounts) -> Channe
         requeued=stats.requeue_count,
         timed_out=stats.timeout_count,
         messages=stats.message_count,
-        in_rate=rounded(rates.incoming),
-        out_rate=rounded(rates.finished),
-        requeues=rounded(rates.requeued),
-        timeouts=rounded(rates.timed_out),
+        in_rate=rate("in_rate"),
+        out_rate=rate("out_rate"),
+        requeues=rate("requeues"),
+        timeouts=rate("timeouts"),
         clients=stats.client_count,
         paused=stats.paused,
         oldest_at=_oldest_at(node, topic, stats),
@@ -197,9 +201,14 @@ def _channel_at_node(node: NodeView, topic: str, stats: ChannelCounts) -> Channe
             ChannelAtNode,
             numbers.CHANNEL,
             stats,
-            lambda rate: rounded(node.rates.rate(rate, topic, stats.channel_name)),
+            rate,
         ),
     )
+
+
+def _rate(node: NodeView, name: str, topic: str, channel: str = "") -> float | None:
+    """Return what flows now; None if the node does not say."""
+    return None if node.rates is None else rounded(node.rates.rate(name, topic, channel))
 
 
 def _oldest_at(node: NodeView, topic: str, stats: ChannelCounts) -> float | None:

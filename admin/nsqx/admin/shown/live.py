@@ -22,7 +22,7 @@ from nsqx.runtime.http.server import Request
 
 __all__ = ["SEND_S_MAX", "LiveChannel", "envelopes"]
 
-HEARTBEAT_S = 20.0
+HEARTBEAT_S = 2.0  # a page says that it is not live any more when some are missing
 SEND_S_MAX = 30.0
 KEYS_MAX = 64
 FRAME_BYTES_MAX = 64 * 1024

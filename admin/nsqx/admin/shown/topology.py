@@ -30,17 +30,17 @@ class DrawnLookupd(msgspec.Struct):
 class DrawnNode(msgspec.Struct, rename={"in_rate": "in"}):
     state: str
     hostname: str
-    in_rate: float
+    in_rate: float | None
 
 
 class DrawnTopic(msgspec.Struct, rename={"in_rate": "in"}):
-    in_rate: float
-    depth: int
+    in_rate: float | None
+    depth: int | None
     flags: list[str]
 
 
 class DrawnChannel(msgspec.Struct, rename={"out_rate": "out"}):
-    out_rate: float
+    out_rate: float | None
     depth: int
     flags: list[str]
 
@@ -58,7 +58,7 @@ class DrawnClients(msgspec.Struct, rename={"out_rate": "out"}):
     count: int = 0
     in_flight: int = 0
     ready: int = 0
-    out_rate: float = 0.0
+    out_rate: float | None = 0.0
 
 
 class DrawnEdge(msgspec.Struct):
@@ -77,7 +77,7 @@ def topology_document(view: ClusterView, snapshot: ClusterSnapshot) -> Document:
     for key, channel in snapshot.channels.items():
         edges[f"{key.partition('/')[0]}>{key}"] = DrawnEdge(channel.in_rate)
     for key, group in clients.items():
-        group.out_rate = rounded(group.out_rate)
+        group.out_rate = None if group.out_rate is None else rounded(group.out_rate)
         edges[f"{group.channel}>{key}"] = DrawnEdge(group.out_rate)
     return {
         "lookupds": {key: DrawnLookupd(row.state) for key, row in snapshot.lookupds.items()},
@@ -103,8 +103,8 @@ def _add_flows(node: NodeView, edges: dict[str, DrawnEdge]) -> None:
     for lookupd in node.lookupds:
         edges[f"{lookupd}>{node.address}"] = DrawnEdge(None)
     for topic in (node.stats.topics or ()) if node.stats else ():
-        rate = node.rates.of_topic(topic.topic_name)
-        edges[f"{node.address}>{topic.topic_name}"] = DrawnEdge(rounded(rate))
+        rate = None if node.rates is None else rounded(node.rates.of_topic(topic.topic_name))
+        edges[f"{node.address}>{topic.topic_name}"] = DrawnEdge(rate)
 
 
 def _add_clients(node: NodeView, clients: dict[str, DrawnClients]) -> None:
@@ -118,7 +118,9 @@ def _add_clients(node: NodeView, clients: dict[str, DrawnClients]) -> None:
                 group.count += 1
                 group.in_flight += client.in_flight_count
                 group.ready += client.ready_count
-                group.out_rate += node.finish_rates.get(client.remote_address, 0.0)
+                rate = node.finish_rates.get(client.remote_address)
+                is_known = node.is_current and rate is not None and group.out_rate is not None
+                group.out_rate = (group.out_rate or 0.0) + (rate or 0.0) if is_known else None
 
 
 def _add_producers(

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from nsqx.admin.changed.marks import MarkEndpoint, MarkRequest, MarkResult
 from nsqx.admin.changed.runs import ActionEndpoint, ActionImpact, ActionResult
 from nsqx.admin.guard.access import Visitor
 from nsqx.admin.guard.gate import Gate, VisitorHandler
@@ -43,6 +44,7 @@ class V2Api:
         messages: MessageEndpoints,
         history: HistoryEndpoints,
         actions: ActionEndpoint,
+        marks: MarkEndpoint,
     ) -> None:
         self._gate = gate
         self.routes = [
@@ -56,6 +58,14 @@ class V2Api:
                 "Change something, or see what that would do",
                 body=ActionRequest,
                 answers=(ActionResult, ActionImpact),
+            ),
+            Route(
+                "POST",
+                "/attention",
+                marks.mark,
+                "Say that a problem is known, for now or for a time",
+                body=MarkRequest,
+                answers=(MarkResult,),
             ),
             Route("GET", "/openapi.json", self._describe, "This description"),
         ]

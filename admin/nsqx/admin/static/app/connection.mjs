@@ -7,7 +7,8 @@
 
 import { applyEnvelope } from "./documents.mjs";
 
-const SILENCE_SECONDS_MAX = 45;
+/** The server says something each two seconds. */
+const SILENCE_SECONDS_MAX = 12;
 const RETRY_SECONDS_MAX = 15;
 /** How often a WebSocket may fail before it has worked, until polling takes over. */
 const FAILURES_MAX = 2;

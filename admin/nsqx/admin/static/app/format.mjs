@@ -39,6 +39,7 @@ export function rate(value) {
 
 /** How fast something grows, with its sign: 3.04 -> "+3.0", -12 -> "−12.0". */
 export function growthRate(value) {
+  if (value === null || value === undefined) return NOTHING;
   if (Math.abs(value) < 0.01) return "0";
   return `${value < 0 ? "−" : "+"}${rate(Math.abs(value))}`;
 }

@@ -24,7 +24,7 @@ const MOVE_PART_MIN = 0.01;
 /** column -> what it is sorted by. */
 export const VALUES = {
   name: (row) => row.key,
-  state: ({ data }) => -problemsOf(data),
+  state: (row) => -problemsOf(flagsOf(row)),
   depth: (row) => depthOf(row),
   oldest: ({ data }) => (data.oldest_at === null ? null : -data.oldest_at),
   in: ({ data }) => data.in,
@@ -130,13 +130,14 @@ function moversOf(rows) {
   };
 }
 
-/** How many messages more wait with each second; of the last five seconds, as all rates. */
+/** How many messages more wait with each second; of the last five seconds, as all rates. Null: not known. */
 function growth({ data }) {
-  return data.in - data.out;
+  return data.in === null || data.out === null ? null : data.in - data.out;
 }
 
 function isMoving(row) {
   const { depth, deferred, in: incoming, out } = row.data;
+  if (growth(row) === null) return false;
   const speed = Math.abs(growth(row));
   return depth + deferred > 0 && speed >= MOVE_MIN && speed >= MOVE_PART_MIN * Math.max(incoming, out);
 }
@@ -145,20 +146,27 @@ export function depthOf({ channel, data }) {
   return channel === null ? data.total_depth : data.depth;
 }
 
-function problemsOf(data) {
-  return data.flags.filter((flag) => flag !== "paused").length;
+function problemsOf(flags) {
+  return flags.filter((flag) => flag !== "paused").length;
+}
+
+/** The flags of a row, and of the channels that it stands for. */
+export function flagsOf({ data, channel, isAlone }) {
+  if (channel !== null || !isAlone) return data.flags;
+  return [...new Set([...data.flags, ...(data.channel_flags ?? [])])];
 }
 
 function isShown(row, { q, state, show }) {
   if (show === "topics" && row.channel !== null) return false;
   if (show === "channels" && row.channel === null) return false;
-  if (state === "problems" ? problemsOf(row.data) === 0 : state !== "" && !row.data.flags.includes(state)) return false;
+  const flags = flagsOf(show === "topics" ? { ...row, isAlone: true } : row);
+  if (state === "problems" ? problemsOf(flags) === 0 : state !== "" && !flags.includes(state)) return false;
   return q === "" || matches(row.key, q);
 }
 
 /** Channels below their topics; alone where the topic is not shown, or the tree would lose them. */
 function placed(rows, show) {
-  if (show === "topics") return rows;
+  if (show === "topics") return rows.map((row) => ({ ...row, isAlone: true }));
   const topics = new Set(rows.filter((row) => row.channel === null).map((row) => row.key));
   return rows.map((row) => (row.parent === null || topics.has(row.parent) ? row : { ...row, parent: null, level: 0 }));
 }
@@ -198,10 +206,15 @@ function headKey(prefix) {
 }
 
 function headRow(prefix, members, show, isOpen) {
-  const sum = (valueOf) => members.reduce((total, row) => total + valueOf(row), 0);
+  // The sum of what is known; of nothing known it is not known either.
+  const sum = (valueOf) => {
+    const known = members.map(valueOf).filter((value) => value !== null);
+    return known.length === 0 ? null : known.reduce((total, value) => total + value, 0);
+  };
   const oldest = members.map(({ data }) => data.oldest_at).filter((at) => at !== null);
-  const data = { flags: [], nodes: null, oldest_at: oldest.length ? Math.min(...oldest) : null, total_depth: sum(depthOf) };
+  const flags = [...new Set(members.flatMap(({ data }) => [...data.flags, ...(data.channel_flags ?? [])]))];
+  const data = { flags, nodes: null, oldest_at: oldest.length ? Math.min(...oldest) : null, total_depth: sum(depthOf) };
   for (const name of ["in", "out", "in_flight", "deferred", "requeues", "timeouts", "clients"]) data[name] = sum((row) => row.data[name]);
-  const problems = members.filter((row) => problemsOf(row.data) > 0).length;
+  const problems = members.filter((row) => problemsOf(flagsOf({ ...row, isAlone: true })) > 0).length;
   return { key: headKey(prefix), parent: null, level: 0, topic: prefix, channel: null, data, group: { prefix, size: members.length, problems, isOpen, noun: show === "channels" ? "channel" : "topic" } };
 }

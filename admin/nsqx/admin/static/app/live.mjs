@@ -12,6 +12,8 @@ import { batch, signal, useEffect, useLayoutEffect, useMemo, useState } from "./
 const LINGER_MS = 5000;
 /** Without news for this long the clock goes on by itself. News bring their time: a second is drawn once. */
 const QUIET_MS = 1300;
+/** By so much the clock may be ahead of the news: they take a while. */
+const CLOCK_SECONDS_MAX = 5;
 
 /** "connecting", "live", "polling", "offline". */
 export const connection = signal("connecting");
@@ -22,7 +24,7 @@ export const paused = signal(false);
 /** Who the reader is and what they may, once the server said so. */
 export const me = signal(null);
 
-/** The server's clock, in seconds since 1970, once a second. */
+/** The server's clock, in seconds since 1970, once a second. Until it is known, the browser's, which may be wrong. */
 export const now = signal(Date.now() / 1000);
 
 /** When the last word came from the server, by `now`. */
@@ -31,7 +33,8 @@ export const heardAt = signal(null);
 /** kind -> what the worker shows of a large document, as wanted; null before it is there. */
 const views = { home: signal(null), topology: signal(null) };
 
-let clockOffset = 0;
+/** By how much the server's clock is ahead of this page's, which runs evenly. */
+let clockOffset = Date.now() / 1000 - performance.now() / 1000;
 let newsAt = 0;
 let questions = 0;
 /** @type {Worker} */
@@ -122,7 +125,7 @@ export function connect() {
 }
 
 function tick() {
-  if (!document.hidden && performance.now() - newsAt > QUIET_MS) now.value = Date.now() / 1000 + clockOffset;
+  if (!document.hidden && performance.now() - newsAt > QUIET_MS) now.value = performance.now() / 1000 + clockOffset;
 }
 
 function hold(name) {
@@ -164,9 +167,10 @@ function receiveDocument({ name, t, full, delta }) {
 
 function heard(t) {
   newsAt = performance.now();
-  clockOffset = t - Date.now() / 1000;
+  clockOffset = t - newsAt / 1000;
+  // Also backwards: a clock that is wrong would make all that is new look old.
+  if (t > now.value || now.value - t > CLOCK_SECONDS_MAX || heardAt.value === null) now.value = t;
   heardAt.value = t;
-  if (t > now.value) now.value = t;
 }
 
 function tellPause() {

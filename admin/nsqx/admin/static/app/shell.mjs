@@ -57,17 +57,20 @@ function LiveState() {
     onClick=${() => setPaused(!paused.value)}><i aria-hidden="true"></i><span class="visually-hidden">Live updates: </span>${text}</button>`;
 }
 
+/** The server says something each two seconds. */
+const SILENCE_SECONDS = 5;
+
 /** Since when nothing came, in seconds; 0 for as long as that means nothing. Only what is read is drawn anew. */
 const silence = computed(() => {
   const age = heardAt.value === null ? 0 : Math.floor(now.value - heardAt.value);
-  return age > 25 || paused.value || connection.value === "offline" ? age : 0;
+  return age > SILENCE_SECONDS || paused.value || connection.value === "offline" ? age : 0;
 });
 
 function liveText(age) {
   if (paused.value) return ["Stopped", "quiet"];
   if (connection.value === "offline") return ["No connection", "critical"];
   if (connection.value === "connecting") return ["Connecting", "quiet"];
-  if (age > 25) return [`${ageText(age)} old`, "warning"];
+  if (age > SILENCE_SECONDS) return [`${ageText(age)} old`, "warning"];
   return [connection.value === "polling" ? "Polling" : "Live", "ok"];
 }
 

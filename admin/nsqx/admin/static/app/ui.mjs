@@ -1,9 +1,10 @@
 /** The small parts that pages are made of. */
 
+import { postJson } from "./api.mjs";
 import { age, clockTime, count, exactTime, rate } from "./format.mjs";
 import { html, memo, useEffect, useState } from "./html.mjs";
 import { Icon } from "./icons.mjs";
-import { now } from "./live.mjs";
+import { me, now } from "./live.mjs";
 import { href } from "./router.mjs";
 import { nodePath } from "./url.mjs";
 
@@ -125,13 +126,25 @@ export function EnteredText({ label, value, onChange, placeholder, isFilter }) {
 export function Attention({ items, nothing }) {
   if (items.length === 0) return nothing ? html`<p class="all-well"><${Icon} name="ok" />${nothing}</p>` : null;
   return html`<ul class="attention">
-    ${items.map((item) => html`<li key=${item.id} class=${item.severity}>
+    ${items.map((item) => html`<li key=${item.id} class=${item.is_known ? "quiet" : item.severity}>
       <${Icon} name=${item.severity} />
       <span class="severity">${item.severity}</span>
       <${Link} to=${item.page || "/"}>${item.text}<//>
       <span class="since">for <${Age} at=${item.since} /></span>
+      <${Marks} item=${item} />
     </li>`)}
   </ul>`;
+}
+
+/** Who knows of a problem, and to say so. */
+function Marks({ item: { id, is_known: isKnown, acknowledged_by: by, silenced_until: until } }) {
+  const [error, setError] = useState(null);
+  const mark = (name) => postJson("attention", { id, mark: name }).then(() => setError(null), setError);
+  const button = (name, text, title) => html`<button type="button" class="link-button" title=${title} onClick=${() => mark(name)}>${text}</button> `;
+  return html`<span class="row-actions">
+    ${isKnown && html`<span class="quiet">${until === null ? "known" : html`silent until <${Moment} at=${until} />`} (${by})</span> `}
+    ${me.value?.may.includes("operate") && (isKnown ? button("clear", "Undo", "It counts again") : html`${button("acknowledge", "Acknowledge", "It does not count until it is gone")}${button("silence", "Silence 1 h", "It does not count for an hour")}`)}
+    ${error && html`<span role="alert">${error.message}</span>`}</span>`;
 }
 
 export function NodeLink({ address, hostname }) {

@@ -3,7 +3,7 @@
 import { ActionButton } from "../actions.mjs";
 import { Sparkline, thinned, useHistory } from "../charts.mjs";
 import { age, count, growthRate, plural, rate, roughAge } from "../format.mjs";
-import { VALUES, depthOf } from "../home-rows.mjs";
+import { VALUES, depthOf, flagsOf } from "../home-rows.mjs";
 import { html, memo, useEffect } from "../html.mjs";
 import { Icon } from "../icons.mjs";
 import { now, useDocument, useView, viewNow } from "../live.mjs";
@@ -130,7 +130,7 @@ function dressed(row) {
   const { level, channel, group, data } = row;
   const kind = group ? "group-row" : channel === null ? "topic-row" : level === 0 ? "channel-row alone" : "channel-row";
   const className = `${kind} level-${level}`;
-  return { ...row, className, look: `${className} ${data.flags.join()} ${group ? `${group.size} ${group.problems} ${group.isOpen}` : ""}` };
+  return { ...row, className, look: `${className} ${flagsOf(row).join()} ${group ? `${group.size} ${group.problems} ${group.isOpen}` : ""}` };
 }
 
 function sortBy(key) {
@@ -157,17 +157,17 @@ const COLUMNS = [
 
 function Name({ row }) {
   const { topic, channel, data, group } = row;
-  if (group) return html`<${GroupName} group=${group} />`;
-  const mark = worst(data.flags);
+  if (group) return html`<${GroupName} group=${group} level=${worst(data.flags) || "warning"} />`;
+  const mark = worst(flagsOf(row));
   const dot = mark && html`<i class="dot ${mark}" aria-hidden="true"></i>`;
   if (channel === null) return html`<${Link} to=${topicPath(topic)} class="topic-name" title=${topic}><${Dotted} name=${topic} />${dot}<//>`;
   return html`<${Link} to=${channelPath(topic, channel)} class="channel-name" aria-label=${row.key} title=${row.key}>
     <span class="of-topic">${topic}/</span>${channel}${dot}<//>`;
 }
 
-function GroupName({ group: { prefix, size, problems, noun, isOpen } }) {
+function GroupName({ group: { prefix, size, problems, noun, isOpen }, level }) {
   return html`<button type="button" class="group-name row-link" aria-expanded=${String(isOpen)} onClick=${() => toggleGroup(prefix)}>
-    <${Icon} name=${isOpen ? "down" : "right"} /><b>${prefix}</b><span class="quiet">${plural(size, noun)}</span>${problems > 0 && html`<i class="dot warning" aria-hidden="true"></i>`}</button>`;
+    <${Icon} name=${isOpen ? "down" : "right"} /><b>${prefix}</b><span class="quiet">${plural(size, noun)}</span>${problems > 0 && html`<i class="dot ${level}" aria-hidden="true"></i>`}</button>`;
 }
 
 function toggleGroup(prefix) {
@@ -175,17 +175,21 @@ function toggleGroup(prefix) {
   setQuery({ open: (open.includes(prefix) ? open.filter((one) => one !== prefix) : [...open, prefix]).join(",") });
 }
 
-function State({ row: { data, group } }) {
-  if (!group) return html`<${MainFlag} flags=${data.flags} />`;
-  return group.problems > 0 && html`<${Badge} level="warning">${group.problems} with problems<//>`;
+function State({ row }) {
+  const { group } = row;
+  if (!group) return html`<${MainFlag} flags=${flagsOf(row)} />`;
+  const level = worst(row.data.flags) || "warning";
+  return group.problems > 0 && html`<${Badge} level=${level}>${group.problems} with problems<//>`;
 }
 
-/** The most urgent flag, and how many more there are: all of them have no room. */
+/** The most urgent flag, whether it is paused, and how many more there are: all of them have no room. */
 function MainFlag({ flags }) {
-  const [first, ...others] = flags.toSorted((a, b) => urgency(b) - urgency(a));
-  if (first === undefined) return null;
+  const isPaused = flags.includes("paused");
+  const [first, ...others] = flags.filter((flag) => flag !== "paused").toSorted((a, b) => urgency(b) - urgency(a));
+  if (first === undefined && !isPaused) return null;
   const names = others.map((flag) => FLAGS[flag]?.[0] ?? flag).join(", ");
-  return html`<${Flags} flags=${[first]} />${names && html`<span class="quiet" title=${names}>+${others.length}<span class="visually-hidden"> ${names}</span></span>`}`;
+  const shown = [...(first === undefined ? [] : [first]), ...(isPaused ? ["paused"] : [])];
+  return html`<${Flags} flags=${shown} />${names && html`<span class="quiet" title=${names}>+${others.length}<span class="visually-hidden"> ${names}</span></span>`}`;
 }
 
 function urgency(flag) {

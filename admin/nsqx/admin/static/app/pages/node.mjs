@@ -12,6 +12,9 @@ import { Attention, Badge, Figure, Link, Loading, Missing, PageHead, Section, So
 import { channelPath, parseSort, topicPath } from "../url.mjs";
 import { CLIENT_COLUMNS } from "./channel.mjs";
 
+/** What a node that does not answer adds to its charts. */
+const UNKNOWN = { in: null, out: null, depth: null };
+
 export function NodePage({ node: address }) {
   const { doc, t } = useDocument(`node:${address}`);
   const crumbs = [["Nodes", "/nodes"]];
@@ -25,7 +28,7 @@ export function NodePage({ node: address }) {
     ${node.error && html`<p class="problem">${node.error}</p>`}
     <${Attention} items=${doc.attention} />
     <${Figures} node=${node} />
-    <${History} title="History" series=${`node:${address}`} row=${node} t=${t} charts=${[["in", "out"], ["depth"]]} />
+    <${History} title="History" series=${`node:${address}`} row=${node.state === "ok" ? node : UNKNOWN} t=${t} charts=${[["in", "out"], ["depth"]]} />
     <${Holdings} address=${address} doc=${doc} />
     <${Clients} clients=${doc.clients} />
     <${Memory} memory=${doc.memory} />`;

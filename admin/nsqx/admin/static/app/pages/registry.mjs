@@ -29,6 +29,11 @@ export function RegistryPage() {
 
 function Agreement({ doc }) {
   const differing = Object.values(doc.registrations).filter((one) => one.differs);
+  const { doc: summary } = useDocument("summary|lookupds,nodes");
+  const silent = [...Object.values(summary?.lookupds ?? {}), ...Object.values(summary?.nodes ?? {})].filter(({ state }) => state !== "ok");
+  if (differing.length === 0 && silent.length > 0) {
+    return html`<p class="warning-text"><${Icon} name="warning" />Those that answer agree. Nothing is known of ${silent.map(({ address }) => address).join(", ")}.</p>`;
+  }
   if (differing.length === 0) return html`<p class="all-well"><${Icon} name="ok" />All directories agree with each other and with the nodes.</p>`;
   return html`<ul class="attention">${differing.slice(0, 20).map((one) => html`<li key=${`${one.topic}@${one.node}`} class="warning">
     <${Icon} name="warning" /><span class="severity">warning</span><span>${one.why || `The directories differ about ${one.topic} at ${one.node}`}</span>

@@ -1,0 +1,203 @@
+"""
+What is wrong in a snapshot: the rules. No I/O; time is in the snapshot.
+
+A rule names its problem by an id that stays the same while the problem lasts. What is not known is
+no problem, and no sign that one has gone either.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nsqx.cluster.health import DaemonState
+from nsqx.cluster.merge import ClusterSnapshot
+from nsqx.cluster.registry import Registry
+from nsqx.cluster.rows import ChannelRow, LookupdRow, NodeRow, TopicRow
+from nsqx.cluster.thresholds import Thresholds
+from nsqx.cluster.trend import Trend
+
+__all__ = ["CRITICAL", "FLAGS", "WARNING", "Problem", "channel_problems", "find", "topic_problems"]
+
+CRITICAL, WARNING = "critical", "warning"
+FLAGS = (
+    "paused",
+    "no-consumers",
+    "growing",
+    "stuck",
+    "old",
+    "requeues",
+    "timeouts",
+    "no-channels",
+    "no-producer",
+    "stale",
+)
+
+
+@dataclass(slots=True)
+class Problem:
+    """
+    One problem of this moment.
+
+    Attributes:
+        lost: messages that are gone.
+        messages: that wait behind it.
+    """
+
+    rule: str
+    severity: str
+    text: str
+    topic: str = ""
+    channel: str = ""
+    node: str = ""
+    lookupd: str = ""
+    lost: int = 0
+    messages: int = 0
+
+    @property
+    def id(self) -> str:
+        subject = "/".join(filter(None, (self.topic, self.channel, self.node, self.lookupd)))
+        return f"{self.rule}:{subject}"
+
+    @property
+    def page(self) -> str:
+        if self.topic:
+            path = f"/topics/{self.topic}/{self.channel}".rstrip("/")
+            return path.replace("#", "%23")
+        if self.lookupd or self.rule == "lookupds-disagree":
+            return "/registry"
+        return f"/nodes/{self.node}" if self.node else "/nodes"
+
+
+def find(
+    snapshot: ClusterSnapshot, registry: Registry, trend: Trend, limits: Thresholds
+) -> Iterator[Problem]:
+    """Yield all problems."""
+    yield from _lookupd_problems(snapshot.lookupds)
+    for node in snapshot.nodes.values():
+        yield from _node_problems(node, snapshot.t, limits)
+    yield from _version_problems(snapshot.nodes)
+    yield from _disagreements(registry)
+    for name, topic in snapshot.topics.items():
+        yield from topic_problems(name, topic)
+    for key, channel in snapshot.channels.items():
+        if channel.depth or channel.in_flight or channel.requeues or channel.timeouts:
+            yield from channel_problems(key, channel, snapshot.t, trend, limits)
+
+
+def _lookupd_problems(lookupds: dict[str, LookupdRow]) -> Iterator[Problem]:
+    failed = [each for each in lookupds.values() if _is_down(each.state)]
+    severity = CRITICAL if len(failed) == len(lookupds) else WARNING
+    for each in failed:
+        text = f"nsqlookupd {each.address} does not answer: {each.error}"
+        yield Problem("lookupd-unreachable", severity, text, lookupd=each.address)
+
+
+def _node_problems(node: NodeRow, now: float, limits: Thresholds) -> Iterator[Problem]:
+    name, address, waiting = f"nsqd {node.address}", node.address, node.depth or 0
+
+    def problem(rule: str, severity: str, text: str, lost: int = 0) -> Problem:
+        return Problem(rule, severity, text, node=address, lost=lost, messages=waiting)
+
+    if _is_down(node.state):
+        text = f"{name} does not answer: {node.error}"
+        yield problem("node-unreachable", CRITICAL, text)
+    elif node.answer_ms > limits.answer_ms:
+        text = f"{name} is slow: it takes {node.answer_ms / 1000:.1f} s for its statistics"
+        yield problem("node-slow", WARNING, text)
+    if node.health not in ("", "OK"):
+        yield problem("node-unhealthy", CRITICAL, f"{name} is not healthy: {node.health}")
+    if node.restarted_at is not None and now - node.restarted_at < limits.restart_s:
+        yield problem("node-restarted", WARNING, f"{name} was restarted")
+    if node.disk_free is not None and node.disk_free < limits.disk_free_warning:
+        severity = CRITICAL if node.disk_free < limits.disk_free_critical else WARNING
+        text = f"{name}: {node.disk_free >> 20:,} MiB are free on its disk"
+        yield problem("disk-full", severity, text)
+    if node.lost_messages:
+        count = node.lost_messages
+        text = f"{name}: its log is damaged, {count:,} message{_s(count)} lost"
+        yield problem("damage", CRITICAL, text, lost=count)
+
+
+def _version_problems(nodes: dict[str, NodeRow]) -> Iterator[Problem]:
+    versions = sorted({node.version for node in nodes.values() if node.version})
+    if len(versions) > 1:
+        yield Problem("versions-differ", WARNING, f"nodes run versions {', '.join(versions)}")
+
+
+def _disagreements(registry: Registry) -> Iterator[Problem]:
+    differing = list(registry.differing)
+    if differing:
+        more = f", and {len(differing) - 1:,} more" if len(differing) > 1 else ""
+        yield Problem("lookupds-disagree", WARNING, f"{differing[0].why}{more}")
+
+
+def topic_problems(name: str, row: TopicRow) -> Iterator[Problem]:
+    """Yield what is wrong with a topic."""
+    if row.depth is None:
+        return  # nobody who has it has answered
+    if not row.nodes:
+        yield Problem("no-producer", WARNING, f"no node has the topic {name}", name)
+    elif row.depth and not row.channels:
+        text = f"{name} has no channel and {row.depth:,} message{_s(row.depth)}"
+        yield Problem("no-channels", WARNING, text, name, messages=row.depth)
+    if row.paused and row.depth:
+        text = f"{name} is paused, and {_waiting(row.depth)}"
+        yield Problem("paused", WARNING, text, name, messages=row.depth)
+
+
+def channel_problems(
+    key: str, row: ChannelRow, now: float, trend: Trend, limits: Thresholds
+) -> Iterator[Problem]:
+    """Yield what is wrong with a channel, ``topic/channel``."""
+    topic, _, channel = key.partition("/")
+    waiting = _waiting(row.depth)
+
+    def problem(rule: str, severity: str, text: str) -> Problem:
+        return Problem(rule, severity, text, topic, channel, messages=row.waiting)
+
+    if row.paused:
+        if row.depth:
+            yield problem("paused", WARNING, f"{key} is paused, and {waiting}")
+        return
+    if row.depth and not row.clients:
+        yield problem("no-consumers", WARNING, f"{key} has no consumer and {waiting}")
+    if trend.is_growing(key):
+        text = f"{key} grows: {waiting}, {_rate(row.in_rate)} a second come, "
+        yield problem("growing", WARNING, f"{text}{_rate(row.out_rate)} go")
+    if row.clients and (still_s := trend.still_s(key, now)) >= limits.stuck_s:
+        text = f"{key}: {row.clients} consumer{_s(row.clients)}, nothing finished for "
+        yield problem("stuck", CRITICAL, f"{text}{_time(still_s)}, {waiting}")
+    if row.oldest_at is not None and now - row.oldest_at > limits.oldest_age_s:
+        text = f"{key}: the oldest message is {_time(now - row.oldest_at)} old"
+        yield problem("old", WARNING, text)
+    for rule, rate, what in (
+        ("requeues", row.requeues, "requeued"),
+        ("timeouts", row.timeouts, "timed out"),
+    ):
+        done = row.out_rate or 0.0
+        if rate is not None and rate > limits.rate_at_least and rate > limits.share * done:
+            text = f"{key}: {rate:g} a second {what}, {_rate(row.out_rate)} finished"
+            yield problem(rule, WARNING, text)
+
+
+def _is_down(state: str) -> bool:
+    return state in (DaemonState.STALE.value, DaemonState.UNREACHABLE.value)
+
+
+def _waiting(depth: int) -> str:
+    return f"{depth:,} message{_s(depth)} wait{'' if depth != 1 else 's'}"
+
+
+def _rate(rate: float | None) -> str:
+    return "?" if rate is None else f"{rate:g}"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _time(seconds: float) -> str:
+    """Return a duration for people, in one unit."""
+    for name, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}s"
+    return f"{seconds:.0f} s"
