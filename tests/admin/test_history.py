@@ -239,8 +239,13 @@ def test_ages_and_latencies_and_what_is_in_flight_are_kept() -> None:
     sample = sample_of(merge(cluster_view(node, now=float(START))), "channel:t/c")
     assert sample is not None
     assert dict(zip(METRICS["channel"], sample, strict=True)) == {
-        "in": 0.0, "out": 0.0, "depth": 1, "requeues": 0.0,
-        "in_flight": 3, "age": 100.0, "latency": 2.0,
+        "in": 0.0,
+        "out": 0.0,
+        "depth": 1,
+        "requeues": 0.0,
+        "in_flight": 3,
+        "age": 100.0,
+        "latency": 2.0,
     }
 
 
