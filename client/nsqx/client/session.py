@@ -41,6 +41,7 @@ from nsqx.client.errors import (
 from nsqx.client.message import MakeMessage, Message
 from nsqx.client.settings import Settings
 from nsqx.protocol import commands
+from nsqx.protocol.defaults import MAX_RDY_COUNT
 from nsqx.protocol.errors import CompressionError, NsqError
 from nsqx.protocol.frames import HEARTBEAT, OK, ErrorFrame, FrameParser, Response
 
@@ -60,7 +61,6 @@ __all__ = [
 ]
 
 HANDSHAKE_FRAME_BYTES_MAX = 1024 * 1024  # an answer to IDENTIFY has some 300 bytes
-DEFAULT_MAX_RDY_COUNT = 2500  # of an nsqd that does not negotiate
 DEFAULT_MSG_TIMEOUT_SECONDS = 60.0
 TLS = "tls"
 
@@ -81,7 +81,7 @@ class Request(Interface):
 class Negotiated:
     """What nsqd answered to IDENTIFY; the defaults hold for one that answers just ``OK``."""
 
-    max_rdy_count: int = DEFAULT_MAX_RDY_COUNT
+    max_rdy_count: int = MAX_RDY_COUNT
     msg_timeout_seconds: float = DEFAULT_MSG_TIMEOUT_SECONDS
     version: str = ""
     tls: bool = False
@@ -388,7 +388,7 @@ def _negotiated(data: bytes) -> Negotiated:
     compressions = [name for name in ("snappy", "deflate") if answer.get(name)]
     timeout_ms = _count(answer, "msg_timeout", 0)
     return Negotiated(
-        max_rdy_count=_count(answer, "max_rdy_count", DEFAULT_MAX_RDY_COUNT),
+        max_rdy_count=_count(answer, "max_rdy_count", MAX_RDY_COUNT),
         msg_timeout_seconds=timeout_ms / 1000 or DEFAULT_MSG_TIMEOUT_SECONDS,
         version=str(answer.get("version", "")),
         tls=bool(answer.get("tls_v1")),

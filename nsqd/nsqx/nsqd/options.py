@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nsqx.net.addresses import AddressError, parse_tcp_address
 from nsqx.nsqd.core.topic import Durability
 from nsqx.nsqd.directory.advertise import parse_advertised
+from nsqx.protocol.defaults import MAX_BODY_SIZE, MAX_MSG_SIZE, MAX_RDY_COUNT
 from nsqx.protocol.errors import StartupError
 from nsqx.protocol.lookup import ADVERTISED_MAX
 from nsqx.runtime.discovery import DEFAULT_CLUSTER
@@ -174,16 +175,20 @@ class NsqdOptions(DaemonOptions):
     max_msg_timeout: int = flag(
         "15m", kind=DURATION, group="messages", help="most time a client may ask for"
     )
-    max_msg_size: int = flag(1048576, group="messages", help="bytes of the largest message")
+    max_msg_size: int = flag(MAX_MSG_SIZE, group="messages", help="bytes of the largest message")
     max_req_timeout: int = flag(
         "1h", kind=DURATION, group="messages", help="longest delay of a message"
     )
-    max_body_size: int = flag(5242880, group="messages", help="bytes of the largest command body")
+    max_body_size: int = flag(
+        MAX_BODY_SIZE, group="messages", help="bytes of the largest command body"
+    )
 
     max_heartbeat_interval: int = flag(
         "1m", kind=DURATION, group="clients", help="longest heartbeat interval of a client"
     )
-    max_rdy_count: int = flag(2500, group="clients", help="most messages a client may ask for")
+    max_rdy_count: int = flag(
+        MAX_RDY_COUNT, group="clients", help="most messages a client may ask for"
+    )
     max_output_buffer_size: int = flag(
         65536, group="clients", help="largest output buffer a client may ask for, bytes"
     )

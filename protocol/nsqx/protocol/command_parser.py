@@ -44,7 +44,9 @@ from nsqx.protocol.commands import (
     Touch,
     Violation,
 )
+from nsqx.protocol.defaults import MAX_BODY_SIZE, MAX_MSG_SIZE, MAX_RDY_COUNT, MAX_REQ_TIMEOUT_MS
 from nsqx.protocol.errors import FatalProtocolError, quote
+from nsqx.protocol.messages import ID_BYTES
 from nsqx.protocol.names import is_valid_name
 
 __all__ = ["LEGAL", "LINE_BYTES_MAX", "CommandParser", "Limits", "State"]
@@ -53,7 +55,6 @@ LINE_BYTES_MAX = 16384  # with its newline
 
 _SIZE = struct.Struct(">i")  # signed, as nsqd reads it
 _MPUB_HEAD = struct.Struct(">ii")  # size of the body, count of messages
-_ID_BYTES = 16
 _FIN_BYTES = 21  # b"FIN ", id, b"\n"
 _FIN_RUN = re.compile(rb"(?:FIN [0-9a-f]{16}+\n)++")
 _NOP_RUN = re.compile(rb"(?:NOP\n)++")
@@ -66,10 +67,10 @@ _SMALLEST_MESSAGE_BYTES = 5  # in an MPUB: a size and one byte
 class Limits:
     """What a client may ask for: nsqd's options of the same names."""
 
-    max_msg_size: int = 1_048_576
-    max_body_size: int = 5_242_880
-    max_rdy_count: int = 2500
-    max_req_timeout_ms: int = 3_600_000
+    max_msg_size: int = MAX_MSG_SIZE
+    max_body_size: int = MAX_BODY_SIZE
+    max_rdy_count: int = MAX_RDY_COUNT
+    max_req_timeout_ms: int = MAX_REQ_TIMEOUT_MS
 
 
 class State(Enum):
@@ -630,7 +631,7 @@ def _topic(words: list[bytes], prefix: str) -> str:
 def _message_id(words: list[bytes], words_min: int) -> bytes:
     if len(words) < words_min:
         raise _invalid(b"%b insufficient number of params" % words[0])
-    if len(words[1]) != _ID_BYTES:
+    if len(words[1]) != ID_BYTES:
         raise _invalid("invalid message ID")
     return words[1]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nsqx.protocol.errors import FatalProtocolError
+from nsqx.protocol.messages import ID_BYTES
 from nsqx.protocol.names import is_valid_name
 
 __all__ = [
@@ -50,7 +51,6 @@ __all__ = [
 ]
 
 MAGIC_V2 = b"  V2"  # the first bytes of a connection
-_ID_BYTES = 16
 _SIZE = struct.Struct(">I")
 
 
@@ -279,8 +279,8 @@ def _name(name: str) -> bytes:
 
 
 def _checked_id(id: bytes) -> bytes:
-    if len(id) != _ID_BYTES:
-        raise ValueError(f"message id {id!r} has not {_ID_BYTES} bytes")
+    if len(id) != ID_BYTES:
+        raise ValueError(f"message id {id!r} has not {ID_BYTES} bytes")
     return id
 
 

@@ -20,6 +20,7 @@ from enum import IntEnum
 from typing import Generic, TypeVar, cast
 
 from nsqx.protocol.errors import FrameError
+from nsqx.protocol.messages import MESSAGE_HEADER
 
 __all__ = [
     "CLOSE_WAIT_FRAME",
@@ -52,9 +53,8 @@ class FrameType(IntEnum):
 FRAME_BYTES_MAX = 128 * 1024 * 1024
 
 _HEAD = struct.Struct(">II")
-_MESSAGE_HEAD = struct.Struct(">IIqH16s")  # size, type, timestamp, attempts, id
 _SIZE_BYTES = 4
-_MESSAGE_SIZE_MIN = _MESSAGE_HEAD.size - _SIZE_BYTES
+_MESSAGE_SIZE_MIN = MESSAGE_HEADER.size - _SIZE_BYTES
 _TYPES = frozenset(FrameType)
 
 
@@ -208,10 +208,10 @@ class FrameParser(Generic[MessageT]):
         self, data: bytes, position: int, frames: "list[Response | ErrorFrame | MessageT]"
     ) -> int:
         """Parse the complete message frames that follow each other; 330 ns each."""
-        unpack_from, make, add = _MESSAGE_HEAD.unpack_from, self._make_message, frames.append
+        unpack_from, make, add = MESSAGE_HEADER.unpack_from, self._make_message, frames.append
         size_max = self._frame_bytes_max
         end = len(data)
-        last_head = end - _MESSAGE_HEAD.size
+        last_head = end - MESSAGE_HEADER.size
         while position <= last_head:
             size, kind, timestamp_ns, attempts, id = unpack_from(data, position)
             next_frame = position + _SIZE_BYTES + size

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import msgspec
 
+from nsqx.protocol.defaults import MAX_MSG_TIMEOUT_MS, MAX_RDY_COUNT, MSG_TIMEOUT_MS
 from nsqx.protocol.errors import FatalProtocolError, FrameError
 
 __all__ = [
@@ -115,7 +116,7 @@ def _checked(value: Any, kind: type, limits: range | None) -> Any:
 class IdentifyAnswer(msgspec.Struct, frozen=True):
     """The JSON answer, in the order of its keys; a client gets defaults for what is not there."""
 
-    max_rdy_count: int = 2500
+    max_rdy_count: int = MAX_RDY_COUNT
     version: str = ""
     max_msg_timeout: int = 0
     msg_timeout: int = 0
@@ -162,11 +163,11 @@ class NegotiationOptions:
 
     version: str = ""  # of NSQ
     nsqx_version: str = ""
-    max_rdy_count: int = 2500
+    max_rdy_count: int = MAX_RDY_COUNT
     heartbeat_interval_ms: int = 30_000  # half of a fixed client timeout, no option of nsqd
     max_heartbeat_interval_ms: int = 60_000
-    msg_timeout_ms: int = 60_000
-    max_msg_timeout_ms: int = 900_000
+    msg_timeout_ms: int = MSG_TIMEOUT_MS
+    max_msg_timeout_ms: int = MAX_MSG_TIMEOUT_MS
     output_buffer_size: int = 16_384
     max_output_buffer_size: int = 65_536
     output_buffer_timeout_ms: int = 250

@@ -24,6 +24,7 @@ from typing import Annotated
 
 import msgspec
 
+from nsqx.protocol.defaults import MAX_BODY_SIZE
 from nsqx.protocol.errors import FatalProtocolError, ProtocolError
 from nsqx.protocol.names import is_valid_name
 
@@ -57,7 +58,7 @@ OK_ANSWER = b"\x00\x00\x00\x02OK"
 
 LINE_BYTES_MAX = 16 * 1024  # the longest line anyone needs has 141: two names and a word
 IDENTIFY_BYTES_MAX = 1024 * 1024
-ANSWER_BYTES_MAX = 5 * 1024 * 1024  # nsqd's default for --max-body-size
+ANSWER_BYTES_MAX = MAX_BODY_SIZE
 ADVERTISED_MAX = 64  # of one nsqd, which has an address or two in each network it is in
 
 _SIZE = struct.Struct(">I")

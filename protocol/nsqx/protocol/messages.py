@@ -27,6 +27,7 @@ __all__ = [
     "ATTEMPTS_MAX",
     "HEADER_BYTES",
     "ID_BYTES",
+    "MESSAGE_HEADER",
     "attempts_of",
     "body_of",
     "body_size_of",
@@ -46,8 +47,8 @@ ATTEMPTS_MAX = 0xFFFF
 
 _TYPE_MESSAGE = 2
 _SIZE_BEYOND_BODY = HEADER_BYTES - 4
-_HEADER = struct.Struct(">IIqH16s")
-assert _HEADER.size == HEADER_BYTES  # the drawing
+MESSAGE_HEADER = struct.Struct(">IIqH16s")  # size, type, timestamp, attempts, id
+assert MESSAGE_HEADER.size == HEADER_BYTES  # the drawing
 _VARIABLE_HEADER = struct.Struct(">I14s16s")  # size, what a batch has in common, id
 _COMMON = struct.Struct(">IqH")  # type, timestamp, attempts
 _SIZE = struct.Struct(">I")
@@ -115,7 +116,9 @@ def _encode_few(
     offsets = array("Q", (start,))
     for number, body in enumerate(bodies, first_id):
         size = len(body) + _SIZE_BEYOND_BODY
-        parts.append(_HEADER.pack(size, _TYPE_MESSAGE, timestamp_ns, attempts, b"%016x" % number))
+        parts.append(
+            MESSAGE_HEADER.pack(size, _TYPE_MESSAGE, timestamp_ns, attempts, b"%016x" % number)
+        )
         parts.append(body)
         start += size + 4
         offsets.append(start)
@@ -149,7 +152,7 @@ def frame_offsets(data: bytes | bytearray | memoryview, start: int = 0) -> "arra
 
 def split_frame(frame: bytes | memoryview) -> tuple[int, int, int, bytes]:
     """Return ``(timestamp_ns, attempts, id, body)`` of a whole message frame."""
-    _, _, timestamp_ns, attempts, hex_id = _HEADER.unpack_from(frame)
+    _, _, timestamp_ns, attempts, hex_id = MESSAGE_HEADER.unpack_from(frame)
     return timestamp_ns, attempts, int(hex_id, 16), bytes(frame[HEADER_BYTES:])
 
 

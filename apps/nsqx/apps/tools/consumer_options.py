@@ -27,18 +27,14 @@ from nsqx.runtime.durations import (
     parse_duration,
 )
 from nsqx.runtime.options.flags import STRINGS
-from nsqx.runtime.options.kinds import go_quote
+from nsqx.runtime.options.go_values import go_quote, read_bool, read_int64
 
 __all__ = ["CONSUMER_OPTION", "ClientOptions", "Given", "lenient", "parse_option"]
 
-INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 UINT16_MAX = 2**16 - 1
 
 Value = Any
 Given = tuple[str, Value]  # name and value of an option
-
-_TRUE = ("1", "t", "T", "true", "TRUE", "True")
-_FALSE = ("0", "f", "F", "false", "FALSE", "False")
 
 
 # --- reading values; ValueError says why not ---
@@ -46,21 +42,6 @@ _FALSE = ("0", "f", "F", "false", "FALSE", "False")
 
 def _text(text: str) -> str:
     return text
-
-
-def _bool(text: str) -> bool:
-    if text not in _TRUE + _FALSE:
-        raise ValueError(f"strconv.ParseBool: parsing {go_quote(text)}: invalid syntax")
-    return text in _TRUE
-
-
-def _int(text: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]+", text):
-        raise ValueError(f"strconv.ParseInt: parsing {go_quote(text)}: invalid syntax")
-    number = int(text)
-    if not INT64_MIN <= number <= INT64_MAX:
-        raise ValueError(f"strconv.ParseInt: parsing {go_quote(text)}: value out of range")
-    return number
 
 
 def _float(text: str) -> float:
@@ -128,7 +109,7 @@ _OPTIONS: Mapping[str, _Option] = {
     "backoff_strategy": _Option(_one_of("exponential", "full_jitter"), "exponential"),
     "max_backoff_duration": _Option(_duration, 2 * MINUTE_NS, 0, HOUR_NS),
     "backoff_multiplier": _Option(_duration, SECOND_NS, 0, HOUR_NS),
-    "max_attempts": _Option(_int, 5, 0, UINT16_MAX),
+    "max_attempts": _Option(read_int64, 5, 0, UINT16_MAX),
     "low_rdy_idle_timeout": _Option(
         _duration, 10 * SECOND_NS, SECOND_NS, 5 * MINUTE_NS, no_effect=_BY_NEED
     ),
@@ -142,23 +123,23 @@ _OPTIONS: Mapping[str, _Option] = {
     "hostname": _Option(_text, None),
     "user_agent": _Option(_text, None),
     "heartbeat_interval": _Option(_duration, 30 * SECOND_NS),
-    "sample_rate": _Option(_int, 0, 0, 99),
-    "tls_v1": _Option(_bool, False),
+    "sample_rate": _Option(read_int64, 0, 0, 99),
+    "tls_v1": _Option(read_bool, False),
     "tls_root_ca_file": _Option(_text, ""),
     "tls_cert": _Option(_text, ""),
     "tls_key": _Option(_text, ""),
-    "tls_insecure_skip_verify": _Option(_bool, False),
+    "tls_insecure_skip_verify": _Option(read_bool, False),
     "tls_min_version": _Option(_one_of("ssl3.0", "tls1.0", "tls1.1", "tls1.2"), "tls1.2"),
-    "deflate": _Option(_bool, False),
-    "deflate_level": _Option(_int, 6, 1, 9),
-    "snappy": _Option(_bool, False),
-    "output_buffer_size": _Option(_int, 16384),
+    "deflate": _Option(read_bool, False),
+    "deflate_level": _Option(read_int64, 6, 1, 9),
+    "snappy": _Option(read_bool, False),
+    "output_buffer_size": _Option(read_int64, 16384),
     "output_buffer_timeout": _Option(_duration, 250 * MILLISECOND_NS),
-    "max_in_flight": _Option(_int, 1, 0, None, no_effect="--max-in-flight is what counts"),
+    "max_in_flight": _Option(read_int64, 1, 0, None, no_effect="--max-in-flight is what counts"),
     "msg_timeout": _Option(_duration, 0, 0),
     "auth_secret": _Option(_text, None),
     # Misnamed: true is to send it.
-    "skip_lookupd_authorization": _Option(_bool, True),
+    "skip_lookupd_authorization": _Option(read_bool, True),
 }
 
 

@@ -23,7 +23,7 @@ from nsqx.protocol.errors import StartupError
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import Options, flag
-from nsqx.runtime.options.kinds import go_quote
+from nsqx.runtime.options.go_values import go_quote
 from nsqx.runtime.process.startup import exit_with_failure
 
 __all__ = ["ToNsqOptions", "main"]

@@ -10,12 +10,12 @@ from nsqx.cluster.http import DaemonHttp
 from nsqx.cluster.lookups import channels_of
 from nsqx.net.host_port import format_host_port
 from nsqx.net.tls import client_context
+from nsqx.protocol.lookup import ANSWER_BYTES_MAX
 from nsqx.protocol.names import is_ephemeral, is_valid_name
 from nsqx.runtime.process import logs
 
 __all__ = ["KnownChannels"]
 
-ANSWER_BYTES_MAX = 5 * 1024 * 1024
 
 _log = logs.get_logger("LOOKUPD")
 

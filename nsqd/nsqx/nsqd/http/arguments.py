@@ -1,7 +1,5 @@
 """The arguments of nsqd's endpoints, checked in NSQ's order (HTTP section 2)."""
 
-import re
-
 from nsqx.nsqd.core.broker import Broker, ChannelNotFoundError, TopicNotFoundError
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.topic import Topic
@@ -12,15 +10,12 @@ __all__ = [
     "boolean",
     "existing_channel",
     "existing_topic",
-    "integer",
     "topic_and_channel_names",
     "topic_name",
     "valid_topic_name",
 ]
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_INTEGER = re.compile(r"[+-]?[0-9]+")
-_INT64_MAX = 2**63 - 1
 
 
 def topic_name(request: Request) -> str:
@@ -74,13 +69,3 @@ def boolean(request: Request, name: str, default: bool) -> bool:
     """Return a flag; what is neither true, 1, false nor 0 counts as true, as in NSQ."""
     text = request.query().get(name)
     return default if text is None else _BOOLEANS.get(text, True)
-
-
-def integer(text: str) -> int:
-    """Return what Go reads as an int64; ValueError otherwise."""
-    if not _INTEGER.fullmatch(text):
-        raise ValueError(text)
-    number = int(text)
-    if not -_INT64_MAX - 1 <= number <= _INT64_MAX:
-        raise ValueError(text)
-    return number

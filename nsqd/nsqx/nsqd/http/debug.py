@@ -19,9 +19,9 @@ import traceback
 from collections import Counter
 from urllib.parse import parse_qs
 
-from nsqx.nsqd.http.arguments import integer
 from nsqx.nsqd.http.node import HttpNode
 from nsqx.runtime.http.server import Answer, ApiError, Handler, Request, Router, plain_text
+from nsqx.runtime.options.go_values import read_int64
 
 __all__ = ["DebugEndpoints"]
 
@@ -116,7 +116,7 @@ async def _set_block_rate(request: Request) -> Answer:
         form = await request.body(_FORM_BYTES_MAX, "INVALID_REQUEST")
         rate = parse_qs(form.decode("utf-8", "replace")).get("rate", [""])[0]
     try:
-        integer(rate or "")
+        read_int64(rate or "")
     except ValueError:
         message = f'invalid block rate : strconv.Atoi: parsing "{rate or ""}": invalid syntax'
         return plain_text(message, 400)

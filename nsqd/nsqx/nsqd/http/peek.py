@@ -18,7 +18,7 @@ from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.edge.steps import in_background
-from nsqx.nsqd.http.arguments import existing_topic, integer, topic_name
+from nsqx.nsqd.http.arguments import existing_topic, topic_name
 from nsqx.nsqd.http.log_position import (
     BadPositionError,
     Kind,
@@ -40,6 +40,7 @@ from nsqx.runtime.http.server import (
     Router,
     json_answer,
 )
+from nsqx.runtime.options.go_values import read_int64
 
 __all__ = ["PeekEndpoints"]
 
@@ -202,7 +203,7 @@ def _whole(request: Request, name: str, default: "int | None", most: int) -> Any
     if text is None:
         return default
     try:
-        number = integer(text)
+        number = read_int64(text)
     except ValueError:
         number = 0
     if not 1 <= number <= most:

@@ -5,11 +5,12 @@ from functools import partial
 
 from nsqx.nsqd.core.acknowledgements import PublishError
 from nsqx.nsqd.core.topic import Topic
-from nsqx.nsqd.http.arguments import boolean, integer, valid_topic_name
+from nsqx.nsqd.http.arguments import boolean, valid_topic_name
 from nsqx.nsqd.http.mpub import BadMultiPublishError, split_binary, split_lines
 from nsqx.nsqd.http.node import HttpNode
 from nsqx.runtime.durations import MILLISECOND_NS
 from nsqx.runtime.http.server import Answer, ApiError, Handler, Request, Router, text
+from nsqx.runtime.options.go_values import read_int64
 
 __all__ = ["PublishEndpoints"]
 
@@ -69,7 +70,7 @@ class PublishEndpoints:
         if value is None:
             return 0
         try:
-            defer_ns = integer(value) * MILLISECOND_NS
+            defer_ns = read_int64(value) * MILLISECOND_NS
         except ValueError:
             raise ApiError(400, "INVALID_DEFER") from None
         if not 0 <= defer_ns <= self._options.max_req_timeout:

@@ -37,6 +37,7 @@ from nsqx.protocol.errors import StartupError
 from nsqx.runtime.durations import format_duration, parse_duration
 from nsqx.runtime.options import config_file
 from nsqx.runtime.options.flag import Flag
+from nsqx.runtime.options.go_values import go_quote
 from nsqx.runtime.options.kinds import (
     BOOL,
     DURATION,
@@ -50,7 +51,6 @@ from nsqx.runtime.options.kinds import (
     TLS_REQUIRED,
     Kind,
     TlsRequired,
-    go_quote,
 )
 from nsqx.runtime.process.levels import Level
 from nsqx.runtime.process.startup import exit_with_failure

@@ -10,8 +10,16 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from nsqx.protocol.errors import StartupError, quote
+from nsqx.protocol.errors import StartupError
 from nsqx.runtime.durations import MILLISECOND_NS, format_duration, parse_duration
+from nsqx.runtime.options.go_values import (
+    BOOLS,
+    INT64_MAX,
+    INT64_MIN,
+    go_quote,
+    read_bool,
+    read_int64,
+)
 from nsqx.runtime.process.levels import Level, parse_level
 
 __all__ = [
@@ -27,10 +35,7 @@ __all__ = [
     "TLS_REQUIRED",
     "Kind",
     "TlsRequired",
-    "go_quote",
 ]
-
-INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +66,6 @@ class TlsRequired(IntEnum):
     NO = 0
     TCP_ONLY = 1  # the word is tcp-https: plain HTTP stays open
     YES = 2
-
-
-def go_quote(text: str) -> str:
-    """Quote as Go's ``%q`` does, as the flag errors show a refused value."""
-    return quote(text.encode("utf-8", "surrogateescape"))
 
 
 # --- text ---
@@ -99,24 +99,19 @@ STRINGS = Kind(
 
 # --- bools ---
 
-_BOOLS = {"1": True, "t": True, "T": True, "TRUE": True, "true": True, "True": True}
-_BOOLS |= {"0": False, "f": False, "F": False, "FALSE": False, "false": False, "False": False}
-
 
 def _parse_bool(text: str) -> bool:
-    if text not in _BOOLS:
+    if text not in BOOLS:
         raise ValueError("parse error")
-    return _BOOLS[text]
+    return BOOLS[text]
 
 
 def _bool_from_file(value: object) -> bool:
     # Go inverts integers here (1 is false), a bug: ours mean what they say.
     if isinstance(value, int) and value in (0, 1):
         return bool(value)
-    if isinstance(value, str) and value in _BOOLS:
-        return _BOOLS[value]
     if isinstance(value, str):
-        raise ValueError(f"strconv.ParseBool: parsing {go_quote(value)}: invalid syntax")
+        return read_bool(value)
     raise ValueError("invalid value type")
 
 
@@ -133,7 +128,6 @@ _INTEGERS = (
     (8, re.compile(r"0[oO]?((?:_?[0-7])+)")),
     (10, re.compile(r"(0|[1-9](?:_?[0-9])*)")),
 )
-_DECIMAL = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
@@ -156,11 +150,7 @@ def _int_from_file(value: object) -> int:
         return value
     if not isinstance(value, str):
         raise ValueError("invalid value type")
-    if not _DECIMAL.fullmatch(value):
-        raise ValueError(f"strconv.ParseInt: parsing {go_quote(value)}: invalid syntax")
-    if not INT64_MIN <= int(value) <= INT64_MAX:
-        raise ValueError(f"strconv.ParseInt: parsing {go_quote(value)}: value out of range")
-    return int(value)
+    return read_int64(value)
 
 
 def _parse_float(text: str) -> float:
@@ -246,9 +236,9 @@ _TLS_REQUIRED_WORDS = {TlsRequired.NO: "false", TlsRequired.TCP_ONLY: "tcp-https
 def _parse_tls_required(text: str) -> TlsRequired:
     if text.lower() == "tcp-https":
         return TlsRequired.TCP_ONLY
-    if text not in _BOOLS and text.lower() not in _BOOLS:
+    if text not in BOOLS and text.lower() not in BOOLS:
         raise ValueError("parse error")
-    return TlsRequired.YES if _BOOLS[text.lower()] else TlsRequired.NO
+    return TlsRequired.YES if BOOLS[text.lower()] else TlsRequired.NO
 
 
 def _tls_required_from_file(value: object) -> TlsRequired:
