@@ -9,7 +9,9 @@ import pytest
 from nsqx.nsqd.core.acknowledgements import PublishError
 from nsqx.nsqd.core.deferred import DUE_NS_MAX
 from nsqx.nsqd.core.topic import Durability
+from nsqx.nsqd.log.log import PIECE_MESSAGES
 from nsqx.nsqd.log.records import RECORD_BYTES
+from nsqx.protocol.messages import HEADER_BYTES
 from tests.support.broker_bench import SECOND_NS, BrokerBench
 
 
@@ -77,6 +79,116 @@ def test_messages_are_passed_on_before_their_producers_are_answered(bench: Broke
     topic.publish([b"x"], 0, lambda error: seen.append(client.bodies()), bench.now_ns)
     bench.broker.commit(topic)
     assert seen == [[b"x"]]
+
+
+# Long batches
+
+MANY = 3 * PIECE_MESSAGES + 10
+
+
+def many(mark: bytes = b"x") -> list[bytes]:
+    return [b"%b%d" % (mark, number) for number in range(MANY)]
+
+
+def publish_many(bench: BrokerBench, answers: Answers, topic: str = "orders") -> None:
+    target = bench.topic(topic)
+    assert target.publish(many(), 0, answers.to("many"), bench.now_ns)
+    bench.broker.mark(target)
+
+
+def test_a_long_batch_is_written_in_several_turns_and_is_there_at_once(bench: BrokerBench) -> None:
+    answers, client = Answers(), bench.client(ready=2 * MANY)
+    publish_many(bench, answers)
+    for _ in range(4):
+        bench.broker.flush()
+        assert (answers.given, bench.log().end, client.bodies()) == ([], 0, [])
+    assert bench.publish(b"other", topic="other") == "OK"  # in the same turn as the last piece
+    assert answers.given == ["many OK"]
+    bench.pass_time(0)
+    assert client.bodies() == many()
+    assert bench.topic().message_count == MANY
+    assert bench.topic().message_bytes == sum(map(len, many()))
+    assert bench.log().size_bytes == sum(len(body) + HEADER_BYTES for body in many())
+
+
+def test_what_is_published_behind_a_long_batch_waits_for_it(bench: BrokerBench) -> None:
+    answers, topic = Answers(), bench.topic()
+    topic.publish_one(b"before", answers.to("before"))
+    publish_many(bench, answers)
+    topic.publish_one(b"behind", answers.to("behind"))
+    while bench.topic().is_writing:
+        bench.broker.flush()
+    assert answers.given == ["before OK", "many OK", "behind OK"]
+    assert bench.drained() == [b"before", *many(), b"behind"]
+
+
+def test_two_long_batches_and_one_that_can_not_wait(bench: BrokerBench) -> None:
+    answers = Answers()
+    publish_many(bench, answers)
+    publish_many(bench, answers)
+    bench.broker.commit(bench.topic(), is_whole=True)
+    assert answers.given == ["many OK", "many OK"]
+    assert bench.log().end == 2 * MANY
+
+
+def test_a_long_batch_that_a_kill_broke_off_was_never_there(bench: BrokerBench) -> None:
+    answers = Answers()
+    bench.publish(b"before")
+    publish_many(bench, answers)
+    bench.broker.flush()
+    bench.broker.flush()
+    bench.kill()
+    assert (answers.given, bench.lost(), bench.log().end) == ([], [], 1)
+    assert bench.publish(b"behind") == "OK"
+    assert bench.drained() == [b"before", b"behind"]
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 3, 4])
+def test_a_long_batch_that_the_disk_refuses_leaves_nothing(bench: BrokerBench, pieces: int) -> None:
+    answers = Answers()
+    bench.publish(b"before")
+    publish_many(bench, answers)
+    for _ in range(pieces):
+        bench.broker.flush()
+    bench.disk.fail_writes = errno.ENOSPC
+    while bench.topic().is_writing:
+        bench.broker.flush()
+    bench.disk.fail_writes = None
+    assert answers.given == ["many ENOSPC"]
+    assert bench.publish(b"behind") == "OK"
+    bench.kill()
+    assert bench.drained() == [b"before", b"behind"]
+
+
+def test_a_long_batch_is_written_before_the_end(bench: BrokerBench) -> None:
+    answers = Answers()
+    publish_many(bench, answers)
+    bench.broker.flush()
+    bench.stop()
+    assert answers.given == ["many OK"]
+    assert len(bench.drained()) == MANY
+
+
+def test_a_long_batch_of_a_topic_that_is_deleted(bench: BrokerBench) -> None:
+    answers = Answers()
+    publish_many(bench, answers)
+    bench.broker.flush()
+    bench.broker.delete_topic(bench.topic())
+    assert answers.given == ["many OK"]
+    bench.broker.flush()
+
+
+def test_a_long_batch_to_an_ephemeral_topic() -> None:
+    bench, answers = BrokerBench.of(mem_queue_size=2 * MANY), Answers()
+    client = bench.client("c", topic="t#ephemeral", ready=2 * MANY)
+    publish_many(bench, answers, "t#ephemeral")
+    bench.broker.flush()
+    assert client.bodies() == []
+    while bench.topic("t#ephemeral").is_writing:
+        bench.broker.flush()
+    assert answers.given == ["many OK"]
+    bench.pass_time(0)
+    assert client.bodies() == many()
 
 
 # Faults of our own
@@ -313,6 +425,23 @@ def test_a_fault_in_a_sync_refuses_what_waited_for_it(
     fsync_bench.run()
     assert answers.given == ["a internal error", "b OK"]
     assert fsync_bench.drained() == [b"b"]
+
+
+def test_a_long_batch_that_a_sync_may_have_torn_is_refused(fsync_bench: BrokerBench) -> None:
+    """A sync failed while it was being written, and may have dropped its first pieces."""
+    answers = Answers()
+    fsync_bench.publish(b"before")
+    publish(fsync_bench, answers, "before")  # its sync is still to come
+    publish_many(fsync_bench, answers)
+    fsync_bench.broker.flush()
+    fsync_bench.disk.fail_syncs = errno.EIO
+    fsync_bench.run()
+    fsync_bench.disk.fail_syncs = None
+    while fsync_bench.topic().is_writing:
+        fsync_bench.broker.flush()
+    fsync_bench.run()
+    assert answers.given == ["before EIO", "many a sync failed"]
+    assert fsync_bench.drained() == [b"before"]
 
 
 def test_a_failed_sync_refuses_all_that_was_appended_meanwhile(fsync_bench: BrokerBench) -> None:

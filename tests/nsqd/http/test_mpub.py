@@ -66,3 +66,9 @@ def test_counts_that_no_body_can_have() -> None:
 def test_sizes_that_no_message_can_have() -> None:
     assert code_of(binary(b"ok", b"")) == "BAD_MESSAGE"
     assert code_of(binary(b"ok", b"x" * 11)) == "BAD_MESSAGE"
+
+
+@given(st.lists(st.integers(0, 40_000), max_size=20))
+def test_long_bodies_are_split_as_short_ones_are(lengths: list[int]) -> None:
+    lines = [b"x" * length for length in lengths]
+    assert split_lines(b"\n".join(lines), 40_000) == [line for line in lines if line]

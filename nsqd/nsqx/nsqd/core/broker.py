@@ -234,6 +234,8 @@ class Broker:
         Raises:
             OSError: the disk refused; the next start recovers as from a crash.
         """
+        for topic in self.topics.values():
+            self.commit(topic, is_whole=True)
         self.flush()
         for topic in self.topics.values():
             self._flush_journals(topic)  # of use even if what follows fails
@@ -364,7 +366,7 @@ class Broker:
             OSError: the disk refused; the topic is still there, or a loss of power may bring it
                 back.
         """
-        self.commit(topic)
+        self.commit(topic, is_whole=True)
         if not topic.is_ephemeral:
             self._node_files.delete_topic(topic.name)
         topic.is_closing = True
@@ -469,7 +471,8 @@ class Broker:
         except OSError:
             self._files[topic.name].settings = before
             raise
-        self.commit(topic)  # what is gathered was published under the old ones
+        # What is gathered was published under the old ones.
+        self.commit(topic, is_whole=True)
         self._apply(topic, settings)
 
     def _apply(self, topic: Topic, settings: Settings) -> None:
@@ -534,9 +537,13 @@ class Broker:
         if len(self._dirty) == 1:
             self._events.wake()
 
-    def commit(self, topic: Topic) -> None:
-        """Commit what was published to a topic without waiting for the end of this turn."""
-        topic.commit(self.clock.monotonic())
+    def commit(self, topic: Topic, *, is_whole: bool = False) -> None:
+        """
+        Commit what was published to a topic without waiting for the end of this turn.
+
+        A long batch goes on in the next turns, unless it ``is_whole``.
+        """
+        topic.commit(self.clock.monotonic(), is_whole=is_whole)
         self._acknowledgements.give()
 
     def flush(self) -> None:
@@ -545,6 +552,8 @@ class Broker:
         now_ns = self.clock.monotonic()
         for topic in dirty:
             topic.commit(now_ns)
+            if topic.is_writing:
+                self.mark(topic)
         self._acknowledgements.give()
         if self._unwritten:
             self._write_journals()

@@ -12,7 +12,7 @@ its append has returned; one sync serves all that wait, and appending goes on me
 """
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -23,7 +23,7 @@ from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.deferred import DUE_NS_MAX
 from nsqx.nsqd.core.durations import Durations
 from nsqx.nsqd.log.block import Block
-from nsqx.nsqd.log.log import Log
+from nsqx.nsqd.log.log import PIECE_MESSAGES, Log
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.storage import Storage
 from nsqx.protocol.messages import HEADER_BYTES
@@ -61,6 +61,23 @@ class _Batch:
     due_ns: int
     acknowledges: list[Acknowledge]
     began_ns: int
+
+
+class _LongBatch:
+    """A batch of so many messages that it is written in pieces, one in each turn of the loop."""
+
+    __slots__ = ("acknowledge", "began_ns", "bodies", "count", "due_ns", "first", "steps")
+
+    def __init__(
+        self, bodies: list[bytes], due_ns: int, acknowledge: Acknowledge, began_ns: int
+    ) -> None:
+        self.bodies = bodies
+        self.count = len(bodies)
+        self.due_ns = due_ns
+        self.acknowledge = acknowledge
+        self.began_ns = began_ns
+        self.first = 0
+        self.steps: Generator[None, None, int] | None = None
 
 
 class Topic:
@@ -108,6 +125,7 @@ class Topic:
         self._acknowledges: list[Acknowledge] = []
         self._gathered_bytes = 0
         self._due_ns = 0
+        self._long: _LongBatch | None = None  # that is being written
         self._unsynced: list[_Batch] = []
         self._is_syncing = False
         self._has_deferred_behind = False  # beyond passed, maybe
@@ -137,15 +155,19 @@ class Topic:
             self.refused[Refusal.ENDING] += len(bodies)
             acknowledge(PublishError("exiting"))
             return False
+        if len(bodies) > PIECE_MESSAGES:
+            self.commit(now_ns, is_whole=True)
+            self._long = _LongBatch(bodies, due_ns, acknowledge, now_ns)
+            return True
         if due_ns != self._due_ns and self._bodies:
-            self.commit(now_ns)
+            self.commit(now_ns, is_whole=True)
         self._due_ns = due_ns
         is_first = not self._acknowledges
         self._bodies += bodies
         self._acknowledges.append(acknowledge)
         self._gathered_bytes += sum(map(len, bodies))
         if self._gathered_bytes > GATHERED_BYTES_MAX:
-            self.commit(now_ns)
+            self.commit(now_ns, is_whole=True)
         return is_first
 
     def publish_one(self, body: bytes, acknowledge: Acknowledge) -> bool:
@@ -158,12 +180,23 @@ class Topic:
         self._gathered_bytes += len(body)
         return is_first
 
-    def commit(self, now_ns: int) -> None:
+    @property
+    def is_writing(self) -> bool:
+        """Return whether a long batch is not at its end: `commit` has to be called again."""
+        return self._long is not None
+
+    def commit(self, now_ns: int, *, is_whole: bool = False) -> None:
         """
         Append what was gathered, and deliver it.
 
         The producers' acknowledgements are ready then, or follow a sync; the caller has them given.
+        Of a long batch one piece is written, and what was gathered behind it waits; unless it
+        ``is_whole``, for those who can't wait.
         """
+        if self._long is not None:
+            self._write_on(self._long, is_whole=is_whole)
+            if self._long is not None:
+                return
         bodies, acknowledges, due_ns = self._bodies, self._acknowledges, self._due_ns
         if not acknowledges:
             return
@@ -181,24 +214,59 @@ class Topic:
                 self.on_error(None)
                 self.message_count += len(bodies)
                 self.message_bytes += written - HEADER_BYTES * len(bodies)
-            end = log.end
-            if due_ns:
-                self.skips.add(first, end)
-                self._has_deferred_behind = True
-            if self.durability is Durability.FSYNC:
-                self._unsynced.append(_Batch(first, end, due_ns, acknowledges, now_ns))
-                self._sync()
-                return
-            self._pass_on(first, end, due_ns, now_ns)
-            if self.sync_every and log.unsynced_messages >= self.sync_every:
-                self.sync_in_background()
-            self.commit_times.add(self._clock.monotonic() - now_ns)
+            self._appended(first, due_ns, acknowledges, now_ns)
         except Exception as error:  # a fault of ours; it must not cost those of other topics
-            self._report(f"commit to topic {self.name}", error)
-            self.refused[Refusal.FAULT] += len(bodies)
-            self._acknowledgements.add(acknowledges, PublishError("internal error"))
-        else:
-            self._acknowledgements.add(acknowledges)
+            self._commit_failed(acknowledges, error, len(bodies))
+
+    def _write_on(self, long: _LongBatch, *, is_whole: bool) -> None:
+        """Write the next piece of a long batch, or all that is left of it."""
+        log = self.log
+        try:
+            try:
+                if long.steps is None:
+                    wall_ns = self._clock.wall()
+                    long.first = log.end
+                    long.steps = log.append_in_pieces(long.bodies, wall_ns, long.due_ns)
+                next(long.steps)
+                while is_whole:
+                    next(long.steps)
+            except StopIteration as end:
+                self._long = None
+                self.on_error(None)
+                self.message_count += long.count
+                self.message_bytes += end.value - HEADER_BYTES * long.count
+                self._appended(long.first, long.due_ns, [long.acknowledge], long.began_ns)
+            except OSError as error:
+                self._long = None
+                self._refuse([long.acknowledge], error, long.count)
+        except Exception as error:
+            self._long = None
+            self._commit_failed([long.acknowledge], error, long.count)
+
+    def _appended(
+        self, first: int, due_ns: int, acknowledges: list[Acknowledge], began_ns: int
+    ) -> None:
+        """Pass on what was appended from ``first`` on, or have it synced before."""
+        end = self.log.end
+        if due_ns:
+            self.skips.add(first, end)
+            self._has_deferred_behind = True
+        if self.durability is Durability.FSYNC:
+            self._unsynced.append(_Batch(first, end, due_ns, acknowledges, began_ns))
+            self._sync()
+            return
+        self._pass_on(first, end, due_ns, began_ns)
+        if self.sync_every and self.log.unsynced_messages >= self.sync_every:
+            self.sync_in_background()
+        self.commit_times.add(self._clock.monotonic() - began_ns)
+        self._acknowledgements.add(acknowledges)
+
+    def _commit_failed(
+        self, acknowledges: list[Acknowledge], error: Exception, messages: int
+    ) -> None:
+        self._report(f"commit to topic {self.name}", error)
+        self.refused[Refusal.FAULT] += messages
+        self._acknowledgements.add(acknowledges, PublishError("internal error"))
 
     def _refuse(self, acknowledges: list[Acknowledge], error: OSError, messages: int) -> None:
         self.on_error(error)

@@ -14,6 +14,7 @@ __all__ = ["BadMultiPublishError", "split_binary", "split_lines"]
 _UINT32 = struct.Struct(">I")
 _COUNT_BYTES = _UINT32.size
 _LEAST_MESSAGE_BYTES = _UINT32.size + 1
+_PIECE_BYTES = 64 * 1024
 
 
 class BadMultiPublishError(ValueError):
@@ -31,9 +32,17 @@ def split_lines(body: bytes, message_bytes_max: int) -> list[bytes]:
     Raises:
         BadMultiPublishError: ``MSG_TOO_BIG``.
     """
-    messages = [line for line in body.split(b"\n") if line]
-    if messages and max(map(len, messages)) > message_bytes_max:
-        raise BadMultiPublishError("MSG_TOO_BIG")
+    messages: list[bytes] = []
+    start = 0
+    # In pieces, each some milliseconds: one call for all would hold up all threads meanwhile.
+    while start < len(body):
+        newline = body.find(b"\n", start + _PIECE_BYTES)
+        end = newline if newline >= 0 else len(body)
+        lines = [line for line in body[start:end].split(b"\n") if line]
+        if lines and max(map(len, lines)) > message_bytes_max:
+            raise BadMultiPublishError("MSG_TOO_BIG")
+        messages += lines
+        start = end + 1
     return messages
 
 

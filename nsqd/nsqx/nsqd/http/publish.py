@@ -5,6 +5,7 @@ from functools import partial
 
 from nsqx.nsqd.core.acknowledgements import PublishError
 from nsqx.nsqd.core.topic import Topic
+from nsqx.nsqd.edge.steps import in_background
 from nsqx.nsqd.http.arguments import boolean, valid_topic_name
 from nsqx.nsqd.http.mpub import BadMultiPublishError, split_binary, split_lines
 from nsqx.nsqd.http.node import HttpNode
@@ -13,6 +14,8 @@ from nsqx.runtime.http.server import Answer, ApiError, Handler, Request, Router,
 from nsqx.runtime.options.go_values import read_int64
 
 __all__ = ["PublishEndpoints"]
+
+SPLIT_AT_ONCE_BYTES = 64 * 1024
 
 
 class PublishEndpoints:
@@ -46,9 +49,12 @@ class PublishEndpoints:
         body = await request.body(options.max_body_size, "BODY_TOO_BIG")
         try:
             if boolean(request, "binary", False):
-                bodies = split_binary(body, options.max_msg_size, options.max_body_size)
+                split = partial(split_binary, body, options.max_msg_size, options.max_body_size)
             else:
-                bodies = split_lines(body, options.max_msg_size)
+                split = partial(split_lines, body, options.max_msg_size)
+            # A million tiny messages take a while, in which others have their turns.
+            is_long = len(body) > SPLIT_AT_ONCE_BYTES
+            bodies = await in_background(self._nsqd.storage, split) if is_long else split()
         except BadMultiPublishError as error:
             raise ApiError(413, error.code) from error
         if bodies:

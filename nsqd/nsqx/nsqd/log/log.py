@@ -9,7 +9,7 @@ nothing.
 it at leisure: in another thread, without effects on the log.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,9 +17,20 @@ from nsqx.nsqd.log.block import Block
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.segment import Damage
 
-__all__ = ["GONE", "Gap", "Log", "LogEvents", "LogView", "Retention"]
+__all__ = [
+    "GONE",
+    "PIECE_MESSAGES",
+    "Gap",
+    "Log",
+    "LogEvents",
+    "LogView",
+    "Retention",
+    "take_pieces",
+]
 
 GONE = "not kept any more"
+# Of batches with more messages than this one piece is encoded and written at a time: some 3 ms.
+PIECE_MESSAGES = 4096
 
 
 @dataclass(slots=True)
@@ -143,6 +154,20 @@ class Log(Protocol):
             OSError: the disk refused. Nothing was appended.
         """
 
+    def append_in_pieces(
+        self, bodies: list[bytes], now_ns: int, due_ns: int = 0
+    ) -> Generator[None, None, int]:
+        """
+        Do what `append` does, a piece at each step, for a batch that would hold up everybody.
+
+        It is there when it returns its bytes, whole or, if it raises or is closed before, not at
+        all; only a crash in its last step may leave some of the pieces. Nothing else is appended
+        until then. It consumes ``bodies``.
+
+        Raises:
+            OSError: the disk refused. Nothing was appended.
+        """
+
     def begin_sync(self) -> Callable[[], None]:
         """
         Return what to run, in another thread, so that all appended so far survives power loss.
@@ -203,6 +228,16 @@ class Log(Protocol):
 
     def release(self, below: int, now_ns: int) -> None:
         """Let go of what holds only messages below ``below`` and is not retained."""
+
+
+def take_pieces(bodies: list[bytes]) -> Iterator[list[bytes]]:
+    """Yield the bodies in pieces and forget them: to free a million at once takes a while, too."""
+    bodies.reverse()
+    while bodies:
+        piece = bodies[-PIECE_MESSAGES:]
+        del bodies[-PIECE_MESSAGES:]
+        piece.reverse()
+        yield piece
 
 
 def _do_nothing() -> None:

@@ -1,10 +1,10 @@
 """The log of an ephemeral topic: see `Log`. In memory only, gone with the process."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from nsqx.nsqd.log.block import Block
-from nsqx.nsqd.log.log import GONE, Gap, LogEvents, LogView, Retention
+from nsqx.nsqd.log.log import GONE, Gap, LogEvents, LogView, Retention, take_pieces
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.segment import Damage
 from nsqx.protocol.messages import encode_messages
@@ -56,6 +56,16 @@ class MemoryLog:
         self.end += len(bodies)
         self.size_bytes += len(frames)
         return len(frames)
+
+    def append_in_pieces(
+        self, bodies: list[bytes], now_ns: int, due_ns: int = 0
+    ) -> Generator[None, None, int]:
+        """See `Log.append_in_pieces`; here each piece is there at once."""
+        size = 0
+        for piece in take_pieces(bodies):
+            size += self.append(piece, now_ns, due_ns)
+            yield
+        return size
 
     def begin_sync(self) -> Callable[[], None]:
         """See `Log.begin_sync`; nothing is safer than it is."""

@@ -8,7 +8,7 @@ record. Damage inside is found by the checksum when the bytes are read, and cost
 
 import contextlib
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nsqx.nsqd.log.block import Block
@@ -168,7 +168,7 @@ class Segment:
             self._data.write_at(frames, self.size)
             self._index.write_at(encode_commit(commit), self.index_size)
         except OSError:
-            self._cut_surplus()
+            self.cut_surplus()
             raise
         self.size += len(frames)
         self.index_size += RECORD_BYTES
@@ -177,7 +177,36 @@ class Segment:
         if due_ns:
             self.has_deferred = True
 
-    def _cut_surplus(self) -> None:
+    def write_ahead(self, frames: bytes, offset: int) -> None:
+        """
+        Write frames that do not count yet: `append_written` follows, or `cut_surplus`.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        assert self._data is not None
+        self._data.write_at(frames, offset)
+
+    def append_written(self, commits: Sequence[Commit]) -> None:
+        """
+        Let batches count whose frames were written ahead: all of them, or after an error none.
+
+        Raises:
+            OSError: the disk refused. The segment is as it was before they were written.
+        """
+        assert self._index is not None
+        assert not self.sealed
+        try:
+            self._index.write_at(b"".join(map(encode_commit, commits)), self.index_size)
+        except OSError:
+            self.cut_surplus()
+            raise
+        self.end, self.size = _behind(commits[-1])
+        self.index_size += RECORD_BYTES * len(commits)
+        self.last_ns = commits[-1].timestamp_ns
+        self.has_deferred = self.has_deferred or bool(commits[-1].due_ns)
+
+    def cut_surplus(self) -> None:
         """
         Take back what was written in part, or whole before the error came.
 

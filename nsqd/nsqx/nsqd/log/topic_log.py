@@ -16,19 +16,19 @@ is added to `lost` and reported; readers step over it.
 
 import errno
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from nsqx.nsqd.log.block import Block, BlockCache, BlockMemory
 from nsqx.nsqd.log.deferral import mark_of
 from nsqx.nsqd.log.disk_view import DiskView
-from nsqx.nsqd.log.log import LogEvents, LogView, Retention
+from nsqx.nsqd.log.log import LogEvents, LogView, Retention, take_pieces
 from nsqx.nsqd.log.ranges import Ranges
-from nsqx.nsqd.log.records import Header, crc32c
+from nsqx.nsqd.log.records import Commit, Header, crc32c
 from nsqx.nsqd.log.recovery import add_damage, recover_segments
 from nsqx.nsqd.log.segment import Damage, DamagedError, Segment, UnreadableError, data_path
 from nsqx.nsqd.log.segments import Segments
 from nsqx.nsqd.log.storage import Storage, WouldBlockError
-from nsqx.protocol.messages import encode_messages
+from nsqx.protocol.messages import HEADER_BYTES, encode_messages
 
 __all__ = ["TopicLog"]
 
@@ -70,6 +70,7 @@ class TopicLog:
         self._loading: set[int] = set()
         self._failed_reads: dict[int, int] = {}  # since the last success, by segment
         self._must_roll = False
+        self._is_writing_ahead = False  # so the active segment has to stay
         self._to_remove: deque[Segment] = deque()
         self._is_removing = False
         self._is_abandoned = False
@@ -164,6 +165,42 @@ class TopicLog:
         self._segments.size += len(frames)
         self.unsynced_messages += len(bodies)
         return len(frames)
+
+    def append_in_pieces(
+        self, bodies: list[bytes], now_ns: int, due_ns: int = 0
+    ) -> Generator[None, None, int]:
+        """
+        See `Log.append_in_pieces`.
+
+        Each piece is a batch of its own for those who read it. Their frames are written one after
+        another; what makes them count is one write of all their records.
+        """
+        segment = self._segment_for(HEADER_BYTES * len(bodies), now_ns)
+        commits: list[Commit] = []
+        first, offset = self.end, segment.size
+        self._is_writing_ahead = True
+        try:
+            for piece in take_pieces(bodies):
+                frames, _ = encode_messages(piece, self._id_base + first, now_ns)
+                segment.write_ahead(frames, offset)
+                fields = (first, offset, len(frames), len(piece), now_ns, due_ns, crc32c(frames))
+                commits.append(Commit(*fields))
+                first, offset = first + len(piece), offset + len(frames)
+                yield
+            if self._must_roll:
+                raise OSError(errno.EIO, "a sync failed")  # and may have dropped some of it
+            size = offset - segment.size
+            segment.append_written(commits)
+        except (OSError, GeneratorExit):
+            segment.cut_surplus()
+            raise
+        finally:
+            self._is_writing_ahead = False
+        self.unsynced_messages += first - self.end
+        self.end = first
+        self._segments.size += size
+        self._tail = None
+        return size
 
     def begin_sync(self) -> Callable[[], None]:
         """See `Log.begin_sync`."""
@@ -365,6 +402,7 @@ class TopicLog:
         active = self._active
         if (
             active is not None
+            and not self._is_writing_ahead
             and active.end <= below
             and active.size >= min(IDLE_ROLL_BYTES, self.segment_bytes_max)
         ):
