@@ -1,7 +1,6 @@
 """Names that stand for one nsqd and for several, by a resolver that says what a test wants."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -61,11 +60,11 @@ async def test_a_name_that_cannot_be_resolved(dns: Dns) -> None:
 
 
 async def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def hang(host: str, port: int) -> list[Any]:
+    async def hang(host: str, port: int) -> list[str]:
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr("nsqx.client.resolver.getaddrinfo", hang)
+    monkeypatch.setattr("nsqx.net.names.addresses_of", hang)
     settings = Settings(connect_timeout=0.05)
     async with Consumer("t", "c", nsqd="nsqd:4150", settings=settings) as consumer:
         with pytest.raises(ConnectFailed, match=r"nsqd:4150: no answer from DNS within 0\.05 s"):

@@ -1,7 +1,6 @@
 """A resolver that says what a test wants."""
 
 import socket
-from typing import Any
 
 import pytest
 
@@ -14,15 +13,10 @@ def play_dns(monkeypatch: pytest.MonkeyPatch) -> Dns:
     """Return what names resolve to for the client, to be filled; others cannot be resolved."""
     known: Dns = {}
 
-    async def getaddrinfo(host: str, port: int) -> list[Any]:
+    async def addresses_of(host: str, port: int) -> list[str]:
         if host not in known:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [
-            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (text, port, 0, 0))
-            if ":" in text
-            else (socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, port))
-            for text in known[host]
-        ]
+        return known[host]
 
-    monkeypatch.setattr("nsqx.client.resolver.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("nsqx.net.names.addresses_of", addresses_of)
     return known

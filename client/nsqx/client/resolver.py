@@ -1,18 +1,16 @@
 """
 Names that stand for several nsqds, such as that of a headless service in Kubernetes.
 
-A name with several addresses of a family stands for as many nsqds. One with a single address, or
-with one of each family, stands for one nsqd: it stays a name, and is resolved at each connect.
+How many is told by ``nsqx.net.names``. A name that stands for one nsqd stays a name, and is
+resolved at each connect.
 """
 
 import asyncio
 import logging
-import socket
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
-from typing import Any
 
 from nsqx.client.addresses import Address
+from nsqx.net import names
 
 __all__ = ["Resolver", "is_name", "resolve"]
 
@@ -23,11 +21,7 @@ Resolved = Callable[[Address, set[Address]], None]
 
 def is_name(address: Address) -> bool:
     """Whether the host is a name, and not an IP address."""
-    try:
-        ip_address(address.host.partition("%")[0])  # a zone may follow
-    except ValueError:
-        return True
-    return False
+    return names.is_name(address.host)
 
 
 async def resolve(address: Address) -> set[Address]:
@@ -37,18 +31,9 @@ async def resolve(address: Address) -> set[Address]:
     Raises:
         OSError: the name cannot be resolved.
     """
-    found = await getaddrinfo(address.host, address.port)
-    families: dict[int, set[Address]] = {}
-    for family, *_, sockaddr in found:
-        families.setdefault(family, set()).add(Address(str(sockaddr[0]), address.port))
-    several = max(families.values(), key=len, default=set())
+    found = await names.addresses_of(address.host, address.port)
+    several = {Address(host, address.port) for host in names.of_one_family(found)}
     return several if len(several) > 1 else {address}
-
-
-async def getaddrinfo(host: str, port: int) -> list[Any]:
-    """Ask the system."""
-    loop = asyncio.get_running_loop()
-    return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 class Resolver:

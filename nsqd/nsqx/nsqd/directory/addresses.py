@@ -7,11 +7,10 @@ Kubernetes there is one nsqlookupd for each.
 """
 
 import asyncio
-import ipaddress
 import random
-import socket
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
+from nsqx.net import names
 from nsqx.net.addresses import AddressError, TcpAddress, parse_tcp_address
 from nsqx.runtime.process import logs
 
@@ -33,8 +32,7 @@ async def resolve(host: str, port: int) -> list[TcpAddress]:
     Raises:
         OSError: there are none, or nobody can tell.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(TcpAddress(str(name[0]), port) for *_, name in found))
+    return [TcpAddress(each, port) for each in await names.addresses_of(host, port)]
 
 
 class PeerAddresses:
@@ -80,11 +78,11 @@ class PeerAddresses:
     def set(self, texts: Iterable[str]) -> None:
         """Take these ``host:port`` instead of those before. What is none is logged and left out."""
         given = dict.fromkeys(address for text in texts if (address := _parse(text)) is not None)
-        self._fixed = [address for address in given if _is_literal(address.host)]
-        names = given.keys() - set(self._fixed)
-        for gone in self._names.keys() - names:
+        self._fixed = [address for address in given if not names.is_name(address.host)]
+        named = given.keys() - set(self._fixed)
+        for gone in self._names.keys() - named:
             self._names.pop(gone).stop()
-        for new in names - self._names.keys():
+        for new in named - self._names.keys():
             self._names[new] = _Name(new, self)
 
     def noticed(self, address: TcpAddress) -> None:
@@ -166,21 +164,19 @@ def choose(
     """
     Return which addresses of a name to use.
 
-    A host with an IPv4 and an IPv6 address is one nsqlookupd, which must not list this node twice:
-    IPv6 is used where there is nothing else, or where nothing else answered. An address that is
-    connected stays until it fails, because some DNS servers name only a few at a time.
+    A family that is connected is kept, an address of it until it fails, because some DNS servers
+    name only a few at a time. Else it is the family of ``nsqx.net.names``, and where nothing of
+    that answered, all addresses.
     """
     kept = [address for address in before if is_connected(address)]
     if kept:
-        is_v6 = all(map(_is_v6, kept))
-        chosen = [address for address in [*found, *kept] if _is_v6(address) is is_v6]
+        is_v6 = all(names.is_ipv6(address.host) for address in kept)
+        chosen = [each for each in [*found, *kept] if names.is_ipv6(each.host) is is_v6]
         return list(dict.fromkeys(chosen))
-    v4 = [address for address in found if not _is_v6(address)]
-    return v4 if v4 and not before else found
-
-
-def _is_v6(address: TcpAddress) -> bool:
-    return ":" in address.host
+    if before:
+        return found
+    hosts = set(names.of_one_family(address.host for address in found))
+    return [address for address in found if address.host in hosts]
 
 
 def _parse(text: str) -> TcpAddress | None:
@@ -189,13 +185,3 @@ def _parse(text: str) -> TcpAddress | None:
     except AddressError as error:
         _log.error("%s; left out", error)
         return None
-
-
-def _is_literal(host: str) -> bool:
-    if not host:
-        return True  # this machine
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
