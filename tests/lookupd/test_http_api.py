@@ -55,6 +55,22 @@ async def test_full_registry_refuses_topics_and_channels(api: Api) -> None:
     assert json.loads(await api.get("/topics")) == {"topics": ["a", "b"]}
 
 
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/topic/create?topic=", (400, '{"message":"INVALID_ARG_TOPIC"}')),
+        ("/topic/create", (400, '{"message":"MISSING_ARG_TOPIC"}')),
+        ("/channel/create?topic=t&channel=", (400, '{"message":"INVALID_ARG_CHANNEL"}')),
+        ("/topic/delete?topic=", (200, "")),
+        ("/topic/tombstone?topic=t&node=", (200, "")),
+    ],
+)
+async def test_a_name_that_is_there_and_empty_is_not_missing(
+    api: Api, path: str, answer: tuple[int, str]
+) -> None:
+    assert await api.ask("POST", path) == answer
+
+
 async def test_metrics_count_what_there_is_and_what_was_asked(api: Api) -> None:
     registry, now_ns = api.lookupd.registry, api.lookupd.clock()
     producer = registry.add_producer("127.0.0.1:1", NODE, now_ns)
@@ -64,7 +80,7 @@ async def test_metrics_count_what_there_is_and_what_was_asked(api: Api) -> None:
     await api.get("/lookup?topic=t")
     assert (await api.ask("GET", "/lookup?topic=nosuch"))[0] == 404
     lines = (await api.get("/metrics")).splitlines()
-    changing = ("#", "nsqlookupd_info", "process_")
+    changing = ("#", "nsqlookupd_info", "process_", "log_", "tasks_")
     assert {line for line in lines if not line.startswith(changing)} == {
         "nsqlookupd_topics 1",
         "nsqlookupd_channels 1",

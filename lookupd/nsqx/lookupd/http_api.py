@@ -27,7 +27,7 @@ from nsqx.runtime.http.server import (
     plain_text,
 )
 from nsqx.runtime.metrics import Sample, counter, gauge
-from nsqx.runtime.process import logs, open_files
+from nsqx.runtime.process import logs, open_files, tasks
 from nsqx.runtime.version import NSQ_VERSION, VERSION
 
 __all__ = ["UNLOGGED_PATHS", "HttpApi"]
@@ -208,6 +208,7 @@ class HttpApi:
         yield gauge("nsqlookupd_watches", "Long polls that wait for a change.", self._watches.count)
         yield from open_files.families()
         yield from logs.families()
+        yield from tasks.families()
 
 
 _UNKNOWN_TOPIC = {"message": "TOPIC_NOT_FOUND"}
@@ -223,8 +224,8 @@ async def _command_line(request: Request) -> web.Response:
 
 
 def _argument(request: Request, name: str) -> str:
-    value = request.query().get(name, "")
-    if not value:
+    value = request.query().get(name)
+    if value is None:  # one that is there and empty is a name that is none
         raise ApiError(400, f"MISSING_ARG_{name.upper()}")
     return value
 

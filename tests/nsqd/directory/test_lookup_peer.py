@@ -97,6 +97,16 @@ def test_ping_comes_every_15_seconds() -> None:
         peer.receive_data(OK_ANSWER, moment)
 
 
+def test_topics_in_use_are_registered_again_with_each_ping() -> None:
+    used = [[("t", ["c"]), ("u", [])], []]
+    peer = LookupPeer(lambda: NODE, tuple, answer_bytes_max=1000, in_use=lambda: used.pop(0))
+    peer.connected(0.0)
+    peer.receive_data(INTRODUCTION, 0.0)
+    assert peer.tick(15.0) == b"PING\nREGISTER t c\nREGISTER u\n"
+    peer.receive_data(OK_ANSWER * 3, 15.0)
+    assert peer.tick(30.0) == b"PING\n"
+
+
 # What goes wrong
 
 

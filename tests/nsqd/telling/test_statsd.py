@@ -237,3 +237,19 @@ async def test_a_bad_address_ends_the_start(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="statsd-address"):
         async with running_node(tmp_path, statsd_address="nowhere"):
             pass
+
+
+async def test_an_address_that_is_no_name_is_tried_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running_node(tmp_path) as node:
+        pusher = StatsdPusher(
+            report(node),
+            TcpAddress("statsd..internal", 9),
+            interval_s=9.0,
+            packet_bytes_max=508,
+            memory=lambda: None,
+        )
+        await pusher.push()
+        await pusher.push()
+    assert capsys.readouterr().err.count("statsd..internal") == 1

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from nsqx.net import names
 from nsqx.net.addresses import AddressError, TcpAddress, parse_tcp_address
-from nsqx.runtime.process import logs
+from nsqx.runtime.process import logs, tasks
 
 __all__ = ["PeerAddresses", "Resolve", "resolve"]
 
@@ -115,7 +115,7 @@ class _Name:
         self._owner = owner
         self._is_failing = False  # so that an outage is logged once
         self._hurry = asyncio.Event()
-        self._task = asyncio.create_task(self._run(), name=f"addresses of {given.host}")
+        self._task = tasks.start(self._run(), f"addresses of {given.host}")
 
     def hurry(self) -> None:
         self._hurry.set()

@@ -3,13 +3,12 @@
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from ssl import SSLContext
 from typing import cast
 
 from nsqx.net.addresses import TcpAddress
 from nsqx.nsqd.directory.lookup_peer import LookupPeer, State
-from nsqx.runtime.process import logs
+from nsqx.runtime.process import logs, tasks
 
 __all__ = ["LookupConnection", "PeerTls"]
 
@@ -45,8 +44,7 @@ class LookupConnection:
         self._is_flushing = False
         self._is_failing = False  # so that an outage is logged once
         self._loop = asyncio.get_running_loop()
-        self._task = self._loop.create_task(self._run(), name=f"nsqlookupd {address}")
-        self._task.add_done_callback(_report_crash)
+        self._task = tasks.start(self._run(), f"nsqlookupd {address}")
 
     @property
     def is_connected(self) -> bool:
@@ -55,9 +53,7 @@ class LookupConnection:
 
     async def stop(self) -> None:
         """Close the connection; nsqlookupd forgets this node then."""
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await tasks.stop(self._task)
 
     # What the node has
 
@@ -182,8 +178,3 @@ class _Link(asyncio.Protocol):
             self._timer.cancel()
         if not self.over.done():
             self.over.set_result(reason)
-
-
-def _report_crash(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("%s crashed", task.get_name(), exc_info=error)

@@ -92,7 +92,9 @@ class LookupPeer:
         *,
         answer_bytes_max: int,
         timing: Timing | None = None,
+        in_use: Catalogue = tuple,
     ) -> None:
+        """``in_use`` gives what was used since it was asked last; see `tick`."""
         self.timing = timing or Timing()
         self.state = State.AWAY
         self.directory: DirectoryInfo | None = None
@@ -100,6 +102,7 @@ class LookupPeer:
 
         self._identity = identity
         self._catalogue = catalogue
+        self._in_use = in_use
         self._answer_bytes_max = answer_bytes_max
         self._answers = AnswerParser(answer_bytes_max)
         self._queue: deque[bytes] = deque()
@@ -169,13 +172,19 @@ class LookupPeer:
         return self.take_output(now)
 
     def tick(self, now: float) -> bytes:
-        """Look after deadlines; return a ping if it is time for one."""
+        """
+        Look after deadlines; return a ping if it is time for one.
+
+        With a ping the topics in use are registered again: if somebody has deleted one there and
+        not here, consumers would never hear of what is published to it. Else that says nothing.
+        """
         if self._unanswered and now >= self._answer_by:
             self.error = f"no answer in {self.timing.answer_s:g} s"
         elif now >= self._ping_at:
             self._ping_at += self.timing.ping_s
             if self.state is State.PRESENT:
                 self._queue.append(PING)
+                self._register_all(self._in_use())
         return self.take_output(now)
 
     def take_output(self, now: float) -> bytes:
@@ -226,7 +235,10 @@ class LookupPeer:
             self._offended(str(error))
             return
         self.state = State.PRESENT
-        for topic, channels in self._catalogue():
+        self._register_all(self._catalogue())
+
+    def _register_all(self, topics: Iterable[tuple[str, Iterable[str]]]) -> None:
+        for topic, channels in topics:
             # A channel's registration stands for its topic's.
             commands = [encode_register(topic, channel) for channel in channels]
             self._queue += commands or [encode_register(topic)]

@@ -24,13 +24,13 @@ from nsqx.nsqd.directory.addresses import PeerAddresses, Resolve, resolve
 from nsqx.nsqd.directory.advertise import parse_advertised
 from nsqx.nsqd.directory.connection import LookupConnection
 from nsqx.nsqd.directory.known_channels import KnownChannels
-from nsqx.nsqd.directory.lookup_peer import LookupPeer, Timing
+from nsqx.nsqd.directory.lookup_peer import Catalogue, LookupPeer, Timing
 from nsqx.nsqd.node import Node
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.protocol.errors import StartupError
 from nsqx.protocol.lookup import PeerInfo
 from nsqx.runtime.discovery import Directory, Finder
-from nsqx.runtime.process import logs
+from nsqx.runtime.process import logs, tasks
 from nsqx.runtime.version import NSQ_VERSION
 
 __all__ = ["LookupPeers", "PeerState"]
@@ -108,9 +108,7 @@ class LookupPeers:
         for connection in connections:
             await connection.stop()
         for task in list(self._tasks):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await tasks.stop(task)
         await self._known_channels.close()
 
     def set_addresses(self, addresses: Iterable[str] | None) -> None:
@@ -160,6 +158,7 @@ class LookupPeers:
             self._catalogue,
             answer_bytes_max=self._nsqd.options.max_body_size,
             timing=self.timing,
+            in_use=self._watch_use(),
         )
         tls = (self._tls, name) if self._tls is not None else None
         return LookupConnection(address, peer, changed, tls)
@@ -189,6 +188,20 @@ class LookupPeers:
     def _catalogue(self) -> Iterator[tuple[str, Iterable[str]]]:
         for topic in self._nsqd.broker.topics.values():
             yield topic.name, topic.channels
+
+    def _watch_use(self) -> Catalogue:
+        """Return what yields the topics that were published to since it was called last."""
+        seen: dict[str, int] = {}
+
+        def in_use() -> Iterator[tuple[str, Iterable[str]]]:
+            before = seen.copy()
+            seen.clear()
+            for topic in self._nsqd.broker.topics.values():
+                count = seen[topic.name] = topic.message_count
+                if count != before.get(topic.name, 0):
+                    yield topic.name, topic.channels
+
+        return in_use
 
     def topic_created(self, topic: Topic) -> None:
         """Tell all, and hold the topic until its channels are known. Not called while loading."""
@@ -264,14 +277,9 @@ class LookupPeers:
         return broker.topics.get(topic.name) is topic and not topic.is_closing
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
+        task = tasks.start(work, "nsqlookupd")
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("%s crashed", task.get_name(), exc_info=error)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _tls_context(options: NsqdOptions) -> ssl.SSLContext | None:

@@ -27,7 +27,7 @@ from nsqx.nsqd.options import NsqdOptions
 from nsqx.nsqd.tls import load_authorities
 from nsqx.protocol.errors import FatalProtocolError
 from nsqx.runtime.http import go_json
-from nsqx.runtime.process import logs
+from nsqx.runtime.process import logs, tasks
 
 __all__ = ["AuthAnswerError", "AuthServers", "decode_answer"]
 
@@ -100,7 +100,7 @@ class AuthServers:
             "secret": secret,
             "tls": "true" if session.is_tls else "false",
         }
-        question = asyncio.create_task(self._ask_any(values, done))
+        question = tasks.start(self._ask_any(values, done), "auth")
         self._questions.add(question)
         question.add_done_callback(self._questions.discard)
 

@@ -22,7 +22,7 @@ from nsqx.nsqd.telling.readings import of_channel, of_topic
 from nsqx.runtime import numbers
 from nsqx.runtime.metrics import Family, Sample, counter, gauge, histogram
 from nsqx.runtime.numbers import Kind, Number
-from nsqx.runtime.process import logs, open_files
+from nsqx.runtime.process import logs, open_files, tasks
 
 __all__ = ["NodeMetrics"]
 
@@ -116,6 +116,7 @@ class NodeMetrics:
         )
         yield from open_files.families()
         yield from logs.families()
+        yield from tasks.families()
 
     def _connections(self) -> Family:
         kinds = {"consumer": 0, "producer": 0, "other": 0}

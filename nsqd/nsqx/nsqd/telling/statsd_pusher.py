@@ -7,7 +7,7 @@ from contextlib import suppress
 from nsqx.net.addresses import TcpAddress
 from nsqx.nsqd.edge.steps import in_steps
 from nsqx.nsqd.telling.statsd import StatsdReport, packets
-from nsqx.runtime.process import logs
+from nsqx.runtime.process import logs, tasks
 
 __all__ = ["StatsdPusher"]
 
@@ -44,13 +44,12 @@ class StatsdPusher:
 
     def start(self) -> None:
         """Begin."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="statsd")
+        self._task = tasks.start(self._run(), f"statsd {self._address}")
 
     async def stop(self) -> None:
         """Send what is left of the round under way, without waiting between packets, and end."""
         self._stopping.set()
-        if self._task is not None:
-            await self._task
+        await tasks.wait(self._task)
 
     async def push(self) -> None:
         """Send one round: the first packet at once, the others evenly over the interval."""
@@ -72,7 +71,7 @@ class StatsdPusher:
             transport, _ = await loop.create_datagram_endpoint(
                 _Ignore, remote_addr=(self._address.host, self._address.port)
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # a name that is none, too
             if not self._is_failing:
                 _log.error("failed to create UDP socket to statsd(%s): %s", self._address, error)
             self._is_failing = True

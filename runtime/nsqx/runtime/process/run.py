@@ -19,7 +19,7 @@ from contextlib import AbstractAsyncContextManager
 
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.options.flags import DaemonOptions
-from nsqx.runtime.process import logs, open_files, service_manager
+from nsqx.runtime.process import logs, open_files, service_manager, tasks
 from nsqx.runtime.process.startup import exit_with_failure
 
 __all__ = ["Daemon", "new_event_loop", "run_daemon", "set_up_logs"]
@@ -83,6 +83,7 @@ async def _run(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> Non
     for signum in _STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(signum, _end, signum, ended)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _go_on)
+    tasks.handle_loop_errors(asyncio.get_running_loop())
     gc.collect()
     async with make_daemon():
         # Not before it has started: a start that fails says one thing.
