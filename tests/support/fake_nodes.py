@@ -15,16 +15,23 @@ CHANNELS = ("archive", "billing", "mail", "search")
 
 
 @asynccontextmanager
-async def fake_nodes(nodes: int, topics: int) -> AsyncIterator[list[str]]:
-    """Run that many nodes; each topic is on two of them and has four channels. Their addresses."""
+async def fake_nodes(
+    nodes: int, topics: int, *, are_troubled: bool = False
+) -> AsyncIterator[list[str]]:
+    """
+    Run that many nodes; each topic is on two of them and has four channels. Their addresses.
+
+    If they are troubled, a third of the channels has a backlog that grows, and no consumer.
+    """
     async with AsyncExitStack() as stack:
         yield [
-            await stack.enter_async_context(_node(index, nodes, topics)) for index in range(nodes)
+            await stack.enter_async_context(_node(index, nodes, topics, are_troubled))
+            for index in range(nodes)
         ]
 
 
 @asynccontextmanager
-async def _node(index: int, nodes: int, topics: int) -> AsyncIterator[str]:
+async def _node(index: int, nodes: int, topics: int, are_troubled: bool) -> AsyncIterator[str]:
     started_at = time.time()
     held = [topic for topic in range(topics) if (topic + index) % nodes < TOPICS_OF_A_NODE]
 
@@ -34,7 +41,7 @@ async def _node(index: int, nodes: int, topics: int) -> AsyncIterator[str]:
             "version": "1.3.0",
             "health": "OK",
             "start_time": int(started_at),
-            "topics": [_topic(topic, elapsed) for topic in held],
+            "topics": [_topic(topic, elapsed, are_troubled=are_troubled) for topic in held],
             "memory": {},
             "producers": [],
         }
@@ -63,7 +70,7 @@ async def _pong(_request: web.Request) -> web.Response:
     return web.Response(text="OK")
 
 
-def _topic(topic: int, elapsed: float) -> dict[str, Any]:
+def _topic(topic: int, elapsed: float, *, are_troubled: bool) -> dict[str, Any]:
     rate = 1 + topic % 17  # messages a second: each topic changes each second
     count = int(1000 + elapsed * rate)
     return {
@@ -71,7 +78,12 @@ def _topic(topic: int, elapsed: float) -> dict[str, Any]:
         "depth": 0,
         "message_count": count,
         "message_bytes": count * 100,
-        "channels": [_channel(name, topic, count) for name in CHANNELS],
+        "channels": [
+            _troubled_channel(name, count)
+            if are_troubled and (topic * len(CHANNELS) + index) % 3 == 0
+            else _channel(name, topic, count)
+            for index, name in enumerate(CHANNELS)
+        ],
     }
 
 
@@ -82,5 +94,16 @@ def _channel(name: str, topic: int, count: int) -> dict[str, Any]:
         "in_flight_count": count % 11,
         "message_count": count,
         "client_count": 3,
+        "clients": [],
+    }
+
+
+def _troubled_channel(name: str, count: int) -> dict[str, Any]:
+    return {
+        "channel_name": name,
+        "depth": count,
+        "in_flight_count": 0,
+        "message_count": count,
+        "client_count": 0,
         "clients": [],
     }

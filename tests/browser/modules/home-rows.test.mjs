@@ -8,17 +8,23 @@ const topic = (changes = {}) => ({ ...numbers, total_depth: 0, ...changes });
 const channel = (changes = {}) => ({ ...numbers, ...changes });
 
 const doc = () => ({
+  attention: [{ id: "a" }, { id: "b" }, { id: "c" }],
   topics: { audit: topic(), "etl.a": topic({ total_depth: 5, in: 2 }), "etl.b": topic({ total_depth: 7, in: 3, flags: ["growing"] }), "shop.x": topic() },
   channels: { "etl.a/c": channel({ depth: 5, in: 2, out: 1 }), "etl.b/c": channel({ depth: 7, in: 3, out: 9, flags: ["paused"] }) },
 });
 
-const request = (changes = {}) => ({ q: "", state: "", show: "", group: "", open: [], sort: { key: "name", descending: false }, first: 0, last: 50, busy: false, ...changes });
+const request = (changes = {}) => ({ q: "", state: "", show: "", group: "", open: [], sort: { key: "name", descending: false }, first: 0, last: 50, attention: 2, busy: false, ...changes });
 
 const shown = (changes, of = doc(), rows = new HomeRows(), at = 0) => rows.show(of, request(changes), at);
 const keys = ({ rows }) => rows.map((row) => row.key).join(" ");
 
 test("channels stand below their topics", () => {
   assert.equal(keys(shown({})), "audit etl.a etl.a/c etl.b etl.b/c shop.x");
+});
+
+test("of what needs attention the first are given, and how many there are", () => {
+  const { attention, problems } = shown({});
+  assert.deepEqual([attention.map(({ id }) => id), problems], [["a", "b"], 3]);
 });
 
 test("only the part on screen is given, with where it is", () => {

@@ -10,7 +10,7 @@
 
 /**
  * @typedef {{ q: string, state: string, show: string, group: string, open: string[], first: number,
- *   last: number, busy: boolean, sort: { key: string, descending: boolean } }} HomeRequest
+ *   last: number, attention: number, busy: boolean, sort: { key: string, descending: boolean } }} HomeRequest
  */
 
 import { inOrder, matches, sortRows, sortTree } from "./rows.mjs";
@@ -47,10 +47,11 @@ export class HomeRows {
   }
 
   /**
-   * @param {{ topics: object, channels: object }} doc the summary
+   * @param {{ topics: object, channels: object, attention: object[] }} doc the summary
    * @param {HomeRequest} request
    * @param {number} nowMs a clock that only goes forward
-   * @returns {{ rows, first, total, found, all, topics, movers }} `rows` are those on screen, from the one
+   * @returns {{ attention, problems, rows, first, total, found, all, topics, movers }} `attention` are the first of
+   *   so many `problems`, as many as the request says: each of some hundred would be drawn anew each second; `rows` are those on screen, from the one
    *   numbered `first` of `total`; `found` of `all` topics and channels match
    */
   show(doc, request, nowMs) {
@@ -59,6 +60,8 @@ export class HomeRows {
     const ordered = this.ordered(found, request, nowMs);
     const first = Math.min(request.first, Math.max(0, ordered.length - 1));
     return {
+      attention: doc.attention.slice(0, request.attention),
+      problems: doc.attention.length,
       rows: ordered.slice(first, Math.max(first, request.last)),
       first,
       total: ordered.length,

@@ -11,7 +11,7 @@ export { Component, Fragment, createRef, render };
  * htm would keep what never changes as one node for ever, and a node holds on to the tree that it
  * was first drawn in, which holds on to the next one, and so on: all that was ever on the page.
  */
-export const html = htm.bind(function draw(type, props, ...children) {
+export const html = htm.bind(/** @this {any} */ function draw(type, props, ...children) {
   this[0] = 3; // the mark of what changes (htm's manual: "Caching")
   return h(type, props, ...children);
 });

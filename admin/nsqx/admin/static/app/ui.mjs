@@ -8,6 +8,8 @@ import { me, now } from "./live.mjs";
 import { href } from "./router.mjs";
 import { nodePath } from "./url.mjs";
 
+const ATTENTION_MAX = 100;
+
 /** What a flag means to people, and how urgent it is. */
 export const FLAGS = {
   paused: ["paused", "quiet"],
@@ -123,17 +125,24 @@ export function EnteredText({ label, value, onChange, placeholder, isFilter }) {
       onInput=${(event) => setText(event.target.value)} onChange=${() => onChange(text)} /></label>`;
 }
 
-export function Attention({ items, nothing }) {
+/** The most urgent of `all` that need attention. `onMore` is offered where there are more. */
+export function Attention({ items, nothing, all = items.length, onMore }) {
   if (items.length === 0) return nothing ? html`<p class="all-well"><${Icon} name="ok" />${nothing}</p>` : null;
+  const shown = items.slice(0, ATTENTION_MAX);
+  const more = all - shown.length;
   return html`<ul class="attention">
-    ${items.map((item) => html`<li key=${item.id} class=${item.is_known ? "quiet" : item.severity}>
+    ${shown.map((item) => html`<li key=${item.id} class=${item.is_known ? "quiet" : item.severity}>
       <${Icon} name=${item.severity} />
       <span class="severity">${item.severity}</span>
       <${Link} to=${item.page || "/"}>${item.text}<//>
       <span class="since">for <${Age} at=${item.since} /></span>
       <${Marks} item=${item} />
     </li>`)}
-  </ul>`;
+  </ul>
+  ${more > 0 && html`<p class="more">${onMore
+    ? html`<button type="button" class="link-button" onClick=${onMore}>and ${count(more)} more</button>`
+    : html`<span class="quiet">and ${count(more)} more</span>`}
+    ${" "}<${Link} to="/?state=problems">All with problems, in the table<//></p>`}`;
 }
 
 /** Who knows of a problem, and to say so. */

@@ -25,24 +25,27 @@ const LEVELS = [["", "both"], ["topics", "topics"], ["channels", "channels"]];
 const SPARK_POINTS = 60;
 /** With fewer rows all of them are on screen, and nothing has to be picked out. */
 const MOVERS_ROWS_MIN = 20;
+/** What needs attention the most, and what of it is shown on request; the table has the rest. */
+const ATTENTION = 8;
+const ATTENTION_MAX = 100;
 /** Asked for before it is known how many there are. */
 const FIRST_ROWS = 30;
 
 export function HomePage() {
-  const { doc, t } = useDocument("summary|verdict,totals,attention");
+  const { doc, t } = useDocument("summary|verdict,totals");
   const { query } = route.value;
-  const { q = "", state = "", show = "", group = "", open = "" } = query;
+  const { q = "", state = "", show = "", group = "", open = "", problems = "" } = query;
   const sort = parseSort(query.sort, "name");
   const place = useTablePlace(viewNow("home")?.total ?? 0);
   const [first, last] = place.range;
-  const shown = useView("home", { q, state, show, group, open: open.split(","), sort, first, last: last || FIRST_ROWS, busy: place.isBusy });
+  const shown = useView("home", { q, state, show, group, open: open.split(","), sort, first, last: last || FIRST_ROWS, attention: problems === "" ? ATTENTION : ATTENTION_MAX, busy: place.isBusy });
   if (!doc || shown === null) return html`<h1 tabindex="-1" class="visually-hidden">Topics and channels</h1><${Loading} />`;
   return html`
     <${Verdict} verdict=${doc.verdict} />
     <${Totals} totals=${doc.totals} t=${t} />
-    ${doc.attention.length > 0 && html`<section class="section" aria-labelledby="attention">
+    ${shown.problems > 0 && html`<section class="section" aria-labelledby="attention">
       <div class="section-head"><h2 id="attention">Needs attention</h2></div>
-      <${Attention} items=${doc.attention} />
+      <${Attention} items=${shown.attention} all=${shown.problems} onMore=${problems === "" ? showMore : undefined} />
     </section>`}
     ${shown.all >= MOVERS_ROWS_MIN && html`<${Movers} movers=${shown.movers} />`}
     <section class="section" aria-labelledby="topics">
@@ -54,6 +57,10 @@ export function HomePage() {
       <${Tools} q=${q} state=${state} show=${show} group=${group} />
       <${Rows} shown=${shown} sort=${sort} place=${place} />
     </section>`;
+}
+
+function showMore() {
+  setQuery({ problems: "more" });
 }
 
 function Verdict({ verdict }) {
