@@ -13,7 +13,8 @@ The promises have names, which a `Violation` carries:
     ready_is_a_limit               no consumer has more messages than its RDY
     finish_in_time_counts          no E_FIN_FAILED for a message whose time is not over
     counts_add_up                  depth, in flight and deferred are what is not finished
-    nobody_starves                 no consumer with RDY waits while messages do
+    nobody_starves                 no consumer with RDY waits while messages do, and no new message
+                                   while those that come again go on and on
     memory_is_bounded
     names_survive                  topics and channels are there after a crash
     damage_is_confined             what is lost to damage is what was damaged
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["Auditor", "Violation", "make_body", "number_of"]
 
 STARVING_NS = 20 * SECOND_NS
+LEAD_MAX = 4  # besides the RDY of a consumer: what it gets at once
 NAME_SURVIVES_AFTER_NS = SECOND_NS  # created so long before a loss of power
 _NUMBER_BYTES = 8
 
@@ -313,6 +315,7 @@ class Auditor:
             flight = Flight(now_ns, now_ns + consumer.msg_timeout_ns)
             channel_record.in_flight[entry.sequence] = flight
         count = len(offsets) - 1
+        self._check_turns(node, topic, channel, channel_record, data, offsets)
         channel_record.deliveries += count
         channel_record.peak = max(channel_record.peak, len(channel_record.in_flight))
         self.counts.delivered += count
@@ -322,6 +325,31 @@ class Auditor:
                 "ready_is_a_limit",
                 f"{consumer.in_flight} messages in flight to a consumer with RDY "
                 f"{consumer.ready_count} of {topic.name}/{channel.name} at {node.name}",
+            )
+
+    def _check_turns(
+        self,
+        node: "Node",
+        topic: Topic,
+        channel: Channel,
+        record: ChannelRecord,
+        data: bytes | bytearray,
+        offsets: "array[int]",
+    ) -> None:
+        """Count how far messages that come again are ahead of new ones while both wait."""
+        backlog = channel.backlog
+        can_be_read = topic.log.block_in_memory(backlog.cursor) is not None
+        if not (can_be_read and backlog.new_count and backlog.retry_count):
+            record.lead = 0
+            return
+        again = sum(split_frame(bytes(data[start : start + 34]))[1] > 1 for start in offsets[:-1])
+        record.lead = max(0, record.lead + 2 * again - (len(offsets) - 1))
+        most = LEAD_MAX + max(consumer.ready_count for consumer in channel.consumers)
+        if record.lead > most:
+            raise Violation(
+                "nobody_starves",
+                f"{record.lead} messages of {topic.name}/{channel.name} at {node.name} came again "
+                f"while {backlog.new_count} new ones waited",
             )
 
     def _name_ids(self, data: bytes | bytearray, offsets: "array[int]") -> str:

@@ -130,6 +130,12 @@ MUTATIONS = (
         "return self.ready_count + 1 - self.in_flight",
     ),
     Mutation(
+        "what comes again goes before all that is new",
+        f"{CORE}/channel.py",
+        "        return min(max(0, count + 1 - self._lead) // 2, retries, count)\n",
+        "        return min(count, retries)\n",
+    ),
+    Mutation(
         "stragglers are not written",
         f"{CORE}/backlog.py",
         "self.store.save_stragglers(copies)",

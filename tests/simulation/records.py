@@ -60,6 +60,7 @@ class ChannelRecord:
     unwritten_due: set[int] = field(default_factory=set)
     attempts: dict[int, int] = field(default_factory=dict)
     deliveries: int = 0
+    lead: int = 0  # of deliveries of messages that come again, since new ones wait, too
     peak: int = 0  # most in flight at once
     is_damaged: bool = False  # its files were: what they said may be forgotten
 

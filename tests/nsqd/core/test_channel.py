@@ -125,7 +125,7 @@ def test_ids_of_before_a_restart_are_finished_along_with_new_ones(bench: BrokerB
     assert client.finish(*messages) == []
 
 
-def test_a_requeued_message_comes_again_before_new_ones(bench: BrokerBench) -> None:
+def test_a_requeued_message_takes_turns_with_new_ones(bench: BrokerBench) -> None:
     bench.publish(*numbered(3))
     client = bench.client(ready=1)
     (message,) = client.take()
@@ -133,6 +133,44 @@ def test_a_requeued_message_comes_again_before_new_ones(bench: BrokerBench) -> N
     (again,) = client.take()
     assert again == Received(message.timestamp_ns, 2, message.id, message.body)
     assert (client.consumer.requeue_count, bench.channel().requeue_count) == (1, 1)
+
+
+def test_one_that_is_always_requeued_keeps_nobody_waiting(bench: BrokerBench) -> None:
+    bench.publish(b"poison", *numbered(100))
+    client = bench.client(ready=1)
+    came: list[bytes] = []
+    while len(came) < 202:
+        (message,) = client.take()
+        came.append(message.body)
+        if message.body == b"poison":
+            client.requeue(message)
+        else:
+            client.finish(message)
+    assert [body for body in came if body != b"poison"] == numbered(100)
+    assert came.count(b"poison") == 102
+
+
+def test_as_many_bad_ones_as_fit_keep_nobody_waiting(bench: BrokerBench) -> None:
+    """Not with time-outs either."""
+    bench.publish(*[b"poison"] * 10, *numbered(100))
+    client = bench.client(ready=10)
+    came: list[bytes] = []
+    for _ in range(40):
+        messages = client.take()
+        came += [message.body for message in messages]
+        client.finish(*[message for message in messages if message.body != b"poison"])
+        bench.pass_time(MSG_TIMEOUT_NS + SECOND_NS)
+    assert set(came) == {b"poison", *numbered(100)}
+
+
+def test_many_of_both_go_in_halves(bench: BrokerBench) -> None:
+    bench.publish(*numbered(50))
+    first = bench.client(ready=20)
+    first.take()
+    first.ready(0)
+    bench.pass_time(MSG_TIMEOUT_NS + SECOND_NS)
+    messages = bench.client(ready=30).take()
+    assert [message.body for message in messages] == [*numbered(15), *numbered(15, 20)]
 
 
 def test_a_delayed_requeue_waits(bench: BrokerBench) -> None:

@@ -336,7 +336,7 @@ class Backlog:
             retries.popleft()
             self._take_back(sequence)
             if frame is not None:
-                attempts = min(attempts + 1, ATTEMPTS_MAX)
+                attempts = attempts + 1 if attempts < ATTEMPTS_MAX else ATTEMPTS_MAX
                 self.in_flight.deliver_again(sequence, attempts, consumer, now_ns)
                 frames.append(with_attempts(frame, attempts))
         return frames

@@ -62,7 +62,8 @@ class Channel:
         self.backlog = Backlog(source, self, store)  # of the topic
         self._backlogs = [self.backlog]
         self._ready: deque[Consumer] = deque()  # those with room, longest waiting first
-        self._is_retry_next = True  # if one message may go, and both kinds wait
+        self._do_both_wait = False  # retries and new messages
+        self._lead = 0  # of retries over new messages, in deliveries since then
 
     # Numbers
 
@@ -254,20 +255,30 @@ class Channel:
                 consumer.is_waiting = False
                 continue
             # Fair: nobody gets more than a share while others wait.
-            share = min(room, -(-(retries + new) // (self._rivals_of(consumer) + 1)))
+            share = retries + new
+            if ready:
+                share = -(-share // (self._rivals_of(consumer) + 1))
+            if share > room:
+                share = room
             if consumer.sample_rate:
                 share = 1
-            again = self._share_of_retries(share, retries, new) if retries else 0
+            if retries and new:
+                again = self._share_of_retries(share, retries)
+            else:
+                self._do_both_wait = False
+                again = share if retries else 0
             if consumer.sample_rate and self._is_dropped(consumer):
                 if again:
+                    self._lead += 1
                     backlog.drop_retry()
                 else:
+                    self._lead -= 1
                     backlog.drop_new()
             else:
                 if again and not self._deliver_again(backlog, consumer, again, now_ns):
                     may_retry = False
                 if share > again and not self._deliver_new(
-                    backlog, consumer, share - again, now_ns
+                    backlog, consumer, min(share - again, new), now_ns
                 ):
                     may_new = False
             if consumer.room > 0:
@@ -277,14 +288,12 @@ class Channel:
         if not (may_retry and may_new):
             self.look_at(now_ns + ASK_AGAIN_NS)
 
-    def _share_of_retries(self, count: int, retries: int, new: int) -> int:
-        """Return how many of ``count`` messages are to be retries: half, while both wait."""
-        if not new:
-            return min(count, retries)
-        again = (count + self._is_retry_next) // 2
-        if count % 2:
-            self._is_retry_next = not self._is_retry_next
-        return max(min(again, retries), count - new)
+    def _share_of_retries(self, count: int, retries: int) -> int:
+        """Return how many of ``count`` messages are to be retries while both wait: half."""
+        if not self._do_both_wait:
+            self._do_both_wait = True
+            self._lead = 0
+        return min(max(0, count + 1 - self._lead) // 2, retries, count)
 
     def _next_ready(self) -> Consumer:
         """Take the consumer whose turn it is: the nearest, and of those the longest waiting."""
@@ -309,6 +318,7 @@ class Channel:
         """Deliver new messages; return False if they must be waited for."""
         frames, count = backlog.deliver_new(consumer, count, now_ns)
         if count:
+            self._lead -= count
             self._send(consumer, frames, count)
             return True
         return backlog.is_next_skipped  # it turned out to be lost
@@ -317,7 +327,8 @@ class Channel:
         """Deliver retries; return False if there are some that must be waited for."""
         frames = backlog.deliver_again(consumer, count, now_ns)
         if frames:
-            self._send(consumer, b"".join(frames), len(frames))
+            self._lead += len(frames)
+            self._send(consumer, frames[0] if len(frames) == 1 else b"".join(frames), len(frames))
         return len(frames) == count or not backlog.retry_count
 
     def _send(self, consumer: Consumer, frames: bytes | bytearray, count: int) -> None:

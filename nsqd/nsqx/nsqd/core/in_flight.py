@@ -192,10 +192,10 @@ class InFlight:
 
     def take_if_owned(self, sequence: int, consumer: Consumer) -> int:
         """Do what `take` does, but return 0 instead of an error."""
-        if self.finish_range(sequence, 1, consumer):
-            return 1
         delivery = self._others.get(sequence)
-        if delivery is None or delivery[0] is not consumer:
+        if delivery is None:
+            return int(self.finish_range(sequence, 1, consumer))
+        if delivery[0] is not consumer:
             return 0
         del self._others[sequence]
         self._is_answered(consumer)
