@@ -3,9 +3,9 @@
 import pytest
 
 from nsqx.nsqd.log.records import RECORD_BYTES
-from nsqx.nsqd.log.recovery import Recovered, add_damage, recover_segments
+from nsqx.nsqd.log.recovery import CHECKED_BYTES, Recovered, add_damage, recover_segments
 from nsqx.nsqd.log.segment import Damage, data_path, index_path, removed_path
-from tests.support.opened_log import FOLDER, NOW_NS, deliverable, open_log, written_log
+from tests.support.opened_log import FOLDER, NOW_NS, deliverable, delivered, open_log, written_log
 from tests.support.simulated_disk import SimulatedDisk
 
 LOG = data_path(FOLDER, 0)
@@ -137,6 +137,56 @@ def test_damaged_records_at_the_end_are_cut_and_reported(disk: SimulatedDisk) ->
     assert found.cut_bytes == 3 * FRAME_BYTES
     assert found.segments[0].end == 6  # these numbers are not given to other messages
     assert deliverable(disk) == {0: b"a", 1: b"b", 2: b"c"}
+
+
+class CountingDisk(SimulatedDisk):
+    """Counts what is read of frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    def check_read(self, path: str = "") -> None:
+        super().check_read(path)
+        self.reads += path.endswith(".log")
+
+
+def test_many_batches_are_read_in_few_pieces() -> None:
+    disk = CountingDisk()
+    log = open_log(disk, segment_bytes_max=1 << 30)
+    for number in range(3000):
+        log.append([b"%d" % number], NOW_NS, NOW_NS + 1 if number == 1500 else 0)
+    killed = disk.kill()
+    found = recover_segments(killed, FOLDER)
+    assert killed.reads <= 2
+    assert (found.segments[0].end, found.damages) == (3000, [])
+    assert found.segments[0].has_deferred
+
+
+def test_of_a_long_segment_its_last_part_is_checked_at_the_start() -> None:
+    """What lies before is as if it were sealed: checked when it is read."""
+    disk = CountingDisk()
+    log = open_log(disk, segment_bytes_max=1 << 30)
+    for number in range(40):
+        due_ns = NOW_NS if number < 1 else 0
+        log.append([b"%d" % (number % 10) * (1 << 20)], NOW_NS + number, due_ns)
+    frame_bytes = (1 << 20) + 34
+    disk.flip_bit(LOG, 5 * frame_bytes + 100)
+    disk.flip_bit(INDEX, RECORD_BYTES * 9)
+    disk.flip_bit(INDEX, RECORD_BYTES * 31)
+    disk.flip_bit(LOG, 35 * frame_bytes + 100)
+    killed = disk.kill()
+    again = open_log(killed)
+    assert killed.reads <= CHECKED_BYTES // frame_bytes + 2
+    assert [(damage.first, damage.end, damage.reason) for damage in again.damages] == [
+        (30, 31, "damaged index"),
+        (35, 36, "checksum mismatch"),
+    ]
+    assert (again.end, again.recovered_cut_bytes) == (40, 0)
+    assert next(again.deferred_batches(0)) == (0, 1, NOW_NS)
+    found = delivered(again, killed.run_pending)
+    assert found.keys() == set(range(40)) - {5, 8, 30, 35}
+    assert len(again.damages) == 4
 
 
 def test_an_index_that_is_gone_is_written_anew(disk: SimulatedDisk) -> None:

@@ -45,6 +45,7 @@ from google_crc32c import value as crc32c
 from nsqx.nsqd.log.formats import UnknownFormatError
 
 __all__ = [
+    "DUE_BYTES",
     "RECORD_BYTES",
     "SEAL_DEFERRED",
     "Commit",
@@ -55,6 +56,7 @@ __all__ = [
 ]
 
 RECORD_BYTES = 48
+DUE_BYTES = range(32, 40)  # where the due time stands in a commit record
 VERSION = 1
 SEAL_DEFERRED = 1
 
