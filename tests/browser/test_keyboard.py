@@ -143,3 +143,42 @@ async def test_first_tab_leads_to_the_content(page: Page) -> None:
     await expect(page.get_by_role("link", name="To the content")).to_be_focused()
     await page.keyboard.press("Enter")
     await expect(page.locator("main")).to_be_focused()
+
+
+async def test_enter_does_what_a_dialog_is_for(page: Page, stage: Stage) -> None:
+    await stage.make_topic("entered", b"1", channels=["c"])
+    await open_page(page, "/topics/entered/c")
+    head = page.locator(".page-head")
+    dialog = page.get_by_role("dialog")
+    await head.get_by_role("button", name="Pause", exact=True).focus()
+    await page.keyboard.press("Enter")
+    await expect(dialog.get_by_role("button", name="Pause channel")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(dialog.get_by_role("button", name="Done")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(dialog).to_have_count(0)
+    await expect(page.locator(".page-title .badge")).to_have_text("paused")
+
+
+async def test_no_dialog_begins_at_its_close(page: Page, stage: Stage) -> None:
+    await stage.make_topic("begun", b"1", channels=["c"])
+    dialog = page.get_by_role("dialog")
+    for path, button in (
+        ("/topics/begun/c", "Seek"),
+        ("/topics/begun/c", "Empty"),
+        ("/topics/begun/c", "Delete"),
+        ("/topics/begun", "Create channel"),
+        ("/topics/begun", "Pause"),
+    ):
+        await open_page(page, path)
+        opener = page.locator("main").get_by_role("button", name=button, exact=True).first
+        await opener.focus()
+        await page.keyboard.press("Enter")
+        await expect(dialog.locator(".impact strong, .impact.quiet").first).to_be_visible()
+        await expect(dialog.get_by_role("button", name="Close")).not_to_be_focused()
+        await expect(dialog.locator(":focus")).to_have_count(1)
+        if not await dialog.locator("select:focus").count():  # which it would open
+            await page.keyboard.press("Enter")  # on a heading or in an empty field
+            await expect(dialog).to_have_count(1)
+        await page.keyboard.press("Escape")
+        await expect(dialog).to_have_count(0)

@@ -105,3 +105,14 @@ async def test_motion_stops_for_who_wants_none(page: Page) -> None:
         "element => getComputedStyle(element).transitionDuration"
     )
     assert duration == "0s"
+
+
+async def test_a_frozen_dashboard_is_not_live_for_long(page: Page, stage: Stage) -> None:
+    await open_page(page, "/counter")
+    stage.admin.send_signal(signal.SIGSTOP)
+    try:
+        live = page.get_by_role("button", name="Live updates: Live")
+        await expect(live).to_have_count(0, timeout=9_000)
+    finally:
+        stage.admin.send_signal(signal.SIGCONT)
+    await expect(live).to_be_visible(timeout=20_000)

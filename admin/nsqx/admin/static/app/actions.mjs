@@ -8,7 +8,7 @@
 import { idempotencyKey, postJson } from "./api.mjs";
 import { Dialog, closeDialog, openDialog, takeFocus } from "./dialogs.mjs";
 import { plural } from "./format.mjs";
-import { html, useEffect, useState } from "./html.mjs";
+import { html, useEffect, useRef, useState } from "./html.mjs";
 import { Icon } from "./icons.mjs";
 import { me, useDocument } from "./live.mjs";
 import { route, navigate } from "./router.mjs";
@@ -106,6 +106,12 @@ function ActionDialog({ action, target }) {
   };
   const confirm = impact.value?.destructive ? impact.value.confirm : "";
   const ready = complete && impact.value?.allowed && (!confirm || typed === confirm);
+  const submitButton = useRef(null);
+  const isEnough = ready && fields.length === 0 && !about.danger;
+  useEffect(() => {
+    // Before it can be pressed it cannot have the focus.
+    if (isEnough) takeFocus(submitButton.current);
+  }, [isEnough]);
 
   return html`<${Dialog} title=${`${about.title}${subject(target)}`} className="action">
     ${outcome.state === "done"
@@ -122,7 +128,7 @@ function ActionDialog({ action, target }) {
         ${outcome.error && html`<${Problem} error=${outcome.error} />`}
         <div class="dialog-buttons">
           <button type="button" class="button" onClick=${closeDialog}>Cancel</button>
-          <button type="submit" class="button ${about.danger ? "danger solid" : "primary"}" ref=${fields.length === 0 && !about.danger ? takeFocus : null}
+          <button type="submit" class="button ${about.danger ? "danger solid" : "primary"}" ref=${submitButton}
             disabled=${!ready || outcome.state === "running"}>${outcome.state === "running" ? "Asking the nodes" : about.title}</button>
         </div>
         ${impact.value?.command && html`<details class="command"><summary>The same from a shell</summary><pre tabindex="0">${impact.value.command}</pre></details>`}

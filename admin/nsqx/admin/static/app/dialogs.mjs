@@ -33,13 +33,16 @@ export function Dialog({ title, className = "", hideTitle, children }) {
   useLayoutEffect(() => {
     const before = /** @type {HTMLElement | null} */ (document.activeElement);
     element.current.showModal();
+    // Not to Close, where the browser would put it: Enter is no way to say no.
+    const field = element.current.querySelector("[autofocus], form :is(input, select, textarea)");
+    (field ?? element.current.querySelector("h2")).focus();
     return () => before?.focus?.({ preventScroll: true });
   }, []);
   const closeOnBackdrop = (event) => { if (event.target === element.current) closeDialog(); };
   return html`<dialog ref=${element} class=${className} aria-labelledby="dialog-title" onClose=${closeDialog} onPointerDown=${closeOnBackdrop}>
     <div class="dialog-body">
       <div class=${hideTitle ? "visually-hidden" : "dialog-head"}>
-        <h2 id="dialog-title">${title}</h2>
+        <h2 id="dialog-title" tabindex="-1">${title}</h2>
         ${!hideTitle && html`<button type="button" class="icon-button" aria-label="Close" onClick=${closeDialog}><${Icon} name="close" /></button>`}
       </div>
       ${children}
