@@ -36,6 +36,8 @@ _nsqx_options() {
             --max-body-size:
             --max-bytes-per-file:file
             --max-channel-consumers:
+            --max-connections:
+            --max-connections-per-address:
             --max-deflate-level:
             --max-heartbeat-interval:
             --max-msg-size:
@@ -89,6 +91,7 @@ _nsqx_options() {
             --log-level:debug,info,warn,error,fatal
             --log-prefix:
             --max-connections:
+            --max-connections-per-address:
             --max-entries:
             --max-identify-size:
             --max-line-size:

@@ -120,6 +120,49 @@ async def test_node_that_reads_no_answers_is_not_read_either(lookupd: Lookupd) -
     await node.close()
 
 
+async def test_whoever_says_nothing_makes_room_for_nodes() -> None:
+    options = LookupdOptions(
+        tcp_address="127.0.0.1:0", http_address="127.0.0.1:0", max_connections=2
+    )
+    async with Lookupd(options) as lookupd:
+        strangers = [await Node.connect(lookupd) for _ in range(2)]
+        for stranger in strangers:
+            assert await stranger.ask(MAGIC + PING) == b"OK"
+        node = await Node.connect(lookupd)
+        assert b"broadcast_address" in await node.ask(MAGIC + encode_identify(NODE))
+        assert await node.ask(PING) == b"OK"
+        assert await strangers[1].ask(PING) == b"OK"
+        with suppress(ConnectionError):
+            assert await strangers[0].reader.read() == b""
+        for each in (*strangers, node):
+            with suppress(ConnectionError):
+                await each.close()
+
+
+async def test_whoever_does_not_identify_has_its_time(lookupd: Lookupd) -> None:
+    lookupd._tcp.identify_s = 0.05
+    stranger, node = await Node.connect(lookupd), await Node.connect(lookupd)
+    await node.ask(MAGIC + encode_identify(NODE))
+    with suppress(ConnectionError):
+        assert await stranger.reader.read() == b""
+    assert await node.ask(PING) == b"OK"
+    await node.close()
+    with suppress(ConnectionError):
+        await stranger.close()
+
+
+async def test_no_address_has_more_than_its_share() -> None:
+    options = LookupdOptions(
+        tcp_address="127.0.0.1:0", http_address="127.0.0.1:0", max_connections_per_address=1
+    )
+    async with Lookupd(options) as lookupd:
+        node, other = await Node.connect(lookupd), await Node.connect(lookupd)
+        assert b"too many connections of one address, limit 1" in await other.answer()
+        assert await node.ask(MAGIC + PING) == b"OK"
+        await node.close()
+        await other.close()
+
+
 async def test_connections_beyond_the_limit_are_refused() -> None:
     options = LookupdOptions(
         tcp_address="127.0.0.1:0", http_address="127.0.0.1:0", max_connections=2
@@ -127,7 +170,7 @@ async def test_connections_beyond_the_limit_are_refused() -> None:
     async with Lookupd(options) as lookupd:
         nodes = [await Node.connect(lookupd) for _ in range(2)]
         for node in nodes:
-            assert await node.ask(MAGIC + PING) == b"OK"
+            await node.ask(MAGIC + encode_identify(NODE))
         refused = await Node.connect(lookupd)
         assert await refused.answer() == b"E_INVALID too many connections, limit 2"
         assert await refused.reader.read() == b""

@@ -264,3 +264,11 @@ def test_a_client_reads_the_answer() -> None:
     assert IdentifyAnswer.decode(b"OK") == IdentifyAnswer()
     with pytest.raises(FrameError, match="not usable"):
         IdentifyAnswer.decode(b'{"max_rdy_count":"many"}')
+
+
+def test_what_a_client_says_about_itself_is_cut() -> None:
+    request = IdentifyRequest.decode(
+        json.dumps({"client_id": "a" * 5000, "user_agent": "\u20ac" * 100}).encode()
+    )
+    assert request.client_id == "a" * 256
+    assert request.user_agent == "\u20ac" * 85  # 255 bytes: no character is halved

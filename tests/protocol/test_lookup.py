@@ -33,6 +33,7 @@ from nsqx.protocol.lookup import (
     encode_identify,
     encode_register,
     encode_unregister,
+    is_node_host,
 )
 
 NODE = PeerInfo(
@@ -152,6 +153,39 @@ def test_identify_with_addresses_by_network_that_are_none(advertised: object) ->
     fields = {"broadcast_address": "a", "tcp_port": 1, "http_port": 2, "version": "v"}
     body = json.dumps({**fields, "advertised": advertised}).encode()
     assert refusal(identify(body)) == b"E_BAD_BODY IDENTIFY failed to decode JSON body"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:80/x?y=",
+        "a/b",
+        "a b",
+        "a@b",
+        "\x1b[2J",
+        "a" * 256,
+        "-a",
+        "::1:x",
+        "169.254.169.254",
+    ],
+)
+def test_a_broadcast_address_is_a_host_and_nothing_else(host: str) -> None:
+    fields = {"broadcast_address": host, "tcp_port": 1, "http_port": 2, "version": "v"}
+    assert refusal(identify(json.dumps(fields).encode())) == (
+        b"E_BAD_BODY IDENTIFY invalid broadcast_address"
+    )
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "::1", "nsqd-1.example", "my_host", "a"])
+def test_hosts_that_are_taken(host: str) -> None:
+    assert is_node_host(host)
+
+
+@pytest.mark.parametrize("text", ["\x00" * 10, "a" * 257, "a\nb"])
+@pytest.mark.parametrize("name", ["hostname", "version", "topology_zone"])
+def test_what_a_node_says_about_itself_is_short_and_can_be_shown(name: str, text: str) -> None:
+    fields = {"broadcast_address": "a", "tcp_port": 1, "http_port": 2, "version": "v", name: text}
+    assert refusal(identify(json.dumps(fields).encode())) == b"E_BAD_BODY IDENTIFY invalid text"
 
 
 def test_identify_of_null_lacks_fields() -> None:

@@ -61,7 +61,12 @@ class Lookupd:
         )
         self.tcp_address, self.tcp_port = "", 0
         self.http_address, self.http_port = "", 0
-        self._tcp = TcpServer(self._make_session, self.clock, options.max_connections)
+        self._tcp = TcpServer(
+            self._make_session,
+            self.clock,
+            options.max_connections,
+            options.max_connections_per_address,
+        )
         answers = Answers(self.registry)
         self._watches = Watches(self.registry, answers, self.clock, options.max_watches)
         api = HttpApi(self.registry, answers, self._watches, self.clock)

@@ -55,6 +55,11 @@ class LookupdOptions(DaemonOptions):
     max_connections: int = flag(
         tcp.CONNECTIONS_MAX, group="limits", help="most connections of nsqds at a time"
     )
+    max_connections_per_address: int = flag(
+        tcp.CONNECTIONS_PER_ADDRESS_MAX,
+        group="limits",
+        help="most connections of one address at a time",
+    )
     max_registrations: int = flag(
         registry.REGISTRATIONS_PER_PRODUCER_MAX,
         group="limits",

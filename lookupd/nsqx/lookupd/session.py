@@ -8,7 +8,7 @@ set it closes. :meth:`Session.close` takes the producer out, however the connect
 from collections.abc import Callable
 
 from nsqx.lookupd.registry import Producer, Registry, RegistryFullError
-from nsqx.protocol.errors import FatalProtocolError
+from nsqx.protocol.errors import FatalProtocolError, ProtocolError
 from nsqx.protocol.lookup import (
     OK_ANSWER,
     Identify,
@@ -41,6 +41,7 @@ class Session:
         self.is_over = False  # an error was answered: close once it is sent
         self.error: FatalProtocolError | None = None
         self.producer: Producer | None = None
+        self.refused = 0  # registrations for which there was no room
         self.remote_address = remote_address
         self._registry = registry
         self._identity = identity
@@ -91,7 +92,7 @@ class Session:
                 if self.producer is not None:
                     self._registry.ping(self.producer, now_ns)
             case Register(topic, channel):
-                self._register(topic, channel)
+                return self._register(topic, channel)
             case Unregister(topic, channel):
                 self._registry.unregister(self._identified(), topic, channel)
             case Identify(peer):
@@ -104,11 +105,14 @@ class Session:
         self.producer = self._registry.add_producer(self.remote_address, peer, now_ns)
         return encode_answer(self._identity())
 
-    def _register(self, topic: str, channel: str | None) -> None:
+    def _register(self, topic: str, channel: str | None) -> bytes:
+        """Return the answer. What was accepted before stays: one topic too many ends nothing."""
         try:
             self._registry.register(self._identified(), topic, channel)
         except RegistryFullError as exc:
-            raise FatalProtocolError("E_INVALID", f"REGISTER {exc}") from exc
+            self.refused += 1
+            return encode_answer(ProtocolError("E_INVALID", f"REGISTER {exc}").line)
+        return OK_ANSWER
 
     def _identified(self) -> Producer:
         assert self.producer is not None  # the parser lets nothing else through

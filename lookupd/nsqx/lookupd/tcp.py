@@ -1,8 +1,9 @@
 """
 The TCP side of nsqlookupd: carries bytes between sockets and sessions, decides nothing.
 
-There are no deadlines: an idle nsqd stays connected for ever, as in NSQ. TCP keep-alive finds the
-ones whose machine is gone.
+An nsqd that is idle stays connected for ever, as in NSQ; TCP keep-alive finds the ones whose
+machine is gone. Who has not identified itself has a minute, and makes room for others when there
+are too many connections; no address may have more than its share.
 
 Each connection has its turn: so many bytes are executed of one, then everybody else is served, and
 until its rest is done it is not read. So one that sends without end slows down itself.
@@ -11,6 +12,7 @@ until its rest is done it is not read. So one that sends without end slows down 
 import asyncio
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
@@ -24,6 +26,8 @@ __all__ = ["Connection", "TcpServer"]
 TURN_BYTES = 8 * 1024
 
 CONNECTIONS_MAX = 10_000  # each nsqd has one
+CONNECTIONS_PER_ADDRESS_MAX = 1_000
+IDENTIFY_S = 60.0  # until IDENTIFY
 
 _log = logs.get_logger("TCP")
 
@@ -38,6 +42,8 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._waiting = b""  # received and not executed yet; nothing is read meanwhile
         self._is_writable = True
+        self._host = ""
+        self._timer: asyncio.TimerHandle | None = None  # until IDENTIFY
 
     # Connection
 
@@ -45,17 +51,21 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)  # uvloop's have another base
         remote_address = socket_text(transport.get_extra_info("peername"))
         self.session = self._server.make_session(remote_address)
-        self._server.connections.add(self)
+        self._host = remote_address.rpartition(":")[0]
+        self._timer = asyncio.get_running_loop().call_later(
+            self._server.identify_s, self.transport.abort
+        )
+        self._server.add(self, self._host)
+        _log.info("new client(%s)", remote_address)
         if self._server.is_stopping:  # accepted just before the listener was closed
             self.transport.abort()
-        elif len(self._server.connections) > self._server.connections_max:
-            reason = f"too many connections, limit {self._server.connections_max}"
+        elif reason := self._server.reason_to_refuse(self._host):
             self._write(self.session.refuse(reason))
-        _log.info("new client(%s)", remote_address)
 
     def connection_lost(self, exc: Exception | None) -> None:
         # Called exactly once, however the connection ends: the only place that cleans up.
-        self._server.connections.discard(self)
+        self._introduced()
+        self._server.remove(self, self._host)
         self.session.close()
         _log.info("client(%s) closed", self.session.remote_address)
 
@@ -71,9 +81,18 @@ class Connection(asyncio.Protocol):
     def _take_turn(self, data: bytes) -> None:
         self._waiting = data[TURN_BYTES:]
         self._write(self.session.receive_data(data[:TURN_BYTES], self._server.clock()))
+        if self._timer is not None and self.session.producer is not None:
+            self._introduced()
         if self._waiting and self._is_writable:
             self.transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _introduced(self) -> None:
+        """It has said who it is, or is gone: there is no hurry any more."""
+        self._server.strangers.pop(self, None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _go_on(self) -> None:
         """Execute what waits, as far as it is this connection's turn."""
@@ -124,15 +143,47 @@ class TcpServer:
         make_session: Callable[[str], Session],
         clock: Callable[[], int],
         connections_max: int = CONNECTIONS_MAX,
+        connections_per_address_max: int = CONNECTIONS_PER_ADDRESS_MAX,
+        identify_s: float = IDENTIFY_S,
     ) -> None:
         """``make_session`` gets the peer's ip:port; ``clock`` returns nanoseconds."""
         self.make_session = make_session
         self.clock = clock
         self.connections_max = connections_max
+        self.connections_per_address_max = connections_per_address_max
+        self.identify_s = identify_s
         self.connections: set[Connection] = set()
+        self.strangers: dict[Connection, None] = {}  # not identified, the oldest first
+        self._by_host: Counter[str] = Counter()
         self.is_stopping = False
         self._acceptor: asyncio.AbstractServer | None = None
         self._listener: socket.socket | None = None
+
+    def add(self, connection: Connection, host: str) -> None:
+        """Count a new connection; if there are too many, the oldest stranger makes room."""
+        if len(self.connections) >= self.connections_max and self.strangers:
+            next(iter(self.strangers)).transport.abort()
+        self.connections.add(connection)
+        self.strangers[connection] = None
+        self._by_host[host] += 1
+
+    def remove(self, connection: Connection, host: str) -> None:
+        """Count it no more."""
+        self.connections.discard(connection)
+        self._by_host[host] -= 1
+        if not self._by_host[host]:
+            del self._by_host[host]
+
+    def reason_to_refuse(self, host: str) -> str:
+        """Return why the connection that was added last is one too many, or ``""``."""
+        if self._by_host[host] > self.connections_per_address_max:
+            limit = self.connections_per_address_max
+            return f"too many connections of one address, limit {limit}"
+        # Those that were just aborted are still counted.
+        leaving = sum(each.transport.is_closing() for each in self.strangers)
+        if len(self.connections) - leaving > self.connections_max:
+            return f"too many connections, limit {self.connections_max}"
+        return ""
 
     async def start(
         self, listener: socket.socket, ssl_context: ssl.SSLContext | None = None

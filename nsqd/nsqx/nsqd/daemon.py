@@ -36,7 +36,7 @@ from nsqx.nsqd.edge.data_folder import DataFolder
 from nsqx.nsqd.edge.files import FileStorage
 from nsqx.nsqd.edge.leave import take_leave
 from nsqx.nsqd.edge.loop_lag import LoopLag
-from nsqx.nsqd.edge.tcp import TcpServer
+from nsqx.nsqd.edge.tcp import ConnectionLimits, TcpServer
 from nsqx.nsqd.http.api import UNLOGGED_PATHS, HttpApi
 from nsqx.nsqd.log.formats import DataFormatError
 from nsqx.nsqd.options import TOPOLOGY_EXPERIMENT, NsqdOptions
@@ -50,7 +50,7 @@ from nsqx.protocol.errors import StartupError
 from nsqx.protocol.identify import NegotiationOptions
 from nsqx.runtime.http.server import HttpServer
 from nsqx.runtime.options.flags import TlsRequired
-from nsqx.runtime.process import logs
+from nsqx.runtime.process import logs, open_files
 from nsqx.runtime.version import NSQ_VERSION, RUNTIME, VERSION
 
 __all__ = ["Nsqd"]
@@ -220,6 +220,7 @@ class Nsqd:
             self._session_settings(),
             ssl_context=self._tls,
             busy_poll_ns=self.options.busy_poll,
+            limits=self._connection_limits(),
         )
         _log.info("nsqd v%s (built w/%s)", NSQ_VERSION, RUNTIME)
         self._watch(stack)
@@ -359,6 +360,12 @@ class Nsqd:
         if TOPOLOGY_EXPERIMENT not in self.options.enable_experiment:
             return None
         return Place(self.options.topology_region, self.options.topology_zone)
+
+    def _connection_limits(self) -> ConnectionLimits:
+        """Return what was set, or what leaves files for HTTP, the log, and other addresses."""
+        files = open_files.limit()
+        in_all = self.options.max_connections or files * 4 // 5
+        return ConnectionLimits(in_all, self.options.max_connections_per_address or in_all * 3 // 4)
 
     def _session_settings(self) -> SessionSettings:
         options = self.options

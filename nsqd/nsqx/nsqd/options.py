@@ -210,6 +210,12 @@ class NsqdOptions(DaemonOptions):
         group="clients",
         help="time that clients have at a stop to finish the messages they hold",
     )
+    max_connections: int = flag(
+        0, group="clients", help="most clients; 0 for four fifths of the files that may be open"
+    )
+    max_connections_per_address: int = flag(
+        0, group="clients", help="most clients of one address; 0 for three quarters of all"
+    )
     max_channel_consumers: int = flag(
         0, group="clients", help="most consumers of a channel on this node; 0 for no limit"
     )

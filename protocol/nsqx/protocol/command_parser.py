@@ -51,6 +51,7 @@ from nsqx.protocol.names import is_valid_name
 
 __all__ = ["LEGAL", "LINE_BYTES_MAX", "CommandParser", "Limits", "State"]
 
+STRANGER_BODY_BYTES_MAX = 64 * 1024  # an IDENTIFY has some 300 bytes, a token some 2,000
 LINE_BYTES_MAX = 16384  # with its newline
 
 _SIZE = struct.Struct(">i")  # signed, as nsqd reads it
@@ -71,6 +72,11 @@ class Limits:
     max_body_size: int = MAX_BODY_SIZE
     max_rdy_count: int = MAX_RDY_COUNT
     max_req_timeout_ms: int = MAX_REQ_TIMEOUT_MS
+
+    @property
+    def stranger_body_size(self) -> int:
+        """Return the largest body of IDENTIFY and AUTH, which anybody may send."""
+        return min(STRANGER_BODY_BYTES_MAX, self.max_body_size)
 
 
 class State(Enum):
@@ -296,7 +302,7 @@ class CommandParser:
     # returns where the next command begins, or None if its body is not complete.
 
     def _identify(self, words: list[bytes], data: bytes, after: int) -> int | None:
-        body = self._body(data, after, _IDENTIFY_BODY, self._limits.max_body_size)
+        body = self._body(data, after, _IDENTIFY_BODY, self._limits.stranger_body_size)
         if body is None:
             return None
         self._events.append(Identify(body))
@@ -307,7 +313,7 @@ class CommandParser:
     def _auth(self, words: list[bytes], data: bytes, after: int) -> int | None:
         if len(words) != 1:
             raise _invalid("AUTH invalid number of parameters")
-        secret = self._body(data, after, _AUTH_BODY, self._limits.max_body_size)
+        secret = self._body(data, after, _AUTH_BODY, self._limits.stranger_body_size)
         if secret is None:
             return None
         self._events.append(Auth(secret))

@@ -30,6 +30,7 @@ HEARTBEAT_INTERVAL_MS_MIN = 1000
 OUTPUT_BUFFER_SIZE_MIN = 64
 SAMPLE_RATE_MAX = 99
 MSG_TIMEOUT_MS_MIN = 1000
+TEXT_BYTES_MAX = 256  # of what a client says about itself
 
 _INT64 = range(-(1 << 63), 1 << 63)
 _INT32 = range(-(1 << 31), 1 << 31)
@@ -110,7 +111,11 @@ def _fold(key: str) -> str:
 def _checked(value: Any, kind: type, limits: range | None) -> Any:
     if type(value) is not kind or (limits is not None and value not in limits):
         raise ValueError(f"{value!r} is not a {kind.__name__} in range")
-    return _SURROGATES.sub("\ufffd", value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # Kept as long as the connection, and shown to all who look: no more of it than makes sense.
+    text = _SURROGATES.sub("\ufffd", value)
+    return text.encode()[:TEXT_BYTES_MAX].decode(errors="ignore")
 
 
 class IdentifyAnswer(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ functions are the client's.
 
 import enum
 import ipaddress
+import re
 import struct
 from dataclasses import dataclass
 from typing import Annotated
@@ -50,6 +51,7 @@ __all__ = [
     "encode_identify",
     "encode_register",
     "encode_unregister",
+    "is_node_host",
 ]
 
 MAGIC = b"  V1"
@@ -96,6 +98,11 @@ class Advertised(msgspec.Struct, frozen=True):
 _AdvertisedSome = Annotated[
     tuple[Advertised, ...], msgspec.Meta(min_length=1, max_length=ADVERTISED_MAX)
 ]
+
+
+TEXT_BYTES_MAX = 256  # of what a node says about itself
+_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_.])?")
+_METADATA_HOSTS = frozenset({"169.254.169.254", "fd00:ec2::254"})
 
 
 class PeerInfo(msgspec.Struct, frozen=True):
@@ -326,7 +333,29 @@ def _decode_peer(body: bytes) -> PeerInfo:
         raise _bad_body("failed to decode JSON body") from None
     if not peer.is_complete():
         raise _bad_body("missing fields")
+    advertised = () if isinstance(peer.advertised, msgspec.UnsetType) else peer.advertised
+    for host in (peer.broadcast_address, *(each.broadcast_address for each in advertised)):
+        if not is_node_host(host):
+            raise _bad_body("invalid broadcast_address")
+    for text in (peer.hostname, peer.version, peer.topology_region, peer.topology_zone):
+        if len(text.encode()) > TEXT_BYTES_MAX or not text.isprintable():
+            raise _bad_body("invalid text")
     return peer
+
+
+def is_node_host(host: str) -> bool:
+    """
+    Return whether something can be a node's address: a host name or an IP address, nothing else.
+
+    Who asks the directory connects to it and builds URLs of it. What clouds answer secrets at is
+    no node.
+    """
+    if ":" in host:
+        try:
+            return str(ipaddress.IPv6Address(host)) not in _METADATA_HOSTS
+        except ValueError:
+            return False
+    return _HOST_NAME.fullmatch(host) is not None and host not in _METADATA_HOSTS
 
 
 def _fields(document: object) -> object:

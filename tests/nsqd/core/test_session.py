@@ -657,3 +657,39 @@ def test_a_message_that_comes_again_may_be_dropped_too(bench: SessionBench) -> N
     bench.wait(50)  # the journal is written
     bench.kill()
     assert bench.topic("t").channels["ch"].depth == again
+
+
+# Strangers
+
+
+def test_a_stranger_that_never_says_what_it_came_for_has_a_minute(bench: SessionBench) -> None:
+    stranger, client = bench.connect(), bench.connect()
+    client.identify(heartbeat_interval=1000)
+    for _ in range(59):
+        bench.wait(1000)
+        for connection in (stranger, client):
+            connection.tell(commands.nop())
+    assert not stranger.is_closed
+    bench.wait(1000)
+    assert stranger.is_closed
+    client.tell(commands.nop())
+    bench.wait(1000)
+    assert not client.is_closed
+
+
+def test_a_client_without_auth_where_it_is_required_has_a_minute(guarded: SessionBench) -> None:
+    client = guarded.connect()
+    client.identify(heartbeat_interval=-1)
+    guarded.wait(59_000)
+    assert not client.is_closed
+    guarded.wait(1000)
+    assert client.is_closed
+
+
+def test_a_producer_needs_no_identify(bench: SessionBench) -> None:
+    producer = bench.connect()
+    producer.tell(commands.pub("t", b"x"))
+    for _ in range(61):
+        bench.wait(1000)
+        producer.tell(commands.nop())
+    assert not producer.is_closed

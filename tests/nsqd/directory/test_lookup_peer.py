@@ -167,12 +167,14 @@ def test_size_of_an_answer_is_judged_before_its_body() -> None:
     assert peer.error is not None
 
 
-def test_refused_registration_ends_the_connection() -> None:
+def test_a_refused_registration_takes_nothing_else_out() -> None:
     peer = present_peer()
     peer.register("t")
     peer.take_output(1.0)
     peer.receive_data(encode_answer(b"E_INVALID REGISTER too many registrations"), 1.0)
-    assert peer.error == "E_INVALID REGISTER too many registrations"
+    assert peer.error is None
+    assert peer.refusal == "E_INVALID REGISTER too many registrations"
+    assert peer.is_complete
 
 
 def test_answer_to_nothing_ends_the_connection() -> None:
@@ -206,17 +208,6 @@ def test_offender_is_left_alone_for_longer_and_longer() -> None:
         peer.receive_data(encode_answer(b"E_INVALID"), 0.0)
         delays.append(peer.lost(1.0))
     assert delays == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
-
-
-def test_refused_registration_counts_as_an_offence() -> None:
-    peer = new_peer({"t": []})
-    delays = []
-    for _ in range(4):
-        peer.connected(0.0)
-        peer.receive_data(INTRODUCTION, 0.0)
-        peer.receive_data(encode_answer(b"E_INVALID REGISTER too many registrations"), 0.0)
-        delays.append(peer.lost(1.0))
-    assert delays == [0.25, 0.5, 1.0, 2.0]
 
 
 def test_delays_begin_anew_when_all_was_confirmed() -> None:

@@ -56,6 +56,8 @@ __all__ = [
 ]
 
 MILLISECOND_NS = 1_000_000
+# Who has not shown by then what it came for (see `Session.is_admitted`) is no client.
+ADMISSION_NS = 60 * 10**9
 
 
 class Gate(Enum):
@@ -191,6 +193,7 @@ class Session:
         }
         self._publish_counts: dict[str, int] = {}
         self._published = 0  # to the present topic, not counted there yet
+        self._admitted_by_ns = broker.clock.monotonic() + ADMISSION_NS
         self._liveness = Liveness(broker.clock.monotonic(), _heartbeat_ns(self.identified))
 
     @property
@@ -283,11 +286,25 @@ class Session:
     @property
     def due_ns(self) -> int:
         """Return when there is something to do in `tick`, at the earliest."""
-        return self._liveness.due_ns
+        due_ns = self._liveness.due_ns
+        return due_ns if self.is_admitted else min(due_ns, self._admitted_by_ns)
+
+    @property
+    def is_admitted(self) -> bool:
+        """Return whether it has used what it is allowed to: a stranger may not stay for ever."""
+        if self.settings.authenticator is not None:
+            return self.authorization is not None
+        if self.settings.tls_required and not self.is_tls:
+            return False
+        used = self.first_identified, self._publish_topic, self.consumer
+        return any(each is not None for each in used)
 
     def tick(self, now_ns: int) -> None:
         """Send a heartbeat if one is due; end a connection that is silent or stuck too long."""
         if self.life is Life.CLOSED:
+            return
+        if now_ns >= self._admitted_by_ns and not self.is_admitted:
+            self.close()
             return
         is_read = self.gate is Gate.OPEN
         unsent_bytes = self.sink.unsent_bytes()

@@ -82,6 +82,7 @@ class LookupPeer:
     Attributes:
         directory: what it said about itself; None while it is away.
         error: why the connection has to be closed; None while it is of use.
+        refusal: the last answer that was an error and did not end the connection; ``""`` if none.
         is_complete: it has confirmed everything there was to say.
     """
 
@@ -99,6 +100,7 @@ class LookupPeer:
         self.state = State.AWAY
         self.directory: DirectoryInfo | None = None
         self.error: str | None = None
+        self.refusal = ""
 
         self._identity = identity
         self._catalogue = catalogue
@@ -222,8 +224,12 @@ class LookupPeer:
         self._answer_by = now + self.timing.answer_s
         if self._unanswered < 0:
             self._offended("an answer to nothing")
-        elif answer.startswith(b"E_"):
+        elif answer.startswith(b"E_") and self.state is State.IDENTIFYING:
             self._offended(answer[:200].decode(errors="replace"))
+        elif answer.startswith(b"E_"):
+            # It closes the connection if that was fatal. If not, there was no room for one topic,
+            # which is no reason to take all others out.
+            self.refusal = answer[:200].decode(errors="replace")
         elif self.state is State.IDENTIFYING:
             self._introduced(answer)
         return self.error is None

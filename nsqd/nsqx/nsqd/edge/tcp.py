@@ -14,8 +14,9 @@ looked at (`Session.due_ns`).
 import asyncio
 import ssl
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import Enum
 from typing import cast
 
@@ -31,7 +32,7 @@ from nsqx.protocol.compression import (
     SnappyCompressor,
     SnappyDecompressor,
 )
-from nsqx.protocol.errors import CompressionError
+from nsqx.protocol.errors import CompressionError, FatalProtocolError
 from nsqx.runtime.process import logs
 
 __all__ = ["Connection", "TcpServer"]
@@ -46,6 +47,22 @@ CLOSE_NS = 5 * 10**9  # how long a closing connection may take to accept what is
 _log = logs.get_logger("TCP")
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """How many clients there may be; more than these are refused. 0 is no limit."""
+
+    in_all: int = 0
+    per_host: int = 0
+
+    def reason(self, in_all: int, of_host: int) -> str:
+        """Return why one is too many, or ``""``."""
+        if self.in_all and in_all > self.in_all:
+            return f"too many connections, limit {self.in_all}"
+        if self.per_host and of_host > self.per_host:
+            return f"too many connections of one address, limit {self.per_host}"
+        return ""
+
+
 class TcpServer:
     """Accepts clients, and keeps their connections."""
 
@@ -56,11 +73,14 @@ class TcpServer:
         *,
         ssl_context: ssl.SSLContext | None,
         busy_poll_ns: int,
+        limits: ConnectionLimits | None = None,
     ) -> None:
         self.broker = broker
         self.settings = settings
         self.ssl_context = ssl_context
+        self.limits = limits or ConnectionLimits()
         self.connections: set[Connection] = set()
+        self.by_host: Counter[str] = Counter()
         self.deadlines: Timers[Connection] = Timers()
         self.busy_poll = BusyPoll(asyncio.get_running_loop(), busy_poll_ns)
 
@@ -147,6 +167,7 @@ class Connection(asyncio.Protocol):
         self._unfed: deque[Iterator[bytes] | None] = deque()
         self._feeding: asyncio.Handle | None = None  # a call of `_feed` to come
         self._pauses: set[Pause] = set()  # it is read while this is empty
+        self._host = ""
         self._transport: asyncio.Transport
         self.session: Session
 
@@ -160,12 +181,21 @@ class Connection(asyncio.Protocol):
         server = self._server
         self.session = Session(server.broker, server.settings, self, remote_address)
         server.connections.add(self)
+        self._host = self.session.hostname
+        server.by_host[self._host] += 1
         self.schedule()
         _log.info("new client(%s)", remote_address)
+        reason = server.limits.reason(len(server.connections), server.by_host[self._host])
+        if reason:
+            _log.warning("client(%s) refused - %s", remote_address, reason)
+            self.session.fail(FatalProtocolError("E_INVALID", reason))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called exactly once, however the connection ends: the only place that cleans up."""
         self._server.connections.discard(self)
+        self._server.by_host[self._host] -= 1
+        if not self._server.by_host[self._host]:
+            del self._server.by_host[self._host]
         self._server.deadlines.forget(self)
         self.session.closed()
         _log.info("client(%s) closed", self.session.remote_address)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from nsqx.runtime.metrics import Family, gauge
 
-__all__ = ["families", "raise_limit"]
+__all__ = ["families", "limit", "raise_limit"]
 
 
 def raise_limit() -> None:
@@ -17,10 +17,15 @@ def raise_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def limit() -> int:
+    """Return how many files may be open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else 1 << 20
+
+
 def families() -> Iterator[Family]:
     """Yield the metrics that Prometheus's own libraries have for it."""
     with contextlib.suppress(OSError):  # where there is no /proc
         count = len(os.listdir("/proc/self/fd")) - 1  # the listing itself is one
         yield gauge("process_open_fds", "Open files, connections among them.", count)
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    yield gauge("process_max_fds", "Most files that may be open.", soft)
+    yield gauge("process_max_fds", "Most files that may be open.", limit())
