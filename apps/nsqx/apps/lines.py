@@ -3,6 +3,7 @@
 import os
 
 from nsqx.apps.blocking import in_thread
+from nsqx.protocol.errors import NsqxError
 
 __all__ = ["LINE_BYTES_MAX", "LineSplitter", "LineTooLong", "read_chunk"]
 
@@ -11,7 +12,7 @@ LINE_BYTES_MAX = 64 << 20
 CHUNK_BYTES = 1 << 20
 
 
-class LineTooLong(Exception):
+class LineTooLong(NsqxError):
     """No line end came within ``LINE_BYTES_MAX`` bytes."""
 
     def __init__(self) -> None:

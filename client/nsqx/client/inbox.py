@@ -5,11 +5,12 @@ from collections import deque
 from collections.abc import Iterable
 
 from nsqx.client.message import Message
+from nsqx.protocol.errors import NsqxError
 
 __all__ = ["Inbox", "InboxClosed"]
 
 
-class InboxClosed(Exception):
+class InboxClosed(NsqxError):
     """Nothing comes any more. Never seen by users."""
 
 

@@ -15,6 +15,7 @@ import msgspec
 from nsqx.cluster.merge import ClusterSnapshot
 from nsqx.cluster.rows import ChannelRow, TopicRow
 from nsqx.cluster.views import ClusterView, NodeView
+from nsqx.protocol.errors import NsqxError
 from nsqx.protocol.names import is_valid_name
 
 __all__ = ["ACTIONS", "ActionRequest", "BadAction", "Impact", "Plan", "Power", "Step", "make_plan"]
@@ -45,7 +46,7 @@ class ActionRequest(msgspec.Struct, rename={"from_": "from"}):
     idempotency_key: str = ""
 
 
-class BadAction(Exception):
+class BadAction(NsqxError):
     """The request makes no sense; ``code`` is for the answer."""
 
     def __init__(self, code: str, detail: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from nsqx.lookupd.answers import Answers
 from nsqx.lookupd.registry import Registry
+from nsqx.protocol.errors import NsqxError
 
 __all__ = ["TooManyWatchesError", "Watches"]
 
@@ -18,7 +19,7 @@ GATHER_S = 0.02
 WATCHES_MAX = 10_000
 
 
-class TooManyWatchesError(Exception):
+class TooManyWatchesError(NsqxError):
     """As many watch as may."""
 
 

@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 from nsqx.admin.guard.credentials import Credentials
 from nsqx.cluster.actions import Power
+from nsqx.protocol.errors import NsqxError
 from nsqx.runtime.http.server import Request
 
 __all__ = ["Access", "Role", "Unauthorized", "Visitor", "parse_networks", "role_for"]
@@ -57,7 +58,7 @@ def role_for(power: Power) -> Role:
     return Role.OPERATOR if power is Power.OPERATE else Role.ADMIN
 
 
-class Unauthorized(Exception):
+class Unauthorized(NsqxError):
     """Nobody who may even look."""
 
 

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from nsqx.admin.guard.access import Access, Role, Unauthorized, Visitor
 from nsqx.admin.guard.same_origin import WRITE_HEADER, comes_from_elsewhere
+from nsqx.protocol.errors import NsqxError
 from nsqx.runtime.http.server import Answer, ApiError, Handler, Request, json_answer
 
 __all__ = ["Gate", "V2Error", "VisitorHandler"]
@@ -19,7 +20,7 @@ __all__ = ["Gate", "V2Error", "VisitorHandler"]
 VisitorHandler: TypeAlias = Callable[[Request, Visitor], Awaitable[Answer]]
 
 
-class V2Error(Exception):
+class V2Error(NsqxError):
     """Answered as a status and ``{"message":"<code>","detail":"<sentence>"}``."""
 
     def __init__(self, status: int, code: str, detail: str = "") -> None:

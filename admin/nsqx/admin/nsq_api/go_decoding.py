@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from nsqx.protocol.errors import NsqxError
+
 __all__ = ["BadBody", "decode_object", "text_field"]
 
 # Python's sentences, and Go's for the same place.
@@ -19,7 +21,7 @@ _GO_SENTENCES = {
 }
 
 
-class BadBody(ValueError):
+class BadBody(NsqxError, ValueError):
     """The text is Go's."""
 
 

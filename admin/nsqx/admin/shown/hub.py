@@ -28,6 +28,7 @@ from nsqx.cluster.merge import ClusterSnapshot, merge
 from nsqx.cluster.registry import Inputs, Registry, inputs_of, registry_of
 from nsqx.cluster.views import ClusterView
 from nsqx.cluster.watch import Watch
+from nsqx.protocol.errors import NsqxError
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.process import logs
 
@@ -41,7 +42,7 @@ SOON_S = 0.1  # most answers are here by then
 _log = logs.get_logger("HUB")
 
 
-class UnknownKey(Exception):
+class UnknownKey(NsqxError):
     """No document can have this key."""
 
 

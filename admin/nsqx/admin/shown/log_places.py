@@ -15,12 +15,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from nsqx.protocol.errors import NsqxError
+
 __all__ = ["BadPlace", "LogPlaces", "text_of_places"]
 
 NUMBER_DIGITS_MAX = 18
 
 
-class BadPlace(ValueError):
+class BadPlace(NsqxError, ValueError):
     """The text names no place."""
 
 

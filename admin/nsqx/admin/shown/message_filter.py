@@ -23,6 +23,8 @@ import jmespath
 import msgspec
 from jmespath.exceptions import JMESPathError
 
+from nsqx.protocol.errors import NsqxError
+
 __all__ = ["BadFilter", "Candidate", "MessageFilter"]
 
 TEXT_BYTES_MAX = 1000
@@ -55,7 +57,7 @@ FUNCTIONS = frozenset(
 )
 
 
-class BadFilter(ValueError):
+class BadFilter(NsqxError, ValueError):
     """It cannot be used; the text says why."""
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from nsqx.apps.blocking import in_thread
 from nsqx.apps.terminal import for_terminal
 from nsqx.client.message import Message
+from nsqx.protocol.errors import NsqxError
 
 __all__ = ["Enough", "Format", "Printer", "format_body", "format_with_topic"]
 
@@ -17,7 +18,7 @@ DRAIN_SECONDS = 1.0  # what is not printed by then will be delivered again
 Format = Callable[[str, Message], bytes]
 
 
-class Enough(Exception):
+class Enough(NsqxError):
     """As many messages were printed as were asked for."""
 
 

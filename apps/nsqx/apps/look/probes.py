@@ -12,6 +12,7 @@ from nsqx.apps.look.cluster_facts import Reach
 from nsqx.net.host_port import format_host_port
 from nsqx.net.tls import client_context
 from nsqx.protocol import commands, lookup
+from nsqx.protocol.errors import NsqxError
 from nsqx.protocol.frames import ErrorFrame, FrameParser, Message, Response
 from nsqx.runtime.version import VERSION
 
@@ -22,7 +23,7 @@ READ_BYTES = 65536
 _Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class UnexpectedAnswer(Exception):
+class UnexpectedAnswer(NsqxError):
     """Somebody answers there, but not as they should."""
 
 

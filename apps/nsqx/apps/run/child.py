@@ -13,6 +13,8 @@ import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from nsqx.protocol.errors import NsqxError
+
 __all__ = ["Child", "ChildEnded"]
 
 READY_SECONDS_MAX = 300.0  # a broker may have to check a large log first
@@ -24,7 +26,7 @@ LOG_LINE_BYTES_MAX = 1 << 20
 _LISTENING = re.compile(r'(TCP|HTTP): listening on ([^\s"]+)')
 
 
-class ChildEnded(Exception):
+class ChildEnded(NsqxError):
     """
     A child ended, or was ended, before it was ready.
 

@@ -10,13 +10,15 @@ by their revision only.
 import re
 from datetime import datetime
 
+from nsqx.protocol.errors import NsqxError
+
 __all__ = ["FileNames", "MissingRevision", "format_time"]
 
 _DIRECTIVE = re.compile(r"%([BbmAadHIMSYypZz%])")
 REVISION = "<REV>"
 
 
-class MissingRevision(ValueError):
+class MissingRevision(NsqxError, ValueError):
     """The format gives one name only where several are needed."""
 
     def __init__(self) -> None:

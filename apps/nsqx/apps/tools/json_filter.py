@@ -9,16 +9,17 @@ import json
 from collections.abc import Collection
 from typing import Any
 
+from nsqx.protocol.errors import NsqxError
 from nsqx.runtime.http import go_json
 
 __all__ = ["Dropped", "JsonFilter", "MissingField"]
 
 
-class Dropped(Exception):
+class Dropped(NsqxError):
     """The message goes nowhere, and is finished. Its text is worth a line in the log, if any."""
 
 
-class MissingField(Exception):
+class MissingField(NsqxError):
     """The message cannot be judged."""
 
 

@@ -23,7 +23,7 @@ from nsqx.apps.tools.timings import Timings
 from nsqx.apps.tools.url_template import UrlTemplate
 from nsqx.client.consumer import Consumer
 from nsqx.client.message import Message
-from nsqx.protocol.errors import StartupError
+from nsqx.protocol.errors import NsqxError, StartupError
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import DURATION, Source, flag
@@ -132,7 +132,7 @@ async def _send_all(options: ToHttpOptions, consumer: Consumer) -> None:
         await consume([consumer], work, stop_event())
 
 
-class SendFailed(Exception):
+class SendFailed(NsqxError):
     """A server did not take a message."""
 
 

@@ -10,10 +10,12 @@ itself, however many of them wait for each other.
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from nsqx.protocol.errors import NsqxError
+
 __all__ = ["Acknowledge", "Acknowledgements", "PublishError", "Report"]
 
 
-class PublishError(Exception):
+class PublishError(NsqxError):
     """The topic can't take messages: it is being deleted, or the disk refused."""
 
 

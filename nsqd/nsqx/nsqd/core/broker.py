@@ -35,6 +35,7 @@ from nsqx.nsqd.log.replacement import replace_files, write_synced
 from nsqx.nsqd.log.segment import Damage
 from nsqx.nsqd.log.storage import Storage
 from nsqx.nsqd.log.topic_log import TopicLog
+from nsqx.protocol.errors import NsqxError
 from nsqx.protocol.names import is_ephemeral, is_valid_name
 
 __all__ = ["Broker", "BrokerEvents", "BrokerSettings", "ChannelNotFoundError", "TopicNotFoundError"]
@@ -53,11 +54,11 @@ STORES_PER_STEP = 2000
 _REVISIT_NS = 10 * 10**9
 
 
-class TopicNotFoundError(LookupError):
+class TopicNotFoundError(NsqxError, LookupError):
     """There is no such topic."""
 
 
-class ChannelNotFoundError(LookupError):
+class ChannelNotFoundError(NsqxError, LookupError):
     """The topic has no such channel."""
 
 

@@ -24,6 +24,7 @@ from itertools import islice
 
 from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.timers import NEVER_NS
+from nsqx.protocol.errors import NsqxError
 
 __all__ = ["InFlight", "NotInFlightError", "NotOwnerError"]
 
@@ -40,11 +41,11 @@ _SEQUENCE_BITS = 48
 _SEQUENCE_MASK = (1 << _SEQUENCE_BITS) - 1
 
 
-class NotInFlightError(LookupError):
+class NotInFlightError(NsqxError, LookupError):
     """The message is finished, timed out, or never was delivered."""
 
 
-class NotOwnerError(LookupError):
+class NotOwnerError(NsqxError, LookupError):
     """The message is in flight to another client."""
 
 

@@ -7,10 +7,12 @@ The same file that a Go nsqd keeps. No I/O here.
 import json
 from dataclasses import dataclass, field
 
+from nsqx.protocol.errors import NsqxError
+
 __all__ = ["ChannelEntry", "MetadataError", "TopicEntry", "decode_metadata", "encode_metadata"]
 
 
-class MetadataError(ValueError):
+class MetadataError(NsqxError, ValueError):
     """The content is not that of an ``nsqd.dat``."""
 
 

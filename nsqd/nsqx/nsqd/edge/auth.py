@@ -25,7 +25,7 @@ from nsqx.nsqd.core.session import Authorization, Session
 from nsqx.nsqd.edge.auth_patterns import PatternError, compile_pattern
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.nsqd.tls import load_authorities
-from nsqx.protocol.errors import FatalProtocolError
+from nsqx.protocol.errors import FatalProtocolError, NsqxError
 from nsqx.runtime.http import go_json
 from nsqx.runtime.process import logs, tasks
 
@@ -41,7 +41,7 @@ _log = logs.get_logger("AUTH")
 Done = Callable[[Authorization | FatalProtocolError], None]
 
 
-class AuthAnswerError(Exception):
+class AuthAnswerError(NsqxError):
     """The server refused, or its answer can not be used."""
 
 

@@ -15,6 +15,8 @@ RE2 takes linear time whatever the pattern. Here a repetition without a bound wi
 
 import re
 
+from nsqx.protocol.errors import NsqxError
+
 __all__ = ["PatternError", "compile_pattern"]
 
 PATTERN_CHARS_MAX = 1024
@@ -51,7 +53,7 @@ _NAMED_GROUP = re.compile(r"\(\?P?(<\w+>)")
 _FLAGS = re.compile(r"\(\?[ims]*(?:-[ims]+)?[:)]")
 
 
-class PatternError(ValueError):
+class PatternError(NsqxError, ValueError):
     """The pattern is none, or one that this broker does not take."""
 
 

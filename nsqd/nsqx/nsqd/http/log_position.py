@@ -20,6 +20,7 @@ from typing import TypeVar
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.edge.steps import in_background
 from nsqx.nsqd.log.storage import Storage
+from nsqx.protocol.errors import NsqxError
 from nsqx.runtime.durations import SECOND_NS, parse_duration
 from nsqx.runtime.http.server import ApiError, Request
 
@@ -39,7 +40,7 @@ _ID = re.compile(r"[0-9a-f]{16}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
-class BadPositionError(ValueError):
+class BadPositionError(NsqxError, ValueError):
     """A text that names no place."""
 
 

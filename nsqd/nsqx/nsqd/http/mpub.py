@@ -9,6 +9,8 @@ Integers are big-endian. A body is right as a whole or nothing of it is publishe
 
 import struct
 
+from nsqx.protocol.errors import NsqxError
+
 __all__ = ["BadMultiPublishError", "split_binary", "split_lines"]
 
 _UINT32 = struct.Struct(">I")
@@ -17,7 +19,7 @@ _LEAST_MESSAGE_BYTES = _UINT32.size + 1
 _PIECE_BYTES = 64 * 1024
 
 
-class BadMultiPublishError(ValueError):
+class BadMultiPublishError(NsqxError, ValueError):
     """The body breaks the rules; ``code`` is what NSQ answers, with status 413."""
 
     def __init__(self, code: str) -> None:

@@ -22,6 +22,7 @@ from nsqx.nsqd.log.records import (
     encode_commit,
 )
 from nsqx.nsqd.log.storage import File, Storage
+from nsqx.protocol.errors import NsqxError
 from nsqx.protocol.messages import frame_offsets
 
 __all__ = [
@@ -48,7 +49,7 @@ class Damage:
     reason: str
 
 
-class DamagedError(Exception):
+class DamagedError(NsqxError):
     """What was to be read is damaged; `damage` says which messages that costs."""
 
     def __init__(self, damage: Damage) -> None:
@@ -56,7 +57,7 @@ class DamagedError(Exception):
         self.damage = damage
 
 
-class UnreadableError(OSError):
+class UnreadableError(NsqxError, OSError):
     """The disk failed to read messages ``first`` to ``end - 1``."""
 
     def __init__(self, first: int, end: int, error: OSError) -> None:

@@ -9,12 +9,14 @@ folder, with ``/`` between parts, and are built from validated names only.
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from nsqx.protocol.errors import NsqxError
+
 __all__ = ["File", "Storage", "WouldBlockError"]
 
 T = TypeVar("T")
 
 
-class WouldBlockError(Exception):
+class WouldBlockError(NsqxError):
     """A read that may not block would have to wait for the disk."""
 
 

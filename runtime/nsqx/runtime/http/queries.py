@@ -7,12 +7,14 @@ Python's parse_qs lets bad escapes pass and, in old versions, splits at ``;``. G
 import re
 from urllib.parse import unquote_plus
 
+from nsqx.protocol.errors import NsqxError
+
 __all__ = ["BadQuery", "parse_query"]
 
 _BAD_ESCAPE = re.compile("%(?![0-9a-fA-F]{2})")
 
 
-class BadQuery(ValueError):
+class BadQuery(NsqxError, ValueError):
     """A query with ``;`` or a ``%`` that is no escape; the text is Go's."""
 
 

@@ -36,6 +36,7 @@ from typing import Any
 from aiohttp import web
 
 from nsqx.net.addresses import host_text, remove_socket_file, serve, socket_text, stop_serving
+from nsqx.protocol.errors import NsqxError
 from nsqx.runtime.durations import format_duration
 from nsqx.runtime.http import go_json
 from nsqx.runtime.http.connection import HttpConnection, HttpLimits, QuietServer
@@ -84,7 +85,7 @@ Answer = web.StreamResponse
 Handler = Callable[["Request"], Awaitable[Answer]]
 
 
-class ApiError(Exception):
+class ApiError(NsqxError):
     """Answered as a status and ``{"message":"<code>"}``."""
 
     def __init__(self, status: int, code: str) -> None:

@@ -33,7 +33,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
 
-from nsqx.protocol.errors import StartupError
+from nsqx.protocol.errors import NsqxError, StartupError
 from nsqx.runtime.durations import format_duration, parse_duration
 from nsqx.runtime.options import config_file
 from nsqx.runtime.options.flag import Flag
@@ -97,11 +97,11 @@ class Source(Enum):
     DEFAULT = "default"
 
 
-class FlagError(Exception):
+class FlagError(NsqxError):
     """The command line is wrong: the message and the usage go to stderr, exit code 2."""
 
 
-class HelpRequested(Exception):
+class HelpRequested(NsqxError):
     """``-h`` or ``-help`` was given and no flag has that name."""
 
 
