@@ -111,6 +111,7 @@ _nsqx_options() {
             --acl-trusted-cidr:
             --admin-user:
             --allow-config-from-cidr:
+            --allowed-host:
             --allowed-origin:
             --auth-basic-file:file
             --auth-token-file:file

@@ -237,6 +237,8 @@ complete -c nsqadmin -l admin-user -o admin-user -x -d 'user that may change thi
 complete -c nsqx -n '__nsqx_is admin' -l admin-user -o admin-user -x -d 'user that may change things; without any, all may (may be given several times)'
 complete -c nsqadmin -l allow-config-from-cidr -o allow-config-from-cidr -x -d 'network from which /config is open (empty: all)'
 complete -c nsqx -n '__nsqx_is admin' -l allow-config-from-cidr -o allow-config-from-cidr -x -d 'network from which /config is open (empty: all)'
+complete -c nsqadmin -l allowed-host -o allowed-host -x -d 'name under which browsers reach this dashboard, besides IP addresses, localhost and this machine\'s (several times; * is any)'
+complete -c nsqx -n '__nsqx_is admin' -l allowed-host -o allowed-host -x -d 'name under which browsers reach this dashboard, besides IP addresses, localhost and this machine\'s (several times; * is any)'
 complete -c nsqadmin -l allowed-origin -o allowed-origin -x -d 'origin of our pages if a proxy hides it, as https://nsq.example (several times)'
 complete -c nsqx -n '__nsqx_is admin' -l allowed-origin -o allowed-origin -x -d 'origin of our pages if a proxy hides it, as https://nsq.example (several times)'
 complete -c nsqadmin -l auth-basic-file -o auth-basic-file -r -F -d 'file of names and passwords; then nobody gets in without proof'

@@ -184,6 +184,20 @@ async def test_everything_is_under_the_base_path(
             ["--lookupd-http-address=nowhere"],
             "failed to resolve --lookupd-http-address (nowhere) - address nowhere: missing port",
         ),
+        *(
+            (["--nsqd-http-address=127.0.0.1:1", flag], message)
+            for flag, message in (
+                ("--allowed-origin=nsq.example", "--allowed-origin (nsq.example) is no URL"),
+                ("--allowed-origin=https://a/b", "--allowed-origin (https://a/b) has more than"),
+                ("--notification-http-endpoint=x:1", "--notification-http-endpoint (x:1) is no"),
+                ("--graphite-url=http://g:x", "--graphite-url (http://g:x) is no URL - Port"),
+                ("--proxy-graphite", "--proxy-graphite needs --graphite-url"),
+                ("--history-path=/nosuch/h.sqlite", "the folder of --history-path (/nosuch) does"),
+                ("--dev-static-dir=/nosuch", "--dev-static-dir (/nosuch) is no folder"),
+                ("--statsd-interval=0s", "--statsd-interval must be positive"),
+                ("--allowed-host=a/b", "--allowed-host (a/b) is no host name"),
+            )
+        ),
         (
             ["--nsqd-http-address=127.0.0.1:1", "--allow-config-from-cidr=x"],
             "failed to parse --allow-config-from-cidr (x) - ",

@@ -59,7 +59,7 @@ class Visit:
             is_json = response.content_type == "application/json"
             found = await response.json() if is_json else {}
             assert response.status != 500, text
-            return response.status, found.get("message", "")
+            return response.status, found.get("message", "") if isinstance(found, dict) else ""
 
     async def pause(self, **headers: str) -> tuple[int, str]:
         return await self.status("POST", "/api/v2/actions", PAUSE, **{**WRITE, **headers})
@@ -139,6 +139,67 @@ async def test_a_socket_that_another_site_opens_is_refused(
         with pytest.raises(aiohttp.WSServerHandshakeError) as raised:
             await session.ws_connect(url, headers={"Origin": "http://evil.example"})
         assert raised.value.status == 403
+
+
+# --- names that lead here ---
+
+REBOUND = {"Host": "evil.example", "Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}
+
+
+async def test_a_name_that_was_made_to_lead_here_changes_and_reads_nothing(
+    nsqd: FakeHttp, session: aiohttp.ClientSession
+) -> None:
+    async with dashboard(nsqd) as admin:
+        visit = await seen(admin, session)
+        assert await visit.pause(**REBOUND) == (403, "UNKNOWN_HOST")
+        status, message = await visit.pause_v1(**REBOUND)
+        assert (status, "--allowed-host=evil.example" in message) == (403, True)
+        messages = ("GET", "/api/v2/topics/t/messages")
+        assert (await visit.status(*messages, **REBOUND))[0] == 403
+        # Looking at numbers, and programs, go on as before.
+        assert (await visit.status("GET", "/api/v2/snapshot", **REBOUND))[0] == 200
+        assert await visit.pause(Host="nsq.example") == (200, "")
+
+
+@pytest.mark.parametrize(
+    "options", [{"allowed_host": ["evil.example"]}, {"allowed_host": ["*"]}, {"admin_user": ["x"]}]
+)
+async def test_a_name_that_was_given_is_known(
+    nsqd: FakeHttp, session: aiohttp.ClientSession, options: dict[str, Any]
+) -> None:
+    async with dashboard(nsqd, **options) as admin:
+        visit = await seen(admin, session)
+        assert await visit.pause(**REBOUND, **{"X-Forwarded-User": "x"}) == (200, "")
+
+
+async def test_who_is_no_admin_does_not_point_the_dashboard_elsewhere(
+    nsqd: FakeHttp, session: aiohttp.ClientSession
+) -> None:
+    async with dashboard(nsqd, admin_user=["alice"], operator_user=["olaf"]) as admin:
+        visit = await seen(admin, session)
+        put = ("PUT", "/config/nsqlookupd_http_addresses", ["10.0.0.1:4161"])
+        for user in ("", "olaf", "eve"):
+            assert await visit.status(*put, **{"X-Forwarded-User": user}) == (403, "FORBIDDEN")
+        assert await visit.status(*put, **{"X-Forwarded-User": "alice"}) == (200, "")
+        url = f"http://{admin.http_address}/api/v2/activity"
+        async with session.get(url) as response:
+            (entry,) = (await response.json())["full"]["entries"]
+        assert (entry["action"], entry["user"], entry["via"]) == ("set_option", "alice", "config")
+        assert "10.0.0.1:4161" in entry["detail"]
+
+
+async def test_who_asks_by_socket_and_reads_nothing_is_let_go(
+    nsqd: FakeHttp, session: aiohttp.ClientSession
+) -> None:
+    async with (
+        dashboard(nsqd) as admin,
+        session.ws_connect(f"http://{admin.http_address}/api/v2/ws") as socket,
+        asyncio.timeout(20),
+    ):
+        await socket.send_json({"sub": ["x" * 100] * 400})
+        received = [message.data async for message in socket]  # until it is closed
+    assert len(received) <= 257
+    assert all(len(data) < 1000 for data in received)
 
 
 # --- roles ---

@@ -62,8 +62,11 @@ class Dashboard:
             return json.loads(body)
 
     async def document(self, path: str) -> Any:
-        """The full document at a path of ``/api/v2``."""
-        return (await self.get(f"/api/v2/{path}"))["full"]
+        """The full document at a path of ``/api/v2``; None if there is no such thing (yet)."""
+        async with self.session.get(self.url(f"/api/v2/{path}")) as response:
+            answer = await response.json()
+            assert response.status in (200, 404), (path, response.status, answer)
+            return answer["full"] if response.status == 200 else None
 
     async def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any]:
         """POST as our pages do: the status and the decoded body."""

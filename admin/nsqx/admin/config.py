@@ -2,7 +2,8 @@
 
 import ipaddress
 
-from nsqx.admin.guard.access import Role, Unauthorized
+from nsqx.admin.changed.audit import AuditTrail, NodeResult
+from nsqx.admin.guard.access import Role, Unauthorized, Visitor
 from nsqx.admin.guard.gate import Gate
 from nsqx.admin.options import AdminOptions
 from nsqx.runtime.http.config_endpoint import ConfigEndpoint
@@ -11,17 +12,18 @@ from nsqx.runtime.http.server import Answer, ApiError, Request
 __all__ = ["AdminConfigEndpoint"]
 
 BODY_BYTES_MAX = 1 << 20
+DETAIL_MAX = 500
 
 
 class AdminConfigEndpoint(ConfigEndpoint):
     """
     Open to ``--allow-config-from-cidr`` (nsqadmin section 1).
 
-    NSQ's admin users and ACL header have no part in it. Where a proof is demanded, it is here too,
-    and a change needs an admin's.
+    A change needs an admin besides, since behind a proxy every address is the proxy's; in NSQ,
+    admin users have no part in it. It is noted in the audit trail.
     """
 
-    def __init__(self, options: AdminOptions, gate: Gate) -> None:
+    def __init__(self, options: AdminOptions, gate: Gate, audit: AuditTrail) -> None:
         super().__init__(options, BODY_BYTES_MAX, self._check_address)
         self._network = (
             ipaddress.ip_network(options.allow_config_from_cidr, strict=False)
@@ -29,6 +31,7 @@ class AdminConfigEndpoint(ConfigEndpoint):
             else None
         )
         self._gate = gate
+        self._audit = audit
 
     def _check_address(self, request: Request) -> None:
         if self._network is None:
@@ -44,22 +47,33 @@ class AdminConfigEndpoint(ConfigEndpoint):
 
     async def _get(self, request: Request) -> Answer:
         self._check_address(request)
-        await self._check_proof(request, Role.VIEWER)
+        if self._gate.access.credentials.exist:
+            await self._visitor(request)
         return await super()._get(request)
 
     async def _put(self, request: Request) -> Answer:
         self._check_address(request)
-        await self._check_proof(request, Role.ADMIN)
-        if self._gate.access.read_only or self._gate.is_cross_site(request):
+        visitor = await self._visitor(request)
+        gate = self._gate
+        if not visitor.may(Role.ADMIN) or gate.is_cross_site(request):
             raise ApiError(403, "FORBIDDEN")
-        return await super()._put(request)
+        if gate.is_strange_host(request):
+            raise ApiError(403, "FORBIDDEN: see --allowed-host")
+        answer = await super()._put(request)
+        option = request.parameters["opt"]
+        self._audit.add(
+            "set_option",
+            user=visitor.user,
+            role=visitor.role.word,
+            remote=request.remote,
+            via="config",
+            detail=f"{option}={self._value(option)}"[:DETAIL_MAX],
+            results=[NodeResult("", "nsqadmin", True)],
+        )
+        return answer
 
-    async def _check_proof(self, request: Request, role: Role) -> None:
-        if not self._gate.access.credentials.exist:
-            return
+    async def _visitor(self, request: Request) -> Visitor:
         try:
-            visitor = await self._gate.access.visitor(request)
-        except Unauthorized:
-            raise ApiError(401, "UNAUTHORIZED") from None
-        if visitor.role < role:
-            raise ApiError(403, "FORBIDDEN")
+            return await self._gate.access.visitor(request)
+        except Unauthorized as exc:
+            raise ApiError(401, "UNAUTHORIZED") from exc

@@ -4,6 +4,8 @@ import ipaddress
 import posixpath
 import socket
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 from nsqx.admin.guard.credentials import ROLES
 from nsqx.net import addresses
@@ -125,6 +127,14 @@ class AdminOptions(flags.DaemonOptions):
         help="origin of our pages if a proxy hides it, as https://nsq.example (several times)",
     )
 
+    allowed_host: list[str] = flag(
+        [],
+        config_key="allowed_hosts",
+        group="changes",
+        help="`name` under which browsers reach this dashboard, besides IP addresses, localhost "
+        "and this machine's (several times; * is any)",
+    )
+
     graphite_url: str = flag("", group="graphs", help="URL of Graphite")
     proxy_graphite: bool = flag(False, group="graphs", help="fetch Graphite's images from here")
     statsd_counter_format: str = flag(
@@ -150,6 +160,7 @@ class AdminOptions(flags.DaemonOptions):
             self._check_client_tls()
             self._check_cidr()
             self._check_access()
+            self._check_places()
         except ValueError as exc:
             raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
         self.base_path = posixpath.normpath("/" + self.base_path.lstrip("/"))
@@ -193,6 +204,51 @@ class AdminOptions(flags.DaemonOptions):
             raise ValueError(f"--message-role ({self.message_role}) is not one of {ROLES}")
         if self.poll_interval <= 0:
             raise ValueError("--poll-interval must be positive")
+
+    def _check_places(self) -> None:
+        """What is named must be there, and be what it is to be."""
+        for origin in self.allowed_origin:
+            parts = _url(origin, "--allowed-origin")
+            if parts.path or parts.query or parts.fragment:
+                raise ValueError(f"--allowed-origin ({origin}) has more than scheme and host")
+        if self.notification_http_endpoint:
+            _url(self.notification_http_endpoint, "--notification-http-endpoint")
+        if self.graphite_url:
+            _url(self.graphite_url, "--graphite-url")
+        elif self.proxy_graphite:
+            raise ValueError("--proxy-graphite needs --graphite-url")
+        folder = Path(self.history_path).parent
+        if self.history_path and not folder.is_dir():
+            raise ValueError(f"the folder of --history-path ({folder}) does not exist")
+        if self.dev_static_dir and not Path(self.dev_static_dir).is_dir():
+            raise ValueError(f"--dev-static-dir ({self.dev_static_dir}) is no folder")
+        for name in _POSITIVE:
+            if getattr(self, name.replace("-", "_")) <= 0:
+                raise ValueError(f"--{name} must be positive")
+        for host in self.allowed_host:
+            if not host or set(host) & set("/@?# "):
+                raise ValueError(f"--allowed-host ({host}) is no host name")
+
+
+_POSITIVE = (
+    "http-client-connect-timeout",
+    "http-client-request-timeout",
+    "forget-nodes-after",
+    "oldest-age-warning",
+    "statsd-interval",
+)
+
+
+def _url(text: str, name: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        is_right = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port  # a wrong one is a ValueError here
+    except ValueError as exc:
+        raise ValueError(f"{name} ({text}) is no URL - {exc}") from exc
+    if not is_right:
+        raise ValueError(f"{name} ({text}) is no URL, such as https://nsq.example")
+    return parts
 
 
 def _check_resolves(address: str, name: str) -> None:

@@ -26,6 +26,7 @@ from nsqx.admin.shown.static_files import StaticFiles
 from nsqx.admin.shown.tail import Tails
 from nsqx.admin.v2.documents import DocumentEndpoints
 from nsqx.admin.v2.history import HistoryEndpoints
+from nsqx.admin.v2.lists import ListEndpoints
 from nsqx.admin.v2.messages import MessageEndpoints
 from nsqx.admin.v2.routes import V2Api
 from nsqx.cluster.http import DaemonHttp
@@ -77,7 +78,7 @@ class Parts:
             self.audit.on_add = self.store.add_entry
         self._state_kept_at = time.monotonic()
         self.tails = Tails(lambda: self.hub.view, lookupds)
-        self.gate = Gate(make_access(options), options.allowed_origin)
+        self.gate = Gate(make_access(options), options.allowed_origin, options.allowed_host)
         self.notifications = Notifications(http, options.notification_http_endpoint)
         self.files = StaticFiles(options.dev_static_dir)
 
@@ -203,6 +204,7 @@ def _add_v2(router: Router[Handler], parts: Parts, facts: dict[str, Any]) -> Non
         HistoryEndpoints(parts.hub, parts.history, parts.store, parts.audit),
         ActionEndpoint(*acting),
         MarkEndpoint(parts.hub, parts.watch, parts.audit),
+        ListEndpoints(parts.hub),
     )
     api.add_to(router)
 
@@ -217,7 +219,7 @@ def _add_graphite(router: Router[Handler], parts: Parts) -> None:
 
 
 def _add_config(router: Router[Handler], parts: Parts) -> None:
-    endpoint = AdminConfigEndpoint(parts.options, parts.gate)
+    endpoint = AdminConfigEndpoint(parts.options, parts.gate, parts.audit)
     endpoint.may_show("http_address", lambda: parts.http_address)
 
     def take(addresses: list[str] | None) -> None:

@@ -53,6 +53,11 @@ class BadAction(NsqxError):
         super().__init__(detail)
         self.code = code
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether it speaks of what is not there."""
+        return self.code in ("UNKNOWN_NODE", "NOTHING_TO_DO")
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -202,5 +202,18 @@ async def test_changes_are_in_the_audit_trail_whichever_way_they_were_made(
 )
 async def test_what_makes_no_sense_is_refused(dashboard: Dashboard, body: Any, code: str) -> None:
     status, answer = await dashboard.post("actions", body)
-    assert (status, answer["message"]) == (400, code)
+    is_missing = code in ("NOTHING_TO_DO", "UNKNOWN_NODE")
+    assert (status, answer["message"]) == (404 if is_missing else 400, code)
     assert answer["detail"]
+
+
+async def test_what_failed_everywhere_is_no_success(dashboard: Dashboard) -> None:
+    (node, *_) = dashboard.nodes
+    await node.post("/topic/create?topic=failing")
+    await dashboard.see("topics/failing", "the topic is there", nodes=1)
+    wanted = {"action": "pause_channel", "topic": "failing", "channel": "nosuch"}
+    status, answer = await dashboard.post("actions", wanted)
+    assert (status, answer["message"], answer["ok"]) == (404, "NOT_FOUND", False)
+    assert answer["results"][0]["node"] == node.http_address
+    status, answer = await dashboard.post("actions", {**wanted, "dry_run": True})
+    assert status == 200

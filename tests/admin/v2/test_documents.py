@@ -72,9 +72,9 @@ async def test_a_topic_a_channel_and_a_node(dashboard: Dashboard) -> None:
 async def test_what_does_not_exist_is_null_and_what_cannot_is_refused(
     dashboard: Dashboard,
 ) -> None:
-    assert await dashboard.document("topics/nosuch") is None
-    assert await dashboard.document("topics/nosuch/channels/c") is None
-    assert await dashboard.document("nodes/1.2.3.4:5") is None
+    for path in ("topics/nosuch", "topics/nosuch/channels/c", "nodes/1.2.3.4:5"):
+        async with dashboard.session.get(dashboard.url(f"/api/v2/{path}")) as response:
+            assert (response.status, (await response.json())["message"]) == (404, "NOT_FOUND")
     async with dashboard.session.get(dashboard.url("/api/v2/topics/bad!")) as response:
         assert response.status == 404
         assert (await response.json())["message"] == "UNKNOWN_KEY"
@@ -170,7 +170,7 @@ async def test_a_hidden_page_gets_nothing_until_it_is_shown_again(dashboard: Das
         await asyncio.sleep(2.2)
         await page.say(ping=2)
         await page.next("pong")
-        assert [message["k"] for message in page.messages] == ["pong"]
+        assert {message["k"] for message in page.messages} - {"heartbeat"} == {"pong"}
         await page.say(pause=False)
         assert "full" in await page.next("summary")
 

@@ -372,8 +372,6 @@ def test_values_of_the_file(tmp_path: Path) -> None:
             percentiles = [0.5, 1]
             tls_required = true
             tls_min_version = ""
-            unknown_key = "ignored"
-            node_id = 99
             """,
         )
     )
@@ -509,7 +507,9 @@ def test_words_that_are_left_over_are_told() -> None:
     ]
 
 
-def test_keys_of_the_file_that_mean_nothing_are_told(tmp_path: Path) -> None:
+def test_keys_of_the_file_that_mean_nothing_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = """
         max_msg_sise = 5
         node_id = 3
@@ -517,10 +517,16 @@ def test_keys_of_the_file_that_mean_nothing_are_told(tmp_path: Path) -> None:
         [section]
         x = 1
     """
-    assert parse(write_file(tmp_path, text)).notices() == [
-        "unknown in the --config file, ignored: max_msg_sise, node_id (here it is id), "
-        "lookupd_tcp_address (here it is nsqlookupd_tcp_addresses), section"
-    ]
+    with pytest.raises(SystemExit, match="1"):
+        parse(write_file(tmp_path, text))
+    assert (
+        capsys.readouterr()
+        .err.rstrip()
+        .endswith(
+            " - unknown: max_msg_sise, node_id (here it is id), "
+            "lookupd_tcp_address (here it is nsqlookupd_tcp_addresses), section"
+        )
+    )
 
 
 def test_two_command_lines_do_not_share_lists() -> None:

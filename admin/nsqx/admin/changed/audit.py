@@ -28,6 +28,11 @@ class NodeResult(msgspec.Struct):
     ms: float = 0.0
     answer: Any = None
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether it said that there is no such thing."""
+        return not self.ok and "_NOT_FOUND" in self.error
+
 
 class AuditEntry(msgspec.Struct):
     """One change, done or tried."""
@@ -110,19 +115,20 @@ class AuditTrail:
         )
         return entry
 
-    def older(self, before: int | None, limit: int, topic: str) -> Iterator[AuditEntry]:
-        """Yield entries, newest first: before an id (None: all), of one topic or all."""
+    def older(self, before: int | None, limit: int, **fields: str) -> Iterator[AuditEntry]:
+        """Yield entries, newest first: before an id (None: all), whose fields are as given."""
         left = limit
         for entry in self._entries:
-            if left and (before is None or entry.id < before) and topic in ("", entry.topic):
+            is_wanted = all(getattr(entry, name) == value for name, value in fields.items())
+            if left and (before is None or entry.id < before) and is_wanted:
                 left -= 1
                 yield entry
 
     def document(self) -> Document:
         """Return the newest entries."""
-        return self.page(None, DOCUMENT_ENTRIES, "")
+        return self.page(None, DOCUMENT_ENTRIES)
 
-    def page(self, before: int | None, limit: int, topic: str) -> Document:
+    def page(self, before: int | None, limit: int, **fields: str) -> Document:
         """Return some entries, and the id of the oldest that is kept."""
         oldest = self._entries[-1].id if self._entries else None
-        return {"entries": list(self.older(before, limit, topic)), "oldest": oldest}
+        return {"entries": list(self.older(before, limit, **fields)), "oldest": oldest}

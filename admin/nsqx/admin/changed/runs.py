@@ -18,7 +18,7 @@ from nsqx.cluster.actions import ActionRequest, BadAction, Impact, Plan, Step, m
 from nsqx.cluster.http import DaemonError, DaemonHttp, HangingError
 from nsqx.runtime.http.server import Answer, Request
 
-__all__ = ["ActionEndpoint", "ActionImpact", "ActionResult", "Repeats", "post_to"]
+__all__ = ["ActionEndpoint", "ActionImpact", "ActionResult", "Repeats", "answered", "post_to"]
 
 BODY_BYTES_MAX = 1 << 20
 REPEAT_SECONDS = 600.0
@@ -42,13 +42,27 @@ class ActionImpact(msgspec.Struct):
 
 
 class ActionResult(msgspec.Struct):
-    """The answer of an action."""
+    """The answer of an action. With ``message`` it failed everywhere, and the status is no 200."""
 
     action: str
     dry_run: bool
     ok: bool
     id: int
     results: list[NodeResult]
+    message: str = ""
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        if self.results and not any(result.ok for result in self.results):
+            is_missing = all(result.is_missing for result in self.results)
+            self.message = "NOT_FOUND" if is_missing else "FAILED_EVERYWHERE"
+            self.detail = self.results[0].error
+
+
+def answered(result: bytes) -> Answer:
+    """Answer with an encoded ``ActionResult``: 200 if anybody has done it, else 404 or 502."""
+    message = msgspec.json.decode(result, type=ActionResult).message
+    return json_bytes(result, {"": 200, "NOT_FOUND": 404}.get(message, 502))
 
 
 class Repeats:
@@ -129,7 +143,7 @@ class ActionEndpoint:
         try:
             plan = make_plan(wanted, self._hub.view, self._hub.snapshot)
         except BadAction as exc:
-            raise V2Error(400, exc.code, str(exc)) from exc
+            raise V2Error(404 if exc.is_missing else 400, exc.code, str(exc)) from exc
         if wanted.dry_run:
             return json_bytes(msgspec.json.encode(_impact(wanted, plan, visitor)))
         if not visitor.may(role_for(plan.power)):
@@ -143,7 +157,7 @@ class ActionEndpoint:
             return msgspec.json.encode(await self._carry_out(request, visitor, wanted, plan))
 
         key = wanted.idempotency_key
-        return json_bytes(await self._repeats.once(visitor.user, key, body, carry_out))
+        return answered(await self._repeats.once(visitor.user, key, body, carry_out))
 
     async def _carry_out(
         self, request: Request, visitor: Visitor, wanted: ActionRequest, plan: Plan

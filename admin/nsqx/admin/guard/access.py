@@ -98,10 +98,14 @@ class Access:
     message_role: Role
 
     @property
+    def has_login(self) -> bool:
+        """Whether who somebody is makes a difference."""
+        return bool(self.admins or self.operators or self.credentials.exist)
+
+    @property
     def is_open_to_all(self) -> bool:
         """Whether anybody may change things."""
-        named = self.admins or self.operators or self.credentials.exist
-        return not named and not self.read_only
+        return not self.has_login and not self.read_only
 
     async def visitor(self, request: Request) -> Visitor:
         """

@@ -6,11 +6,13 @@ Two dialects of refusal: NSQ's (``/api``, a code only) and ours (``/api/v2``, wi
 """
 
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from typing import TypeAlias
 
 from aiohttp import web
 
 from nsqx.admin.guard.access import Access, Role, Unauthorized, Visitor
+from nsqx.admin.guard.known_hosts import KnownHosts, name_of
 from nsqx.admin.guard.same_origin import WRITE_HEADER, comes_from_elsewhere
 from nsqx.protocol.errors import NsqxError
 from nsqx.runtime.http.server import Answer, ApiError, Handler, Request, json_answer
@@ -33,9 +35,15 @@ class V2Error(NsqxError):
 class Gate:
     """Wraps handlers. ``allowed_origins`` are ours besides the one that was asked."""
 
-    def __init__(self, access: Access, allowed_origins: Collection[str]) -> None:
+    def __init__(
+        self,
+        access: Access,
+        allowed_origins: Collection[str],
+        allowed_hosts: Collection[str] = (),
+    ) -> None:
         self.access = access
         self._allowed_origins = frozenset(allowed_origins)
+        self._hosts = KnownHosts(allowed_hosts, allowed_origins)
 
     # NSQ's API and the pages
 
@@ -61,6 +69,8 @@ class Gate:
                 return self._unauthorized()
             if not visitor.may(role) or self.is_cross_site(request):
                 raise ApiError(403, "FORBIDDEN")
+            if self.is_strange_host(request):
+                raise ApiError(403, f"FORBIDDEN: {_unknown_host(request)}")
             return await handler(request, visitor)
 
         return wrapped
@@ -79,6 +89,8 @@ class Gate:
                 raise V2Error(403, "CROSS_SITE", "another site has sent this")
             if not request.header(WRITE_HEADER):
                 raise V2Error(403, "CROSS_SITE", f"a change needs the header {WRITE_HEADER}: 1")
+            if self.is_strange_host(request):
+                raise V2Error(403, "UNKNOWN_HOST", _unknown_host(request))
             if visitor.read_only:
                 raise V2Error(403, "READ_ONLY", "this dashboard is read-only")
             return await handler(request, visitor)
@@ -91,6 +103,8 @@ class Gate:
                 visitor = await self.access.visitor(request)
             except Unauthorized:
                 return self._unauthorized()
+            if self.is_strange_host(request):  # bodies are for who we know
+                visitor = replace(visitor, reads_messages=False)
             try:
                 return await handler(request, visitor)
             except V2Error as exc:
@@ -103,6 +117,10 @@ class Gate:
     def is_cross_site(self, request: Request) -> bool:
         return comes_from_elsewhere(request, self._allowed_origins)
 
+    def is_strange_host(self, request: Request) -> bool:
+        """Whether another site's page may be behind a request, by a name that leads here."""
+        return not self.access.has_login and not self._hosts.knows(request)
+
     def _unauthorized(self) -> web.Response:
         answer = json_answer(
             {"message": "UNAUTHORIZED", "detail": "a valid name and password, or token, is needed"},
@@ -110,3 +128,8 @@ class Gate:
         )
         answer.headers["WWW-Authenticate"] = self.access.credentials.challenge
         return answer
+
+
+def _unknown_host(request: Request) -> str:
+    name = name_of(request)[:100]
+    return f"without a login, this needs --allowed-host={name} if that is this dashboard's name"

@@ -50,6 +50,11 @@ class Feed:
         self._full: bytes | None = None
         self._deltas: deque[bytes] = deque(maxlen=DELTAS_KEPT)  # the last leads to ``seq``
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is what the document is about."""
+        return self._document is not None
+
     def publish(self, document: Document | None, at: float) -> bool:
         """
         Take in the newest version; None if the document does not exist (any more).

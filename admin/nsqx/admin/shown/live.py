@@ -25,6 +25,8 @@ __all__ = ["SEND_S_MAX", "LiveChannel", "envelopes"]
 HEARTBEAT_S = 2.0  # a page says that it is not live any more when some are missing
 SEND_S_MAX = 30.0
 KEYS_MAX = 64
+ANSWERS_MAX = 256  # that wait: who asks more and reads nothing is no page of ours
+ECHO_MAX = 300  # of what it sent
 FRAME_BYTES_MAX = 64 * 1024
 
 _encode = msgspec.json.encode
@@ -83,6 +85,8 @@ class LiveChannel:
             async for frame in self._socket:
                 if frame.type is aiohttp.WSMsgType.TEXT:
                     await self._take(frame.data)
+                if len(self._answers) >= ANSWERS_MAX:
+                    break
         finally:
             self._hub.unsubscribe(self._watcher)
             sender.cancel()
@@ -103,7 +107,7 @@ class LiveChannel:
         known = wish.have if wish.boot == self._hub.boot else {}
         for key in wish.unsub:
             await self._unsubscribe(key)
-        for key in wish.sub:
+        for key in wish.sub[:ANSWERS_MAX]:
             self._subscribe(key, known.get(key, 0))
         for key in wish.resync:
             self._deliveries.forget(key)
@@ -154,7 +158,7 @@ class LiveChannel:
         self._watcher.keys = set() if paused else self._deliveries.keys
 
     def _answer_error(self, code: str, detail: str, key: str) -> None:
-        error = {"k": "error", "message": code, "detail": detail, "key": key}
+        error = {"k": "error", "message": code, "detail": detail[:ECHO_MAX], "key": key[:ECHO_MAX]}
         self._answers.append(_encode(error))
         self._watcher.changed.set()
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,6 +23,7 @@ from nsqx.runtime.version import VERSION
 __all__ = ["DocumentEndpoints"]
 
 KEYS_MAX = 64
+WATCHING_MAX = 500  # each may have some hundred kB in its socket
 
 
 class DocumentEndpoints:
@@ -33,6 +36,7 @@ class DocumentEndpoints:
         self._tails = tails
         self._gate = gate
         self._facts = facts
+        self._watching_now = 0
 
     def me_of(self, visitor: Visitor) -> dict[str, Any]:
         return {
@@ -81,6 +85,9 @@ class DocumentEndpoints:
             feed = self._hub.feed(key)
         except UnknownKey as exc:
             raise V2Error(404, "UNKNOWN_KEY", str(exc)) from exc
+        if not feed.exists:
+            kind, _, name = key.partition(":")
+            raise V2Error(404, "NOT_FOUND", f"there is no {kind} {name}")
         if not since:
             return json_bytes(feed.full())
         found = feed.since(since)
@@ -126,7 +133,19 @@ class DocumentEndpoints:
         channel = LiveChannel(
             self._hub, self._tails, self.me_of(visitor), reads_messages=visitor.reads_messages
         )
-        return await channel.serve(request, VERSION, float(self._facts["interval"]))
+        with self._watching():
+            return await channel.serve(request, VERSION, float(self._facts["interval"]))
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Count who gets documents pushed; V2Error if they are too many."""
+        if self._watching_now >= WATCHING_MAX:
+            raise V2Error(503, "TOO_MANY_WATCHERS", f"{WATCHING_MAX} watch already")
+        self._watching_now += 1
+        try:
+            yield
+        finally:
+            self._watching_now -= 1
 
     async def events(self, request: Request, _visitor: Visitor) -> Answer:
         key = request.query().get("key", "summary")
@@ -134,6 +153,10 @@ class DocumentEndpoints:
             self._hub.feed(key)
         except UnknownKey as exc:
             raise V2Error(404, "UNKNOWN_KEY", str(exc)) from exc
+        with self._watching():
+            return await self._stream(request, key)
+
+    async def _stream(self, request: Request, key: str) -> Answer:
         headers = {"Content-Type": "text/event-stream", **NO_STORE}
         stream = web.StreamResponse(headers=headers)
         await stream.prepare(request.http)

@@ -22,10 +22,11 @@ from nsqx.admin.shown.hub import Hub, UnknownKey, check_key
 from nsqx.admin.v2.answers import json_bytes
 from nsqx.runtime.http.server import Answer, Request
 
-__all__ = ["HistoryAnswer", "HistoryEndpoints"]
+__all__ = ["ENTRY_FIELDS", "HistoryAnswer", "HistoryEndpoints"]
 
 SERIES_MAX = 20
 ENTRIES_MAX = 1000
+ENTRY_FIELDS = ("topic", "channel", "node", "user", "action")
 STORED = "7d"  # the range that is in the file
 
 Values = dict[str, list[float | None]]
@@ -125,14 +126,15 @@ class HistoryEndpoints:
     async def activity(self, request: Request, _visitor: Visitor) -> Answer:
         """The document; with a parameter, the entries that it asks for."""
         query = request.query()
-        if not query.keys() & {"before", "limit", "topic"}:
+        if not query.keys() & {"before", "limit", *ENTRY_FIELDS}:
             return json_bytes(self._hub.feed("activity").full())
         try:
             before = int(query["before"]) if "before" in query else None
             limit = int(query.get("limit", "100"))
         except ValueError:
             raise V2Error(400, "INVALID_ARG_BEFORE", "before and limit are numbers") from None
-        page = self._audit.page(before, min(limit, ENTRIES_MAX), query.get("topic", ""))
+        fields = {name: query[name] for name in ENTRY_FIELDS if query.get(name)}
+        page = self._audit.page(before, min(limit, ENTRIES_MAX), **fields)
         return json_bytes(msgspec.json.encode(page))
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from nsqx.admin.changed.audit import AuditTrail, NodeResult
-from nsqx.admin.changed.runs import ActionResult, Repeats, post_to
+from nsqx.admin.changed.runs import ActionResult, Repeats, answered, post_to
 from nsqx.admin.guard.access import Role, Visitor
 from nsqx.admin.guard.gate import V2Error
 from nsqx.admin.known.collector import Collector
@@ -198,7 +198,7 @@ class MessageEndpoints:
 
         digest = hashlib.sha256(topic.encode() + b"/" + raw).digest()  # bodies may be long
         key = wanted.idempotency_key
-        return json_bytes(await self._repeats.once(visitor.user, key, digest, publish))
+        return answered(await self._repeats.once(visitor.user, key, digest, publish))
 
     def _note(
         self,

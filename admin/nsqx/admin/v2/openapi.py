@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from nsqx.admin.changed.runs import ActionResult
 from nsqx.admin.guard.same_origin import WRITE_HEADER
 from nsqx.admin.v2.route import PREFIX, Route
 from nsqx.cluster.number_fields import descriptions
@@ -90,10 +91,16 @@ def _good_responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
         return {"101": {"description": "A WebSocket"}}
     found = [schemas[kind] for kind in route.answers]
     schema = found[0] if len(found) == 1 else {"anyOf": found} if found else {}
+    error = {"content": _json(schemas[Error])}
     content = {route.content_type: {"schema": schema}}
     responses: dict[str, Any] = {"200": {"description": "As asked", "content": content}}
     if "since" in route.query:
         responses["204"] = {"description": "There is nothing newer"}
+    if _PARAMETER.search(route.path) or route.method != "GET":
+        responses["404"] = {"description": "There is no such thing", **error}
+    if ActionResult in route.answers:
+        content = _json(schemas[ActionResult])
+        responses["502"] = {"description": "It failed everywhere", "content": content}
     return responses
 
 

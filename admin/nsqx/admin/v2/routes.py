@@ -11,7 +11,8 @@ from nsqx.admin.guard.gate import Gate, VisitorHandler
 from nsqx.admin.shown.peek import PeekResult
 from nsqx.admin.v2.answers import json_bytes
 from nsqx.admin.v2.documents import DocumentEndpoints
-from nsqx.admin.v2.history import HistoryAnswer, HistoryEndpoints
+from nsqx.admin.v2.history import ENTRY_FIELDS, HistoryAnswer, HistoryEndpoints
+from nsqx.admin.v2.lists import LIST_QUERY, ListAnswer, ListEndpoints
 from nsqx.admin.v2.messages import MessageEndpoints, MessageState, PublishRequest
 from nsqx.admin.v2.openapi import describe
 from nsqx.admin.v2.route import PREFIX, Route
@@ -45,12 +46,14 @@ class V2Api:
         history: HistoryEndpoints,
         actions: ActionEndpoint,
         marks: MarkEndpoint,
+        lists: ListEndpoints,
     ) -> None:
         self._gate = gate
         self.routes = [
             *_document_routes(documents),
             *_message_routes(messages),
             *_history_routes(history),
+            *_list_routes(lists),
             Route(
                 "POST",
                 "/actions",
@@ -152,6 +155,17 @@ def _message_routes(messages: MessageEndpoints) -> list[Route]:
     ]
 
 
+def _list_routes(lists: ListEndpoints) -> list[Route]:
+    return [
+        Route("GET", path, handler, summary, LIST_QUERY, answers=(ListAnswer,))
+        for path, handler, summary in (
+            ("/topics", lists.topics, "Topics, filtered and by pages"),
+            ("/channels", lists.channels, "Channels, filtered and by pages"),
+            ("/nodes", lists.nodes, "Nodes, filtered and by pages"),
+        )
+    ]
+
+
 def _history_routes(history: HistoryEndpoints) -> list[Route]:
     return [
         Route(
@@ -171,7 +185,11 @@ def _history_routes(history: HistoryEndpoints) -> list[Route]:
             "/activity",
             history.activity,
             "Changes that were made",
-            {"before": "an id", "limit": "1 to 1000", "topic": "only of this topic"},
+            {
+                "before": "an id",
+                "limit": "1 to 1000",
+                **{name: f"only with this {name}" for name in ENTRY_FIELDS},
+            },
             answers=(Envelope[ActivityDocument], ActivityDocument),
         ),
     ]

@@ -176,7 +176,6 @@ class Options:
 
     sources: Mapping[str, Source] = MappingProxyType({})
     leftovers: Sequence[str] = ()
-    unknown_keys: Sequence[str] = ()  # of the file
 
     def source(self, attribute: str) -> Source:
         """Return where the value of a field came from."""
@@ -193,8 +192,6 @@ class Options:
             for each in list_flags(type(self))
             if each.no_effect is not None and self.is_given(each.attribute)
         ]
-        if self.unknown_keys:
-            notices.append(f"unknown in the --config file, ignored: {', '.join(self.unknown_keys)}")
         if self.leftovers:
             notices.append(f"words behind the options, ignored: {' '.join(self.leftovers)}")
         return notices
@@ -291,6 +288,10 @@ def parse(
         )
         path = given.get("config", from_environment.get("config", ""))
         from_file, unknown_keys = config_file.read(path, known) if path else ({}, [])
+        if unknown_keys:
+            # Who wrote it expects that it does something.
+            names = ", ".join(unknown_keys)
+            raise StartupError(f"failed to load config file {path} - unknown: {names}")
     except HelpRequested:
         sys.stderr.write(usage(options_class, program))
         raise SystemExit(0) from None
@@ -301,7 +302,6 @@ def parse(
         raise exit_with_failure(exc, f"[{program}] ") from None
     options = options_class(**{**from_file, **from_environment, **given})
     options.leftovers = leftovers
-    options.unknown_keys = unknown_keys
     options.sources = (
         dict.fromkeys(from_file, Source.FILE)
         | dict.fromkeys(from_environment, Source.ENVIRONMENT)

@@ -5,7 +5,7 @@
  * typed; then each node's result is shown, and those that failed can be tried again.
  */
 
-import { idempotencyKey, postJson } from "./api.mjs";
+import { ApiError, idempotencyKey, postJson } from "./api.mjs";
 import { Dialog, closeDialog, openDialog, takeFocus } from "./dialogs.mjs";
 import { plural } from "./format.mjs";
 import { html, useEffect, useRef, useState } from "./html.mjs";
@@ -97,7 +97,9 @@ function ActionDialog({ action, target }) {
       const kept = before.filter((result) => retry && !nodes.includes(result.node));
       setOutcome({ state: "done", results: [...kept, ...answer.results] });
     } catch (error) {
-      setOutcome({ state: "asking", error, results: before });
+      // It was done nowhere: what each node said about that is the answer.
+      const results = error instanceof ApiError ? error.body?.results : undefined;
+      setOutcome(results ? { state: "done", results } : { state: "asking", error, results: before });
     }
   };
   const submit = (event) => {

@@ -6,8 +6,10 @@ const SECONDS_MAX = 30;
 
 /** What the server refused, with its words for people. */
 export class ApiError extends Error {
-  constructor(status, code, detail) {
+  constructor(status, code, detail, body = null) {
     super(detail || code || `status ${status}`);
+    /** All that was answered. */
+    this.body = body;
     this.status = status;
     this.code = code;
   }
@@ -58,6 +60,6 @@ async function answer(response) {
   } catch {
     throw new ApiError(response.status, "NO_JSON", `The server answered with status ${response.status}`);
   }
-  if (!response.ok) throw new ApiError(response.status, body.message, body.detail);
+  if (!response.ok) throw new ApiError(response.status, body.message, body.detail, body);
   return body;
 }
