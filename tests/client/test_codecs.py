@@ -1,16 +1,20 @@
 """Values to bodies and back."""
 
+import math
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from decimal import Decimal
+from enum import Enum, StrEnum
+from typing import Annotated, Any, Literal, NewType
 
 import msgspec
 import pydantic
 import pytest
+from hypothesis import given, strategies as st
 
 from nsqx.client import BYTES, JSON, MSGPACK, Codec, DecodeFailed
-from nsqx.client.codecs import decode_body, encode_body
+from nsqx.client.codecs import check_kind, decode_body, encode_body
 
 
 @dataclass
@@ -68,7 +72,7 @@ def test_exact_bytes() -> None:
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        (b"{", Any),
+        (b"{", dict),
         (b'{"id":"one"}', Struct),
         (b'{"id":"one"}', Model),
         (b"\xff", str),
@@ -92,3 +96,105 @@ def test_the_codec_of_bytes_knows_nothing_else() -> None:
 def test_what_has_no_form(codec: Codec) -> None:
     with pytest.raises(TypeError, match="object cannot be a part of a message's body"):
         encode_body([object()], codec)
+
+
+# What publish sends, a handler of that type reads
+
+
+class Color(StrEnum):
+    RED = "red"
+    NULL = "null"
+
+
+class Size(Enum):
+    BIG = "big"
+
+
+Name = NewType("Name", str)
+TEXT = st.text(st.characters(codec="utf-8"), min_size=1)
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner),
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (str, TEXT),
+        (bytes, st.binary(min_size=1)),
+        (bytearray, st.binary(min_size=1).map(bytearray)),
+        (str | None, st.none() | TEXT.filter(lambda text: text != "null")),
+        (bytes | None, st.none() | st.binary(min_size=1).filter(lambda body: body != b"null")),
+        (
+            Struct | str,
+            st.builds(Struct, id=st.integers(0, 9)) | TEXT.filter(lambda text: "{" not in text),
+        ),
+        (Literal["a", "null"], st.sampled_from(["a", "null"])),
+        (Literal["a", 1, None], st.sampled_from(["a", 1, None])),
+        (Literal["a"] | int, st.integers() | st.just("a")),
+        (Color, st.sampled_from(Color)),
+        (Color | None, st.none() | st.just(Color.RED)),
+        (Size, st.sampled_from(Size)),
+        (Name, TEXT),
+        (Annotated[str, msgspec.Meta(max_length=9)], st.text("abc", min_size=1, max_size=9)),
+        (int, st.integers()),
+        (float, st.floats(allow_nan=False, allow_infinity=False)),
+        (bool | None, st.booleans() | st.none()),
+        (datetime, st.datetimes()),
+        (uuid.UUID, st.uuids()),
+        (Decimal, st.decimals(allow_nan=False, allow_infinity=False)),
+        (list[int], st.lists(st.integers())),
+        (set[int], st.sets(st.integers())),
+        (dict[str, int], st.dictionaries(TEXT, st.integers())),
+        (tuple[int, str], st.tuples(st.integers(), TEXT)),
+        (Any, JSON_VALUES),
+        (Any, st.sampled_from(["hello", "{", "'1'"])),
+    ],
+    ids=str,
+)
+@given(data=st.data())
+def test_what_is_published_is_read_as_it_was(
+    data: st.DataObject, kind: Any, values: st.SearchStrategy[Any]
+) -> None:
+    check_kind(kind, JSON)
+    value = data.draw(values)
+    assert decode_body(encode_body(value, JSON), kind, JSON) == value
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_json_does_not_have_are_refused(number: float) -> None:
+    for value in (number, [1, {"deep": number}], {"of": (None, number)}):
+        with pytest.raises(TypeError, match="JSON has no number"):
+            encode_body(value, JSON)
+        assert encode_body(value, MSGPACK)
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "sentence"),
+    [
+        (Literal["1", 1], JSON, "are the same body"),
+        (object, BYTES, ""),
+        (int, BYTES, "set a codec"),
+        (complex, JSON, "make it a dataclass"),
+        (list[int] | dict[str, int] | set[str], JSON, "cannot be decoded"),
+    ],
+)
+def test_what_cannot_be_told_apart_is_refused(kind: Any, codec: Codec, sentence: str) -> None:
+    if not sentence:
+        check_kind(kind, codec)
+        return
+    with pytest.raises(TypeError, match=sentence):
+        check_kind(kind, codec)
+
+
+def test_a_codec_of_ones_own_is_not_judged() -> None:
+    class Own:
+        def encode(self, value: object) -> bytes:
+            return b"x"
+
+        def decode(self, body: bytes, kind: object) -> object:
+            return complex(1)
+
+    check_kind(complex, Own())
+    assert decode_body(b"x", complex, Own()) == 1

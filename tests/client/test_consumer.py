@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -30,6 +30,13 @@ async def accept(nsqd: ScriptedNsqd, *, rdy: int | None = 50, **answer: object) 
     if rdy is not None:
         assert await peer.ready() == rdy
     return peer
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that the client tells nobody."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager
@@ -66,6 +73,7 @@ async def test_tells_nsqd_who_it_is(nsqd: ScriptedNsqd) -> None:
             "feature_negotiation": True,
             "heartbeat_interval": 30000,
             "hostname": "my.host",
+            "nsqx_extensions": True,
             "msg_timeout": 2500,
             "sample_rate": 10,
             "tls_v1": False,
@@ -228,6 +236,7 @@ async def test_a_message_is_touched_while_its_block_runs(nsqd: ScriptedNsqd) -> 
         peer.deliver(b"1")
         async with await anext(consumer):
             await peer.expect(Touch)
+            assert await peer.ready() == 1  # the others would wait for too long
             await peer.expect(Touch)
         assert await peer.finished() == [1]
 
@@ -265,8 +274,28 @@ async def test_a_message_delivered_again_on_the_same_connection_replaces_the_fir
         first = await anext(consumer)
         peer.deliver(b"1", attempts=2)
         second = await anext(consumer)
-        assert not first.finish()
+        assert not first.is_open
+        assert second.is_open
         assert second.finish()
+        assert not second.finish()
+
+
+async def test_a_finish_counts_for_the_same_message_delivered_here_again(
+    nsqd: ScriptedNsqd,
+) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address) as consumer:
+        peer = await accept(nsqd)
+        peer.deliver(b"1")
+        first = await anext(consumer)
+        peer.deliver(b"1", attempts=2)
+        peer.deliver(b"2", first_id=2)
+        await until(lambda: consumer.stats.received == 3)
+        assert first.finish()
+        assert await peer.finished() == [1]
+        second = await anext(consumer)
+        assert second.body == b"2"  # and not what is done
+        assert not first.finish()
+        assert not first.requeue()
 
 
 async def test_a_message_not_answered_in_time_is_given_up(
@@ -275,15 +304,13 @@ async def test_a_message_not_answered_in_time_is_given_up(
     monkeypatch.setattr("nsqx.client.subscription.EXPIRY_GRACE_SECONDS", 0)
     async with Consumer("t", "c", nsqd=nsqd.address) as consumer:
         peer = await accept(nsqd, msg_timeout=100)
-        peer.deliver(b"taken", b"waiting")
+        peer.deliver(b"taken")
         taken = await anext(consumer)
-        await asyncio.sleep(0.4)  # the subject is time that passes
-        assert consumer.stats.expired == 2
+        await until(lambda: consumer.stats.expired == 1)
+        assert not taken.is_open
+        assert taken.finish()  # nsqd may have it in flight here, and says so if it has not
+        assert await peer.finished() == [1]
         assert not taken.finish()
-        peer.deliver(b"next", first_id=3)
-        message = await anext(consumer)  # "waiting" went to someone else long ago
-        assert message.body == b"next"
-        message.finish()
 
 
 # Batches

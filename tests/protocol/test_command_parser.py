@@ -29,6 +29,7 @@ from nsqx.protocol.commands import (
     Publish,
     Ready,
     Requeue,
+    Return,
     Subscribe,
     Touch,
     Violation,
@@ -240,6 +241,18 @@ def test_sub_is_refused_without_heartbeats() -> None:
     parser.heartbeats_enabled = False
     expected = b"E_INVALID cannot SUB with heartbeats disabled"
     assert only_error(parser.receive_data(b"SUB\n")) == expected
+
+
+def test_return_is_no_command_unless_it_was_granted() -> None:
+    line = b"RETURN 0123456789abcdef\n"
+    assert error_lines(parse(b"SUB t c\n" + line)) == [b"E_INVALID invalid command RETURN"]
+    parser = greeted()
+    parser.returns_enabled = True
+    assert parser.receive_data(b"SUB t c\n" + line)[1:] == [Return(b"0123456789abcdef")]
+    parser = greeted()
+    parser.returns_enabled = True
+    expected = b"E_INVALID cannot RETURN in current state"
+    assert only_error(parser.receive_data(line)) == expected
 
 
 def test_auth_takes_a_secret_and_no_words() -> None:

@@ -272,3 +272,18 @@ def test_what_a_client_says_about_itself_is_cut() -> None:
     )
     assert request.client_id == "a" * 256
     assert request.user_agent == "\u20ac" * 85  # 255 bytes: no character is halved
+
+
+def test_who_asks_is_told_what_nsq_does_not_have() -> None:
+    request = IdentifyRequest(feature_negotiation=True, nsqx_extensions=True)
+    granted = negotiate(request, NegotiationOptions(max_msg_size=10, max_body_size=50))
+    assert granted.extensions
+    assert json.loads(granted.answer)["nsqx_extensions"] == {
+        "return": True,
+        "max_msg_size": 10,
+        "max_body_size": 50,
+        "max_req_timeout": 3_600_000,
+    }
+    silent = negotiate(IdentifyRequest(feature_negotiation=True), NegotiationOptions())
+    assert not silent.extensions
+    assert b"nsqx" not in silent.answer

@@ -92,6 +92,11 @@ class Subscription:
             return True
         return False
 
+    def give_back(self, message: Message) -> None:
+        if self.is_open(message):
+            del self.in_flight[message.id]
+            self.link.session.send(commands.give_back(message.id))
+
     def hold(self, message: Message) -> None:
         """Nothing is touched by itself."""
 

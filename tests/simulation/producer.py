@@ -210,6 +210,9 @@ class _NoSource:
     def is_open(self, message: Message) -> bool:
         return False
 
+    def give_back(self, message: Message) -> None:
+        """There is nothing to return."""
+
     def hold(self, message: Message) -> None:
         """There is nothing to hold."""
 

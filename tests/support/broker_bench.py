@@ -107,6 +107,11 @@ class Client:
         self.channel.requeue(self.consumer, message.id, due_ns)
         self._dispatch()
 
+    def give_back(self, message: Received) -> None:
+        """Return a message that was not begun with."""
+        self.channel.give_back(self.consumer, message.id)
+        self._dispatch()
+
     def touch(self, message: Received) -> None:
         """Send TOUCH."""
         timeout_ns = self.consumer.msg_timeout_ns

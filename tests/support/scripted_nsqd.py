@@ -142,6 +142,7 @@ class Peer(asyncio.Protocol):
         """Take IDENTIFY and negotiate nothing, except what ``answer`` says."""
         command = await self.expect(commands.Identify)
         self.identify_request = json.loads(command.body)
+        self._parser.returns_enabled = "nsqx_extensions" in answer
         fields = {"max_rdy_count": 2500, "version": "1.3.0", "msg_timeout": 60000, **answer}
         self.send(frames.encode_response(json.dumps(fields).encode()))
         self.resume()

@@ -89,6 +89,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, address: Address, settings: Settings, listener: Listener) -> None:
         self.address = address
+        self.was_refused = False  # nsqd closes over a request that it refused; it works
         self._is_writable = True
         self._settings = settings
         self._listener = listener
@@ -150,6 +151,10 @@ class Connection(asyncio.Protocol):
     def can_send(self) -> bool:
         """Whether requests may be sent now: it is open, and nsqd takes what is written."""
         return self._is_writable and self.is_open and self._error is None
+
+    def owes(self, now: float, seconds: float) -> bool:
+        """Whether nsqd has not answered any request for so long."""
+        return bool(self._session.pending) and now - self._answered_at > seconds
 
     @property
     def negotiated(self) -> Negotiated:
@@ -251,6 +256,7 @@ class Connection(asyncio.Protocol):
             case Confirmed(requests):
                 self._confirm(requests)
             case Refused(request, refusal):
+                self.was_refused = True
                 request.fail(refusal)
             case AnswerFailed(code, text):
                 self._listener.answer_failed(code, text)
@@ -270,6 +276,8 @@ class Connection(asyncio.Protocol):
         self._listener.progressed()
 
     def _opened(self, event: Opened) -> None:
+        if not self._session.is_open:
+            return  # the same read has ended it: the next event says why
         self._was_opened = True
         self._steps.put_nowait(event)
         self._listener.connection_opened(self)

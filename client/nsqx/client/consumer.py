@@ -17,21 +17,24 @@ import contextlib
 import inspect
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from nsqx.client.addresses import Address, lookup_url, parse_addresses
 from nsqx.client.backoff import Backoff, BackoffPolicy, Phase
 from nsqx.client.codecs import JSON, Codec
 from nsqx.client.discovery import INTERVAL_SECONDS, JITTER, Discovery
-from nsqx.client.errors import ClientClosed, ConnectFailed
+from nsqx.client.errors import ClientClosed, ConnectFailed, DecodeFailed, HandlerFailed
+from nsqx.client.handlers import check_handler, is_cancelled
 from nsqx.client.inbox import Inbox, InboxClosed
 from nsqx.client.link import Link
 from nsqx.client.lookup import TIMEOUT_SECONDS
 from nsqx.client.lookupds import LookupdFinder
 from nsqx.client.message import Message
+from nsqx.client.prefetch import Prefetch
 from nsqx.client.ready_counts import ReadyCounts, Share
 from nsqx.client.resolver import Resolver, is_name
 from nsqx.client.settings import Settings
@@ -50,6 +53,10 @@ DRAIN_SECONDS = 10.0
 FORGET_SECONDS = 60.0
 # Who took a message without ``async with`` may have dropped it, for example by leaving a loop.
 UNHELD_SECONDS = 1.0
+CANCEL_SECONDS = 1.0  # until a handler that was cut off has ended, or is left behind
+# Who takes messages without ever waiting for anything lets the event loop turn so often.
+TURN_SECONDS = 0.005
+RETURNED_MAX = 10_000  # ids of messages that are remembered, for an nsqd that counted an attempt
 
 Handler = Callable[[Message], Awaitable[object] | None]
 
@@ -63,6 +70,7 @@ class ConsumerStats:
     requeued: int = 0
     given_up: int = 0  # had more attempts than max_attempts
     expired: int = 0  # not answered in time, or lost with their connection
+    given_back: int = 0  # nobody here had begun with them
     connections: int = 0  # at present
 
 
@@ -100,6 +108,7 @@ class Consumer:
         lookupd_poll_jitter: float = JITTER,
         lookupd_poll_timeout: float = TIMEOUT_SECONDS,
         drain_timeout: float = DRAIN_SECONDS,
+        cautious: bool = False,
     ) -> None:
         """
         Nothing is connected yet: ``async with`` does that.
@@ -114,8 +123,8 @@ class Consumer:
             discover: knows further lookupds, such as those on the local network
                 (``nsqx.runtime.discovery.Finder``).
             max_in_flight: how many messages may be unanswered at a time, over all connections.
-                Those that wait in the consumer count; it should not hold more than it can
-                answer within ``msg_timeout``.
+                Those that wait in the consumer count. While they turn out to wait for longer than
+                half of ``msg_timeout``, only as many as are asked for are fetched.
             settings: of the connections.
             codec: what ``message.decode`` reads.
             max_attempts: a message delivered more often is not handed out: it is given to
@@ -130,6 +139,8 @@ class Consumer:
             lookupd_poll_jitter: how little: a share of the interval, from 0 to 1.
             lookupd_poll_timeout: seconds that a poll may take.
             drain_timeout: seconds for messages in work to be answered after closing began.
+            cautious: whether messages are fetched ahead only after a first one was answered
+                quickly: for handlers that may take long.
 
         Raises:
             ValueError: a name or an address is wrong, or there is no address.
@@ -159,13 +170,19 @@ class Consumer:
         self.lookupd_poll_timeout = lookupd_poll_timeout
         self._drain_timeout = drain_timeout
         self._backoff = Backoff(backoff) if backoff else None
-        self._counts = ReadyCounts(max_in_flight)
+        self._prefetch = Prefetch(cautious=cautious)
+        self._is_held_back = cautious  # until ``_prefetch`` allows more
+        self._counts = ReadyCounts(0 if cautious else max_in_flight)
         self._inbox = Inbox()
+        self._inbox.on_wait = self._steer_soon if cautious else None
+        self._fast_until = 0.0  # time.monotonic(): until then messages are taken without a look
+        self._returned: dict[bytes, int] = {}  # deliveries that do not count, by id
         self._given_up = Inbox()
         self._links: dict[Address, Link] = {}
         self._forgotten: dict[Address, float] = {}  # by lookupds, and lost: since when (loop time)
         self._subscriptions: dict[Share, Subscription] = {}  # those that are connected
         self._tasks: set[asyncio.Task[None]] = set()
+        self._workers: set[asyncio.Task[BaseException | None]] = set()
         self._resolved: dict[Address, set[Address]] = {}  # names, and the nsqds they stand for
         self._resolver: Resolver | None = None
         self._discovery: Discovery | None = None
@@ -262,7 +279,7 @@ class Consumer:
             self._inbox.close()
             for subscription in self._subscriptions.values():
                 subscription.abort()
-            for task in self._tasks:
+            for task in self._tasks - {asyncio.current_task()}:
                 task.cancel()
             if self._steer_timer is not None:
                 self._steer_timer.cancel()
@@ -282,7 +299,7 @@ class Consumer:
 
     def _return_untaken(self) -> None:
         for message in self._inbox.close() + self._given_up.close():
-            message.requeue(0, backoff=False)
+            message.give_back()
         for subscription in self._subscriptions.values():
             subscription.begin_close()
 
@@ -292,10 +309,7 @@ class Consumer:
         await self._until_drained(seconds - UNHELD_SECONDS)
         for subscription in self._subscriptions.values():
             subscription.requeue_rest()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await _cancelled({*self._tasks, *self._workers} - {asyncio.current_task()})
 
     async def _until_drained(self, seconds: float) -> None:
         self.drained()
@@ -309,7 +323,7 @@ class Consumer:
         return self
 
     async def __anext__(self) -> Message:
-        if self._inbox.messages:
+        if self._inbox.messages and _now() < self._fast_until:
             return self._inbox.messages.popleft()
         try:
             return await self._get()
@@ -336,23 +350,69 @@ class Consumer:
                 return
             yield batch
 
-    async def run(self, handler: Handler, *, concurrency: int = 1) -> None:
+    async def run(
+        self, handler: Handler, *, concurrency: int = 1, timeout: float | None = None
+    ) -> None:
         """
         Call ``handler`` with every message until the consumer is closed.
 
-        When it returns, the message is finished; when it raises, the message is requeued and the
-        error logged. An answer the handler gave itself stands. Messages are touched while the
-        handler runs.
+        When it returns, the message is finished; when it ends in any other way, the message is
+        requeued and the error logged. An answer the handler gave itself stands. Messages are
+        touched while the handler runs. ``sys.exit()`` in a handler lets the others finish first.
 
         Args:
             handler: a coroutine function, or a plain function that does not block.
             concurrency: how many messages are handled at the same time.
+            timeout: seconds after which a handler that waits for something is cut off, which is a
+                failure. None: never.
+
+        Raises:
+            TypeError: ``handler`` is a generator or a class.
+            RuntimeError: somebody ended what calls the handler.
+        """
+        check_handler(handler)
+        leaving = await self.run_until_exit(handler, concurrency=concurrency, timeout=timeout)
+        if leaving is not None:
+            raise leaving
+
+    async def run_until_exit(
+        self, handler: Handler, *, concurrency: int = 1, timeout: float | None = None
+    ) -> BaseException | None:
+        """
+        Do what ``run`` does, but return what a handler raised to end the program.
+
+        For tasks: the event loop stops at once when a task raises ``SystemExit``.
         """
         if self._backoff is None and self._backoff_policy is None:
             self._backoff = Backoff(BackoffPolicy())
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(self._work(handler))
+        workers = {
+            asyncio.create_task(
+                self._work(handler, timeout), name=f"nsqx worker of {self.topic}/{self.channel}"
+            )
+            for _ in range(concurrency)
+        }
+        self._workers |= workers
+        try:
+            return await self._supervise(workers)
+        finally:
+            await _cancelled(workers)
+            self._workers -= workers
+
+    async def _supervise(
+        self, workers: "set[asyncio.Task[BaseException | None]]"
+    ) -> BaseException | None:
+        """Wait for the end of all; a worker that ends by mistake ends all."""
+        left, leaving = workers, None
+        while left:
+            ended, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+            for worker in ended:
+                if worker.cancelled():
+                    if not self._is_closing:
+                        raise RuntimeError(f"somebody cancelled the task {worker.get_name()!r}")
+                elif (error := worker.result()) is not None:  # raises what it ended by
+                    leaving = leaving or error
+                    self._own(asyncio.create_task(self.close()))
+        return leaving
 
     @property
     def max_in_flight(self) -> int:
@@ -365,6 +425,11 @@ class Consumer:
         self._limit()
 
     @property
+    def is_closing(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._is_closing
+
+    @property
     def is_starved(self) -> bool:
         """Whether some nsqd has delivered nearly all it may: more ``max_in_flight`` may help."""
         return any(
@@ -373,9 +438,16 @@ class Consumer:
         )
 
     async def _get(self) -> Message:
+        """Take a message; before, let the event loop turn if it had no turn for long."""
         if not self._was_opened:
             raise ClientClosed("the consumer is not open")
-        return await self._inbox.get()
+        if self._inbox.messages and _now() >= self._fast_until:
+            await asyncio.sleep(0)
+            for subscription in list(self._subscriptions.values()):
+                subscription.sweep_if_due()  # timers come after us
+        message = await self._inbox.get()
+        self._fast_until = _now() + TURN_SECONDS
+        return message
 
     async def _fill(self, batch: list[Message], limit: int, wait: float) -> None:
         try:
@@ -388,21 +460,53 @@ class Consumer:
         except BaseException:
             # Closed or cancelled. Who closes has returned the untaken ones before.
             for message in batch:
-                message.requeue(0, backoff=False)
+                message.give_back()
             raise
 
-    async def _work(self, handler: Handler) -> None:
+    async def _work(self, handler: Handler, timeout: float | None) -> BaseException | None:
+        """Handle one message after another. Returns what a handler raised to end the program."""
         messages = self._inbox.messages
         with contextlib.suppress(InboxClosed):
             while True:
-                message = messages.popleft() if messages else await self._get()
+                is_fast = messages and _now() < self._fast_until
+                message = messages.popleft() if is_fast else await self._get()
+                message.begin()
                 try:
-                    async with message:
+                    if timeout is None:
                         answer = handler(message)
                         if answer is not None and inspect.isawaitable(answer):
                             await answer
-                except Exception:
-                    _log.exception("%s/%s: handler failed", self.topic, self.channel)
+                    else:
+                        async with asyncio.timeout(timeout):
+                            answer = handler(message)
+                            if answer is not None and inspect.isawaitable(answer):
+                                await answer
+                except BaseException as exc:  # there are many ways to end, and all are failures
+                    self._failed(message, exc)
+                    if is_cancelled(exc):
+                        raise
+                    if isinstance(exc, SystemExit | KeyboardInterrupt):
+                        return exc
+                else:
+                    message.end()
+        return None
+
+    def _failed(self, message: Message, error: BaseException) -> None:
+        """Log how a handler ended, and have the message come again."""
+        if is_cancelled(error):
+            message.end(error)
+            return
+        _log.error(
+            "%s/%s: handler failed on message %s, attempt %d",
+            self.topic,
+            self.channel,
+            message.id.decode(errors="replace"),
+            message.attempts,
+            exc_info=error,
+        )
+        if isinstance(error, DecodeFailed) and error.body == message.body:
+            message.requeue(None, backoff=False)  # it is to blame, and not the moment
+        message.end(HandlerFailed(repr(error)))
 
     async def _give_up(self) -> None:
         """Deal with messages that were delivered too often, one after another."""
@@ -417,13 +521,17 @@ class Consumer:
                     message.id.decode(errors="replace"),
                     message.attempts,
                 )
+                message.begin()
                 try:
-                    async with message:
-                        answer = self._on_give_up(message) if self._on_give_up else None
-                        if answer is not None and inspect.isawaitable(answer):
-                            await answer
-                except Exception:
-                    _log.exception("%s/%s: on_give_up failed", self.topic, self.channel)
+                    answer = self._on_give_up(message) if self._on_give_up else None
+                    if answer is not None and inspect.isawaitable(answer):
+                        await answer
+                except BaseException as exc:  # as in `_work`
+                    self._failed(message, exc)
+                    if is_cancelled(exc):
+                        raise
+                else:
+                    message.end()
 
     # Connections
 
@@ -503,8 +611,11 @@ class Consumer:
         self.stats.received += len(messages)
         if self._is_closing:
             for message in messages:
-                message.requeue(0, backoff=False)
+                message.give_back()
             return
+        if self._returned:
+            for message in messages:
+                message.attempts -= self._returned.get(message.id, 0)
         if self._max_attempts is not None:
             messages = self._sort_out(messages, self._max_attempts)
         self._inbox.put_batch(messages)
@@ -518,8 +629,8 @@ class Consumer:
             and backoff.finished(asyncio.get_running_loop().time(), random.random())
         ):
             self._limit()
-        if self._counts.short and not self._steer_is_due:
-            self._steer_soon()
+        if self._counts.short or self._is_held_back:
+            self._answered()
 
     def requeued(self, is_failure: bool) -> None:
         self.stats.requeued += 1
@@ -527,8 +638,8 @@ class Consumer:
             signal = self._backoff.failed if is_failure else self._backoff.passed
             if signal(asyncio.get_running_loop().time(), random.random()):
                 self._limit()
-        if self._counts.short and not self._steer_is_due:
-            self._steer_soon()
+        if self._counts.short or self._is_held_back:
+            self._answered()
 
     def requeue_delay(self, message: Message) -> float:
         return min(self._requeue_delay * message.attempts, self._requeue_delay_max)
@@ -539,8 +650,27 @@ class Consumer:
         self._given_up.drop(messages)
         if self._is_closing:
             self.drained()
-        elif self._counts.short:
-            self._steer()
+        elif self._counts.short or self._is_held_back:
+            self._limit()
+
+    def untaken(self, messages: Container[Message]) -> list[Message]:
+        """Remove those of these messages that nobody has taken, and return them."""
+        return self._inbox.drop(messages)
+
+    def waited(self, messages: list[Message], msg_timeout: float) -> None:
+        """Take note of messages that nobody took for half of their time."""
+        self.stats.given_back += len(messages)
+        self._hold_back(msg_timeout)
+
+    def worked_long(self, msg_timeout: float) -> None:
+        self._hold_back(msg_timeout)
+
+    def given_back(self, message: Message) -> None:
+        """Remember a delivery that does not count, since this nsqd has counted it."""
+        count = self._returned.pop(message.id, 0)
+        self._returned[message.id] = count + 1
+        if len(self._returned) > RETURNED_MAX:
+            del self._returned[next(iter(self._returned))]
 
     def drained(self) -> None:
         but_for_held = self._waits_for_held_only
@@ -554,21 +684,51 @@ class Consumer:
         excess = [message for message in messages if message.attempts > max_attempts]
         if not excess:
             return messages
+        for message in excess:
+            message.begin()  # they wait for one another, and are touched meanwhile
         self._given_up.put_batch(excess)
         return [message for message in messages if message.attempts <= max_attempts]
 
     # RDY
 
     def _limit(self) -> None:
-        """Take over what backoff and ``max_in_flight`` allow."""
+        """Take over what backoff, ``max_in_flight`` and those who take messages allow."""
         phase = self._backoff.phase if self._backoff is not None else Phase.OPEN
         allowed = {Phase.OPEN: self._max_in_flight, Phase.WAITING: 0, Phase.TRYING: 1}[phase]
-        self._counts.allow(min(allowed, self._max_in_flight))
+        allowed = min(allowed, self._max_in_flight)
+        if self._is_held_back:
+            allowed = min(allowed, self._wanted())
+        if allowed != self._counts.allowance:
+            self._counts.allow(allowed)
         self._steer()
 
+    def _wanted(self) -> int:
+        """Return how many messages are in work, or would be if they were here."""
+        in_flight = sum(len(share.in_flight) for share in self._subscriptions)
+        return in_flight - len(self._inbox.messages) + self._inbox.wanted
+
+    def _answered(self) -> None:
+        if self._is_held_back and self._prefetch.finished():
+            self._let_go()
+        self._steer_soon()
+
+    def _hold_back(self, msg_timeout: float) -> None:
+        """Fetch no more than is asked for."""
+        now = asyncio.get_running_loop().time()
+        self._prefetch.lose_trust(now, msg_timeout, self._max_in_flight)
+        self._inbox.on_wait = self._steer_soon
+        self._is_held_back = True
+        self._limit()
+
+    def _let_go(self) -> None:
+        """Fetch ahead again."""
+        self._inbox.on_wait = None
+        self._is_held_back = False
+
     def _steer_soon(self) -> None:
-        self._steer_is_due = True
-        asyncio.get_running_loop().call_soon(self._steer)
+        if not self._steer_is_due:
+            self._steer_is_due = True
+            asyncio.get_running_loop().call_soon(self._limit)
 
     def _steer(self) -> None:
         """Send the RDYs that have changed, and see when to look again."""
@@ -576,6 +736,10 @@ class Consumer:
         if self._is_closing:
             return
         loop = asyncio.get_running_loop()
+        if self._is_held_back and self._prefetch.expire(loop.time()):
+            self._let_go()
+            self._limit()
+            return
         for share in self._counts.distribute(loop.time()):
             self._subscriptions[share].send_rdy()
         if self._steer_timer is not None:
@@ -592,6 +756,20 @@ class Consumer:
             self._limit()
         else:
             self._steer()
+
+
+async def _cancelled(tasks: "set[asyncio.Task[Any]]") -> None:
+    """Cancel tasks and wait for their end, but not for ever: they may take no notice."""
+    for task in tasks:
+        task.cancel()
+    if not tasks:
+        return
+    _, deaf = await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
+    for task in deaf:
+        _log.error("%s: does not end, and is left behind", task.get_name())
+
+
+_now = time.monotonic  # that of the event loop may stand still during a turn
 
 
 def _checked_max_in_flight(count: int) -> int:

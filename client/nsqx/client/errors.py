@@ -13,6 +13,7 @@ Errors of the client. The class tells what a caller can do next::
       ClientClosed         the Producer or Consumer is not open
       LookupFailed         one lookupd could not be asked
       DecodeFailed         the body of a message is not what was expected
+      HandlerFailed        a handler ended without having done its work
 
 Wrong arguments (an invalid topic name, an empty body) are ``ValueError``, raised at once.
 """
@@ -26,6 +27,7 @@ __all__ = [
     "ConnectionClosed",
     "DeadlineExceeded",
     "DecodeFailed",
+    "HandlerFailed",
     "IdentifyFailed",
     "LookupFailed",
     "NsqError",
@@ -124,10 +126,16 @@ class DecodeFailed(NsqError, ValueError):
     Attributes:
         body: as it came.
         kind: the type that was asked for.
+        reason: what is wrong. The body is not in the text of this error, which is often logged.
     """
 
     def __init__(self, body: bytes, kind: object, reason: str) -> None:
         name = getattr(kind, "__name__", str(kind))
-        super().__init__(f"not a {name}: {reason}; the body: {body[:80]!r}")
+        super().__init__(f"not a {name}: {reason}")
         self.body = body
         self.kind = kind
+        self.reason = reason
+
+
+class HandlerFailed(NsqError):
+    """A handler ended without having done its work, in whatever way."""

@@ -3,29 +3,31 @@ Functions that handle messages: what their parameters ask for, and what follows 
 
 A parameter annotated with ``Message`` gets the message. One other parameter may be there: it gets
 the body, decoded as its annotation says. Plain functions run in threads of their own, since they
-may block.
+may block. Whatever they return that can be awaited is awaited.
 """
 
 import asyncio
-import contextvars
+import functools
 import inspect
 import logging
 import typing
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from nsqx.client.codecs import Codec, decode_body
+from nsqx.client.codecs import Codec, check_kind, decode_body
 from nsqx.client.errors import DecodeFailed
 from nsqx.client.message import Message
+from nsqx.client.threads import Threads
 
-__all__ = ["GiveUp", "HandlerFunction", "Route", "Worker"]
+__all__ = ["GiveUp", "HandlerFunction", "Route", "Worker", "check_handler", "is_cancelled"]
 
 _log = logging.getLogger("nsqx.client")
 
 HandlerFunction = Callable[..., object]
 GiveUp = Callable[[Message], Awaitable[None]]
+
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Route:
     Attributes:
         message_parameter, body_parameter: names; None if the function has no such parameter.
         body_kind: the annotation of the latter.
+        by_position: names of parameters that have none for who calls.
+        timeout: seconds that a call may take; None: as long as it likes.
         options: further arguments of the ``Consumer``.
     """
 
@@ -49,38 +53,57 @@ class Route:
     message_parameter: str | None
     body_parameter: str | None
     body_kind: Any
+    by_position: tuple[str, ...] = ()
+    timeout: float | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, function: HandlerFunction, **fields: Any) -> "Route":
         """
-        Read the signature of a function.
+        Read the signature of a function, or of another object that can be called.
 
         Raises:
-            TypeError: a parameter has no annotation, or there are too many.
+            TypeError: it cannot be a handler: a parameter has no annotation, or one that no body
+                can be decoded as; there are too many parameters; it does not run when it is called.
         """
-        hints = typing.get_type_hints(function, include_extras=True)
+        check_handler(function)
+        name, hints = _name(function), _hints(function)
         message_parameter = body_parameter = None
-        for name in inspect.signature(function).parameters:
-            if name not in hints:
+        by_position = []
+        for parameter in inspect.signature(function).parameters.values():
+            has_default = parameter.default is not inspect.Parameter.empty
+            if parameter.name not in hints:
+                if has_default or (parameter.kind in _VARIADIC and body_parameter is not None):
+                    continue
                 raise TypeError(
-                    f"{function.__qualname__}: annotate {name!r} with Message, or with what the "
+                    f"{name}: annotate {parameter.name!r} with Message, or with what the "
                     "body of a message is to be decoded as"
                 )
-            if hints[name] is Message:
-                message_parameter = name
-            elif body_parameter is None:
-                body_parameter = name
+            if hints[parameter.name] is Message:
+                message_parameter = parameter.name
+            elif body_parameter is None and parameter.kind not in _VARIADIC:
+                body_parameter = parameter.name
+            elif has_default or parameter.kind in _VARIADIC:
+                continue
             else:
                 raise TypeError(
-                    f"{function.__qualname__}: both {body_parameter!r} and {name!r} would be the "
+                    f"{name}: both {body_parameter!r} and {parameter.name!r} would be the "
                     "body of a message"
                 )
+            if parameter.kind in _BY_POSITION:
+                by_position.append(parameter.name)
+        body_kind = hints.get(body_parameter or "", Any)
+        if body_parameter is not None:
+            try:
+                check_kind(body_kind, fields["codec"])
+            except TypeError as exc:
+                raise TypeError(f"{name}: {body_parameter!r}: {exc}") from exc
         return cls(
             function=function,
             message_parameter=message_parameter,
             body_parameter=body_parameter,
-            body_kind=hints.get(body_parameter or "", Any),
+            body_kind=body_kind,
+            by_position=tuple(by_position),
             **fields,
         )
 
@@ -103,6 +126,17 @@ class Route:
             arguments[self.body_parameter] = body
         return arguments
 
+    def call(self, arguments: dict[str, Any]) -> object:
+        """Call the function."""
+        if not self.by_position:
+            return self.function(**arguments)
+        first = [arguments[name] for name in self.by_position]
+        rest = {name: each for name, each in arguments.items() if name not in self.by_position}
+        return self.function(*first, **rest)
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 
 class Worker:
     """
@@ -115,16 +149,14 @@ class Worker:
     def __init__(self, route: Route, give_up: GiveUp) -> None:
         self._route = route
         self._give_up = give_up
-        self._threads: ThreadPoolExecutor | None = None
-        if not inspect.iscoroutinefunction(route.function):
-            self._threads = ThreadPoolExecutor(route.concurrency, f"nsqx {route.name}")
+        self._threads = None if _is_async(route.function) else Threads(f"nsqx {route.name}")
 
     async def handle(self, message: Message) -> None:
         """
         Call the function.
 
         Raises:
-            Exception: whatever it raised; the consumer requeues the message then.
+            BaseException: whatever it raised; the consumer decides what follows.
         """
         route = self._route
         try:
@@ -137,11 +169,14 @@ class Worker:
             return
         try:
             await self._call(arguments)
-        except Exception:
-            if not self._is_last_attempt(message):
+        except BaseException as exc:  # a function may end in any way
+            if not self._is_last_attempt(message) or is_cancelled(exc):
                 raise
-            _log.exception("%s: giving up on %r", route.name, message)
+            _log.error("%s: giving up on %r", route.name, message, exc_info=exc)
             await self._give_up(message)
+            if isinstance(exc, SystemExit | KeyboardInterrupt):
+                message.finish()
+                raise
 
     def _is_last_attempt(self, message: Message) -> bool:
         limit = self._route.max_attempts
@@ -149,16 +184,86 @@ class Worker:
         return limit is not None and message.attempts >= limit and message.is_open
 
     async def _call(self, arguments: dict[str, Any]) -> None:
-        if self._threads is None:
-            await typing.cast(Awaitable[object], self._route.function(**arguments))
+        seconds = self._route.timeout
+        if seconds is None:
+            await self._run(arguments)
             return
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(
-            self._threads, lambda: context.run(self._route.function, **arguments)
-        )
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                await self._run(arguments)
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise  # the function's own
+            raise TimeoutError(
+                f"{self._route.name}: a handler took longer than {seconds:g} s"
+            ) from exc
+
+    async def _run(self, arguments: dict[str, Any]) -> None:
+        if self._threads is None:
+            result = self._route.call(arguments)
+        else:
+            result = await self._threads.call(functools.partial(self._route.call, arguments))
+        if inspect.isawaitable(result):
+            await result
+        elif inspect.isgenerator(result) or inspect.isasyncgen(result):
+            raise TypeError(f"{_name(self._route.function)} returned a generator: nothing has run")
 
     def close(self) -> None:
         """Let go of the threads; calls that still run end by themselves."""
         if self._threads is not None:
-            self._threads.shutdown(wait=False)
+            self._threads.close()
+
+
+def check_handler(function: object) -> None:
+    """
+    Refuse what does not run when it is called with a message.
+
+    Raises:
+        TypeError: with a sentence that tells what to write instead.
+    """
+    if not callable(function):
+        raise TypeError(f"{function!r} is no handler: it cannot be called")
+    if inspect.isclass(function):
+        raise TypeError(
+            f"{function.__qualname__} is a class: decorate a function, or use an object"
+        )
+    for target in (_target(function), inspect.unwrap(_target(function))):
+        if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+            raise TypeError(
+                f"{_name(function)} is a generator, of which nothing runs when it is called: "
+                "a handler has no yield"
+            )
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether the present task is being cancelled; else CancelledError is just another failure."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def _is_async(function: HandlerFunction) -> bool:
+    """Whether it is to be called in the event loop; what wraps a coroutine function is, too."""
+    return inspect.iscoroutinefunction(inspect.unwrap(_target(function)))
+
+
+def _target(function: Any) -> Any:
+    """Return the function behind partials and objects with ``__call__``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function):
+        return function
+    return type(function).__call__ if callable(function) else function
+
+
+def _hints(function: HandlerFunction) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(_target(function), include_extras=True)
+    except NameError as exc:
+        raise TypeError(f"{_name(function)}: an annotation is not known here: {exc}") from exc
+
+
+def _name(function: Any) -> str:
+    target = _target(function)
+    name = getattr(target, "__qualname__", None)
+    return name if isinstance(name, str) else repr(function)

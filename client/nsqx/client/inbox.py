@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
+from contextlib import suppress
 
 from nsqx.client.message import Message
 from nsqx.protocol.errors import NsqxError
@@ -24,6 +25,8 @@ class Inbox:
     def __init__(self) -> None:
         self.messages: deque[Message] = deque()
         self.is_closed = False
+        self.on_wait: Callable[[], None] | None = None  # is called when someone has to wait
+        self._woken = 0  # waiters that have not run since
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     def put_batch(self, messages: Iterable[Message]) -> None:
@@ -50,11 +53,28 @@ class Inbox:
             await self._wait()
         return self.messages.popleft()
 
-    def drop(self, messages: set[Message]) -> None:
-        """Remove messages that are worth nothing any more. Costs a pass over all."""
-        kept = [message for message in self.messages if message not in messages]
-        self.messages.clear()
-        self.messages.extend(kept)
+    @property
+    def wanted(self) -> int:
+        """How many messages are waited for, those included that have come for it just now."""
+        return self._woken + sum(not waiter.done() for waiter in self._waiters)
+
+    def drop(self, messages: Container[Message]) -> list[Message]:
+        """Remove messages, and return those that were here. Costs a pass over all."""
+        return self.take_if(messages.__contains__)
+
+    def take_if(self, condition: Callable[[Message], bool]) -> list[Message]:
+        """
+        Remove and return all messages for which something holds. Costs a pass over all.
+
+        Another thread may take messages meanwhile: each is taken once.
+        """
+        waiting = self.messages
+        taken: list[Message] = []
+        with suppress(IndexError):  # fewer than there were: someone else took the others
+            for _ in range(len(waiting)):
+                message = waiting.popleft()
+                (taken if condition(message) else waiting).append(message)
+        return taken
 
     def close(self) -> list[Message]:
         """End all waits. Returns the messages that nobody took."""
@@ -65,11 +85,15 @@ class Inbox:
     async def _wait(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
+        if self.on_wait is not None:
+            self.on_wait()
         try:
             await waiter
+            self._woken -= 1
         except asyncio.CancelledError:
             # Woken and cancelled in the same turn: pass it on, or the message waits unseen.
             if waiter.done() and not waiter.cancelled():
+                self._woken -= 1
                 self._wake(1)
             raise
 
@@ -78,4 +102,5 @@ class Inbox:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)
+                self._woken += 1
                 count -= 1

@@ -81,6 +81,8 @@ class Link:
                 _log.warning("%s", connection.reason)
                 if loop.time() - opened_at >= WORKED_SECONDS:
                     self._delays.reset()
+                if connection.was_refused:
+                    continue  # one user's mistake, and others wait
             await self._pause(self._delays.next(random.random()))
 
     def _failed(self, error: ConnectFailed) -> None:

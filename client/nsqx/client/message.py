@@ -27,6 +27,7 @@ class Source(Interface):
     def requeue(self, message: "Message", delay: float | None, backoff: bool) -> bool: ...
     def touch(self, message: "Message") -> bool: ...
     def is_open(self, message: "Message") -> bool: ...
+    def give_back(self, message: "Message") -> None: ...
     def hold(self, message: "Message") -> None: ...
     def release(self, message: "Message") -> None: ...
 
@@ -37,8 +38,9 @@ class Message:
 
     Answers are sent at the end of the present turn of the event loop; nsqd does not confirm them,
     so there is nothing to await. Only the first ``finish`` or ``requeue`` counts. They return
-    whether they were sent: not if the message was answered before, if its time was over, or if
-    its connection was lost. nsqd then delivers it again, to someone.
+    whether they were sent: not if the message was answered before, or if its connection was lost;
+    nsqd then delivers it again, to someone. One that comes too late is sent all the same, for nsqd
+    takes it if it has delivered the message to the same connection again.
 
     ``async with message:`` finishes it, or requeues it if the block raises, and touches it as
     long as the block runs. An answer given inside the block stands.
@@ -46,9 +48,11 @@ class Message:
     Attributes:
         body: what was published.
         id: 16 bytes; the same at every delivery of this message on this channel.
-        attempts: how often it was delivered, 1 at first.
+        attempts: how often it was delivered, 1 at first. Deliveries that nobody here began with
+            do not count, if they were to this consumer or nsqd can tell.
         timestamp_ns: when nsqd accepted it, in nanoseconds since 1970.
-        deadline: in event loop time; nsqd gives the message to someone else after that.
+        deadline: in event loop time; nsqd gives the message to someone else after that. 0 when it
+            was answered.
     """
 
     __slots__ = ("_source", "attempts", "body", "deadline", "id", "timestamp_ns")
@@ -84,7 +88,7 @@ class Message:
 
     @property
     def is_open(self) -> bool:
-        """Whether an answer would still be sent."""
+        """Whether it is still unanswered, and nobody else's."""
         return self._source.is_open(self)
 
     @property
@@ -106,6 +110,15 @@ class Message:
             DecodeFailed: it is no ``kind``.
         """
         return decode_body(self.body, kind, self._source.codec)
+
+    def give_back(self) -> None:
+        """
+        Return it to nsqd as if it had not been delivered: attempts and delay stay as they were.
+
+        For who has taken it and will not begin with it. An nsqd that does not know this requeues it
+        without delay, and counts the attempt.
+        """
+        self._source.give_back(self)
 
     async def __aenter__(self) -> "Message":
         self.begin()
@@ -134,5 +147,6 @@ class Message:
             self.requeue(None if is_failure else 0, backoff=is_failure)
 
     def __repr__(self) -> str:
-        body = self.body if len(self.body) <= 40 else self.body[:37] + b"..."
-        return f"<Message {self.id.decode(errors='replace')} attempts={self.attempts} {body!r}>"
+        # Without the body: this is what gets into logs.
+        id = self.id.decode(errors="replace")
+        return f"<Message {id} attempts={self.attempts}, {len(self.body)} bytes>"

@@ -15,18 +15,19 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import (
     AbstractContextManager,
     AsyncExitStack,
     ExitStack,
     asynccontextmanager,
 )
+from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from nsqx.client.codecs import JSON, Codec, encode_body
-from nsqx.client.consumer import Consumer, Handler
+from nsqx.client.consumer import CANCEL_SECONDS, Consumer, Handler
 from nsqx.client.errors import ClientClosed, DeadlineExceeded
 from nsqx.client.handlers import GiveUp, HandlerFunction, Route, Worker
 from nsqx.client.lookupds import LookupdFinder
@@ -36,6 +37,7 @@ from nsqx.client.observer import Observer
 from nsqx.client.producer import TIMEOUT_SECONDS, Producer
 from nsqx.client.service_url import Service, parse_environment, parse_service_url
 from nsqx.client.settings import Settings
+from nsqx.client.threads import event_loop
 from nsqx.protocol.names import is_valid_name
 
 __all__ = ["Nsq"]
@@ -49,6 +51,9 @@ MESSAGES_PER_HANDLER = 2
 _UNOBSERVED: AbstractContextManager[object] = contextlib.nullcontext()
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
+_Running = asyncio.Task[BaseException | None]
+
+T = TypeVar("T")
 FunctionT = TypeVar("FunctionT", bound=HandlerFunction)
 
 
@@ -194,16 +199,19 @@ class Nsq:
 
     # Publishing
 
-    async def publish(
+    def publish(
         self,
         topic: str,
         value: object,
         *,
         delay: float | None = None,
         timeout: float | None = None,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """
         Publish a message, and return when nsqd has accepted it.
+
+        To be awaited, but for a handler that is a plain function: there it has happened when the
+        call returns.
 
         Args:
             topic: created if it does not exist.
@@ -216,6 +224,11 @@ class Nsq:
             ValueError, PublishFailed, DeadlineExceeded, ConnectionClosed, ClientClosed: as for
                 ``Producer.publish``.
         """
+        return _wherever_called(self._publish(topic, value, delay, timeout))
+
+    async def _publish(
+        self, topic: str, value: object, delay: float | None, timeout: float | None
+    ) -> None:
         body = encode_body(value, self._codec)
         seconds = self._timeout if timeout is None else timeout
         with self._observed_publish(topic), await self._lease(seconds) as producer:
@@ -223,9 +236,9 @@ class Nsq:
             for observer in self._observers:
                 observer.published(topic, 1)
 
-    async def publish_many(
+    def publish_many(
         self, topic: str, values: Iterable[object], *, timeout: float | None = None
-    ) -> int:
+    ) -> Coroutine[Any, Any, int]:
         """
         Publish many messages in batches, and return how many.
 
@@ -240,6 +253,11 @@ class Nsq:
             TypeError: the codec cannot encode one; batches before it may be published.
             ValueError, PartlyPublished, ClientClosed: as for ``Producer.publish_many``.
         """
+        return _wherever_called(self._publish_many(topic, values, timeout))
+
+    async def _publish_many(
+        self, topic: str, values: Iterable[object], timeout: float | None
+    ) -> int:
         codec = self._codec
         bodies = (encode_body(value, codec) for value in values)
         seconds = self._timeout if timeout is None else timeout
@@ -298,6 +316,7 @@ class Nsq:
         max_attempts: int | None = None,
         dead_letter: str | None = None,
         codec: Codec | None = None,
+        timeout: float | None = None,
         **options: Any,
     ) -> Callable[[FunctionT], FunctionT]:
         """
@@ -315,6 +334,8 @@ class Nsq:
             dead_letter: topic to which the bodies of messages are published that are given up or
                 cannot be decoded.
             codec: for the body, instead of this object's.
+            timeout: seconds that a call may take; longer ones are cut off, which is a failure. A
+                plain function cannot be cut off: it is left behind in its thread.
             options: as for ``Consumer``. ``max_in_flight`` is twice ``concurrency`` if not given.
 
         Raises:
@@ -326,6 +347,8 @@ class Nsq:
                 raise ValueError(f"not a valid name of a topic or channel: {name!r}")
         if concurrency < 1 or (max_attempts is not None and max_attempts < 1):
             raise ValueError("concurrency and max_attempts are at least 1")
+        if timeout is not None and timeout <= 0:
+            raise ValueError("timeout must be more than 0 seconds")
 
         def decorate(function: FunctionT) -> FunctionT:
             route = Route.of(
@@ -336,6 +359,7 @@ class Nsq:
                 max_attempts=max_attempts,
                 dead_letter=dead_letter,
                 codec=codec or self._codec,
+                timeout=timeout,
                 options=options,
             )
             self._routes.append(route)
@@ -364,9 +388,11 @@ class Nsq:
                 stack.enter_context(_stopped_by_signals(stopped))
             consuming = await stack.enter_async_context(self._consuming())
             waiting = asyncio.create_task(stopped.wait())
-            # A consumer that ends by itself has crashed.
-            await asyncio.wait((waiting, *consuming), return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
+            try:
+                # A consumer that ends by itself has crashed, or its handler wants us to exit.
+                await asyncio.wait((waiting, *consuming), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
 
     def stop(self) -> None:
         """Have ``run`` end in good order. To be called in its event loop."""
@@ -387,33 +413,46 @@ class Nsq:
             yield self
 
     @asynccontextmanager
-    async def _consuming(self) -> AsyncIterator[list[asyncio.Task[None]]]:
-        """Run all handlers; the tasks end when the block does, or when they crash."""
+    async def _consuming(self) -> AsyncIterator[list[_Running]]:
+        """
+        Run all handlers; the tasks end when the block does, or before, by mistake.
+
+        Raises:
+            BaseException: a handler wanted the program to end, or what calls it has ended.
+        """
         workers = [Worker(route, self._give_up(route)) for route in self._routes]
         consumers: list[Consumer] = []
-        tasks: list[asyncio.Task[None]] = []
+        tasks: list[_Running] = []
         try:
             for route, worker in zip(self._routes, workers, strict=True):
                 consumer = await self._consumer(route, worker).__aenter__()
                 consumers.append(consumer)
                 handle = self._observed_handler(route, worker)
-                running = consumer.run(handle, concurrency=route.concurrency)
-                tasks.append(asyncio.create_task(running, name=f"nsqx handler {route.name}"))
+                running = consumer.run_until_exit(handle, concurrency=route.concurrency)
+                task = asyncio.create_task(running, name=f"nsqx handler {route.name}")
+                task.add_done_callback(partial(_report_end, consumer))
+                tasks.append(task)
             yield tasks
         finally:
+            ended = [task for task in tasks if task.done()]
             await asyncio.gather(*(consumer.close() for consumer in consumers))
             for worker in workers:
                 worker.close()
             # Those that still run had their time to drain.
             for task in tasks:
                 task.cancel()
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        crashes = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
-        if crashes:
-            raise crashes[0]
+            if tasks:
+                await asyncio.wait(tasks, timeout=2 * CANCEL_SECONDS)
+        ended += [
+            task for task in tasks if task not in ended and task.done() and not task.cancelled()
+        ]
+        for task in ended:
+            if (error := _error_of(task)) is not None:
+                raise error
 
     def _consumer(self, route: Route, worker: Worker) -> Consumer:
-        options = {"max_in_flight": MESSAGES_PER_HANDLER * route.concurrency, **route.options}
+        in_flight = MESSAGES_PER_HANDLER * route.concurrency
+        options = {"max_in_flight": in_flight, "cautious": True, **route.options}
         if route.max_attempts is not None:
             # Reached here only if the process died, or a message timed out, at the last attempt.
             options |= {"max_attempts": route.max_attempts, "on_give_up": self._give_up(route)}
@@ -501,6 +540,43 @@ def _stopped_by_signals(stopped: asyncio.Event) -> Iterator[None]:
     finally:
         for signum in _STOP_SIGNALS:
             loop.remove_signal_handler(signum)
+
+
+class _Happened:
+    """What a plain function may await as little as anything else."""
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield from ()
+        return self._result
+
+
+def _wherever_called(work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    """
+    Return what is to be awaited; in the thread of a handler, which cannot, it is done now.
+
+    Else it would be forgotten, and its message finished.
+    """
+    loop = event_loop.get()
+    if loop is None or asyncio._get_running_loop() is not None:
+        return work
+    happened = _Happened(asyncio.run_coroutine_threadsafe(work, loop).result())
+    return cast(Coroutine[Any, Any, T], happened)
+
+
+def _error_of(task: _Running) -> BaseException | None:
+    """Return why a handler's task ended; None if it ended well."""
+    if task.cancelled():
+        return RuntimeError(f"somebody cancelled the task {task.get_name()!r}")
+    return task.exception() or task.result()
+
+
+def _report_end(consumer: Consumer, task: _Running) -> None:
+    if consumer.is_closing and (task.cancelled() or _error_of(task) is None):
+        return
+    _log.critical("%s: no messages are handled any more", task.get_name(), exc_info=_error_of(task))
 
 
 def _listed(addresses: str | Iterable[str]) -> list[str]:

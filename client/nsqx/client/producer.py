@@ -8,6 +8,14 @@ whose connection is lost, or that nsqd could not store, goes back into the queue
 deadline has passed: so a publish is repeated, perhaps at another nsqd, and a message may be
 published twice if the answer to the first try was lost. A sweep of the open publishes every
 ``SWEEP_SECONDS`` enforces the deadlines, which costs less than a timer for each.
+
+An nsqd that owes an answer for ``OWES_SECONDS`` gets nothing while another one can take it. What
+has no answer after half of its time is sent to another one as well.
+
+nsqd closes the connection over a publish that it refuses, which costs all others on it another try.
+So what it is known to refuse is refused here. What it may refuse (nobody has said its limits, and
+it is beyond NSQ's; or its connections were lost more than once) is *risky*: it goes out on a
+connection of its own.
 """
 
 # ruff: noqa: ASYNC109
@@ -16,11 +24,13 @@ published twice if the answer to the first try was lost. A sweep of the open pub
 import asyncio
 import contextlib
 import logging
+import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from nsqx.client.addresses import Address, parse_addresses
 from nsqx.client.codecs import BYTES, Codec
@@ -36,6 +46,7 @@ from nsqx.client.errors import (
 )
 from nsqx.client.link import Link
 from nsqx.client.message import MakeMessage, Message
+from nsqx.client.session import Limits
 from nsqx.client.settings import Settings
 from nsqx.protocol import commands
 
@@ -50,7 +61,20 @@ OUTSTANDING_BYTES_MAX = 4 * 1024 * 1024  # sent to one nsqd and not confirmed
 BATCH_MESSAGES_MAX = 500
 BATCH_BYTES_MAX = 512 * 1024  # nsqd takes 5 MiB in one MPUB; memory here is bounded by a window
 BATCHES_IN_FLIGHT_MAX = 8
+OWES_SECONDS = 0.5
+LOSSES_MAX = 1  # of connections under a publish; one that loses more is risky
 
+# Of an nsqd that does not say what it takes, and has not refused anything yet.
+USUAL_LIMITS = Limits(
+    max_msg_size=1024 * 1024, max_body_size=5 * 1024 * 1024, max_req_timeout_ms=3_600_000
+)
+_TOO_MUCH = {
+    "max_msg_size": re.compile(r"message too big \d+ > (\d+)"),
+    "max_body_size": re.compile(r"body too big \d+ > (\d+)"),
+    "max_req_timeout_ms": re.compile(r"timeout \d+ out of range 0-(\d+)"),
+}
+
+_FORBIDDEN_CODES = frozenset(("E_UNAUTHORIZED", "E_AUTH_FIRST", "E_AUTH_FAILED"))
 # nsqd could not store the message. Another nsqd may, and this one may in a moment.
 _RETRIED_CODES = frozenset(("E_PUB_FAILED", "E_MPUB_FAILED", "E_DPUB_FAILED"))
 
@@ -148,7 +172,7 @@ class Producer:
                     await self._idle.wait()
         for publish in list(self._open):
             publish.settle(ClientClosed("the producer was closed before nsqd had answered"))
-        tasks = [outlet.link.stop() for outlet in self._outlets]
+        tasks = [task for outlet in self._outlets for task in outlet.stop()]
         try:
             if tasks:
                 await asyncio.wait(tasks)
@@ -185,9 +209,12 @@ class Producer:
         """
         if defer is None:
             command = commands.pub(topic, body)
+            size = Size("PUB", len(body))
         else:
-            command = commands.dpub(topic, round(defer * 1000), body)
-        await self._submit(command, timeout).wait()
+            defer_ms = round(defer * 1000)
+            command = commands.dpub(topic, defer_ms, body)
+            size = Size("DPUB", len(body), defer_ms=defer_ms)
+        await self._submit(topic, command, size, timeout).wait()
 
     async def publish_many(
         self, topic: str, bodies: Iterable[bytes], *, timeout: float | None = None
@@ -214,7 +241,9 @@ class Producer:
         window = _Window()
         try:
             for batch in _batches(bodies):
-                window.add(batch, self._submit(commands.mpub(topic, batch), timeout))
+                command = commands.mpub(topic, batch)
+                size = Size("MPUB", max(map(len, batch)), body=len(command) - len(topic) - 6 - 4)
+                window.add(batch, self._submit(topic, command, size, timeout))
                 await window.make_room()
                 if window.error is not None:
                     break
@@ -227,10 +256,13 @@ class Producer:
             ) from window.error
         return window.confirmed
 
-    def _submit(self, command: bytes, timeout: float | None) -> "_Publish":
+    def _submit(
+        self, topic: str, command: bytes, size: "Size", timeout: float | None
+    ) -> "_Publish":
         if not self._accepts:
             raise ClientClosed("the producer is not open")
-        publish = _Publish(self, command, self._timeout if timeout is None else timeout)
+        seconds = self._timeout if timeout is None else timeout
+        publish = _Publish(self, topic, command, size, seconds)
         self._open.add(publish)
         self._waiting.append(publish)
         if self._sweep is None:
@@ -252,11 +284,16 @@ class Producer:
             if outlet is None:
                 return
             self._waiting.popleft()
-            outlet.send(publish)
+            outlet.take(publish)
 
-    def _choose(self) -> "_Outlet | None":
-        able = (outlet for outlet in self._outlets if outlet.has_room)
-        return min(able, key=_sent, default=None) if self._spread else next(able, None)
+    def _choose(self, besides: "_Outlet | None" = None) -> "_Outlet | None":
+        outlets = self._outlets
+        if len(outlets) == 1:
+            return outlets[0] if outlets[0].has_room and besides is None else None
+        able = [outlet for outlet in outlets if outlet.has_room and outlet is not besides]
+        now = asyncio.get_running_loop().time()
+        able = [outlet for outlet in able if not outlet.owes(now)] or able
+        return min(able, key=_sent, default=None) if self._spread else next(iter(able), None)
 
     def _failed(self, publish: "_Publish", error: NsqError) -> None:
         """Decide what becomes of a publish that was sent in vain."""
@@ -266,6 +303,8 @@ class Producer:
         if isinstance(error, RequestFailed):
             retried = error.code in _RETRIED_CODES
             error = PublishFailed(error.code, error.text)
+        else:
+            publish.losses += 1
         if retried:
             publish.last_error = error
             self._waiting.append(publish)
@@ -280,15 +319,63 @@ class Producer:
     def _expire(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for publish in [publish for publish in self._open if publish.deadline <= now]:
-            cause = publish.last_error or self._connect_error()
-            publish.settle(DeadlineExceeded("publishing", publish.timeout, cause))
+        for publish in [publish for publish in self._open if publish.impatient_at <= now]:
+            if publish.deadline <= now:
+                cause = publish.last_error or self._connect_error()
+                publish.settle(DeadlineExceeded("publishing", publish.timeout, cause))
+            else:
+                self._try_elsewhere(publish)
         self._sweep = loop.call_later(SWEEP_SECONDS, self._expire) if self._open else None
+
+    def _try_elsewhere(self, publish: "_Publish") -> None:
+        """Half of the time of a publish is over: give it to a second nsqd as well."""
+        outlet = publish.outlet
+        if outlet is None or not self._resend:
+            publish.impatient_at = publish.deadline
+            return
+        other = self._choose(besides=outlet)
+        if other is not None and not other.owes(asyncio.get_running_loop().time()):
+            publish.impatient_at = publish.deadline
+            other.take(_Second(publish))
+
+    def _at(self, address: Address) -> "Iterator[_Outlet]":
+        """Yield the outlets to an nsqd that judge publishes."""
+        return (outlet for outlet in self._outlets if outlet.link.address == address)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether every nsqd has owed an answer for a while: another producer may do better."""
+        now = asyncio.get_running_loop().time()
+        return bool(self._outlets) and all(outlet.owes(now) for outlet in self._outlets)
 
     def _connect_error(self) -> ConnectFailed | None:
         """Why no nsqd is connected; None if one is."""
         errors = [outlet.link.last_error for outlet in self._outlets]
         return None if None in errors else errors[0]
+
+
+class Size(NamedTuple):
+    """What nsqd measures a publish by."""
+
+    word: str
+    message: int  # bytes of the largest one
+    body: int = 0  # bytes of an MPUB
+    defer_ms: int = 0
+
+    def refusal(self, known: Mapping[str, int]) -> PublishFailed | None:
+        """Return what nsqd would answer, as far as its limits are known."""
+        limit = known.get("max_body_size", self.body)
+        if self.body > limit:
+            return PublishFailed("E_BAD_BODY", f"{self.word} body too big {self.body} > {limit}")
+        limit = known.get("max_msg_size", self.message)
+        if self.message > limit:
+            text = f"{self.word} message too big {self.message} > {limit}"
+            return PublishFailed("E_BAD_MESSAGE", text)
+        limit = known.get("max_req_timeout_ms", self.defer_ms)
+        if self.defer_ms > limit:
+            text = f"{self.word} timeout {self.defer_ms} out of range 0-{limit}"
+            return PublishFailed("E_INVALID", text)
+        return None
 
 
 class _Publish:
@@ -299,16 +386,27 @@ class _Publish:
         "_producer",
         "command",
         "deadline",
+        "impatient_at",
         "last_error",
+        "losses",
         "outlet",
+        "size",
         "timeout",
+        "topic",
     )
 
-    def __init__(self, producer: Producer, command: bytes, timeout: float) -> None:
+    def __init__(
+        self, producer: Producer, topic: str, command: bytes, size: Size, timeout: float
+    ) -> None:
         loop = asyncio.get_running_loop()
+        self.topic = topic
         self.command = command
+        self.size = size
         self.timeout = timeout
-        self.deadline = loop.time() + timeout
+        now = loop.time()
+        self.deadline = now + timeout
+        self.impatient_at = now + timeout / 2  # when it is sent to a second nsqd; then deadline
+        self.losses = 0  # of connections, while it was under way
         self.outlet: _Outlet | None = None  # where it was sent last
         self.last_error: NsqError | None = None
         self._producer = producer
@@ -348,14 +446,49 @@ class _Publish:
         self.settle(None)
 
     def fail(self, error: NsqError) -> None:
+        if self.outlet is not None and isinstance(error, RequestFailed):
+            self.outlet.refused(self, error)
         self._producer._failed(self, error)
+
+
+class _Second(_Publish):
+    """
+    A publish that is sent to a second nsqd while the first owes its answer.
+
+    What confirms it confirms the other. What refuses it, or loses it, leaves that to the other.
+    """
+
+    __slots__ = ("_first",)
+
+    def __init__(self, first: _Publish) -> None:
+        super().__init__(first._producer, first.topic, first.command, first.size, first.timeout)
+        self._first = first
+
+    @property
+    def is_settled(self) -> bool:
+        return self._first.is_settled
+
+    def settle(self, error: NsqError | None) -> None:
+        if error is None:
+            self._first.settle(None)
+        else:
+            self._first.last_error = error
+
+    def fail(self, error: NsqError) -> None:
+        self.settle(error)
 
 
 class _Outlet:
     """One nsqd of a producer: its link, and its connection while there is one. A ``Listener``."""
 
-    def __init__(self, producer: Producer, address: Address) -> None:
+    def __init__(self, producer: Producer, address: Address, *, is_side: bool = False) -> None:
         self.link = Link(address, producer._settings, self._next_connection)
+        self._is_side = is_side  # takes what is risky, one after another
+        self._risky: deque[_Publish] = deque()  # on a side connection: those that wait
+        self._side: _Outlet | None = None
+        self._known: dict[str, int] = {}  # limits that it has told, or refused something by
+        self._safe_bytes = USUAL_LIMITS.max_msg_size  # a command up to this is nothing to judge
+        self._refused_topics: set[str] = set()  # where we may not publish
         self.outstanding_bytes = 0
         self.sent = 0  # commands; who has fewest comes next when they take turns
         self.make_message: MakeMessage = partial(Message, _Unasked())
@@ -371,6 +504,62 @@ class _Outlet:
             and self.outstanding_bytes < self._producer._outstanding_bytes_max
         )
 
+    def owes(self, now: float) -> bool:
+        """Whether it has not answered for so long that others are better."""
+        return self._connection is not None and self._connection.owes(now, OWES_SECONDS)
+
+    def take(self, publish: _Publish) -> None:
+        """Send a publish, unless it is known to be refused, or needs a connection of its own."""
+        if (
+            len(publish.command) > self._safe_bytes
+            or publish.size.defer_ms
+            or publish.losses > LOSSES_MAX
+            or publish.topic in self._refused_topics
+        ):
+            refusal = publish.size.refusal(self._known)
+            if refusal is not None:
+                publish.settle(refusal)
+                return
+            if self._is_risky(publish):
+                self._take_risky(publish)
+                return
+        self.send(publish)
+
+    def _is_risky(self, publish: _Publish) -> bool:
+        return (
+            publish.losses > LOSSES_MAX
+            or publish.topic in self._refused_topics
+            or publish.size.refusal(asdict(USUAL_LIMITS) | self._known) is not None
+        )
+
+    def _take_risky(self, publish: _Publish) -> None:
+        if self._side is None:
+            self._side = _Outlet(self._producer, self.link.address, is_side=True)
+        publish.outlet = self
+        self._side._risky.append(publish)
+        self._side._next_risky()
+
+    def _next_risky(self) -> None:
+        """Send the next one when all before are answered: it can do harm to itself only."""
+        while self._risky and self.has_room and not self.outstanding_bytes:
+            publish = self._risky.popleft()
+            if not publish.is_settled:
+                self.send(publish)
+
+    def refused(self, publish: _Publish, error: RequestFailed) -> None:
+        """Learn from what nsqd did not take."""
+        for name, pattern in _TOO_MUCH.items():
+            if found := pattern.search(error.text):
+                for outlet in self._producer._at(self.link.address):
+                    outlet._know({name: int(found[1])})
+        if error.code in _FORBIDDEN_CODES:
+            for outlet in self._producer._at(self.link.address):
+                outlet._refused_topics.add(publish.topic)
+
+    def _know(self, limits: Mapping[str, int]) -> None:
+        self._known.update(limits)
+        self._safe_bytes = min(self._known.get("max_msg_size", self._safe_bytes), self._safe_bytes)
+
     def send(self, publish: _Publish) -> None:
         assert self._connection is not None, "has_room was not asked"
         publish.outlet = self
@@ -378,11 +567,21 @@ class _Outlet:
         self.outstanding_bytes += len(publish.command)
         self._connection.request(publish, publish.command)
 
+    def stop(self) -> Iterator[asyncio.Task[None]]:
+        """Connect no more. Yields tasks to be waited for."""
+        yield self.link.stop()
+        if self._side is not None:
+            yield from self._side.stop()
+
     async def close(self) -> None:
+        if self._side is not None:
+            await self._side.close()
         if self._connection is not None:
             await self._connection.close()
 
     def abort(self) -> None:
+        if self._side is not None:
+            self._side.abort()
         if self._connection is not None:
             self._connection.abort()
 
@@ -393,9 +592,13 @@ class _Outlet:
 
     def connection_opened(self, connection: Connection) -> None:
         self._connection = connection
+        if connection.negotiated.limits is not None:
+            self._known.clear()
+            self._safe_bytes = USUAL_LIMITS.max_msg_size
+            self._know(asdict(connection.negotiated.limits))
         # Else it would get every message until it has caught up with the others.
         self.sent = max(outlet.sent for outlet in self._producer._outlets)
-        self._producer._pump()
+        self.progressed()
 
     def messages_received(self, messages: list[Message]) -> None:
         _log.warning("nsqd sent messages to a producer")
@@ -407,13 +610,20 @@ class _Outlet:
         _log.warning("unexpected answer: CLOSE_WAIT")
 
     def progressed(self) -> None:
-        self._producer._pump()
+        if self._is_side:
+            self._next_risky()
+        else:
+            self._producer._pump()
 
     def connection_lost(self, error: NsqError) -> None:
         # Its publishes are back in the queue already.
+        if self._connection is not None and not self._connection.was_refused:
+            self._known.clear()  # it may be another one that comes back
         self._connection = None
         self.outstanding_bytes = 0
         self._producer._pump()
+        if self._is_side:
+            self._next_risky()
 
 
 class _Window:
@@ -469,6 +679,9 @@ class _Unasked:
 
     def is_open(self, message: Message) -> bool:
         return False
+
+    def give_back(self, message: Message) -> None:
+        """Nothing to return."""
 
     def hold(self, message: Message) -> None:
         """Nothing to keep."""

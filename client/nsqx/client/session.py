@@ -28,7 +28,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from itertools import groupby
-from typing import Protocol as Interface, cast
+from typing import Any, Protocol as Interface, cast
 
 from nsqx.client.compression import CompressionLayer, make_layer
 from nsqx.client.errors import (
@@ -51,6 +51,7 @@ __all__ = [
     "Confirmed",
     "Event",
     "Failed",
+    "Limits",
     "Messages",
     "Negotiated",
     "Opened",
@@ -87,6 +88,17 @@ class Negotiated:
     tls: bool = False
     compression: str | None = None
     auth_required: bool = False
+    takes_back: bool = False  # knows RETURN: a message goes back with its attempts as they were
+    limits: "Limits | None" = None  # None: not said
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What nsqd takes at most: bytes of a message and of an MPUB, milliseconds of a delay."""
+
+    max_msg_size: int
+    max_body_size: int
+    max_req_timeout_ms: int
 
 
 @dataclass(slots=True)
@@ -190,6 +202,11 @@ class Session:
         assert self._phase is _Phase.OPEN, "a request before the handshake is over"
         self.pending.append(request)
         self._output.append(command)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests may be queued."""
+        return self._phase is _Phase.OPEN
 
     @property
     def has_output(self) -> bool:
@@ -387,6 +404,7 @@ def _negotiated(data: bytes) -> Negotiated:
         raise ValueError("not an object")
     compressions = [name for name in ("snappy", "deflate") if answer.get(name)]
     timeout_ms = _count(answer, "msg_timeout", 0)
+    extensions = answer.get("nsqx_extensions")
     return Negotiated(
         max_rdy_count=_count(answer, "max_rdy_count", MAX_RDY_COUNT),
         msg_timeout_seconds=timeout_ms / 1000 or DEFAULT_MSG_TIMEOUT_SECONDS,
@@ -394,7 +412,19 @@ def _negotiated(data: bytes) -> Negotiated:
         tls=bool(answer.get("tls_v1")),
         compression=compressions[0] if compressions else None,
         auth_required=bool(answer.get("auth_required")),
+        **(_extensions(extensions) if isinstance(extensions, dict) else {}),
     )
+
+
+def _extensions(granted: dict[str, object]) -> dict[str, Any]:
+    """Read what only a broker of ours says."""
+    names = ("max_msg_size", "max_body_size", "max_req_timeout")
+    limits = (
+        Limits(*(_count(granted, name, 0) for name in names))
+        if granted.keys() >= {*names}
+        else None
+    )
+    return {"takes_back": granted.get("return") is True, "limits": limits}
 
 
 def _count(answer: dict[str, object], key: str, default: int) -> int:

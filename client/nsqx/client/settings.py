@@ -112,6 +112,7 @@ class Settings:
             "feature_negotiation": True,
             "heartbeat_interval": _milliseconds(self.heartbeat_interval),
             "hostname": self.hostname,
+            "nsqx_extensions": True,
             "sample_rate": self.sample_rate,
             "tls_v1": bool(self.tls),
             "user_agent": self.user_agent,

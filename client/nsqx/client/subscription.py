@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Container, Iterable
 from functools import partial
 from typing import Protocol as Interface
 
@@ -21,6 +22,7 @@ _log = logging.getLogger("nsqx.client")
 # so ours is a little late too.
 EXPIRY_GRACE_SECONDS = 5.0
 SWEEP_SECONDS_MIN = 0.1
+ANSWERED = 0.0  # the deadline of a message that was answered
 CLOSE_WAIT_SECONDS = 2.0  # nsqd answers CLS at once, or is not well
 
 
@@ -39,6 +41,10 @@ class Subscriber(Interface):
     def requeued(self, is_failure: bool) -> None: ...
     def requeue_delay(self, message: Message) -> float: ...
     def expired(self, messages: set[Message]) -> None: ...
+    def untaken(self, messages: Container[Message]) -> list[Message]: ...
+    def waited(self, messages: list[Message], msg_timeout: float) -> None: ...
+    def worked_long(self, msg_timeout: float) -> None: ...
+    def given_back(self, message: Message) -> None: ...
     def drained(self) -> None: ...
 
 
@@ -62,6 +68,7 @@ class Subscription:
         self._connection: Connection | None = None
         self._msg_timeout = 0.0  # seconds
         self._held: set[Message] = set()  # touched as long as someone works on them
+        self._sweep_at = 0.0  # loop time
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         self._delivery_ended = False
@@ -93,8 +100,15 @@ class Subscription:
 
     def requeue_rest(self) -> None:
         """Requeue what is still not answered, so that others get it at once."""
+        self._log_work(self._held, "cut off")
         for message in list(self.in_flight.values()):
             message.requeue(0, backoff=False)
+
+    def _log_work(self, messages: Iterable[Message], what: str) -> None:
+        """Name messages that someone works on, and that others will get."""
+        for message in messages:
+            id = message.id.decode(errors="replace")
+            _log.warning("%s: message %s, attempt %d: %s", self.address, id, message.attempts, what)
 
     async def close(self) -> None:
         """Send the last answers and close the connection."""
@@ -114,8 +128,9 @@ class Subscription:
 
     def finish(self, message: Message) -> bool:
         if self.in_flight.get(message.id) is not message or self._connection is None:
-            return False
+            return self._take_over(message) and self.finish(message)
         del self.in_flight[message.id]
+        message.deadline = ANSWERED
         self._connection.finish(message.id)
         self._subscriber.finished()
         if self._delivery_ended:
@@ -124,17 +139,54 @@ class Subscription:
 
     def requeue(self, message: Message, delay: float | None, backoff: bool) -> bool:
         if not self.is_open(message) or self._connection is None:
-            return False
+            return self._take_over(message) and self.requeue(message, delay, backoff)
         if delay is None:
             delay = self._subscriber.requeue_delay(message)
         command = commands.req(message.id, round(delay * 1000))
         del self.in_flight[message.id]
+        message.deadline = ANSWERED
         # RDY 0 comes before the REQ that caused it: else nsqd may deliver in between.
         self._subscriber.requeued(backoff)
         self._connection.send(command)
         if self._delivery_ended:
             self._subscriber.drained()
         return True
+
+    def _take_over(self, message: Message) -> bool:
+        """
+        Have an answer count that comes late.
+
+        nsqd knows messages by id and connection: it takes the answer if it has delivered the
+        message here again, or has not yet noticed that its time is over. Else it says so.
+        """
+        if self._connection is None or message.deadline == ANSWERED:
+            return False
+        again = self.in_flight.get(message.id)
+        if again is not None:
+            self._subscriber.expired({again})  # nobody needs to begin with it any more
+            self._held.discard(again)
+            again.deadline = ANSWERED
+        self.in_flight[message.id] = message
+        return True
+
+    def give_back(self, message: Message) -> None:
+        """Return a message that nobody has begun with: to nsqd it is as if it had not been here."""
+        if not self.is_open(message) or self._connection is None:
+            return
+        del self.in_flight[message.id]
+        self._held.discard(message)
+        self._send_back(message)
+        if self._delivery_ended:
+            self._subscriber.drained()
+
+    def _send_back(self, message: Message) -> None:
+        assert self._connection is not None
+        message.deadline = ANSWERED
+        if self._connection.negotiated.takes_back:
+            self._connection.send(commands.give_back(message.id))
+        else:
+            self._subscriber.given_back(message)
+            self._connection.send(commands.req(message.id, 0))
 
     def touch(self, message: Message) -> bool:
         if not self.is_open(message) or self._connection is None:
@@ -174,7 +226,8 @@ class Subscription:
 
     def messages_received(self, messages: list[Message]) -> None:
         now = self._loop.time()
-        deadline, in_flight = now + self._msg_timeout, self.in_flight
+        # If the event loop was blocked, they may have come as long ago as the sweep is overdue.
+        deadline, in_flight = min(now, self._sweep_at) + self._msg_timeout, self.in_flight
         for message in messages:
             message.deadline = deadline
             in_flight[message.id] = message
@@ -182,7 +235,9 @@ class Subscription:
         self._subscriber.received(self, messages)
 
     def answer_failed(self, code: str, text: str) -> None:
-        _log.info("%s: %s %s", self.address, code, text)
+        # Of a FIN: what was done is done again, by someone.
+        level = logging.WARNING if code == "E_FIN_FAILED" else logging.INFO
+        _log.log(level, "%s: %s %s", self.address, code, text)
 
     def close_wait(self) -> None:
         self._delivery_ended = True
@@ -196,6 +251,7 @@ class Subscription:
             if timer is not None:
                 timer.cancel()
         self._connection = None
+        self._log_work(self._held, f"lost in work, {error}")
         lost = set(self.in_flight.values())
         self.in_flight.clear()
         self._held.clear()
@@ -205,21 +261,56 @@ class Subscription:
 
     # Time
 
+    def sweep_if_due(self) -> None:
+        """Do what a timer would have done, had the event loop had its turn."""
+        if self._sweep_timer is not None and self._loop.time() >= self._sweep_at:
+            self._sweep_timer.cancel()
+            self._sweep()
+
     def _sweep(self) -> None:
         now = self._loop.time()
+        period = max(self._msg_timeout / 4, SWEEP_SECONDS_MIN)
+        self._sweep_at = now + period
+        self._sweep_timer = self._loop.call_at(self._sweep_at, self._sweep)
         self._touch_held(now)
+        self._give_back_waiting(now)
         expired = self._take_expired(now - EXPIRY_GRACE_SECONDS)
         if expired:
             _log.warning("%s: %d messages were not answered in time", self.address, len(expired))
             self._subscriber.expired(expired)
-        period = max(self._msg_timeout / 4, SWEEP_SECONDS_MIN)
-        self._sweep_timer = self._loop.call_later(period, self._sweep)
 
     def _touch_held(self, now: float) -> None:
         soon = now + self._msg_timeout / 2
-        for message in [message for message in self._held if message.deadline <= soon]:
+        late = [message for message in self._held if message.deadline <= soon]
+        for message in late:
             if not self.touch(message):
+                self._log_work((message,), "not in time, others have it")
                 self._held.discard(message)
+        if late:
+            self._subscriber.worked_long(self._msg_timeout)
+
+    def _give_back_waiting(self, now: float) -> None:
+        soon = now + self._msg_timeout / 2
+        late = set()
+        for message in self.in_flight.values():
+            if message.deadline > soon:
+                break
+            late.add(message)
+        if not late:
+            return
+        waiting = self._subscriber.untaken(late)
+        if not waiting:
+            return
+        for message in waiting:
+            del self.in_flight[message.id]
+        self._subscriber.waited(waiting, self._msg_timeout)
+        # What is over was nsqd's to take back: the event loop was blocked for so long.
+        lost = {message for message in waiting if message.deadline <= now}
+        for message in waiting:
+            if message not in lost:
+                self._send_back(message)
+        if lost:
+            self._subscriber.expired(lost)
 
     def _take_expired(self, until: float) -> set[Message]:
         expired = set()

@@ -393,6 +393,9 @@ class Nsqd:
             auth_required=self._authenticator is not None,
             topology_region=options.topology_region,
             topology_zone=options.topology_zone,
+            max_msg_size=limits.max_msg_size,
+            max_body_size=limits.max_body_size,
+            max_req_timeout_ms=limits.max_req_timeout_ms,
         )
         return SessionSettings(
             limits,

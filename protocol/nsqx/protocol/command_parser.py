@@ -40,6 +40,7 @@ from nsqx.protocol.commands import (
     Publish,
     Ready,
     Requeue,
+    Return,
     Subscribe,
     Touch,
     Violation,
@@ -88,7 +89,7 @@ class State(Enum):
 
 
 _ALWAYS = frozenset({b"NOP", b"PUB", b"DPUB", b"MPUB"})
-_ANSWERS = frozenset({b"FIN", b"REQ", b"TOUCH", b"RDY"})
+_ANSWERS = frozenset({b"FIN", b"REQ", b"TOUCH", b"RETURN", b"RDY"})
 
 # RDY is let through while closing, and does nothing: one may have been on its way.
 LEGAL: dict[State, frozenset[bytes]] = {
@@ -109,6 +110,7 @@ class CommandParser:
             when the connection has become TLS.
         heartbeats_enabled: False after an IDENTIFY that turned them off: SUB is refused. Set by
             the caller before it resumes.
+        returns_enabled: RETURN was granted; else there is no such command. Set likewise.
     """
 
     __slots__ = (
@@ -131,6 +133,7 @@ class CommandParser:
         "error",
         "finished",
         "heartbeats_enabled",
+        "returns_enabled",
         "state",
         "tls_required",
     )
@@ -141,6 +144,7 @@ class CommandParser:
         self.state = State.INIT
         self.tls_required = tls_required
         self.heartbeats_enabled = True
+        self.returns_enabled = False
         self._limits = limits
         self._max_msg_size = limits.max_msg_size
         self._greeted = False
@@ -282,7 +286,7 @@ class CommandParser:
         if self.tls_required and word != b"IDENTIFY":
             raise _invalid(b"cannot %b in current state (TLS required)" % word)
         handler = _HANDLERS.get(word)
-        if handler is None:
+        if handler is None or (word == b"RETURN" and not self.returns_enabled):
             raise _invalid(b"invalid command %b" % word)
         if word not in LEGAL[self.state]:
             raise _invalid(b"cannot %b in current state" % word)
@@ -367,6 +371,10 @@ class CommandParser:
 
     def _touch(self, words: list[bytes], data: bytes, after: int) -> int:
         self._events.append(Touch(_message_id(words, 2)))
+        return after
+
+    def _return(self, words: list[bytes], data: bytes, after: int) -> int:
+        self._events.append(Return(_message_id(words, 2)))
         return after
 
     def _cls(self, words: list[bytes], data: bytes, after: int) -> int:
@@ -613,6 +621,7 @@ _HANDLERS: dict[bytes, Callable[[CommandParser, list[bytes], bytes, int], int | 
     b"FIN": CommandParser._fin,
     b"REQ": CommandParser._req,
     b"TOUCH": CommandParser._touch,
+    b"RETURN": CommandParser._return,
     b"CLS": CommandParser._cls,
     b"NOP": CommandParser._nop,
     b"PUB": CommandParser._pub,

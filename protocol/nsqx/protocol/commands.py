@@ -32,6 +32,7 @@ __all__ = [
     "Publish",
     "Ready",
     "Requeue",
+    "Return",
     "Subscribe",
     "Touch",
     "Violation",
@@ -40,6 +41,7 @@ __all__ = [
     "dpub",
     "fin",
     "fin_run",
+    "give_back",
     "identify",
     "mpub",
     "nop",
@@ -103,6 +105,13 @@ class Requeue:
 
     id: bytes
     timeout_ms: int
+
+
+@dataclass(slots=True)
+class Return:
+    """RETURN, which is ours: as if the message had not been delivered. Only after negotiation."""
+
+    id: bytes
 
 
 @dataclass(slots=True)
@@ -172,6 +181,7 @@ Command = (
     | FinishRun
     | Finish
     | Requeue
+    | Return
     | Touch
     | Close
     | Nop
@@ -220,6 +230,11 @@ def fin_run(ids: Sequence[bytes]) -> bytes:
 def req(id: bytes, timeout_ms: int) -> bytes:
     """Build REQ; the server cuts the timeout to its limit."""
     return b"REQ %b %d\n" % (_checked_id(id), _checked_ms(timeout_ms))
+
+
+def give_back(id: bytes) -> bytes:
+    """Build RETURN, for a server that has granted it."""
+    return b"RETURN %b\n" % _checked_id(id)
 
 
 def touch(id: bytes) -> bytes:

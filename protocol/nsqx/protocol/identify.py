@@ -18,6 +18,7 @@ from nsqx.protocol.defaults import MAX_MSG_TIMEOUT_MS, MAX_RDY_COUNT, MSG_TIMEOU
 from nsqx.protocol.errors import FatalProtocolError, FrameError
 
 __all__ = [
+    "Extensions",
     "Identified",
     "IdentifyAnswer",
     "IdentifyRequest",
@@ -56,6 +57,7 @@ class IdentifyRequest:
     msg_timeout: int = field(default=0, metadata={"range": _INT64})  # ms
     topology_region: str = ""
     topology_zone: str = ""
+    nsqx_extensions: bool = False  # wants to know what NSQ does not have
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -118,6 +120,15 @@ def _checked(value: Any, kind: type, limits: range | None) -> Any:
     return text.encode()[:TEXT_BYTES_MAX].decode(errors="ignore")
 
 
+class Extensions(msgspec.Struct, frozen=True, rename={"returns": "return"}):
+    """What NSQ does not have; told to who asks."""
+
+    returns: bool = True  # RETURN: a message goes back as if it had not been delivered
+    max_msg_size: int = 0  # bytes
+    max_body_size: int = 0  # bytes, of an MPUB
+    max_req_timeout: int = 0  # ms, also of a DPUB
+
+
 class IdentifyAnswer(msgspec.Struct, frozen=True):
     """The JSON answer, in the order of its keys; a client gets defaults for what is not there."""
 
@@ -137,6 +148,7 @@ class IdentifyAnswer(msgspec.Struct, frozen=True):
     topology_region: str = ""
     topology_zone: str = ""
     nsqx_version: str | msgspec.UnsetType = msgspec.UNSET  # of ours only
+    nsqx_extensions: Extensions | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -185,6 +197,9 @@ class NegotiationOptions:
     auth_required: bool = False
     topology_region: str = ""
     topology_zone: str = ""
+    max_msg_size: int = 1_048_576
+    max_body_size: int = 5_242_880
+    max_req_timeout_ms: int = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +216,7 @@ class Identified:
     snappy: bool = False
     deflate: bool = False
     deflate_level: int = DEFLATE_LEVEL_DEFAULT
+    extensions: bool = False
     answer: bytes = b"OK"
 
     @classmethod
@@ -250,6 +266,7 @@ def negotiate(
         snappy=negotiated and request.snappy and options.snappy,
         deflate=negotiated and request.deflate and options.deflate,
         deflate_level=_deflate_level(request, options),
+        extensions=negotiated and request.nsqx_extensions,
     )
     return _with_answer(identified, options) if negotiated else identified
 
@@ -333,8 +350,17 @@ def _with_answer(identified: Identified, options: NegotiationOptions) -> Identif
         topology_region=options.topology_region,
         topology_zone=options.topology_zone,
         nsqx_version=options.nsqx_version or msgspec.UNSET,
+        nsqx_extensions=_extensions(options) if identified.extensions else msgspec.UNSET,
     )
     return replace(identified, answer=answer.encode())
+
+
+def _extensions(options: NegotiationOptions) -> Extensions:
+    return Extensions(
+        max_msg_size=options.max_msg_size,
+        max_body_size=options.max_body_size,
+        max_req_timeout=options.max_req_timeout_ms,
+    )
 
 
 def _out_of_range(what: str, value: int) -> FatalProtocolError:

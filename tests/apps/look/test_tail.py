@@ -32,7 +32,7 @@ class Source:
 
     def hold(self, message: Message) -> None: ...
 
-    release = hold
+    release = give_back = hold
 
 
 def message(body: bytes) -> Message:

@@ -173,6 +173,39 @@ def test_many_of_both_go_in_halves(bench: BrokerBench) -> None:
     assert [message.body for message in messages] == [*numbered(15), *numbered(15, 20)]
 
 
+def test_what_was_given_back_comes_again_as_if_it_had_not_been_delivered(
+    bench: BrokerBench,
+) -> None:
+    bench.publish(b"x")
+    client = bench.client(ready=1)
+    (message,) = client.take()
+    client.give_back(message)
+    (again,) = client.take()
+    assert again == message
+    client.requeue(again)
+    (second,) = client.take()
+    client.give_back(second)
+    (again,) = client.take()
+    assert again == second
+    assert again.attempts == 2
+    assert bench.channel().requeue_count == 1
+    assert client.finish(again) == []
+    with pytest.raises(NotInFlightError):
+        client.give_back(again)
+
+
+def test_a_restart_knows_that_it_was_given_back(bench: BrokerBench) -> None:
+    bench.publish(b"x")
+    client = bench.client(ready=1)
+    (message,) = client.take()
+    client.ready(0)
+    client.give_back(message)
+    bench.stop()
+    bench.start()
+    (again,) = bench.client(ready=1).take()
+    assert again.attempts == 1
+
+
 def test_a_delayed_requeue_waits(bench: BrokerBench) -> None:
     bench.publish(b"x")
     client = bench.client(ready=1)

@@ -88,6 +88,9 @@ class _FakeSource:
     def is_open(self, message: Message) -> bool:
         return True
 
+    def give_back(self, message: Message) -> None:
+        """It goes nowhere."""
+
     def hold(self, message: Message) -> None:
         """Nothing to keep."""
 

@@ -168,6 +168,17 @@ class Channel:
         self.requeue_count += 1
         self.refresh(consumer)
 
+    def give_back(self, consumer: Consumer, message_id: int) -> None:
+        """
+        Take a message back as if it had not been delivered: nobody has begun with it.
+
+        Raises:
+            NotInFlightError, NotOwnerError
+        """
+        sequence, attempts = self._take(consumer, message_id)
+        self._put_back(sequence, attempts - 1, 0)
+        self.refresh(consumer)
+
     def touch(self, consumer: Consumer, message_id: int, timeout_ns: int, now_ns: int) -> None:
         """
         Give a message in flight ``timeout_ns`` from now.

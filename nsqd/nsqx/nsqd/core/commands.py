@@ -25,6 +25,7 @@ from nsqx.protocol.commands import (
     Publish,
     Ready,
     Requeue,
+    Return,
     Subscribe,
     Touch,
     Violation,
@@ -42,7 +43,7 @@ __all__ = ["execute", "is_answered"]
 MILLISECOND_NS = 1_000_000
 
 # Nothing is sent back to these when all is well.
-_WITHOUT_ANSWER = frozenset({Nop, Ready, FinishRun, Touch, Requeue})
+_WITHOUT_ANSWER = frozenset({Nop, Ready, FinishRun, Touch, Requeue, Return})
 
 
 def is_answered(command: Command) -> bool:
@@ -65,6 +66,8 @@ def execute(session: "Session", command: Command, now_ns: int) -> None:
             _requeue(session, command)
         case Touch():
             _touch(session, command, now_ns)
+        case Return():
+            _return(session, command)
         case Nop():
             pass  # being heard was all
         case MultiPublishStart():
@@ -238,6 +241,14 @@ def _requeue(session: "Session", command: Requeue) -> None:
     try:
         number = _number_of(command.id)
         channel.requeue(consumer, number, _due_ns(session, command.timeout_ms))
+    except LookupError as error:
+        _answer_failed(session, b"REQ", command.id, error)
+
+
+def _return(session: "Session", command: Return) -> None:
+    channel, consumer = _subscribed(session)
+    try:
+        channel.give_back(consumer, _number_of(command.id))
     except LookupError as error:
         _answer_failed(session, b"REQ", command.id, error)
 

@@ -399,6 +399,7 @@ class Session:
             self._liveness.begin(interval_ns, now_ns)
         self.sink.schedule()
         self._parser.heartbeats_enabled = identified.heartbeat_interval_ms is not None
+        self._parser.returns_enabled = identified.extensions
         self.sink.send(encode_response(identified.answer))
         if identified.tls and not self.is_tls:
             self.gate = Gate.HANDSHAKE

@@ -1,0 +1,212 @@
+"""What the consumer holds: nothing goes stale, nothing stale is handed out, nothing runs twice."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from nsqx.client import Consumer, Message, Nsq, Settings
+from nsqx.protocol.commands import FinishRun, Ready, Requeue, Return, Touch
+from nsqx.testing.cluster import Cluster
+from tests.support.scripted_nsqd import Peer, ScriptedNsqd
+
+EXTENSIONS = {
+    "return": True,
+    "max_msg_size": 1 << 20,
+    "max_body_size": 5 << 20,
+    "max_req_timeout": 3_600_000,
+}
+JOBS = 6
+
+
+@pytest.fixture
+async def nsqd() -> AsyncIterator[ScriptedNsqd]:
+    async with ScriptedNsqd() as nsqd:
+        yield nsqd
+
+
+async def accept(nsqd: ScriptedNsqd, **answer: object) -> Peer:
+    peer = await nsqd.accept()
+    await peer.subscribe(**answer)
+    return peer
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
+    """Wait for something that the client tells nobody."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def test_what_nobody_takes_goes_back_and_no_more_is_asked_for(nsqd: ScriptedNsqd) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address) as consumer:
+        peer = await accept(nsqd, msg_timeout=400, nsqx_extensions=EXTENSIONS)
+        assert await peer.ready() == 50
+        peer.deliver(b"1", b"2", attempts=3)
+        assert await peer.next() == Ready(0)  # before, or they would come back at once
+        assert await peer.next() == Return(b"0000000000000001")
+        assert await peer.next() == Return(b"0000000000000002")
+        assert consumer.stats.given_back == 2
+        assert consumer.stats.requeued == 0
+
+
+async def test_to_other_brokers_it_is_requeued_and_the_attempt_does_not_count_here(
+    nsqd: ScriptedNsqd,
+) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address, max_attempts=3) as consumer:
+        peer = await accept(nsqd, msg_timeout=400)
+        assert await peer.ready() == 50
+        peer.deliver(b"1", attempts=3)
+        assert await peer.next() == Ready(0)
+        assert await peer.next() == Requeue(b"0000000000000001", 0)
+        taking = asyncio.ensure_future(anext(consumer))
+        assert await peer.ready() == 1  # as many as are waited for
+        peer.deliver(b"1", attempts=4)
+        message = await taking
+        assert message.attempts == 3
+
+
+async def test_who_was_slow_and_is_quick_again_is_trusted_again(nsqd: ScriptedNsqd) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=2) as consumer:
+        peer = await accept(nsqd, msg_timeout=400, nsqx_extensions=EXTENSIONS)
+        assert await peer.ready() == 2
+        peer.deliver(b"1")
+        assert await peer.next() == Ready(0)
+        await peer.expect(Return)
+        for number in (2, 3):
+            taking = asyncio.ensure_future(anext(consumer))
+            assert await peer.ready() == 1
+            peer.deliver(b"x", first_id=number)
+            (await taking).finish()
+            await peer.expect(FinishRun)
+            if number == 2:
+                assert await peer.ready() == 0
+        assert await peer.ready() == 2
+
+
+async def test_a_handler_gets_none_ahead_before_its_first_is_done(nsqd: ScriptedNsqd) -> None:
+    client = Nsq(nsqd=nsqd.address)
+    going_on = asyncio.Event()
+
+    @client.handler("t", "c", concurrency=3)
+    async def handle(message: Message) -> None:
+        await going_on.wait()
+
+    async with client.running():
+        peer = await accept(nsqd, msg_timeout=60_000)
+        assert await peer.ready() == 3
+        peer.deliver(b"1")
+        going_on.set()
+        assert await peer.finished() == [1]
+        assert await peer.ready() == 6
+
+
+async def test_messages_that_wait_to_be_given_up_are_touched(nsqd: ScriptedNsqd) -> None:
+    going_on = asyncio.Event()
+
+    async def give_up(message: Message) -> None:
+        await going_on.wait()
+
+    async with Consumer("t", "c", nsqd=nsqd.address, max_attempts=1, on_give_up=give_up):
+        peer = await accept(nsqd, msg_timeout=400)
+        await peer.ready()
+        peer.deliver(b"1", b"2", attempts=2)
+        touched = [
+            command.id
+            for command in [await peer.next() for _ in range(4)]
+            if isinstance(command, Touch)
+        ]
+        assert {*touched} == {b"0000000000000001", b"0000000000000002"}
+        going_on.set()
+
+
+async def test_a_blocking_body_lets_the_loop_turn_and_gets_nothing_stale(
+    nsqd: ScriptedNsqd,
+) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=10) as consumer:
+        peer = await accept(nsqd, msg_timeout=1000)
+        await peer.ready()
+        peer.deliver(*[b"x"] * 10)
+        bodies = 0
+        with contextlib.suppress(TimeoutError):
+            while True:
+                async with asyncio.timeout(0.5):
+                    message = await anext(consumer)
+                time.sleep(0.2)  # noqa: ASYNC251 - that is what is done to it
+                message.finish()
+                bodies += 1
+        assert bodies < 5
+        assert bodies + consumer.stats.given_back == 10
+        finished: set[int] = set()
+        while len(finished) < bodies:
+            command = await peer.next()
+            if isinstance(command, FinishRun):
+                finished.update(command.ids)
+
+
+async def test_the_loop_turns_every_few_milliseconds(nsqd: ScriptedNsqd) -> None:
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        asyncio.get_running_loop().call_soon(turn)
+
+    def handle(message: Message) -> None:
+        until = time.monotonic() + 0.001
+        while time.monotonic() < until:
+            pass
+
+    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=100) as consumer:
+        peer = await accept(nsqd)
+        await peer.ready()
+        peer.deliver(*[b"x"] * 100)
+        await until(lambda: consumer.stats.received == 100)
+        turn()
+        before = turns
+        running = asyncio.create_task(consumer.run(handle))
+        finished: list[int] = []
+        while len(finished) < 100:
+            finished += await peer.finished()
+        assert turns - before >= 10
+        await consumer.close()
+        await running
+
+
+# Against a broker
+
+
+@pytest.fixture(params=["negotiated", "without extras"])
+def settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    if request.param == "without extras":
+        monkeypatch.setattr("nsqx.protocol.identify._extensions", lambda options: None)
+    return Settings(msg_timeout=1)
+
+
+def client_of(cluster: Cluster, settings: Settings) -> Nsq:
+    return Nsq(nsqd=cluster.tcp_address, settings=settings)
+
+
+async def test_jobs_much_longer_than_msg_timeout_run_once(
+    nsq_server: Cluster, settings: Settings
+) -> None:
+    client = client_of(nsq_server, settings)
+    runs: Counter[bytes] = Counter()
+    done: Counter[bytes] = Counter()
+
+    @client.handler("jobs", "workers", concurrency=3, max_attempts=1, dead_letter="dead")
+    async def work(message: Message) -> None:
+        runs[message.body] += 1
+        assert message.attempts == 1
+        await asyncio.sleep(3)  # the subject is jobs that take time
+        done[message.body] += 1
+
+    async with client:
+        await client.publish_many("jobs", [b"%d" % number for number in range(JOBS)])
+        async with client.running():
+            await until(lambda: len(done) == JOBS, 60)
+    assert set(runs.values()) == {1}
+    assert set(done.values()) == {1}
