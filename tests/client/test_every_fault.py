@@ -120,7 +120,7 @@ async def test_a_refusal_is_told_to_its_publish_and_to_no_other(
     code, _, text = line.decode().partition(" ")
     async with Producer(nsqd.address) as producer:
         refused = asyncio.create_task(producer.publish("t", b"refused"))
-        other = asyncio.create_task(producer.publish("t", b"other"))
+        other = asyncio.create_task(producer.publish("elsewhere", b"other"))
         peer = await accept(nsqd)
         await peer.expect(Publish)
         refuse(peer, line)
