@@ -85,6 +85,8 @@ async def test_all_lookupds_are_asked_and_their_answers_united(
         fake_http({TOPIC: producers(2, 3)}) as two,
     ):
         start(one.address, two.address)
+        each = [await found.polls.get(), await found.polls.get()]  # as they come
+        assert sorted(each, key=str) == [({1, 2}, False), ({2, 3}, False)]
         assert await found.polls.get() == ({1, 2, 3}, True)
 
 
@@ -97,7 +99,9 @@ async def test_one_bad_lookupd_does_not_matter(
 ) -> None:
     async with fake_http({TOPIC: producers(1)}) as good, fake_http({TOPIC: failure}) as bad:
         start(bad.address, good.address, "127.0.0.1:1")
-        assert await found.polls.get() == ({1}, False)
+        while (finding := await found.polls.get()) == (set(), False):
+            pass  # that of the bad one
+        assert finding == ({1}, False)
 
 
 async def test_a_lookupd_that_says_nothing_is_not_waited_for_longer_than_told(

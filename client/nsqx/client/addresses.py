@@ -45,6 +45,24 @@ def parse_addresses(nsqd: str | Iterable[str]) -> list[Address]:
     return list(dict.fromkeys(map(parse_address, texts)))
 
 
+def heard_address(host: object, port: object) -> Address:
+    """
+    Return the address that something in the network claims to have.
+
+    Raises:
+        ValueError: nobody can connect to it, or it would not be written as it is.
+    """
+    if not isinstance(host, str) or not isinstance(port, int):
+        raise ValueError(f"no host and port: {host!r}, {port!r}")
+    address = Address(host.removeprefix("[").removesuffix("]"), port)
+    read = parse_address(str(address))
+    if not 1 <= port <= 65535 or read.host != address.host.lower() or read.port != port:
+        raise ValueError(f"no address: {address}")
+    if any(char.isspace() or not char.isprintable() for char in address.host):
+        raise ValueError(f"no address: {str(address)!r}")
+    return address
+
+
 def lookup_url(lookupd: str, topic: str) -> str:
     """
     Return where a lookupd is asked for the producers of a topic.

@@ -12,7 +12,7 @@ import asyncio
 from typing import Protocol as Interface, cast
 
 from nsqx.client.addresses import Address
-from nsqx.client.errors import ConnectFailed, ConnectionClosed, NsqError
+from nsqx.client.errors import ConnectFailed, ConnectionClosed, NsqError, reason_of
 from nsqx.client.message import MakeMessage, Message
 from nsqx.client.session import (
     AnswerFailed,
@@ -77,7 +77,7 @@ async def connect(address: Address, settings: Settings, listener: Listener) -> "
     except ConnectionClosed as exc:
         raise ConnectFailed(str(address), exc.reason) from exc
     except OSError as exc:
-        raise ConnectFailed(str(address), exc.strerror or str(exc)) from exc
+        raise ConnectFailed(str(address), reason_of(exc)) from exc
     finally:
         if not connection.is_open:
             connection.abort()

@@ -11,6 +11,7 @@ from nsqx.client.addresses import Address, lookup_url
 from nsqx.client.errors import LookupFailed
 from nsqx.client.lookup import TIMEOUT_SECONDS, lookup, parse_lookup
 from nsqx.client.lookupds import FoundLookupd, LookupdUrls
+from nsqx.client.tasks import start
 from nsqx.client.watch import watch, watch_url
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Discovery:
 
     Each poll asks all lookupds at once, so that one that is dead or slow delays nothing but the
     next poll. ``found`` is called with the addresses that any of them named, and with whether all
-    of them answered. Lookupds that can tell of changes are watched besides.
+    of them answered; before, with those of each, as the answers come. Lookupds that can tell of
+    changes are watched besides.
 
     ``appeared`` is called before, with those that a lookupd names and did not name just before:
     an nsqd that was started again, for example.
@@ -78,8 +80,7 @@ class Discovery:
         self._named: dict[str, set[Address]] = {}  # by the URL that named them last
         self._failing: set[str] = set()  # URLs, so that each outage is logged once
         self._awake = asyncio.Event()
-        self._task = asyncio.create_task(self._run(), name=f"nsqx discovery of {topic}")
-        self._task.add_done_callback(_report_crash)
+        self._task = start(self._run(), f"nsqx discovery of {topic}")
 
     def hurry(self) -> None:
         """Poll now."""
@@ -128,9 +129,8 @@ class Discovery:
         for url, host in self._targets.items():
             if url not in self._watches and (watched := watch_url(url)) is not None:
                 found = partial(self._watched, url)
-                task = asyncio.create_task(watch(session, watched, found, host))
-                task.add_done_callback(_report_crash)
-                self._watches[url] = task
+                work = watch(session, watched, found, host)
+                self._watches[url] = start(work, f"nsqx watch of {url}")
 
     def _watched(self, url: str, addresses: set[Address]) -> None:
         self._note(url, addresses)
@@ -152,6 +152,8 @@ class Discovery:
             return None
         self._failing.discard(url)
         self._note(url, addresses)
+        if len(self._targets) > 1:
+            self._found(addresses, False)  # who waits need not wait for the others, which may hang
         return addresses
 
     async def _pause(self, *, eagerly: bool) -> None:
@@ -166,8 +168,3 @@ class Discovery:
 def jittered(seconds: float, share: float, chance: float) -> float:
     """Return seconds, more or less by up to half of ``share``; ``chance`` is from 0 to 1."""
     return seconds * (1 + share * (chance - 0.5))
-
-
-def _report_crash(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        _log.error("%s crashed", task.get_name(), exc_info=task.exception())

@@ -18,6 +18,10 @@ Errors of the client. The class tells what a caller can do next::
 Wrong arguments (an invalid topic name, an empty body) are ``ValueError``, raised at once.
 """
 
+import os
+import socket
+import ssl
+
 from nsqx.protocol.errors import NsqError
 
 __all__ = [
@@ -34,6 +38,7 @@ __all__ = [
     "PartlyPublished",
     "PublishFailed",
     "RequestFailed",
+    "reason_of",
 ]
 
 
@@ -139,3 +144,10 @@ class DecodeFailed(NsqError, ValueError):
 
 class HandlerFailed(NsqError):
     """A handler ended without having done its work, in whatever way."""
+
+
+def reason_of(error: OSError) -> str:
+    """Say why a connection did not come about; asyncio says only that it did not."""
+    if error.errno is None or isinstance(error, ssl.SSLError | socket.gaierror):
+        return error.strerror or str(error)
+    return os.strerror(error.errno).lower()

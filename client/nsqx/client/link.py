@@ -10,6 +10,7 @@ from nsqx.client.connection import Listener, connect
 from nsqx.client.errors import ConnectFailed
 from nsqx.client.reconnect import ReconnectDelays
 from nsqx.client.settings import Settings
+from nsqx.client.tasks import start
 
 __all__ = ["Link"]
 
@@ -38,8 +39,7 @@ class Link:
         self._delays = ReconnectDelays()
         self._tried = asyncio.Event()
         self._awake = asyncio.Event()
-        self._task = asyncio.create_task(self._run(), name=f"nsqx link to {address}")
-        self._task.add_done_callback(_report_crash)
+        self._task = start(self._run(), f"nsqx link to {address}")
 
     async def first_try(self) -> None:
         """
@@ -99,8 +99,3 @@ class Link:
                 await self._awake.wait()
         except TimeoutError:
             pass
-
-
-def _report_crash(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        _log.error("%s crashed", task.get_name(), exc_info=task.exception())

@@ -1,16 +1,20 @@
 """One question to one lookupd: where a topic is (lookupd section 3)."""
 
 import json
+import logging
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from nsqx.client.addresses import Address
-from nsqx.client.errors import LookupFailed
+from nsqx.client.addresses import Address, heard_address
+from nsqx.client.errors import LookupFailed, reason_of
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
 __all__ = ["Lookup", "lookup", "parse_lookup"]
+
+_log = logging.getLogger("nsqx.client")
 
 TIMEOUT_SECONDS = 5.0
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
@@ -65,21 +69,38 @@ async def lookup(
                     raise LookupFailed(url, f"the answer exceeds {ANSWER_BYTES_MAX} bytes")
             return Lookup(parse_lookup(answer), index)
     except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
-        raise LookupFailed(url, str(exc) or type(exc).__name__) from exc
+        # aiohttp's own words speak of TLS also where there is none.
+        cause = getattr(exc, "os_error", exc)
+        reason = reason_of(cause) if isinstance(cause, OSError) else str(exc)
+        raise LookupFailed(url, reason or type(exc).__name__) from exc
 
 
 def parse_lookup(answer: bytes) -> set[Address]:
     """
     Return the addresses in an answer to ``/lookup``, also in the form before NSQ 1.0.
 
+    Entries are judged one by one: an nsqd that says nonsense of itself is left out, and the others
+    are not.
+
     Raises:
         ValueError: it is not such an answer.
     """
     try:
         content = json.loads(answer)
-        return {
-            Address(str(producer["broadcast_address"]), int(producer["tcp_port"]))
-            for producer in content.get("data", content)["producers"]
-        }
-    except (AttributeError, KeyError, TypeError) as exc:
+        producers = content.get("data", content)["producers"]
+        if not isinstance(producers, list):
+            raise TypeError("not a list")
+    except (AttributeError, KeyError, RecursionError, TypeError) as exc:
         raise ValueError(f"not an answer to a lookup: {answer[:80]!r}") from exc
+    addresses = set()
+    for producer in producers:
+        try:
+            addresses.add(heard_address(producer["broadcast_address"], producer["tcp_port"]))
+        except (KeyError, TypeError, ValueError) as exc:
+            _complain(str(producer)[:200], str(exc))
+    return addresses
+
+
+@lru_cache(maxsize=100)  # once, and not at every poll
+def _complain(producer: str, reason: str) -> None:
+    _log.warning("an nsqd that a lookupd named is left out: %s: %s", reason, producer)

@@ -8,16 +8,18 @@ failed. An nsqd that has gone is kept while no lookupd answers: an old list is b
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from nsqx.client.addresses import nodes_url
-from nsqx.client.errors import LookupFailed
+from nsqx.client.errors import ClientClosed, LookupFailed
 from nsqx.client.lookup import TIMEOUT_SECONDS, lookup
 from nsqx.client.lookupds import FoundLookupd, LookupdFinder, LookupdUrls
-from nsqx.client.producer import Producer
+from nsqx.client.producer import CLOSE_TIMEOUT_SECONDS, Producer
+from nsqx.client.tasks import start
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -28,6 +30,7 @@ _log = logging.getLogger("nsqx.client")
 
 INTERVAL_SECONDS = 15.0
 EAGER_SECONDS = 1.0  # while there is none
+TOGETHER_SECONDS = 0.05  # between the first answer and the others, before it is used without them
 
 MakeProducer = Callable[[Sequence[str]], Producer]
 
@@ -45,6 +48,7 @@ class Lease:
 
     def __enter__(self) -> Producer:
         self._users += 1
+        self._nodes.enter()
         return self._producer
 
     def __exit__(
@@ -54,10 +58,16 @@ class Lease:
         traceback: TracebackType | None,
     ) -> None:
         self._users -= 1
+        self._nodes.leave()
         if isinstance(error, Exception):
             self._nodes.hurry()
-        if self.is_retired:
+        if self.is_retired and not self._nodes.is_closed:
             self.close_if_unused()
+
+    def close(self) -> None:
+        """Close the producer now, whoever uses it."""
+        self.is_retired = True
+        self._nodes.close_soon(self._producer)
 
     def close_if_unused(self) -> None:
         """Close the producer, now or when its last user has gone."""
@@ -84,25 +94,57 @@ class Nodes:
         self._stop_finding: Callable[[], None] | None = None
         self._names: set[str] = set()
         self.current: Lease | None = None  # None: no nsqd is known yet
+        self.last_error: LookupFailed | None = None  # of the last round of questions
+        self._users = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.is_closed = False
         self._found = asyncio.Event()
         self._awake = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
         self._polling: asyncio.Task[None] | None = None
 
     async def find(self) -> Lease:
-        """Return the producer's lease; waits while no nsqd is known."""
-        while self.current is None:
-            if self._nsqd:
-                await self._use(set(self._nsqd))
-            else:
-                if self._polling is None:
-                    # Only who publishes needs to know all nsqds.
-                    if self._finder is not None:
-                        self._stop_finding = self._finder.subscribe(self._found_lookupds)
-                    polling = asyncio.create_task(self._poll(), name="nsqx search for nsqds")
-                    self._polling = polling
-                await self._found.wait()
-        return self.current
+        """
+        Return the producer's lease; waits while no nsqd is known.
+
+        Raises:
+            ClientClosed: it was closed meanwhile.
+        """
+        self.enter()
+        try:
+            while self.current is None:
+                await self._search()
+            return self.current
+        finally:
+            self.leave()
+
+    async def _search(self) -> None:
+        if self.is_closed:
+            raise ClientClosed("this Nsq was closed")
+        if self._nsqd:
+            await self._use(set(self._nsqd))
+            return
+        if self._polling is None:
+            # Only who publishes needs to know all nsqds.
+            if self._finder is not None:
+                self._stop_finding = self._finder.subscribe(self._found_lookupds)
+            self._polling = start(self._poll(), "nsqx search for nsqds")
+            self._polling.add_done_callback(lambda task: self._found.set())
+        elif self._polling.done():
+            raise ClientClosed("the search for nsqds has ended")
+        await self._found.wait()
+
+    def enter(self) -> None:
+        """Someone begins to publish."""
+        self._users += 1
+        self._idle.clear()
+
+    def leave(self) -> None:
+        """And is done."""
+        self._users -= 1
+        if not self._users:
+            self._idle.set()
 
     def _found_lookupds(self, lookupds: Sequence[FoundLookupd]) -> None:
         self._urls.found(lookupds)
@@ -113,14 +155,19 @@ class Nodes:
         self._awake.set()
 
     async def close(self) -> None:
-        """Confirm what is under way, and disconnect."""
+        """Wait for what is being published, for some seconds at most, and disconnect."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await self._idle.wait()
+        self.is_closed = True
+        self._found.set()
         if self._stop_finding is not None:
             self._stop_finding()
         if self._polling is not None:
             self._polling.cancel()
             await asyncio.wait((self._polling,))
         if self.current is not None:
-            self.current.close_if_unused()
+            self.current.close()
             self.current = None
         while self._closing:
             await asyncio.wait(self._closing)
@@ -148,7 +195,7 @@ class Nodes:
         async with aiohttp.ClientSession() as session:
             while True:
                 self._awake.clear()
-                await self._use(await self._ask_all(session))
+                await self._ask_all(session)
                 seconds = INTERVAL_SECONDS if self._names else EAGER_SECONDS
                 try:
                     async with asyncio.timeout(seconds):
@@ -159,18 +206,36 @@ class Nodes:
                     if self._names:
                         await asyncio.sleep(EAGER_SECONDS)  # failures may come by the thousand
 
-    async def _ask_all(self, session: "ClientSession") -> set[str]:
-        """Return all nsqds; only if every lookupd answered without those we knew before."""
+    async def _ask_all(self, session: "ClientSession") -> None:
+        """Use all nsqds that are named; those known before, too, unless every lookupd answers."""
         targets = await self._urls.resolve(TIMEOUT_SECONDS)
-        asking = [self._ask(session, url, host) for url, host in targets.items()]
-        answers = await asyncio.gather(*asking)
-        names = {name for answer in answers for name in answer or ()}
-        return names | self._names if None in answers else names
+        asking = {
+            asyncio.create_task(self._ask(session, url, host)) for url, host in targets.items()
+        }
+        named: set[str] = set()
+        left, is_complete = asking, True
+        self.last_error = None
+        try:
+            while left:
+                _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                if left:  # mostly they answer together; but one may hang
+                    _, left = await asyncio.wait(left, timeout=TOGETHER_SECONDS)
+                for task in [task for task in asking if task.done()]:
+                    asking.discard(task)
+                    names = task.result()
+                    named |= names or set()
+                    is_complete = is_complete and names is not None
+                await self._use(named if is_complete and not left else named | self._names)
+        finally:
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
 
     async def _ask(self, session: "ClientSession", url: str, host: str) -> set[str] | None:
         try:
             answer = await lookup(session, url, host=host)
         except LookupFailed as exc:
             _log.warning("%s", exc)
+            self.last_error = exc
             return None
         return {str(address) for address in answer.addresses}

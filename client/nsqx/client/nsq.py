@@ -171,6 +171,7 @@ class Nsq:
 
     async def close(self) -> None:
         """Wait for what is being published, and disconnect."""
+        await asyncio.sleep(0)  # tasks that were made to publish have begun then
         nodes, self._nodes = self._nodes, None
         if nodes is not None:
             await nodes.close()
@@ -273,15 +274,17 @@ class Nsq:
         return _all_of([observer.publishing(topic) for observer in self._observers])
 
     async def _lease(self, seconds: float) -> Lease:
-        if self._nodes is None:
+        nodes = self._nodes
+        if nodes is None:
             raise ClientClosed("this Nsq is not open: use async with")
-        if self._nodes.current is not None:
-            return self._nodes.current
+        if nodes.current is not None:
+            return nodes.current
         try:
             async with asyncio.timeout(seconds):
-                return await self._nodes.find()
+                return await nodes.find()
         except TimeoutError:
-            raise DeadlineExceeded("finding an nsqd to publish to", seconds) from None
+            what = "finding an nsqd to publish to"
+            raise DeadlineExceeded(what, seconds, nodes.last_error) from None
 
     # Consuming
 

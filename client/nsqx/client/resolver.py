@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from nsqx.client.addresses import Address
+from nsqx.client.tasks import start
 from nsqx.net import names
 
 __all__ = ["Resolver", "is_name", "resolve"]
@@ -45,7 +46,7 @@ class Resolver:
         self._interval = interval
         self._known: set[Address] = set()  # names that could be resolved once
         self._tried = asyncio.Event()
-        self._task = asyncio.create_task(self._run(), name="nsqx resolver")
+        self._task = start(self._run(), "nsqx resolver")
 
     async def first_try(self) -> None:
         """Wait until every name was resolved once, or could not be."""
@@ -65,7 +66,7 @@ class Resolver:
     async def _resolve(self, name: Address) -> None:
         try:
             addresses = await resolve(name)
-        except OSError as exc:
+        except (OSError, UnicodeError) as exc:  # UnicodeError: no such label
             if name in self._known:
                 _log.warning("%s: %s", name, exc)
                 return  # what was found before is the best that is known
