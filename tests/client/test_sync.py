@@ -1,11 +1,16 @@
 """The client for code without an event loop."""
 
+import os
+import sqlite3
 import threading
 import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
-from nsqx.client import DeadlineExceeded, PublishFailed
+from nsqx.client import DeadlineExceeded, PartlyPublished, PublishFailed
 from nsqx.client.background import BackgroundLoop
 from nsqx.client.sync import Nsq
 from nsqx.testing.cluster import Cluster
@@ -130,6 +135,84 @@ def test_errors_are_the_same(nsq: Nsq) -> None:
         pytest.raises(DeadlineExceeded, match="cannot connect"),
     ):
         other.publish("orders", b"x", timeout=0.1)
+
+
+def test_what_is_published_is_read_in_the_thread_of_the_caller(
+    nsq: Nsq, nsq_server: Cluster
+) -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("create table orders (id integer)")
+        database.executemany("insert into orders values (?)", ((id,) for id in range(3000)))
+        rows = database.execute("select id from orders")  # refuses all other threads
+        assert nsq.publish_many("orders", (row[0] for row in rows)) == 3000
+    assert len(nsq_server.published("orders")) == 3000
+
+
+def test_values_may_publish_themselves(nsq: Nsq, nsq_server: Cluster) -> None:
+    def values() -> Iterator[int]:
+        nsq.publish("log", b"began")
+        yield 1
+
+    assert nsq.publish_many("orders", values()) == 1
+    assert nsq_server.published("log").bodies == [b"began"]
+
+
+def test_what_values_raise_is_raised(nsq: Nsq) -> None:
+    def values() -> Iterator[int]:
+        yield 1
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        nsq.publish_many("orders", values())
+    with pytest.raises(PartlyPublished) as caught:
+        nsq.publish_many("orders", [b"fine"] * 500 + [b"x" * 2_000_000])
+    assert caught.value.confirmed == 500
+    assert caught.value.unconfirmed == [b"x" * 2_000_000]
+
+
+def test_a_call_that_would_wait_for_itself_is_refused(nsq: Nsq) -> None:
+    assert nsq._loop is not None
+    refusal = nsq._loop.call(lambda: _refusal(lambda: nsq.publish("orders", b"x")))
+    assert "wait for ever" in refusal
+    refusal = nsq._loop.call(lambda: _refusal(lambda: nsq.publish_many("orders", [b"x"])))
+    assert "wait for ever" in refusal
+
+
+def _refusal(call: Callable[[], object]) -> str:
+    try:
+        call()
+    except RuntimeError as exc:
+        return str(exc)
+    return ""
+
+
+def test_a_child_made_by_fork_is_refused_at_once(nsq: Nsq) -> None:
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that is the subject
+        pid = os.fork()
+    if not pid:
+        os.write(write, _refusal(lambda: nsq.publish("orders", b"x")).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(write)
+    with open(read, "rb") as pipe:
+        assert b"made before fork" in pipe.read()
+    nsq.publish("orders", b"x")
+
+
+def test_a_slow_loop_runs_every_message_once(nsq_server: Cluster) -> None:
+    node = nsq_server.add_node(msg_timeout=400_000_000)
+    with Nsq(nsqd=node.tcp_address) as nsq:
+        nsq.publish_many("orders", range(8))
+        seen: list[tuple[int, int]] = []
+        with nsq.consume("orders", "billing") as messages:
+            while len(seen) < 8 and (message := messages.get(timeout=5)) is not None:
+                with message:
+                    time.sleep(0.25)  # all that was fetched would be stale by the second
+                    seen.append((message.decode(), message.attempts))
+    assert sorted(seen) == [(id, 1) for id in range(8)]
+    assert node.stats()["topics"][0]["channels"][0]["timeout_count"] == 0
 
 
 def test_it_is_open_within_its_block_only(nsq_server: Cluster) -> None:

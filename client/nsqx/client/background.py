@@ -1,6 +1,7 @@
 """An event loop in a thread of its own, for code that has none."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -15,8 +16,9 @@ class BackgroundLoop:
     """
     A thread that runs an event loop from ``start`` to ``stop``.
 
-    ``run`` and ``call`` may be used from any thread but its own. It is a daemon thread: a program
-    that forgets to stop it still ends.
+    ``run`` and ``call`` may be used from any thread but its own, where they would wait for
+    themselves. It is a daemon thread: a program that forgets to stop it still ends. A child made by
+    ``fork`` has no such thread; it is told so.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class BackgroundLoop:
         self._loop_factory = loop_factory
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._pid = 0
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -39,12 +42,15 @@ class BackgroundLoop:
         """
         if self._loop is None:
             raise RuntimeError(f"the event loop of {self._name} does not run")
+        if self._pid != os.getpid():
+            raise RuntimeError(f"{self._name}: made before fork; make a new one in the child")
         return self._loop
 
     def start(self) -> None:
         """Return when the loop runs."""
         assert self._thread is None, "started before"
         started = threading.Event()
+        self._pid = os.getpid()
         self._thread = threading.Thread(
             target=self._run, args=(started,), name=self._name, daemon=True
         )
@@ -53,6 +59,8 @@ class BackgroundLoop:
 
     def stop(self) -> None:
         """Cancel what is left, and wait for the thread. Does nothing when it does not run."""
+        if self._pid != os.getpid():
+            self._loop = None  # the thread is the parent's
         if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -64,11 +72,27 @@ class BackgroundLoop:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine, and wait for it. If the wait is interrupted, it is cancelled."""
-        future = self.submit(work)
+        try:
+            self.check_thread()
+            future = self.submit(work)
+        except RuntimeError:
+            work.close()
+            raise
         try:
             return future.result()
         finally:
             future.cancel()
+
+    def check_thread(self) -> None:
+        """
+        Refuse a call that would wait for the thread it is made in.
+
+        Raises:
+            RuntimeError: this is the loop's own thread, or a child of its process.
+        """
+        assert self.loop is not None  # which raises
+        if threading.current_thread() is self._thread:
+            raise RuntimeError(f"{self._name}: a call from its own event loop would wait for ever")
 
     def call(self, function: Callable[[], T]) -> T:
         """Call a function in the loop's thread, and wait for it."""

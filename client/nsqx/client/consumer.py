@@ -330,6 +330,15 @@ class Consumer:
         except InboxClosed:
             raise StopAsyncIteration from None
 
+    def take_now(self) -> Message | None:
+        """Return a message that has come, if it needs no wait. May be called in any thread."""
+        if not self._is_held_back:
+            with contextlib.suppress(IndexError):
+                message = self._inbox.messages.popleft()
+                if message.is_open:
+                    return message
+        return None
+
     async def batches(
         self,
         max: int = 100,

@@ -268,6 +268,15 @@ class Nsq:
                 observer.published(topic, count)
         return count
 
+    def encode(self, value: object) -> bytes:
+        """
+        Return the body that ``publish`` sends.
+
+        Raises:
+            TypeError: the codec cannot encode the value.
+        """
+        return encode_body(value, self._codec)
+
     def _observed_publish(self, topic: str) -> AbstractContextManager[object]:
         if not self._observers:
             return _UNOBSERVED

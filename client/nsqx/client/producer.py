@@ -50,7 +50,7 @@ from nsqx.client.session import Limits
 from nsqx.client.settings import Settings
 from nsqx.protocol import commands
 
-__all__ = ["Producer"]
+__all__ = ["Producer", "batches"]
 
 _log = logging.getLogger("nsqx.client")
 
@@ -240,7 +240,7 @@ class Producer:
         """
         window = _Window()
         try:
-            for batch in _batches(bodies):
+            for batch in batches(bodies):
                 command = commands.mpub(topic, batch)
                 size = Size("MPUB", max(map(len, batch)), body=len(command) - len(topic) - 6 - 4)
                 window.add(batch, self._submit(topic, command, size, timeout))
@@ -690,7 +690,7 @@ class _Unasked:
         """Nothing was kept."""
 
 
-def _batches(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
+def batches(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Cut into lists of at most ``BATCH_MESSAGES_MAX``, and about ``BATCH_BYTES_MAX`` together."""
     batch: list[bytes] = []
     size = 0

@@ -12,15 +12,19 @@ The client for code without an event loop: the same names, and calls that wait::
 
 Theory of operation. An ``Nsq`` has a thread with an event loop, in which the asynchronous client
 works; its heartbeats and its touches do not depend on what the caller does meanwhile. Every call
-goes there and back, some 0.1 ms. Messages are fetched as many as have come, not one by one, so that
-the loop over them pays for that only once per batch.
+goes there and back, some 0.1 ms. Messages that have come already are taken from where they lie,
+which needs no such trip; those that nobody takes remain the consumer's, which gives them back in
+time.
 
-May be used by several threads at once. Not after ``fork``: make a new one in the child.
+Whatever the caller hands over to be read is read in the caller's thread, which a cursor of a
+database may insist on. May be used by several threads at once. Not from the event loop's own
+thread, nor after ``fork``: that is an error at once.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from functools import partial
 from types import TracebackType
@@ -28,16 +32,14 @@ from typing import Any, Self, TypeVar, overload
 
 from nsqx.client.background import BackgroundLoop
 from nsqx.client.consumer import Consumer as AsyncConsumer, ConsumerStats
+from nsqx.client.errors import NsqError, PartlyPublished
 from nsqx.client.message import Message as AsyncMessage
 from nsqx.client.nsq import Nsq as AsyncNsq
+from nsqx.client.producer import BATCHES_IN_FLIGHT_MAX, batches
 
 __all__ = ["Consumer", "Message", "Nsq"]
 
 T = TypeVar("T")
-
-# Batches are what has come already: nobody waits for more of it.
-_NO_WAIT = 0.0
-_BATCH_MESSAGES_MAX = 1000
 
 
 class Nsq:
@@ -93,13 +95,46 @@ class Nsq:
         timeout: float | None = None,
     ) -> None:
         """See ``nsqx.client.Nsq.publish``."""
-        self._running().run(self._nsq.publish(topic, value, delay=delay, timeout=timeout))
+        loop, body = self._running(), self._nsq.encode(value)
+        loop.run(self._nsq.publish(topic, body, delay=delay, timeout=timeout))
 
     def publish_many(
         self, topic: str, values: Iterable[object], *, timeout: float | None = None
     ) -> int:
-        """See ``nsqx.client.Nsq.publish_many``. ``values`` is read in another thread."""
-        return self._running().run(self._nsq.publish_many(topic, values, timeout=timeout))
+        """
+        See ``nsqx.client.Nsq.publish_many``. ``values`` is read in this thread.
+
+        What ``values`` raises is raised; the batches before it are published, or being so.
+        """
+        loop, nsq = self._running(), self._nsq
+        loop.check_thread()
+        window: deque[tuple[Future[int], list[bytes]]] = deque()
+        confirmed, unconfirmed = 0, list[bytes]()
+        cause: BaseException | None = None
+
+        def settle_oldest() -> None:
+            nonlocal confirmed, cause
+            future, batch = window.popleft()
+            try:
+                confirmed += future.result()
+            except PartlyPublished as exc:
+                unconfirmed.extend(batch)
+                cause = cause or exc.__cause__ or exc
+            except NsqError as exc:
+                unconfirmed.extend(batch)
+                cause = cause or exc
+
+        for batch in batches(nsq.encode(value) for value in values):
+            window.append((loop.submit(nsq.publish_many(topic, batch, timeout=timeout)), batch))
+            if len(window) >= BATCHES_IN_FLIGHT_MAX:
+                settle_oldest()
+            if cause is not None:
+                break
+        while window:
+            settle_oldest()
+        if cause is not None:
+            raise PartlyPublished(confirmed, unconfirmed, cause) from cause
+        return confirmed
 
     def consume(self, topic: str, channel: str, **options: Any) -> "Consumer":
         """See ``nsqx.client.Nsq.consume``. To be entered with ``with``."""
@@ -124,7 +159,6 @@ class Consumer:
         self._loop = loop
         self._make = partial(nsq.consume, topic, channel, **options)
         self._consumer: AsyncConsumer | None = None
-        self._fetched: deque[AsyncMessage] = deque()
 
     def __enter__(self) -> Self:
         # Made there, because it belongs to that event loop.
@@ -147,8 +181,6 @@ class Consumer:
         self._loop.run(self._close())
 
     async def _close(self) -> None:
-        while self._fetched:
-            self._fetched.popleft().requeue(0, backoff=False)
         if self._consumer is not None:
             await self._consumer.close()
 
@@ -161,21 +193,19 @@ class Consumer:
         return self
 
     def __next__(self) -> "Message":
-        while True:
-            with suppress(IndexError):  # another thread may have been faster
-                message = self._fetched.popleft()
-                if message.is_open:  # else it has waited here for too long
-                    return Message(self._loop, message)
-                continue
-            if not self._loop.run(self._fetch()):
-                raise StopIteration
+        message = self._opened().take_now()
+        if message is None:
+            message = self._loop.run(self._take())
+        if message is None:
+            raise StopIteration
+        return Message(self._loop, message)
 
     def get(self, timeout: float) -> "Message | None":
         """Return the next message, or None if none comes within so many seconds or any more."""
-        if not self._fetched:
-            with suppress(TimeoutError):
-                self._loop.run(asyncio.wait_for(self._fetch(), timeout))
-        return next(self) if self._fetched else None
+        message = self._opened().take_now()
+        if message is None:
+            message = self._loop.run(self._take(timeout))
+        return Message(self._loop, message) if message is not None else None
 
     def batches(self, max: int = 100, wait: float = 0.05) -> "Iterator[list[Message]]":
         """See ``nsqx.client.Consumer.batches``."""
@@ -191,11 +221,12 @@ class Consumer:
     def max_in_flight(self, count: int) -> None:
         self._loop.call(lambda: setattr(self._opened(), "max_in_flight", count))
 
-    async def _fetch(self) -> bool:
-        """Wait for messages, and take all that came. False: nothing comes any more."""
-        batch = await self._take_batch(_BATCH_MESSAGES_MAX, _NO_WAIT)
-        self._fetched.extend(batch)
-        return bool(batch)
+    async def _take(self, seconds: float | None = None) -> AsyncMessage | None:
+        """Wait for a message. None: nothing comes in time, or any more."""
+        with suppress(TimeoutError, StopAsyncIteration):
+            async with asyncio.timeout(seconds):
+                return await anext(self._opened())
+        return None
 
     async def _take_batch(self, max: int, wait: float) -> list[AsyncMessage]:
         """Wait for messages. An empty list: nothing comes any more."""
