@@ -172,6 +172,16 @@ class Backlog:
         sequence, attempts = self._take(message_id, consumer)
         self._put_back(sequence, attempts, min(due_ns, DUE_NS_MAX))
 
+    def give_back(self, message_id: int, consumer: Consumer) -> None:
+        """
+        Take a message back as if this delivery had not been.
+
+        Raises:
+            NotInFlightError, NotOwnerError
+        """
+        sequence, attempts = self._take(message_id, consumer)
+        self._put_back(sequence, attempts - 1, 0)
+
     def touch(
         self, message_id: int, consumer: Consumer, timeout_ns: int, now_ns: int, latest_ns: int
     ) -> None:

@@ -175,8 +175,7 @@ class Channel:
         Raises:
             NotInFlightError, NotOwnerError
         """
-        sequence, attempts = self._take(consumer, message_id)
-        self._put_back(sequence, attempts - 1, 0)
+        self._backlog_of(message_id).give_back(message_id, consumer)
         self.refresh(consumer)
 
     def touch(self, consumer: Consumer, message_id: int, timeout_ns: int, now_ns: int) -> None:
