@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nsqx.runtime import numbers
-from nsqx.runtime.numbers import Kind, Number, Unit
+from nsqx.runtime.numbers import Behaviour, Number, Unit
 
 __all__ = ["DASHBOARDS", "dashboard"]
 
@@ -133,7 +133,7 @@ def _number_panels(table: Iterable[Number], by: str, chosen: str, of: str = "") 
         by_all = ", ".join([by, *first.labels])
         legend = "/".join(f"{{{{{label}}}}}" for label in by_all.split(", "))
         series = f"{metric}{{{chosen}}}"
-        is_counter = first.kind is Kind.COUNTER
+        is_counter = first.kind is Behaviour.COUNTER
         value = f"rate({series}[$__rate_interval])" if is_counter else series
         added = "max" if first.unit is Unit.SECONDS else "sum"
         yield Panel(
@@ -146,7 +146,7 @@ def _number_panels(table: Iterable[Number], by: str, chosen: str, of: str = "") 
 
 def _unit(number: Number) -> str:
     """Return Grafana's word."""
-    if number.kind is Kind.COUNTER:
+    if number.kind is Behaviour.COUNTER:
         return "Bps" if number.unit is Unit.BYTES else "ops"
     return {Unit.BYTES: "bytes", Unit.SECONDS: "s"}.get(number.unit, "short")
 

@@ -9,12 +9,14 @@ from nsqx.cluster.number_fields import (
     with_row_fields,
     with_stats_fields,
 )
-from nsqx.runtime.numbers import Kind, Number, Unit
+from nsqx.runtime.numbers import Behaviour, Number, Unit
 
 TABLE = [
-    Number("depth", Kind.GAUGE, Unit.MESSAGES, "What waits.", row="depth"),
-    Number("drop_count", Kind.COUNTER, Unit.MESSAGES, "Dropped.", row="dropped", rate="drop_rate"),
-    Number("inner_count", Kind.COUNTER, Unit.MESSAGES, "Not for rows."),
+    Number("depth", Behaviour.GAUGE, Unit.MESSAGES, "What waits.", row="depth"),
+    Number(
+        "drop_count", Behaviour.COUNTER, Unit.MESSAGES, "Dropped.", row="dropped", rate="drop_rate"
+    ),
+    Number("inner_count", Behaviour.COUNTER, Unit.MESSAGES, "Not for rows."),
 ]
 
 

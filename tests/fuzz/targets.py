@@ -43,7 +43,7 @@ from nsqx.protocol.lookup import (
     PING,
     AnswerParser,
     DirectoryInfo,
-    Limits as LookupLimits,
+    LookupLimits,
     PeerInfo,
     decode_directory_info,
     encode_answer,

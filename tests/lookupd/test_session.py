@@ -13,7 +13,7 @@ from nsqx.protocol.lookup import (
     OK_ANSWER,
     PING,
     AnswerParser,
-    Limits,
+    LookupLimits,
     PeerInfo,
     encode_identify,
     encode_register,
@@ -26,12 +26,12 @@ IDENTIFIED = MAGIC + encode_identify(NODE)
 IDENTITY = b'{"tcp_port":4160}'
 
 
-def make_session(registry: Registry, limits: Limits | None = None) -> Session:
+def make_session(registry: Registry, limits: LookupLimits | None = None) -> Session:
     return Session(
         registry,
         remote_address="127.0.0.1:5000",
         identity=lambda: IDENTITY,
-        limits=limits or Limits(),
+        limits=limits or LookupLimits(),
     )
 
 
@@ -129,7 +129,7 @@ CUTS = st.lists(st.integers(0, 400), max_size=8)
 def outcome(pieces: list[bytes]) -> tuple[bytes, bool, bytes]:
     """Return what was answered, whether it is over, and what is registered then."""
     registry = Registry(limits=RegistryLimits(registrations_per_producer=2))
-    session = make_session(registry, Limits(line_bytes=40, identify_bytes=200))
+    session = make_session(registry, LookupLimits(line_bytes=40, identify_bytes=200))
     output = b"".join(session.receive_data(piece, NOW_NS) for piece in pieces)
     return output, session.is_over, Answers(registry).debug()
 

@@ -19,15 +19,15 @@ from nsqx.protocol.lookup import (
     Advertised,
     AnswerParser,
     DirectoryInfo,
-    Identify,
-    Limits,
+    LookupIdentify,
+    LookupLimits,
+    LookupViolation,
     PeerInfo,
     Ping,
     Register,
     Request,
     RequestParser,
     Unregister,
-    Violation,
     decode_directory_info,
     encode_answer,
     encode_identify,
@@ -42,14 +42,14 @@ NODE = PeerInfo(
 IDENTIFIED = MAGIC + encode_identify(NODE)
 
 
-def parse(data: bytes, limits: Limits | None = None) -> list[Request]:
+def parse(data: bytes, limits: LookupLimits | None = None) -> list[Request]:
     return RequestParser(limits).receive_data(data)
 
 
-def refusal(data: bytes, limits: Limits | None = None) -> bytes:
+def refusal(data: bytes, limits: LookupLimits | None = None) -> bytes:
     """Return the error line that ends a stream."""
     last = parse(data, limits)[-1]
-    assert isinstance(last, Violation)
+    assert isinstance(last, LookupViolation)
     return last.error.line
 
 
@@ -84,7 +84,7 @@ def test_blanks_around_a_line_and_further_words_do_not_matter(line: bytes) -> No
 def test_identify() -> None:
     body = b'{"broadcast_address":"a","hostname":"h","tcp_port":1,"http_port":2,"version":"v"}'
     peer = PeerInfo(broadcast_address="a", hostname="h", tcp_port=1, http_port=2, version="v")
-    assert parse(identify(body)) == [Identify(peer)]
+    assert parse(identify(body)) == [LookupIdentify(peer)]
 
 
 def test_identify_ignores_unknown_keys_nulls_and_the_case_of_keys() -> None:
@@ -92,7 +92,7 @@ def test_identify_ignores_unknown_keys_nulls_and_the_case_of_keys() -> None:
         b'{"Broadcast_Address":"a","TCP_PORT":1,"http_port":2,"version":"v","hostname":null,"x":[]}'
     )
     peer = PeerInfo(broadcast_address="a", tcp_port=1, http_port=2, version="v")
-    assert parse(identify(body)) == [Identify(peer)]
+    assert parse(identify(body)) == [LookupIdentify(peer)]
 
 
 @pytest.mark.parametrize("missing", ["broadcast_address", "tcp_port", "http_port", "version"])
@@ -132,7 +132,7 @@ NETWORKS = (
 
 def test_identify_may_name_addresses_by_network() -> None:
     peer = msgspec.structs.replace(NODE, advertised=NETWORKS)
-    assert parse(MAGIC + encode_identify(peer)) == [Identify(peer)]
+    assert parse(MAGIC + encode_identify(peer)) == [LookupIdentify(peer)]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_identify_cut_short(cut: bytes, missing: bytes) -> None:
     parser = RequestParser()
     assert parser.receive_data(MAGIC + b"IDENTIFY\n" + cut) == []
     (violation,) = parser.receive_eof()
-    assert isinstance(violation, Violation)
+    assert isinstance(violation, LookupViolation)
     assert violation.error.line == b"E_BAD_BODY IDENTIFY failed to read " + missing
 
 
@@ -264,7 +264,7 @@ def test_nothing_is_parsed_after_a_violation() -> None:
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
 def test_line_over_the_limit_is_refused_whether_it_ends_or_not(end: bytes) -> None:
-    limits = Limits(line_bytes=8)
+    limits = LookupLimits(line_bytes=8)
     assert parse(MAGIC + b"PING 678\n", limits) == [Ping()]
     error = b"E_INVALID line too long, more than 8 bytes"
     assert refusal(MAGIC + b"PING 6789" + end, limits) == error
@@ -273,7 +273,7 @@ def test_line_over_the_limit_is_refused_whether_it_ends_or_not(end: bytes) -> No
 def test_identify_over_the_limit_is_refused_before_its_body_arrives() -> None:
     data = MAGIC + b"IDENTIFY\n\x00\x00\x00\x09"
     error = b"E_INVALID IDENTIFY body too big 9 > 8"
-    assert refusal(data, Limits(identify_bytes=8)) == error
+    assert refusal(data, LookupLimits(identify_bytes=8)) == error
 
 
 def in_pieces(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -283,7 +283,7 @@ def in_pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 
 def shape(requests: list[Request]) -> list[object]:
     """Requests in a form that compares: two errors are equal if they read the same."""
-    return [r.error.line if isinstance(r, Violation) else r for r in requests]
+    return [r.error.line if isinstance(r, LookupViolation) else r for r in requests]
 
 
 LINES = st.sampled_from(
@@ -301,7 +301,7 @@ LINES = st.sampled_from(
     ]
 )
 CUTS = st.lists(st.integers(0, 400), max_size=6)
-LIMITS = Limits(line_bytes=30, identify_bytes=200)
+LIMITS = LookupLimits(line_bytes=30, identify_bytes=200)
 
 
 @given(st.lists(LINES, max_size=6), CUTS, st.booleans())
@@ -325,7 +325,7 @@ def test_garbage_is_refused_and_never_raises(start: bytes, garbage: bytes, cuts:
     for piece in in_pieces(start + garbage, cuts):
         requests += parser.receive_data(piece)
     requests += parser.receive_eof()
-    violations = [index for index, r in enumerate(requests) if isinstance(r, Violation)]
+    violations = [index for index, r in enumerate(requests) if isinstance(r, LookupViolation)]
     assert violations in ([], [len(requests) - 1])
     assert (parser.error is not None) == bool(violations)
 
@@ -347,7 +347,7 @@ def test_commands_have_the_bytes_that_nsqd_sends() -> None:
 
 def test_server_reads_what_the_client_writes() -> None:
     stream = IDENTIFIED + PING + encode_register("t", "c") + encode_unregister("t")
-    expected = [Identify(NODE), Ping(), Register("t", "c"), Unregister("t", None)]
+    expected = [LookupIdentify(NODE), Ping(), Register("t", "c"), Unregister("t", None)]
     assert parse(stream) == expected
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from nsqx.runtime import numbers
-from nsqx.runtime.numbers import Kind, Number, Stats
+from nsqx.runtime.numbers import Behaviour, Number, Stats
 
 TABLES = [numbers.TOPIC, numbers.CHANNEL]
 
@@ -28,8 +28,8 @@ def test_an_entry_is_whole(number: Number) -> None:
     assert number.help.endswith((".", ")."))
     assert number.label
     if number.metric:
-        assert number.metric.endswith("_total") == (number.kind is Kind.COUNTER)
-    assert number.kind is Kind.COUNTER or not number.rate
+        assert number.metric.endswith("_total") == (number.kind is Behaviour.COUNTER)
+    assert number.kind is Behaviour.COUNTER or not number.rate
     assert number.row or not number.rate
     # What the dashboard shows comes from /stats.
     assert number.stats is not Stats.NEVER or not number.row

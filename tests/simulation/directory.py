@@ -7,7 +7,7 @@ import msgspec
 from nsqx.lookupd.answers import Answers
 from nsqx.lookupd.registry import Registry
 from nsqx.lookupd.session import Session
-from nsqx.protocol.lookup import DirectoryInfo, Limits
+from nsqx.protocol.lookup import DirectoryInfo, LookupLimits
 from tests.simulation.network import End, Network
 from tests.simulation.scheduler import SECOND_NS, Scheduler
 from tests.simulation.trace import Trace
@@ -51,7 +51,7 @@ class Directory:
             self.registry,
             remote_address=f"{end.peer_host}:{end.number}",
             identity=DirectoryInfo(self.name, self.name, 4161, 4160, "simulated").encode,
-            limits=Limits(),
+            limits=LookupLimits(),
         )
         return DirectoryConnection(session, end, self._scheduler)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import fields
 
-from nsqx.runtime.numbers import Kind, Number, Stats, Unit
+from nsqx.runtime.numbers import Behaviour, Number, Stats, Unit
 
 __all__ = ["SENT_AS", "added_values", "descriptions", "with_row_fields", "with_stats_fields"]
 
@@ -69,7 +69,7 @@ def _row_fields(table: Iterable[Number]) -> list[_Field]:
 
 
 def _field(number: Number, name: str) -> _Field:
-    if number.kind is Kind.FLAG:
+    if number.kind is Behaviour.FLAG:
         return name, bool, False
     return (name, float, 0.0) if number.unit is Unit.SECONDS else (name, int, 0)
 

@@ -76,7 +76,7 @@ class Lookupd:
             log=logs.get_logger("HTTP"),
             ends_with_client=True,
         )
-        self._limits = lookup.Limits(options.max_line_size, options.max_identify_size)
+        self._limits = lookup.LookupLimits(options.max_line_size, options.max_identify_size)
         self._running = AsyncExitStack()
 
     async def start(self) -> None:

@@ -11,15 +11,15 @@ from nsqx.lookupd.registry import Producer, Registry, RegistryFullError
 from nsqx.protocol.errors import FatalProtocolError, ProtocolError
 from nsqx.protocol.lookup import (
     OK_ANSWER,
-    Identify,
-    Limits,
+    LookupIdentify,
+    LookupLimits,
+    LookupViolation,
     PeerInfo,
     Ping,
     Register,
     Request,
     RequestParser,
     Unregister,
-    Violation,
     encode_answer,
 )
 
@@ -35,7 +35,7 @@ class Session:
         *,
         remote_address: str,
         identity: Callable[[], bytes],
-        limits: Limits,
+        limits: LookupLimits,
     ) -> None:
         """``identity`` returns the answer to IDENTIFY: who this nsqlookupd is, as JSON."""
         self.is_over = False  # an error was answered: close once it is sent
@@ -95,9 +95,9 @@ class Session:
                 return self._register(topic, channel)
             case Unregister(topic, channel):
                 self._registry.unregister(self._identified(), topic, channel)
-            case Identify(peer):
+            case LookupIdentify(peer):
                 return self._identify(peer, now_ns)
-            case Violation(error):
+            case LookupViolation(error):
                 raise error
         return OK_ANSWER
 

@@ -36,8 +36,9 @@ __all__ = [
     "Advertised",
     "AnswerParser",
     "DirectoryInfo",
-    "Identify",
-    "Limits",
+    "LookupIdentify",
+    "LookupLimits",
+    "LookupViolation",
     "Network",
     "PeerInfo",
     "Ping",
@@ -45,7 +46,6 @@ __all__ = [
     "Request",
     "RequestParser",
     "Unregister",
-    "Violation",
     "decode_directory_info",
     "encode_answer",
     "encode_identify",
@@ -142,7 +142,7 @@ class DirectoryInfo(msgspec.Struct, frozen=True):
 
 
 @dataclass(slots=True, frozen=True)
-class Limits:
+class LookupLimits:
     """What one connection may make the server buffer. NSQ has no such limits."""
 
     line_bytes: int = LINE_BYTES_MAX
@@ -158,7 +158,7 @@ class Ping:
 
 
 @dataclass(slots=True, frozen=True)
-class Identify:
+class LookupIdentify:
     """Who the client is. Complete: what is missing was refused."""
 
     peer: PeerInfo
@@ -181,16 +181,16 @@ class Unregister:
 
 
 @dataclass(slots=True, frozen=True)
-class Violation:
+class LookupViolation:
     """The client broke the protocol: answer the error, then close. Always the last request."""
 
     error: FatalProtocolError
 
 
-Request = Ping | Identify | Register | Unregister | Violation
+Request = Ping | LookupIdentify | Register | Unregister | LookupViolation
 
 
-class State(enum.Enum):
+class LookupState(enum.Enum):
     """How far a connection has come."""
 
     MAGIC = enum.auto()
@@ -199,10 +199,10 @@ class State(enum.Enum):
 
 
 # Every error is fatal, so a state needs no more than the reason why a command is refused.
-REFUSED: dict[tuple[State, bytes], str] = {
-    (State.STRANGER, b"REGISTER"): "client must IDENTIFY",
-    (State.STRANGER, b"UNREGISTER"): "client must IDENTIFY",
-    (State.IDENTIFIED, b"IDENTIFY"): "cannot IDENTIFY again",
+REFUSED: dict[tuple[LookupState, bytes], str] = {
+    (LookupState.STRANGER, b"REGISTER"): "client must IDENTIFY",
+    (LookupState.STRANGER, b"UNREGISTER"): "client must IDENTIFY",
+    (LookupState.IDENTIFIED, b"IDENTIFY"): "cannot IDENTIFY again",
 }
 
 
@@ -214,10 +214,10 @@ class RequestParser:
     the stream is discarded.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: LookupLimits | None = None) -> None:
         self.error: FatalProtocolError | None = None
-        self._limits = limits or Limits()
-        self._state = State.MAGIC
+        self._limits = limits or LookupLimits()
+        self._state = LookupState.MAGIC
         self._buffer = bytearray()
 
     def receive_data(self, data: bytes) -> list[Request]:
@@ -241,7 +241,7 @@ class RequestParser:
 
     def receive_eof(self) -> list[Request]:
         """Return the error that ends the stream, if an IDENTIFY was cut short; else nothing."""
-        if self.error is not None or self._state is State.MAGIC:
+        if self.error is not None or self._state is LookupState.MAGIC:
             return []
         line_end = self._buffer.find(b"\n")
         if line_end < 0:  # half a line is not answered
@@ -249,14 +249,14 @@ class RequestParser:
         missing = "body size" if len(self._buffer) < line_end + 1 + _SIZE.size else "body"
         return [self._fail(_bad_body(f"failed to read {missing}"))]
 
-    def _fail(self, error: FatalProtocolError) -> Violation:
+    def _fail(self, error: FatalProtocolError) -> LookupViolation:
         self.error = error
         self._buffer.clear()
-        return Violation(error)
+        return LookupViolation(error)
 
     def _parse(self, start: int) -> tuple[Request | None, int] | None:
         """Return a request and where the next one begins, or None if more bytes are needed."""
-        if self._state is State.MAGIC:
+        if self._state is LookupState.MAGIC:
             return self._parse_magic(start)
         line_end = self._buffer.find(b"\n", start)
         self._check_line_length((line_end if line_end >= 0 else len(self._buffer)) - start)
@@ -283,7 +283,7 @@ class RequestParser:
             return None
         if self._buffer[start : start + len(MAGIC)] != MAGIC:
             raise FatalProtocolError("E_BAD_PROTOCOL", "")
-        self._state = State.STRANGER
+        self._state = LookupState.STRANGER
         return None, start + len(MAGIC)
 
     def _check_line_length(self, length: int) -> None:
@@ -291,7 +291,7 @@ class RequestParser:
             detail = f"line too long, more than {self._limits.line_bytes} bytes"
             raise FatalProtocolError("E_INVALID", detail)
 
-    def _parse_identify(self, start: int) -> tuple[Identify, int] | None:
+    def _parse_identify(self, start: int) -> tuple[LookupIdentify, int] | None:
         body_start = start + _SIZE.size
         if len(self._buffer) < body_start:
             return None
@@ -304,8 +304,8 @@ class RequestParser:
         if len(self._buffer) < body_start + size:
             return None
         peer = _decode_peer(bytes(self._buffer[body_start : body_start + size]))
-        self._state = State.IDENTIFIED
-        return Identify(peer), body_start + size
+        self._state = LookupState.IDENTIFIED
+        return LookupIdentify(peer), body_start + size
 
 
 def _names(command: bytes, params: list[bytes]) -> tuple[str, str | None]:

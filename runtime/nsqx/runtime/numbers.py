@@ -15,10 +15,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-__all__ = ["CHANNEL", "TOPIC", "Kind", "Number", "Stats", "Text", "Unit", "by_row", "counted_rows"]
+__all__ = [
+    "CHANNEL",
+    "TOPIC",
+    "Behaviour",
+    "Number",
+    "Stats",
+    "Text",
+    "Unit",
+    "by_row",
+    "counted_rows",
+]
 
 
-class Kind(Enum):
+class Behaviour(Enum):
     """How a number behaves, in Prometheus's words."""
 
     COUNTER = "counter"  # only grows while the process lives
@@ -73,7 +83,7 @@ class Number:
     """
 
     name: str
-    kind: Kind
+    kind: Behaviour
     unit: Unit
     help: str
     stats: Stats = Stats.ALWAYS
@@ -90,7 +100,7 @@ class Number:
 def _refused_because(reason: str) -> Number:
     return Number(
         name := f"refused_{reason.replace(' ', '_')}_count",
-        Kind.COUNTER,
+        Behaviour.COUNTER,
         Unit.MESSAGES,
         "Messages that were published and refused, by reason.",
         stats=Stats.NOT_ZERO,
@@ -104,7 +114,7 @@ def _refused_because(reason: str) -> Number:
 TOPIC: Sequence[Number] = (
     Number(
         "depth",
-        Kind.GAUGE,
+        Behaviour.GAUGE,
         Unit.MESSAGES,
         "Messages that wait at a topic.",
         text=Text("depth", 5),
@@ -115,7 +125,7 @@ TOPIC: Sequence[Number] = (
     ),
     Number(
         "backend_depth",
-        Kind.GAUGE,
+        Behaviour.GAUGE,
         Unit.MESSAGES,
         "Those of them that are on disk only.",
         text=Text("be-depth", 5),
@@ -125,7 +135,7 @@ TOPIC: Sequence[Number] = (
     ),
     Number(
         "message_count",
-        Kind.COUNTER,
+        Behaviour.COUNTER,
         Unit.MESSAGES,
         "Messages published.",
         text=Text("msgs", 8),
@@ -137,7 +147,7 @@ TOPIC: Sequence[Number] = (
     ),
     Number(
         "message_bytes",
-        Kind.COUNTER,
+        Behaviour.COUNTER,
         Unit.BYTES,
         "Bytes of the bodies published.",
         statsd="message_bytes",
@@ -147,7 +157,7 @@ TOPIC: Sequence[Number] = (
     ),
     Number(
         "refused_count",
-        Kind.COUNTER,
+        Behaviour.COUNTER,
         Unit.MESSAGES,
         "Messages that were published and refused.",
         stats=Stats.NOT_ZERO,
@@ -159,7 +169,7 @@ TOPIC: Sequence[Number] = (
     *map(_refused_because, ("disk full", "disk failed", "ending", "fault")),
     Number(
         "paused",
-        Kind.FLAG,
+        Behaviour.FLAG,
         Unit.NONE,
         "1 while paused.",
         metric="nsqd_topic_paused",
@@ -168,7 +178,7 @@ TOPIC: Sequence[Number] = (
     ),
     Number(
         "log_bytes",
-        Kind.GAUGE,
+        Behaviour.GAUGE,
         Unit.BYTES,
         "Bytes of a topic's log on disk.",
         stats=Stats.NEVER,
@@ -177,7 +187,7 @@ TOPIC: Sequence[Number] = (
     ),
     Number(
         "log_segments",
-        Kind.GAUGE,
+        Behaviour.GAUGE,
         Unit.FILES,
         "Files of a topic's log.",
         stats=Stats.NEVER,
@@ -189,7 +199,7 @@ TOPIC: Sequence[Number] = (
 CHANNEL: Sequence[Number] = (
     Number(
         "depth",
-        Kind.GAUGE,
+        Behaviour.GAUGE,
         Unit.MESSAGES,
         "Messages that wait in a channel.",
         text=Text("depth", 5),
@@ -200,7 +210,7 @@ CHANNEL: Sequence[Number] = (
     ),
     Number(
         "backend_depth",
-        Kind.GAUGE,
+        Behaviour.GAUGE,
         Unit.MESSAGES,
         "Those of them that are on disk only.",
         text=Text("be-depth", 5),
@@ -211,7 +221,7 @@ CHANNEL: Sequence[Number] = (
     ),
     Number(
         "in_flight_count",
-        Kind.GAUGE,
+        Behaviour.GAUGE,
         Unit.MESSAGES,
         "Messages that were delivered and are unanswered.",
         text=Text("inflt", 4),
@@ -223,7 +233,7 @@ CHANNEL: Sequence[Number] = (
     ),
     Number(
         "deferred_count",
-        Kind.GAUGE,
+        Behaviour.GAUGE,
         Unit.MESSAGES,
         "Messages that wait for their time.",
         text=Text("def", 4),
@@ -235,7 +245,7 @@ CHANNEL: Sequence[Number] = (
     ),
     Number(
         "message_count",
-        Kind.COUNTER,
+        Behaviour.COUNTER,
         Unit.MESSAGES,
         "Messages that came to a channel.",
         text=Text("msgs", 8),
@@ -247,7 +257,7 @@ CHANNEL: Sequence[Number] = (
     ),
     Number(
         "zone_local_msg_count",
-        Kind.COUNTER,
+        Behaviour.COUNTER,
         Unit.MESSAGES,
         "Deliveries to consumers in the node's zone.",
         stats=Stats.NOT_ZERO,
@@ -255,7 +265,7 @@ CHANNEL: Sequence[Number] = (
     ),
     Number(
         "region_local_msg_count",
-        Kind.COUNTER,
+        Behaviour.COUNTER,
         Unit.MESSAGES,
         "Deliveries to consumers in another zone of the node's region.",
         stats=Stats.NOT_ZERO,
@@ -263,7 +273,7 @@ CHANNEL: Sequence[Number] = (
     ),
     Number(
         "global_msg_count",
-        Kind.COUNTER,
+        Behaviour.COUNTER,
         Unit.MESSAGES,
         "Deliveries to consumers elsewhere.",
         stats=Stats.NOT_ZERO,
@@ -271,7 +281,7 @@ CHANNEL: Sequence[Number] = (
     ),
     Number(
         "requeue_count",
-        Kind.COUNTER,
+        Behaviour.COUNTER,
         Unit.MESSAGES,
         "Messages given back by a client (REQ).",
         text=Text("re-q", 5),
@@ -284,7 +294,7 @@ CHANNEL: Sequence[Number] = (
     ),
     Number(
         "timeout_count",
-        Kind.COUNTER,
+        Behaviour.COUNTER,
         Unit.MESSAGES,
         "Deliveries that were not answered in time.",
         text=Text("timeout", 5),
@@ -297,7 +307,7 @@ CHANNEL: Sequence[Number] = (
     ),
     Number(
         "client_count",
-        Kind.GAUGE,
+        Behaviour.GAUGE,
         Unit.CLIENTS,
         "Clients that are subscribed.",
         statsd="clients",
@@ -308,7 +318,7 @@ CHANNEL: Sequence[Number] = (
     ),
     Number(
         "paused",
-        Kind.FLAG,
+        Behaviour.FLAG,
         Unit.NONE,
         "1 while paused.",
         metric="nsqd_channel_paused",
@@ -317,7 +327,7 @@ CHANNEL: Sequence[Number] = (
     ),
     Number(
         "oldest_unfinished_age",
-        Kind.GAUGE,
+        Behaviour.GAUGE,
         Unit.SECONDS,
         "Age of the oldest message that is not finished; 0 if all are. It may be that of a finished"
         " message up to 255 before.",

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from nsqx.lookupd.registry import Registry
 from nsqx.lookupd.session import Session
 from nsqx.nsqd.directory.lookup_peer import BEHIND_MAX, UNANSWERED_MAX, LookupPeer, State
-from nsqx.protocol.lookup import OK_ANSWER, DirectoryInfo, Limits, PeerInfo, encode_answer
+from nsqx.protocol.lookup import OK_ANSWER, DirectoryInfo, LookupLimits, PeerInfo, encode_answer
 
 NODE = PeerInfo(
     broadcast_address="10.1.1.1",
@@ -286,7 +286,7 @@ class PeerMachine(RuleBasedStateMachine):
             self.registry,
             remote_address="10.1.1.1:5000",
             identity=DIRECTORY.encode,
-            limits=Limits(),
+            limits=LookupLimits(),
         )
         self.to_lookupd = self.peer.connected(self.now)
 

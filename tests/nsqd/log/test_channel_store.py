@@ -66,7 +66,7 @@ def test_a_checkpoint_says_where_a_channel_stood(disk: SimulatedDisk) -> None:
     assert position.waiting == [(3, 1), (4, 65_535)]
     assert position.deferred == [(5, 2**62, 7)]
     assert (list(position.finished), position.problems) == ([], [])
-    assert position.held() == {3, 4, 5}
+    assert position.aside() == {3, 4, 5}
     assert position.end == 20
 
 

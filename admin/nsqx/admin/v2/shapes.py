@@ -65,7 +65,7 @@ class Poll(TypedDict):
     documents: list[Envelope[dict[str, Any]]]
 
 
-class Graphite(TypedDict):
+class GraphiteLink(TypedDict):
     """What is needed to link to it."""
 
     url: str
@@ -87,7 +87,7 @@ class Me(TypedDict):
     version: str
     has_lookupds: bool
     history_seconds: int
-    graphite: Graphite | None
+    graphite: GraphiteLink | None
     interval: float
 
 

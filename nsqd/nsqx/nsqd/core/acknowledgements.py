@@ -1,7 +1,7 @@
 """
 What producers are told: in order, by one loop, when what they wait for is over.
 
-An acknowledgement lets a session go on with the commands that it held, which publish and commit
+An acknowledgement lets a session go on with what waited at its gate, which may publish and commit
 again. So it is given when the topics have passed on what they appended, and one that comes up
 meanwhile waits until those before it were given: neither a commit nor a session is ever inside
 itself, however many of them wait for each other.

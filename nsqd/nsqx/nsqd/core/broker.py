@@ -18,10 +18,10 @@ from nsqx.nsqd.core.agenda import Agenda
 from nsqx.nsqd.core.channel import Channel, ChannelSettings
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.consumer import Consumer, Place
-from nsqx.nsqd.core.durations import Durations
 from nsqx.nsqd.core.metadata import ChannelEntry, TopicEntry
 from nsqx.nsqd.core.node_files import NodeFiles
 from nsqx.nsqd.core.settings import Settings
+from nsqx.nsqd.core.time_counts import TimeCounts
 from nsqx.nsqd.core.timers import Timers
 from nsqx.nsqd.core.topic import Durability, Topic
 from nsqx.nsqd.core.topic_files import TopicFiles, topic_folder
@@ -119,7 +119,7 @@ class Broker:
         self.topics: dict[str, Topic] = {}
         self.write_error: OSError | None = None  # of the last write; None when it succeeded
         self.damages: list[Damage] = []
-        self.commit_times = Durations()  # of all topics
+        self.commit_times = TimeCounts()  # of all topics
         self.failure_count = 0  # exceptions that nobody expects
         self.is_closing = False
 

@@ -13,7 +13,7 @@ command waits for:
 
 Publishes are answered when their topic has committed them. Under the class ``os`` the topic is
 committed at once where a command would have to wait for that; so ANSWERS is for ``fsync``. What
-comes while the gate is not open is held, and the connection is not read. No two gates are closed
+comes while the gate is not open waits there, and the connection is not read. Never are two closed
 at once: only with no publish unanswered is there a handshake or a question to an auth server.
 
 Its life is what else will come:
@@ -182,7 +182,7 @@ class Session:
         self._send = sink.send
         self._may_anybody_publish = settings.authenticator is None
         self._parser = CommandParser(settings.limits, tls_required=settings.tls_required)
-        self._held: deque[Command] = deque()  # what waits at the gate
+        self._at_gate: deque[Command] = deque()  # what waits at the gate
         self._outstanding = 0  # publishes that are not answered yet, all at one topic
         self._publish_topic: Topic | None = None
         self._acknowledge_one: Acknowledge = self._acknowledge_pub  # bound once
@@ -245,7 +245,7 @@ class Session:
         if self.life is Life.CLOSED:
             return
         self.life = Life.CLOSED
-        self._held.clear()
+        self._at_gate.clear()
         if self.consumer is not None and self.channel is not None and self.topic is not None:
             self.broker.leave(self.topic, self.channel, self.consumer)
 
@@ -354,19 +354,19 @@ class Session:
 
     def _hold(self, received: list[Command]) -> None:
         if received:
-            self._held.extend(received)
+            self._at_gate.extend(received)
             self.sink.pause_reading(True)
 
     def _open(self) -> None:
-        """Execute what was held, now that it can be."""
+        """Execute what waited at the gate, now that it can be."""
         self.gate = Gate.OPEN
         now_ns = self.broker.clock.monotonic()
         self._liveness.hear(now_ns)  # what it said meanwhile was not read
-        if self._held:
-            held = list(self._held)
-            self._held.clear()
+        if self._at_gate:
+            waiting = list(self._at_gate)
+            self._at_gate.clear()
             self.sink.pause_reading(False)
-            self._run(held, now_ns)
+            self._run(waiting, now_ns)
         self._end_if_done()
 
     # For commands
@@ -482,8 +482,8 @@ class Session:
             self.sink.start_deflate(self._parser.take_rest(), self.identified.deflate_level)
             self.sink.send(OK_FRAME)
         self._send = self.sink.send
-        # The parser stopped behind IDENTIFY, so nothing is held yet.
-        self._held.extend(self._parser.resume())
+        # The parser stopped behind IDENTIFY, so nothing waits yet.
+        self._at_gate.extend(self._parser.resume())
         self._open()
 
     # Answers of an auth server

@@ -21,7 +21,7 @@ from nsqx.nsqd.core.acknowledgements import Acknowledge, Acknowledgements, Publi
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.deferred import DUE_NS_MAX
-from nsqx.nsqd.core.durations import Durations
+from nsqx.nsqd.core.time_counts import TimeCounts
 from nsqx.nsqd.log.block import Block
 from nsqx.nsqd.log.log import PIECE_MESSAGES, Log
 from nsqx.nsqd.log.ranges import Ranges
@@ -114,7 +114,7 @@ class Topic:
         self.sync_every = 0  # messages; 0: no syncs but those of the class fsync
         self.on_error: Callable[[OSError | None], None] = _ignore  # of the last write
         self.on_stalled: Callable[[], None] = _do_nothing  # `resume` is to be tried again
-        self.commit_times = Durations()  # from `commit` to the answer to its producers
+        self.commit_times = TimeCounts()  # from `commit` to the answer to its producers
 
         self._storage = storage
         self._acknowledgements = acknowledgements

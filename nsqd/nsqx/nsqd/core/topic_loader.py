@@ -83,24 +83,24 @@ class TopicLoader:
             self._warn(f"channel {topic.name}/{name}: {problem}")
         channel = Channel(name, topic, self._channel_settings, store)
         stragglers = self._load_stragglers(store, position)
-        held = position.held()
+        aside = position.aside()
         deferred = [
             message
             for message in topic.deferred_in(position.passed)
-            if message[0] not in position.finished and message[0] not in held
+            if message[0] not in position.finished and message[0] not in aside
         ]
         cursor = max(position.cursor, topic.log.first)
 
-        def is_held(sequence: int) -> bool:
-            # What was published deferred is held beyond the cursor. If a damaged index forgot
+        def is_aside(sequence: int) -> bool:
+            # What was published deferred is aside beyond the cursor. If a damaged index forgot
             # that, the cursor comes to it.
             is_new = sequence >= cursor and sequence not in topic.skips
             return not is_new and _is_there(topic, sequence, stragglers)
 
         channel.backlog.restore(
             cursor,
-            [message for message in position.waiting if is_held(message[0])],
-            [message for message in position.deferred if is_held(message[0])],
+            [message for message in position.waiting if is_aside(message[0])],
+            [message for message in position.deferred if is_aside(message[0])],
             stragglers,
         )
         channel.backlog.defer(deferred)
@@ -113,15 +113,15 @@ class TopicLoader:
         if copies is None:
             self._warn(f"topic {topic.name}: a file of stragglers is damaged")
             copies = {}
-        held = position.held()
+        aside = position.aside()
         if position.problems:  # what was noted of them may be gone: rather once more than never
-            again = [s for s in copies if s not in held and s not in position.finished]
+            again = [s for s in copies if s not in aside and s not in position.finished]
             position.waiting += [(sequence, 1) for sequence in again]
-            held.update(again)
-        lost = Ranges((s, s + 1) for s in held if s < topic.log.first and s not in copies)
+            aside.update(again)
+        lost = Ranges((s, s + 1) for s in aside if s < topic.log.first and s not in copies)
         for start, end in lost:
             self._damaged(Damage(start, end, self._files.folder, "missing stragglers"))
-        return {sequence: frame for sequence, frame in copies.items() if sequence in held}
+        return {sequence: frame for sequence, frame in copies.items() if sequence in aside}
 
 
 def _is_there(topic: Topic, sequence: int, stragglers: dict[int, bytes]) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from nsqx.nsqd.core.durations import Durations
+from nsqx.nsqd.core.time_counts import TimeCounts
 
 __all__ = ["LoopLag"]
 
@@ -18,7 +18,7 @@ class LoopLag:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.durations = Durations()
+        self.durations = TimeCounts()
         self._loop = loop
         self._due_s = 0.0
         self._handle: asyncio.TimerHandle | None = None

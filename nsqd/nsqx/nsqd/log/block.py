@@ -110,7 +110,7 @@ class BlockMemory:
             if oldest.owner is not None:
                 oldest.owner.forget(oldest)
 
-    def release(self, block: Block) -> None:
+    def give_back(self, block: Block) -> None:
         """Give back what a block was charged."""
         self._oldest_first.pop(block, None)
         self.bytes_used -= block.in_memory
@@ -173,7 +173,7 @@ class BlockCache:
         if index >= 0 and self._blocks[index] is block:
             del self._firsts[index], self._blocks[index]
         block.owner = None
-        self._memory.release(block)
+        self._memory.give_back(block)
 
     def forget_below(self, sequence: int) -> None:
         """Drop the blocks that end at or before ``sequence``."""

@@ -81,11 +81,11 @@ class Position:
         mentioned += [sequence + 1 for sequence, _, _ in self.deferred]
         return max(mentioned)
 
-    def held(self) -> set[int]:
+    def aside(self) -> set[int]:
         """Return the messages that are waiting or deferred."""
-        held = {sequence for sequence, _ in self.waiting}
-        held.update(sequence for sequence, _, _ in self.deferred)
-        return held
+        aside = {sequence for sequence, _ in self.waiting}
+        aside.update(sequence for sequence, _, _ in self.deferred)
+        return aside
 
 
 class ChannelStore:
@@ -218,13 +218,13 @@ class ChannelStore:
             else:
                 position.waiting.append((sequence, attempts))
         cursor = max(position.cursor, _behind_last(known, skips))
-        held = position.held()  # if a damaged index forgot that a message is deferred, by this
+        aside = position.aside()  # if a damaged index forgot that a message is deferred, by this
         for start, end in known.gaps(max(position.cursor, log_first), cursor):
             position.waiting += [
                 (sequence, 1)
                 for first, beyond in skips.gaps(start, end)
                 for sequence in range(first, beyond)
-                if sequence not in held
+                if sequence not in aside
             ]
         position.cursor = cursor
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 
 from nsqx.nsqd.core.broker import Broker
 from nsqx.nsqd.core.channel import Channel
-from nsqx.nsqd.core.durations import Durations
 from nsqx.nsqd.core.latency import LatencyWindow, merged
 from nsqx.nsqd.core.session import Session
+from nsqx.nsqd.core.time_counts import TimeCounts
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.directory.peers import PeerState
 from nsqx.nsqd.telling.memory_stats import resident_bytes
 from nsqx.nsqd.telling.readings import of_channel, of_topic
 from nsqx.runtime import numbers
 from nsqx.runtime.metrics import Family, Sample, counter, gauge, histogram
-from nsqx.runtime.numbers import Kind, Number
+from nsqx.runtime.numbers import Behaviour, Number
 from nsqx.runtime.process import logs, open_files, tasks
 
 __all__ = ["NodeMetrics"]
@@ -41,7 +41,7 @@ class NodeMetrics:
     now_ns: int
     wall_ns: int
     disk_free_bytes: int
-    loop_lag: Durations
+    loop_lag: TimeCounts
     loop_lag_highest_ns: int  # since the last scrape
     oldest_ns: Mapping[Channel, int]  # when the oldest unfinished message was accepted
     quantiles: Sequence[float] = ()
@@ -208,5 +208,5 @@ def _families(table: Iterable[Number]) -> list[list[Number]]:
 
 
 def _family(number: Number, samples: Iterable[Sample]) -> Family:
-    make = counter if number.kind is Kind.COUNTER else gauge
+    make = counter if number.kind is Behaviour.COUNTER else gauge
     return make(number.metric, number.help, samples)

@@ -16,7 +16,7 @@ from nsqx.nsqd.core.latency import Histogram, LatencyWindow, merged
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.telling.readings import of_channel, of_topic
 from nsqx.runtime import numbers
-from nsqx.runtime.numbers import Kind, Number
+from nsqx.runtime.numbers import Behaviour, Number
 
 __all__ = ["StatsdReport", "packets", "prefix_of"]
 
@@ -101,7 +101,7 @@ class StatsdReport:
         return self.exclude_ephemeral and item.is_ephemeral
 
     def _line(self, number: Number, key: str, value: float) -> str:
-        tell = self._counter if number.kind is Kind.COUNTER else self._gauge
+        tell = self._counter if number.kind is Behaviour.COUNTER else self._gauge
         return tell(f"{key}.{number.statsd}", int(value))
 
     def _counter(self, name: str, value: int) -> str:

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from math import inf
 
-__all__ = ["Durations"]
+__all__ = ["TimeCounts"]
 
 # Seconds. A commit to the page cache takes tens of microseconds, a sync of a bad disk seconds.
 _BOUNDS_S = (
@@ -13,8 +13,8 @@ _BOUNDS_S = (
 _BOUNDS_NS = tuple(round(bound * 1e9) for bound in _BOUNDS_S)
 
 
-class Durations:
-    """Counts durations since the start."""
+class TimeCounts:
+    """Counts how long things took, since the start."""
 
     __slots__ = ("_counts", "total_ns")
 
