@@ -6,12 +6,12 @@ from nsqx.nsqd.core.time_counts import TimeCounts
 
 __all__ = ["LoopLag"]
 
-INTERVAL_S = 0.1
+INTERVAL_S = 0.5  # each is a wake-up of a node that has nothing else to do
 
 
 class LoopLag:
     """
-    Asks to be called ten times a second and notes how late that was.
+    Asks to be called twice a second and notes how late that was.
 
     Attributes:
         durations: all delays since the start.

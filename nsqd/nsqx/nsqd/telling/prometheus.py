@@ -78,7 +78,7 @@ class NodeMetrics:
         )
         yield histogram(
             "nsqd_event_loop_lag_seconds",
-            "How late the event loop was, measured ten times a second.",
+            "How late the event loop was, measured twice a second.",
             self.loop_lag.by_bound(),
             self.loop_lag.total_ns / _SECOND_NS,
             {},
