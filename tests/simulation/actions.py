@@ -23,7 +23,7 @@ STEPS_MAX = 60
 FREE_BYTES_MAX = 6_000
 RESTARTS = 5
 NODES_MAX = 5
-JUMPS_S = (-600, -60, -5, 1, 5, 60, 600)
+JUMPS_S = (-7200, -600, -60, -5, 1, 5, 60, 600, 7200)
 
 
 def apply(cluster: "Cluster", action: Action) -> None:

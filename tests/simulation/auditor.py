@@ -10,6 +10,7 @@ The promises have names, which a `Violation` carries:
     deferred_is_not_early          neither by DPUB nor by REQ
     in_flight_to_one               nothing is delivered again before its time is over
     attempts_count                 one more at each delivery, but after a crash
+    time_outs_come                 whatever the clock on the wall says
     ready_is_a_limit               no consumer has more messages than its RDY
     finish_in_time_counts          no E_FIN_FAILED for a message whose time is not over
     counts_add_up                  depth, in flight and deferred are what is not finished
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Auditor", "Violation", "make_body", "number_of"]
 
 STARVING_NS = 20 * SECOND_NS
+LATE_NS = 2 * SECOND_NS  # for time-outs, which come in steps
 LEAD_MAX = 4  # besides the RDY of a consumer: what it gets at once
 NAME_SURVIVES_AFTER_NS = SECOND_NS  # created so long before a loss of power
 _NUMBER_BYTES = 8
@@ -673,6 +675,7 @@ class Auditor:
                 if not channel_record.is_ephemeral:
                     self._check_counts(node, topic, channel, record, channel_record)
                 self._check_starving(node, topic, channel, channel_record)
+                self._check_time_outs(node, topic, channel, channel_record)
 
     def take_damages(self, node: "Node") -> None:
         """Take in what the broker has reported as lost to damage since the last time."""
@@ -766,6 +769,21 @@ class Auditor:
                 f"{topic.name}/{channel.name} at {node.name} has {channel.depth} messages and a "
                 f"consumer with room, and delivers nothing for {(now_ns - since_ns) / 1e9} s",
             )
+
+    def _check_time_outs(
+        self, node: "Node", topic: Topic, channel: Channel, record: ChannelRecord
+    ) -> None:
+        since_ns = self._scheduler.now_ns - LATE_NS
+        if not node.is_well:
+            return
+        for sequence, flight in record.in_flight.items():
+            is_late = flight.deadline_ns < since_ns
+            if is_late and channel.backlog.in_flight.consumer_of(sequence) is not None:
+                raise Violation(
+                    "time_outs_come",
+                    f"{sequence} of {topic.name}/{channel.name} at {node.name} is in flight "
+                    f"{(since_ns - flight.deadline_ns + LATE_NS) / 1e9} s after its time",
+                )
 
     # The end
 

@@ -100,6 +100,12 @@ MUTATIONS = (
         "self._slice_ns[index] + timeout_ns > now_ns + 10**9:",
     ),
     Mutation(
+        "messages time out by the clock on the wall",
+        f"{CORE}/broker.py",
+        "now_ns, wall_ns = self.clock.monotonic(), self.clock.wall()\n        self._try_again",
+        "now_ns, wall_ns = self.clock.wall(), self.clock.wall()\n        self._try_again",
+    ),
+    Mutation(
         "deferred messages come a second early",
         f"{CORE}/deferred.py",
         "beyond = (wall_ns + 1) << _DUE_SHIFT",

@@ -265,6 +265,20 @@ def test_finished_segments_are_retained_for_a_time() -> None:
     assert log.first == 4
 
 
+def test_a_clock_that_was_ahead_does_not_stop_retention() -> None:
+    day_ns = 86_400 * 10**9
+    log = open_log(SimulatedDisk(), segment_bytes_max=300)
+    log.retention = Retention(time_ns=5000)
+    for number in range(4):  # two of them in a segment
+        log.append([b"x" * 100], NOW_NS + 2 * day_ns + number)
+    for number in range(4):  # with the clock right again
+        log.append([b"x" * 100], NOW_NS + number)
+    log.release(8, NOW_NS + 4000)
+    assert log.first == 0
+    log.release(8, NOW_NS + 5000)
+    assert log.first == 4
+
+
 def test_finished_segments_are_retained_up_to_a_size() -> None:
     _, log = written_log([[b"x" * 66]] * 7, segment_bytes_max=200)  # 100 bytes each
     log.retention = Retention(size_bytes=350)

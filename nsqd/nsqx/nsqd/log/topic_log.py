@@ -423,11 +423,23 @@ class TopicLog:
 
     def _is_retained(self, segment: Segment, now_ns: int) -> bool:
         retention = self.retention
-        if retention.time_ns and now_ns - segment.last_ns < retention.time_ns:
+        if retention.time_ns and now_ns - self._came_ns(segment, now_ns) < retention.time_ns:
             return True
         return bool(retention.size_bytes) and (
             self.size_bytes - segment.size < retention.size_bytes
         )
+
+    def _came_ns(self, segment: Segment, now_ns: int) -> int:
+        """
+        Return when the newest message of a segment came.
+
+        A clock that was ahead has it in the future. Then it came before the first segment that was
+        begun with the clock right again, or at last if there is none yet.
+        """
+        if segment.last_ns <= now_ns:
+            return segment.last_ns
+        later = (each.created_ns for each in self._segments if each.first > segment.first)
+        return min(later, default=now_ns)
 
     def _remove_next(self) -> None:
         """
