@@ -18,7 +18,6 @@ from nsqx.runtime.options.docs import example_file
 __all__ = ["ROOT", "generated"]
 
 ROOT = Path(__file__).parents[1]
-CHART_FILES = "deploy/helm/nsqx/files"
 
 
 def generated() -> dict[str, str]:
@@ -32,15 +31,13 @@ def generated() -> dict[str, str]:
     for program, options in DAEMON_OPTIONS.items():
         contents[f"deploy/config/{program}.toml"] = example_file(options, program)
     for name, page in DASHBOARDS.items():
+        # A chart can't read what is outside of it, so they are there.
         text = json.dumps(dashboard(page), indent=2) + "\n"
-        contents[f"deploy/grafana/dashboards/{name}.json"] = text
-        contents[f"{CHART_FILES}/dashboards/{name}.json"] = text
+        contents[f"deploy/helm/nsqx/files/dashboards/{name}.json"] = text
     for name, text in manuals().items():
         contents[f"deploy/man/man{name[-1]}/{name}"] = text
     for name, text in completions().items():
         contents[f"deploy/completions/{name}"] = text
-    # A chart can't read what is outside of it.
-    contents[f"{CHART_FILES}/rules.yaml"] = (ROOT / "deploy/prometheus/rules.yaml").read_text()
     return contents
 
 
