@@ -18,8 +18,8 @@ from nsqx.nsqd.core.agenda import Agenda
 from nsqx.nsqd.core.channel import Channel, ChannelSettings
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.consumer import Consumer, Place
-from nsqx.nsqd.core.metadata import ChannelEntry, TopicEntry
-from nsqx.nsqd.core.node_files import NodeFiles
+from nsqx.nsqd.core.metadata import TopicEntry
+from nsqx.nsqd.core.node_files import NodeFiles, TopicNames
 from nsqx.nsqd.core.settings import Settings
 from nsqx.nsqd.core.time_counts import TimeCounts
 from nsqx.nsqd.core.timers import Timers
@@ -153,7 +153,7 @@ class Broker:
         self._node_files = NodeFiles(
             storage,
             settings.version,
-            self._entries,
+            self._names,
             random_bits=random_bits,
             wrote=self._wrote,
             warn=events.warn,
@@ -212,19 +212,19 @@ class Broker:
             self._stale[topic] = None
             self._events.sooner()
 
-    def _entries(self) -> list[TopicEntry]:
-        """Return all topics and channels that are not ephemeral, as ``nsqd.dat`` names them."""
+    def _names(self) -> list[TopicNames]:
+        """Return all topics and channels that are not ephemeral, and what is paused."""
         return [
-            TopicEntry(
+            (
                 topic.name,
                 topic.is_paused,
                 [
-                    ChannelEntry(channel.name, channel.is_paused)
-                    for channel in sorted(topic.channels.values(), key=_name_of)
+                    (channel.name, channel.is_paused)
+                    for channel in topic.channels.values()
                     if not channel.is_ephemeral
                 ],
             )
-            for topic in sorted(self.topics.values(), key=_name_of)
+            for topic in self.topics.values()
             if not topic.is_ephemeral
         ]
 
@@ -798,6 +798,3 @@ class Broker:
             pass
         return number
 
-
-def _name_of(item: Topic | Channel) -> str:
-    return item.name

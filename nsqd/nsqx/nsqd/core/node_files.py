@@ -8,6 +8,7 @@ since: the trash knows that. What is paused stands in the topics' state files, a
 """
 
 from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from nsqx.nsqd.core.metadata import ChannelEntry, TopicEntry, decode_metadata, encode_metadata
 from nsqx.nsqd.core.topic_files import (
@@ -23,7 +24,10 @@ from nsqx.nsqd.log.storage import Storage
 from nsqx.nsqd.log.trash import Trash
 from nsqx.protocol.names import is_ephemeral, is_valid_name
 
-__all__ = ["METADATA_PATH", "NodeFiles"]
+__all__ = ["METADATA_PATH", "NodeFiles", "TopicNames"]
+
+# A topic, whether it is paused, and the same of its channels.
+TopicNames: TypeAlias = tuple[str, bool, list[tuple[str, bool]]]
 
 METADATA_PATH = "nsqd.dat"
 # What format 1 had besides: folders about to be removed, and temporary files.
@@ -39,18 +43,18 @@ class NodeFiles:
         self,
         storage: Storage,
         version: str,
-        entries: Callable[[], list[TopicEntry]],
+        names: Callable[[], list[TopicNames]],
         *,
         random_bits: Callable[[int], int],
         wrote: Callable[[OSError | None], None],
         warn: Callable[[str], None],
     ) -> None:
-        """``entries`` returns what is there now, sorted, without what is ephemeral."""
+        """``names`` returns what is there now, without what is ephemeral."""
         self.node_id = ""  # from `load` on
         self.trash = Trash(storage, self._could_not_delete)
         self._storage = storage
         self._version = version
-        self._entries = entries
+        self._names = names
         self._random_bits = random_bits
         self._wrote = wrote
         self._warn = warn
@@ -153,16 +157,24 @@ class NodeFiles:
     def close(self) -> dict[str, bytes]:
         """Return what is to be written at the end, by its path. Nothing is done after that."""
         self._is_closed = True
-        return {METADATA_PATH: encode_metadata(self._entries(), self._version)}
+        return {METADATA_PATH: self._encode(self._names())}
 
     def save(self) -> None:
         """Write ``nsqd.dat`` if it is not right."""
-        content = encode_metadata(self._entries(), self._version)
+        content = self._encode(self._names())
         if content != self._saved:
             replace_file(self._storage, METADATA_PATH, content)
         self._is_stale = False
         self._saved = content
         self.trash.unearth(self.trash.take_tombstones())
+
+    def _encode(self, names: list[TopicNames]) -> bytes:
+        """Return what ``nsqd.dat`` is to have, sorted; 3 us a name."""
+        entries = [
+            TopicEntry(topic, is_paused, [ChannelEntry(*channel) for channel in sorted(channels)])
+            for topic, is_paused, channels in sorted(names)
+        ]
+        return encode_metadata(entries, self._version)
 
     def changed(self) -> None:
         """``nsqd.dat`` is not right any more."""
@@ -191,13 +203,13 @@ class NodeFiles:
             self._save_in_background()
 
     def _save_in_background(self) -> None:
-        entries, tombstones = self._entries(), self.trash.take_tombstones()
+        names, tombstones = self._names(), self.trash.take_tombstones()
         new_names, self._new_names = self._new_names, {}
         temporary = self.trash.new_path()
 
         def write() -> bytes | None:
             self._sync_names(new_names)
-            content = encode_metadata(entries, self._version)
+            content = self._encode(names)
             if content == self._saved:
                 return None
             write_synced(self._storage, temporary, content)

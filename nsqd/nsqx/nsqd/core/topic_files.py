@@ -14,7 +14,7 @@ from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.metadata import TopicEntry
 from nsqx.nsqd.core.settings import Settings, kept_settings
 from nsqx.nsqd.core.topic import Topic
-from nsqx.nsqd.log.channel_store import ChannelStore, Snapshot
+from nsqx.nsqd.log.channel_store import STRAGGLERS, ChannelStore, Snapshot
 from nsqx.nsqd.log.journal import decode_checkpoint, encode_checkpoint
 from nsqx.nsqd.log.replacement import replace_file
 from nsqx.nsqd.log.storage import Storage
@@ -59,6 +59,7 @@ class TopicFiles:
         self._on_written = on_written
         self._unsynced: dict[ChannelStore, None] = {}
         self._left_over: set[str] = set()  # channels of which a file could not be removed
+        self._with_stragglers: set[str] = set()
         self._saved_passed = 0
 
     # Channels
@@ -125,7 +126,13 @@ class TopicFiles:
             number = rest.removesuffix(".journal")
             if suffix and number.isdecimal():
                 journals.setdefault(channel, []).append(int(number))
+            elif suffix and rest == STRAGGLERS:
+                self._with_stragglers.add(channel)
         return journals
+
+    def has_stragglers(self, channel_name: str) -> bool:
+        """Return whether `journals` saw a file of stragglers."""
+        return channel_name in self._with_stragglers
 
     def sweep(self, journals: dict[str, list[int]]) -> None:
         """Remove journals of channels that are gone: a crash stopped that before."""

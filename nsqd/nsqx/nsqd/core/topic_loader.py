@@ -82,7 +82,7 @@ class TopicLoader:
         for problem in position.problems:
             self._warn(f"channel {topic.name}/{name}: {problem}")
         channel = Channel(name, topic, self._channel_settings, store)
-        stragglers = self._load_stragglers(store, position)
+        stragglers = self._load_stragglers(name, store, position)
         aside = position.aside()
         deferred = [
             message
@@ -107,9 +107,12 @@ class TopicLoader:
         topic.channels[name] = channel
         return channel
 
-    def _load_stragglers(self, store: ChannelStore, position: Position) -> dict[int, bytes]:
+    def _load_stragglers(
+        self, name: str, store: ChannelStore, position: Position
+    ) -> dict[int, bytes]:
         topic = self._topic
-        copies = store.load_stragglers()
+        has_some = self._files.has_stragglers(name)
+        copies = store.load_stragglers() if has_some else {}
         if copies is None:
             self._warn(f"topic {topic.name}: a file of stragglers is damaged")
             copies = {}

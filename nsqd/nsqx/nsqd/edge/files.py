@@ -30,22 +30,24 @@ class FileStorage:
 
     def __init__(self, root: Path, loop: AbstractEventLoop, *, threads: int = 4) -> None:
         self.root = root
+        self._prefix = f"{root}/"  # joining paths by pathlib costs 30 us, ours are plain
         self._loop = loop
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="storage")
 
     def open(self, path: str, *, create: bool = False) -> File:
         """See `Storage.open`."""
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        return _OsFile(os.open(self.root / path, flags, _FILE_MODE))
+        return _OsFile(os.open(self._prefix + path, flags, _FILE_MODE))
 
     def read_file(self, path: str) -> bytes:
         """See `Storage.read_file`."""
-        return (self.root / path).read_bytes()
+        with open(self._prefix + path, "rb", buffering=0) as file:
+            return file.read()
 
     def write_file(self, path: str, data: bytes) -> None:
         """See `Storage.write_file`."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        descriptor = os.open(self.root / path, flags, _FILE_MODE)
+        descriptor = os.open(self._prefix + path, flags, _FILE_MODE)
         try:
             _write_all(descriptor, data, 0)
         finally:
@@ -72,11 +74,12 @@ class FileStorage:
 
     def rename(self, old: str, new: str) -> None:
         """See `Storage.rename`."""
-        (self.root / old).replace(self.root / new)
+        os.replace(self._prefix + old, self._prefix + new)
 
     def remove(self, path: str) -> None:
         """See `Storage.remove`."""
-        (self.root / path).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._prefix + path)
 
     def remove_tree(self, path: str) -> None:
         """See `Storage.remove_tree`."""

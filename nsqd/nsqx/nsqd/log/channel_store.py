@@ -30,11 +30,12 @@ from nsqx.nsqd.log.replacement import folder_of, replace_file, write_synced
 from nsqx.nsqd.log.storage import Storage
 from nsqx.nsqd.log.trash import Trash
 
-__all__ = ["ChannelStore", "Position", "Snapshot"]
+__all__ = ["STRAGGLERS", "ChannelStore", "Position", "Snapshot"]
 
 CHECKPOINT_AFTER_BYTES = 4 * 1024 * 1024
 
-_STRAGGLERS_SUFFIX = ".stragglers"
+STRAGGLERS = "stragglers"
+_STRAGGLERS_SUFFIX = f".{STRAGGLERS}"
 _WAITING = struct.Struct(">QH")
 _DEFERRED = struct.Struct(">QqH")
 _FIELDS = {"cursor", "passed", "journal", "waiting", "deferred"}
@@ -116,14 +117,14 @@ class ChannelStore:
         self.journal.begin()
         self._storage.remove(self.path + _STRAGGLERS_SUFFIX)
 
-    def load(self, first: int, skips: Ranges, journals: Iterable[int] = ()) -> Position:
+    def load(self, first: int, skips: Ranges, journals: Iterable[int] | None = None) -> Position:
         """
         Read where the channel stood.
 
         Args:
             first: the oldest message of the log, where a channel begins whose checkpoint is lost.
             skips: what is not to be delivered anyway.
-            journals: the numbers of those that are there, see `Journal.read`.
+            journals: the numbers of those that are there, if they are known.
         """
         position = Position()
         journal_number = self._load_checkpoint(position, first)

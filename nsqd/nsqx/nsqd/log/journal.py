@@ -225,51 +225,50 @@ class Journal:
             self._storage.remove(self._numbered(number))
 
     def read(
-        self, first_number: int | None, there: Iterable[int] = ()
+        self, first_number: int | None, there: Iterable[int] | None = None
     ) -> tuple[list[tuple[int, bytes]], int]:
         """
         Read this journal and the later ones, and continue with the last.
 
         Args:
             first_number: the one that the checkpoint names; None if it is lost, then all.
-            there: the numbers of journals that are there, as far as they are known. Those beyond
-                the last one are of another past that a loss of power brought back, and go.
+            there: the numbers of all that are there, if they are known. Those beyond the last one
+                are of another past that a loss of power brought back, and go.
 
         Returns:
             The records, and how many bytes were left out because they were torn or damaged.
+
+        Raises:
+            UnknownFormatError: a newer version wrote one.
         """
-        records: list[tuple[int, bytes]] = []
-        cut = 0
+        numbers = set(self._numbers() if there is None else there)
         if first_number is None:
             # The last run of consecutive ones: a loss of power may have brought older ones back.
-            numbers = set(self._numbers())
             first_number = max(numbers, default=0)
             while first_number - 1 in numbers:
                 first_number -= 1
         self._oldest = first_number
-        while self._oldest and self._is_there(self._oldest - 1):  # a crash stopped their removal
+        while self._oldest - 1 in numbers:  # a crash stopped their removal
             self._oldest -= 1
+        records: list[tuple[int, bytes]] = []
+        cut = 0
         self.number = first_number
-        while True:
-            try:
-                content = self._storage.read_file(self._numbered(self.number))
-            except FileNotFoundError:
-                if not self._is_there(self.number + 1):
-                    break
-                content = b""  # a loss of power took it, and left its successor
+        # One that is not there and has a successor was taken by a loss of power.
+        while self.number in numbers or self.number + 1 in numbers:
+            is_there = self.number in numbers
+            content = self._storage.read_file(self._numbered(self.number)) if is_there else b""
             found, self.size, damaged = read_records(content)
             for kind, _ in found:
                 if kind not in _KINDS:
-                    raise UnknownFormatError(
-                        self._numbered(self.number), f"a record of kind {kind}"
-                    )
+                    path = self._numbered(self.number)
+                    raise UnknownFormatError(path, f"a record of kind {kind}")
             records += found
             cut += len(content) - self.size + damaged
             self.number += 1
         if self.number > first_number:
             self.number -= 1
             self._open().truncate(self.size)
-        for number in there:
+        for number in numbers:
             if number > self.number:
                 self._storage.remove(self._numbered(number))
         self._synced = (self._oldest, -1)  # what is there may have been written just before
@@ -405,13 +404,6 @@ class Journal:
 
     def _numbered(self, number: int) -> str:
         return f"{self._path}.{number}.journal"
-
-    def _is_there(self, number: int) -> bool:
-        try:
-            self._storage.open(self._numbered(number)).close()
-        except FileNotFoundError:
-            return False
-        return True
 
     def _numbers(self) -> list[int]:
         """Return the numbers of the files that are there. Costs a look at the whole folder."""
