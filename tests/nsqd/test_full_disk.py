@@ -126,3 +126,22 @@ async def test_it_refuses_serves_recovers_and_forgets_nothing(disk: SmallDisk, n
         assert len(received) == left, channel
     (topic,) = (await node.get_json("/stats?format=json"))["topics"]
     assert "damage" not in topic
+
+
+async def test_it_starts_on_a_full_disk_and_what_it_has_is_drained(
+    disk: SmallDisk, node: Nsqd
+) -> None:
+    await node.post("/topic/create?topic=t")
+    await node.post("/channel/create?topic=t&channel=read")
+    count = await publish_until_full(node)
+    await node.kill()
+    await disk.run("cat /dev/zero > brim 2>/dev/null || true")
+    await node.start()
+    async with WireClient(node.tcp_address) as client:
+        await client.subscribe("t", "read", 10)
+        assert [message.body for message in await client.drain(count)] == [BODY] * count
+    status, answer = await node.request("POST", "/pub?topic=t", BODY)
+    assert (status, answer) != (200, b"OK")
+    await disk.run("rm filler brim")
+    await eventually(lambda: is_well(node), "it finds out by itself that there is room")
+    await node.post("/pub?topic=t", b"after")

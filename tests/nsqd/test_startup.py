@@ -126,6 +126,25 @@ def test_a_newer_or_damaged_format_is_kept(tmp_path: Path, content: bytes) -> No
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
+async def test_stray_names_do_not_stop_the_start(cluster: Cluster) -> None:
+    node = await cluster.nsqd()
+    await node.post("/topic/create?topic=t")
+    await node.post("/pub?topic=t", b"x")
+    await node.kill()
+    topics = node.data_path / "topics"
+    (topics / "dead.topic").symlink_to("nowhere")
+    (topics / "._t.topic").write_bytes(b"of a Mac")
+    (topics / "t.topic" / "99999.log").write_bytes(b"of somebody")
+    (topics / "t.topic" / "dead.channel").symlink_to("nowhere")
+    await node.start()
+    (topic,) = (await node.get_json("/stats?format=json"))["topics"]
+    assert (topic["topic_name"], topic["depth"]) == ("t", 1)
+    assert "damage" not in topic
+    log = "\n".join(node.log)
+    for name in ("dead.topic", "._t.topic", "99999.log", "dead.channel"):
+        assert log.count(f"{name} is not") == 1, name
+
+
 def test_unknown_flag(tmp_path: Path) -> None:
     """As in NSQ: the line, then the usage, and exit code 2."""
     code, lines = start(f"--data-path={tmp_path}", "--no-such-flag")

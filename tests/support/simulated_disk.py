@@ -112,6 +112,7 @@ class SimulatedDisk:
         self.fail_renames: int | None = None
         self.fail_reads_of: dict[str, int] = {}
         self.reads_block = False
+        self.weakness = ""
         self.pending: deque[Callable[[], None]] = deque()
         self._files: dict[str, Content] = {}
         self._folders: dict[str, bool] = {"": True}  # and whether its name is durable
@@ -295,6 +296,10 @@ class SimulatedDisk:
     def list_folders(self, path: str) -> list[str]:
         """See `Storage.list_folders`."""
         return sorted(name.rpartition("/")[2] for name in self._folders if _parent(name) == path)
+
+    def list_files(self, path: str) -> list[str]:
+        """See `Storage.list_files`."""
+        return sorted(name.rpartition("/")[2] for name in self._files if _parent(name) == path)
 
     def list(self, path: str) -> list[str]:
         """See `Storage.list`."""

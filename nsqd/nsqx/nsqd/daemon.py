@@ -32,7 +32,7 @@ from nsqx.nsqd.core.timers import NEVER_NS
 from nsqx.nsqd.core.topic import Durability, Topic
 from nsqx.nsqd.directory.peers import LookupPeers
 from nsqx.nsqd.edge.auth import AuthServers
-from nsqx.nsqd.edge.data_folder import DataFolder
+from nsqx.nsqd.edge.data_folder import DataFolder, advice_for
 from nsqx.nsqd.edge.files import FileStorage
 from nsqx.nsqd.edge.leave import take_leave
 from nsqx.nsqd.edge.loop_lag import LoopLag
@@ -114,7 +114,7 @@ class Nsqd:
             except StartupError as error:
                 raise StartupError(f"failed to instantiate nsqd - {error}") from error
             stack.callback(folder.release)
-            storage = FileStorage(folder.path, self._loop)
+            storage = FileStorage(folder.path, self._loop, warn=self.warn)
             stack.callback(storage.close)
             self.storage = storage
             self.broker = Broker(
@@ -199,6 +199,8 @@ class Nsqd:
 
     def _load(self) -> None:
         try:
+            self.storage.sync_folder("")
+            self._check_durability()
             self.broker.load()
         except MetadataError as error:
             raise StartupError(
@@ -209,10 +211,14 @@ class Nsqd:
         except DataFormatError as error:
             raise StartupError(f"failed to load data from {self.storage.root} - {error}") from error
         except OSError as error:
-            raise StartupError(f"failed to load data - {error}") from error
+            raise StartupError(f"failed to load data - {error}; {advice_for(error)}") from error
         for topic in self.broker.topics.values():
             for channel in topic.channels.values():
                 self.latencies.watch(topic, channel)
+
+    def _check_durability(self) -> None:
+        if self.storage.weakness and self.options.durability == Durability.FSYNC.value:
+            raise StartupError(f"failed to promise --durability=fsync - {self.storage.weakness}")
 
     async def _serve(self, listeners: dict[str, socket.socket], stack: AsyncExitStack) -> None:
         self.tcp_server = TcpServer(

@@ -300,3 +300,68 @@ def test_a_channel_that_is_made_again_during_a_checkpoint_keeps_its_own(
 
 def _no_failure(error: OSError) -> None:
     raise AssertionError from error
+
+
+# Starts that are hard
+
+
+@pytest.mark.parametrize("is_upgrade", [False, True])
+def test_a_node_with_a_full_disk_starts_and_is_drained(
+    bench: BrokerBench, is_upgrade: bool
+) -> None:
+    """Only so can there be room again."""
+    for number in range(20):
+        bench.publish(b"%d" % number + b"x" * 1000)
+    if is_upgrade:
+        for path in ("format.json", "nsqd.dat"):
+            bench.disk.remove(path)
+        bench.disk.remove_tree("trash")
+    for _ in range(2):
+        bench.disk = bench.disk.kill()
+        bench.disk.free_bytes = 0
+        bench.start()
+        assert bench.lost() == []
+    assert len(bench.drained()) == 20
+    bench.upkeep()
+    bench.upkeep()
+    assert len(bench.disk.paths(".log")) == 1, "what is finished goes"
+    bench.disk.free_bytes = None
+    bench.upkeep()
+    bench.upkeep()
+    assert bench.broker.health == "OK"
+    assert bench.publish(b"after") == "OK"
+    bench.kill()
+    assert bench.drained() == [b"after"]
+    assert {"format.json", "nsqd.dat"} <= set(bench.disk.paths())
+
+
+PRECIOUS = bytes.fromhex("00051607 00020000")  # what a Mac puts beside a file
+STRAYS = (
+    "topics/._t.topic",
+    "topics/backup.topic",
+    "topics/orders.topic/99999.log",
+    "topics/orders.topic/99999.idx",
+    "topics/orders.topic/._archive.channel",
+    "topics/orders.topic/notes.txt",
+    "topics/orders.topic/old.channel/0",
+    "topics/.DS_Store",
+)
+
+
+def test_what_has_not_our_shape_is_left_alone_and_named(bench: BrokerBench) -> None:
+    bench.publish(b"x")
+    bench.disk.make_folder("topics/orders.topic/old.channel")
+    for path in STRAYS:
+        bench.disk.replace_file(path, PRECIOUS)
+    for _ in range(2):
+        bench.kill()
+        bench.upkeep()
+        assert names(bench) == ["orders", "orders/archive"]
+        assert bench.lost() == []
+        for path in STRAYS:
+            named = path.removesuffix("/0")
+            assert sum(named in warning for warning in bench.events.warnings) == 1, path
+            assert bench.disk.read_file(path) == PRECIOUS
+    assert bench.drained() == [b"x"]
+    bench.channel("new")
+    assert bench.publish(b"y", topic="new") == "OK"

@@ -163,8 +163,15 @@ class Broker:
     def health(self) -> str:
         """Return ``OK``, or ``NOK - reason`` after a write that failed."""
         if self.write_error is None:
-            return "OK"
+            return f"NOK - {self._storage.weakness}" if self._is_weakened else "OK"
         return f"NOK - {self.write_error.strerror or self.write_error}"
+
+    @property
+    def _is_weakened(self) -> bool:
+        """Return whether somebody was promised what the disk can't keep."""
+        return bool(self._storage.weakness) and any(
+            topic.durability is Durability.FSYNC for topic in self.topics.values()
+        )
 
     # Start and end
 
@@ -797,4 +804,3 @@ class Broker:
         while (number := self._random_bits(7)) >= 100:
             pass
         return number
-

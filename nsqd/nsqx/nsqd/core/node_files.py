@@ -7,6 +7,7 @@ What it names and is not there is taken up, too (it may come from a Go nsqd), un
 since: the trash knows that. What is paused stands in the topics' state files, and here.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
@@ -20,7 +21,8 @@ from nsqx.nsqd.core.topic_files import (
 )
 from nsqx.nsqd.log.formats import DataFormat
 from nsqx.nsqd.log.replacement import folder_of, replace_file, sync_file, write_synced
-from nsqx.nsqd.log.storage import Storage
+from nsqx.nsqd.log.segment import SEGMENT_FILE
+from nsqx.nsqd.log.storage import NO_ROOM, Storage
 from nsqx.nsqd.log.trash import Trash
 from nsqx.protocol.names import is_ephemeral, is_valid_name
 
@@ -34,6 +36,15 @@ METADATA_PATH = "nsqd.dat"
 _OLD_DELETED_SUFFIX = ".deleted"
 _OLD_TEMPORARIES = ("next", "next.tmp", "tmp")
 _OLD_PROBE = "probe"
+
+
+_APPLE_DOUBLE_PREFIX = "._"
+_APPLE_DOUBLE = b"\0\x05\x16\x07"
+# What a topic's folder has. Anything else is somebody else's.
+_TOPIC_FILE = re.compile(
+    rf"{SEGMENT_FILE.pattern}|state|passed|.+\.tmp"
+    r"|.+\.channel|.+\.channel\.([0-9]+\.journal|stragglers|bad)"
+)
 
 
 class NodeFiles:
@@ -51,6 +62,7 @@ class NodeFiles:
     ) -> None:
         """``names`` returns what is there now, without what is ephemeral."""
         self.node_id = ""  # from `load` on
+        self._unsaved_format: DataFormat | None = None
         self.trash = Trash(storage, self._could_not_delete)
         self._storage = storage
         self._version = version
@@ -90,9 +102,26 @@ class NodeFiles:
         if data_format is None:
             self._upgrade(entries)
             data_format = DataFormat(f"{self._random_bits(128):032x}")
-            data_format.write(self._storage)
+            self._unsaved_format = data_format
+            self._save_format()
         self.node_id = data_format.node_id
         return self._with_found(entries, buried)
+
+    def _save_format(self) -> None:
+        """
+        Mark the folder, now or when the disk has room: whoever makes room has to start.
+
+        Until then it is what an upgrade that was broken off leaves behind.
+        """
+        if self._unsaved_format is not None:
+            try:
+                self._unsaved_format.write(self._storage)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                self._wrote(error)
+            else:
+                self._unsaved_format = None
 
     def _upgrade(self, entries: Iterable[TopicEntry]) -> None:
         """
@@ -140,12 +169,24 @@ class NodeFiles:
     def _add_channels(self, entry: TopicEntry, buried: set[tuple[str, str]]) -> None:
         """Add those that are not named. Any file of a channel is one, if it was not deleted."""
         named = {channel.name for channel in entry.channels}
-        for file in self._storage.list(topic_folder(entry.name)):
+        folder = topic_folder(entry.name)
+        files = set(self._storage.list_files(folder))
+        for file in self._storage.list(folder):
+            is_ours = file in files and _TOPIC_FILE.fullmatch(file) is not None
+            if not is_ours or self._is_apple_double(folder, file):
+                self._warn(f"{folder}/{file} is not a file of nsqd; it is left alone")
+                continue
             name, suffix, rest = f"{file}.".rpartition(f"{CHANNEL_SUFFIX}.")
             is_there = bool(suffix) and (not rest or (entry.name, name) not in buried)
             if is_there and name not in named and _is_kept(name):
                 named.add(name)
                 entry.channels.append(ChannelEntry(name))
+
+    def _is_apple_double(self, folder: str, file: str) -> bool:
+        """Return whether it is what a Mac puts beside a file; its name is one of a channel, too."""
+        return file.startswith(_APPLE_DOUBLE_PREFIX) and self._storage.read_file(
+            f"{folder}/{file}"
+        ).startswith(_APPLE_DOUBLE)
 
     def _is_kept_or_said(self, name: str) -> bool:
         if not is_valid_name(name):
@@ -160,10 +201,17 @@ class NodeFiles:
         return {METADATA_PATH: self._encode(self._names())}
 
     def save(self) -> None:
-        """Write ``nsqd.dat`` if it is not right."""
+        """Write ``nsqd.dat`` if it is not right; if there is no room, `upkeep` tries again."""
         content = self._encode(self._names())
         if content != self._saved:
-            replace_file(self._storage, METADATA_PATH, content)
+            try:
+                replace_file(self._storage, METADATA_PATH, content)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                self._is_stale = True
+                self._wrote(error)
+                return
         self._is_stale = False
         self._saved = content
         self.trash.unearth(self.trash.take_tombstones())
@@ -197,6 +245,10 @@ class NodeFiles:
 
     def upkeep(self) -> None:
         """Have ``nsqd.dat`` written and new names synced, off the event loop."""
+        try:
+            self._save_format()
+        except OSError as error:
+            self._wrote(error)
         if self._is_stale and not self._is_saving:
             self._is_saving = True
             self._is_stale = False

@@ -5,9 +5,23 @@ import fcntl
 import os
 from pathlib import Path
 
+from nsqx.nsqd.log.storage import NO_ROOM
 from nsqx.protocol.errors import StartupError
 
-__all__ = ["DataFolder"]
+__all__ = ["DataFolder", "advice_for"]
+
+_ADVICE = {
+    errno.ENOSPC: "make room on its disk",
+    errno.EDQUOT: "make room, or raise the quota",
+    errno.EROFS: "mount it for writing",
+    errno.EIO: "check the disk, the kernel's log says more",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+def advice_for(error: OSError) -> str:
+    """Return what to do about an error of the data folder."""
+    return _ADVICE.get(error.errno or 0, "check its owner and mode")
 
 
 class DataFolder:
@@ -27,24 +41,40 @@ class DataFolder:
             reason = (error.strerror or str(error)).lower()
             raise StartupError(f"failed to lock data-path: open {path}: {reason}") from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock()
             self._check_writable()
-        except OSError as error:
+        except StartupError:
             os.close(self._descriptor)
+            raise
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
             if error.errno == errno.EAGAIN:
                 raise StartupError(
-                    f"failed to lock data-path: {path} is in use by another nsqd; "
+                    f"failed to lock data-path: {self.path} is in use by another nsqd; "
                     "stop it or choose another --data-path"
                 ) from error
+            # Without it two nsqd could write there, so there is no going on.
             raise StartupError(
-                f"failed to write to data-path {path}: {error.strerror}; "
-                "check its owner and mode, or choose another"
+                f"failed to lock data-path: {self.path}: {error.strerror}; its file system, or a "
+                "filter of system calls, gives no locks (flock): allow them, or choose a folder "
+                "on a local disk"
             ) from error
 
     def _check_writable(self) -> None:
         probe = self.path / ".nsqd-probe"
-        probe.write_bytes(b"")
-        probe.unlink()
+        try:
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            if error.errno in NO_ROOM:  # what is there has to be drained to make room
+                return
+            raise StartupError(
+                f"failed to write to data-path {self.path}: {error.strerror}; "
+                f"{advice_for(error)}, or choose another"
+            ) from error
 
     def release(self) -> None:
         """Let another nsqd have it."""

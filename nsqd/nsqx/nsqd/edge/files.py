@@ -17,7 +17,13 @@ __all__ = ["FileStorage"]
 T = TypeVar("T")
 
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
+# Not in this file system, or refused by a filter of system calls.
+_UNSUPPORTED = (errno.EINVAL, errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EACCES)
 _FILE_MODE = 0o600
+
+
+def _ignore(text: str) -> None:
+    """Nobody is to be told."""
 
 
 class FileStorage:
@@ -28,8 +34,19 @@ class FileStorage:
     overlap without occupying the event loop.
     """
 
-    def __init__(self, root: Path, loop: AbstractEventLoop, *, threads: int = 4) -> None:
+    def __init__(
+        self,
+        root: Path,
+        loop: AbstractEventLoop,
+        *,
+        threads: int = 4,
+        warn: Callable[[str], None] = _ignore,
+    ) -> None:
+        """``warn`` is told, once, what the operating system refuses that there is a way round."""
         self.root = root
+        self.weakness = ""
+        self._warn = warn
+        self._reading = _Reading(self._said_later)
         self._prefix = f"{root}/"  # joining paths by pathlib costs 30 us, ours are plain
         self._loop = loop
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="storage")
@@ -37,7 +54,8 @@ class FileStorage:
     def open(self, path: str, *, create: bool = False) -> File:
         """See `Storage.open`."""
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        return _OsFile(os.open(self._prefix + path, flags, _FILE_MODE))
+        full_path = self._prefix + path
+        return _OsFile(os.open(full_path, flags, _FILE_MODE), full_path, self._reading)
 
     def read_file(self, path: str) -> bytes:
         """See `Storage.read_file`."""
@@ -55,9 +73,16 @@ class FileStorage:
 
     def list_folders(self, path: str) -> list[str]:
         """See `Storage.list_folders`."""
+        return self._list(path, os.DirEntry.is_dir)
+
+    def list_files(self, path: str) -> list[str]:
+        """See `Storage.list_files`."""
+        return self._list(path, os.DirEntry.is_file)
+
+    def _list(self, path: str, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
         try:
-            with os.scandir(self.root / path) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir())
+            with os.scandir(self._prefix + path) as entries:
+                return sorted(entry.name for entry in entries if is_wanted(entry))
         except FileNotFoundError:
             return []
 
@@ -91,8 +116,18 @@ class FileStorage:
                 target.unlink()
 
     def sync_folder(self, path: str) -> None:
-        """See `Storage.sync_folder`."""
-        _sync_folder(self.root / path)
+        """See `Storage.sync_folder`; where folders can't be synced that is a `weakness`."""
+        try:
+            _sync_folder(self.root / path)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            if not self.weakness:
+                self.weakness = (
+                    f"names in {error.filename} can't be synced ({error.strerror}), so a loss of "
+                    "power may take what was acknowledged; choose another file system"
+                )
+                self._said_later(self.weakness)
 
     def submit(
         self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
@@ -108,16 +143,42 @@ class FileStorage:
         with contextlib.suppress(RuntimeError):  # closed: nothing new is begun any more
             self._pool.submit(work).add_done_callback(finished)
 
+    def _said_later(self, text: str) -> None:
+        """Tell it on the event loop; this may be another thread."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._warn, text)
+
     def close(self) -> None:
         """Wait for what was submitted."""
         self._pool.shutdown(wait=True)
 
 
-class _OsFile:
-    __slots__ = ("_descriptor",)
+class _Reading:
+    """Whether the operating system says that a read would have to wait."""
 
-    def __init__(self, descriptor: int) -> None:
+    __slots__ = ("_say", "can_tell")
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.can_tell = bool(_NO_WAIT)
+        self._say = say
+
+    def refused(self, path: str, error: OSError) -> None:
+        """From now on what may wait is always read in a thread."""
+        if self.can_tell:
+            self.can_tell = False
+            self._say(
+                f"reads that do not wait are refused (preadv2 of {path}: {error.strerror}), so "
+                "older messages are read in threads, which is slower; allow the system call preadv2"
+            )
+
+
+class _OsFile:
+    __slots__ = ("_descriptor", "_path", "_reading")
+
+    def __init__(self, descriptor: int, path: str, reading: _Reading) -> None:
         self._descriptor = descriptor
+        self._path = path
+        self._reading = reading
 
     def write_at(self, data: bytes, offset: int) -> None:
         written = os.pwrite(self._descriptor, data, offset)
@@ -127,13 +188,17 @@ class _OsFile:
     def read_at(self, size: int, offset: int, *, may_block: bool = True) -> bytes:
         if may_block or not _NO_WAIT:
             return _read_all(self._descriptor, size, offset)
+        if not self._reading.can_tell:
+            raise WouldBlockError
         buffer = bytearray(size)
         try:
             count = os.preadv(self._descriptor, [buffer], offset, _NO_WAIT)
         except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP):
-                raise WouldBlockError from None
-            raise
+            if error.errno in _UNSUPPORTED:
+                self._reading.refused(self._path, error)
+            elif error.errno != errno.EAGAIN:
+                raise
+            raise WouldBlockError from None
         if count == size:
             return bytes(buffer)
         if offset + count < self.size():
@@ -147,7 +212,10 @@ class _OsFile:
         os.ftruncate(self._descriptor, size)
 
     def sync(self) -> None:
-        os.fdatasync(self._descriptor)
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path) from error
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -175,8 +243,10 @@ def _read_all(descriptor: int, size: int, offset: int) -> bytes:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
     finally:
         os.close(descriptor)

@@ -24,7 +24,14 @@ from nsqx.nsqd.log.records import (
     encode_commit,
 )
 from nsqx.nsqd.log.salvage import group_frames, id_base_of, runs_of_frames
-from nsqx.nsqd.log.segment import Damage, Segment, data_path, finish_removal, index_path
+from nsqx.nsqd.log.segment import (
+    SEGMENT_FILE,
+    Damage,
+    Segment,
+    data_path,
+    finish_removal,
+    index_path,
+)
 from nsqx.nsqd.log.storage import File, Storage
 from nsqx.protocol.messages import id_of, timestamp_of
 
@@ -81,8 +88,8 @@ def add_damage(damages: list[Damage], damage: Damage) -> None:
 
 def _firsts(names: list[str], *kinds: str) -> list[int]:
     """Return the numbers of the segments of which there are files of some kinds."""
-    parts = [name.partition(".") for name in names]
-    return sorted({int(stem) for stem, _, kind in parts if kind in kinds and stem.isdecimal()})
+    found = map(SEGMENT_FILE.fullmatch, names)
+    return sorted({int(name[1]) for name in found if name is not None and name[2] in kinds})
 
 
 def _open_sealed(storage: Storage, folder: str, first: int) -> Segment | None:
@@ -143,7 +150,10 @@ def _recover(storage: Storage, folder: str, first: int, recovered: Recovered) ->
     finally:
         data.close()
         index.close()
-    segment.seal()
+    try:
+        segment.seal()
+    except OSError:  # full: whoever makes room has to start, and the next start checks it again
+        segment.leave_open()
     return segment
 
 

@@ -8,6 +8,7 @@ record. Damage inside is found by the checksum when the bytes are read, and cost
 
 import contextlib
 import errno
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from nsqx.protocol.errors import NsqxError
 from nsqx.protocol.messages import frame_offsets
 
 __all__ = [
+    "SEGMENT_FILE",
     "Damage",
     "DamagedError",
     "Segment",
@@ -37,6 +39,8 @@ __all__ = [
 ]
 
 _INDEX_CHUNK_RECORDS = 4096
+# Only what has this shape is a segment's.
+SEGMENT_FILE = re.compile(r"([0-9]{20})\.(log|idx|removed)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +231,11 @@ class Segment:
         commit = Commit(self.end, self.size, 0, 0, self.last_ns, flags, 0)
         self._open_index().write_at(encode_commit(commit), self.index_size)
         self.index_size += RECORD_BYTES
+        self.sealed = True
+        self.close()
+
+    def leave_open(self) -> None:
+        """Take no more, though the seal could not be written. The next start finds it so."""
         self.sealed = True
         self.close()
 

@@ -6,12 +6,15 @@ forgets what was not synced, tears writes and flips bits. Paths are relative to 
 folder, with ``/`` between parts, and are built from validated names only.
 """
 
+import errno
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from nsqx.protocol.errors import NsqxError
 
-__all__ = ["File", "Storage", "WouldBlockError"]
+__all__ = ["NO_ROOM", "File", "Storage", "WouldBlockError"]
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 T = TypeVar("T")
 
@@ -54,7 +57,14 @@ class File(Protocol):
 
 
 class Storage(Protocol):
-    """A folder of files."""
+    """
+    A folder of files.
+
+    Attributes:
+        weakness: why a loss of power may take names that were synced; empty if it may not.
+    """
+
+    weakness: str
 
     def open(self, path: str, *, create: bool = False) -> File:
         """
@@ -77,6 +87,9 @@ class Storage(Protocol):
 
     def list_folders(self, path: str) -> list[str]:
         """Return the sorted names of the folders in a folder; empty if there is no such folder."""
+
+    def list_files(self, path: str) -> list[str]:
+        """Return the sorted names of the regular files in a folder; empty if there is none."""
 
     def list(self, path: str) -> list[str]:
         """Return the sorted names in a folder; empty if there is no such folder."""

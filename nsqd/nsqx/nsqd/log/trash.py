@@ -14,9 +14,10 @@ The last two are *tombstones*: ``nsqd.dat`` may still name what was deleted, and
 there, such a name is not taken up again. They go when ``nsqd.dat`` was written anew.
 """
 
+import errno
 from collections.abc import Callable, Iterable
 
-from nsqx.nsqd.log.storage import Storage
+from nsqx.nsqd.log.storage import NO_ROOM, Storage
 
 __all__ = ["TRASH_FOLDER", "Trash"]
 
@@ -30,6 +31,7 @@ class Trash:
     def __init__(self, storage: Storage, failed: Callable[[OSError], None]) -> None:
         self._storage = storage
         self._failed = failed
+        self._is_made = False
         self._next_number = 0
         self._tombstones: list[str] = []
         self._garbage: list[str] = []
@@ -44,11 +46,9 @@ class Trash:
             as ``(topic, channel)``.
 
         Raises:
-            OSError: the folder can't be made or read.
+            OSError: the folder can't be made or read, and that is not for want of room.
         """
-        if TRASH_FOLDER not in self._storage.list(""):
-            self._storage.make_folder(TRASH_FOLDER)
-            self._storage.sync_folder("")
+        self._make()
         buried: set[tuple[str, str]] = set()
         for name in self._storage.list(TRASH_FOLDER):
             *names, number = name.split(_MARK)
@@ -63,12 +63,32 @@ class Trash:
                 self._garbage.append(path)
         return buried
 
+    def _make(self) -> None:
+        """Make the folder, now or when the disk has room for it: removing is what makes room."""
+        if not self._is_made:
+            self._is_made = TRASH_FOLDER in self._storage.list("")
+        if not self._is_made:
+            try:
+                self._storage.make_folder(TRASH_FOLDER)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                self._failed(error)
+                return
+            self._storage.sync_folder("")
+            self._is_made = True
+
     def new_path(self) -> str:
         """Return a path for a temporary file that is used once."""
+        self._make()
         return self._path("")
 
     def take(self, path: str) -> None:
         """Remove a file; none there is fine. OSError if the disk refuses: then nothing happened."""
+        self._make()
+        if not self._is_made:
+            self._storage.remove_tree(path)
+            return
         new = self._path("")
         try:
             self._storage.rename(path, new)
@@ -83,7 +103,15 @@ class Trash:
         self.empty()
 
     def bury(self, path: str, topic: str, channel: str = "") -> None:
-        """Remove a topic's folder or a channel's checkpoint; ``nsqd.dat`` may still name it."""
+        """
+        Remove a topic's folder or a channel's checkpoint; ``nsqd.dat`` may still name it.
+
+        Raises:
+            OSError: the disk refused: then nothing happened.
+        """
+        self._make()
+        if not self._is_made:
+            raise OSError(errno.ENOSPC, "there is no room for a folder of what is removed")
         new = self._path(f"{topic}{_MARK}{channel}" if channel else topic)
         try:
             self._storage.rename(path, new)
@@ -93,7 +121,8 @@ class Trash:
 
     def sync(self) -> None:
         """Return when what was removed stays so after a loss of power. Blocks."""
-        self._storage.sync_folder(TRASH_FOLDER)
+        if self._is_made:
+            self._storage.sync_folder(TRASH_FOLDER)
 
     def take_tombstones(self) -> list[str]:
         """Return the tombstones of all that an ``nsqd.dat`` of now does not name any more."""
