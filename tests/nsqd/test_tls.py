@@ -1,9 +1,11 @@
 """TLS of a real process: who is let in, what /stats shows, and what is wrong at the start."""
 
 import asyncio
+import signal
 import ssl
 import struct
 import sys
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -104,6 +106,37 @@ async def test_stats_name_version_and_suite(cluster: Cluster, authority: Authori
             "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
             "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
         )
+
+
+async def test_without_an_option_nothing_older_than_1_2_is_taken(
+    cluster: Cluster, authority: Authority
+) -> None:
+    node = await start(cluster, authority)
+    context = authority.client_context()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        async with upgraded(node, context):
+            pass
+
+
+async def test_a_new_certificate_is_taken_up_at_a_signal(
+    cluster: Cluster, authority: Authority, stranger: Authority
+) -> None:
+    node = await start(cluster, authority)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        async with upgraded(node, stranger.client_context()):
+            pass
+    new = stranger.server()
+    new.certificate.replace(authority.folder / "authority-server.pem")
+    new.key.replace(authority.folder / "authority-server-key.pem")
+    node.send_signal(signal.SIGHUP)
+    await node.wait_for_log("the certificate was loaded again")
+    async with upgraded(node, stranger.client_context()) as (reader, writer):
+        writer.write(b"PUB t\n\0\0\0\1x")
+        assert await frame(reader) == b"OK"
 
 
 async def test_versions_below_the_least_are_refused(cluster: Cluster, authority: Authority) -> None:

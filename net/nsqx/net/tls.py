@@ -13,6 +13,7 @@ __all__ = [
     "TlsFileError",
     "client_context",
     "load_authorities",
+    "reload_cert_chain",
     "server_context",
     "set_min_version",
 ]
@@ -79,6 +80,17 @@ def set_min_version(context: ssl.SSLContext, version: int) -> None:
     if version < ssl.TLSVersion.TLSv1_2:
         # OpenSSL counts what these versions sign with as below its security level 1.
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
+
+
+def reload_cert_chain(context: ssl.SSLContext, cert: str, key: str) -> None:
+    """
+    Use a certificate that has come to the same files for connections from now on.
+
+    Raises:
+        TlsFileError: see `server_context`; the one before is used on.
+    """
+    server_context(cert, key)  # what does not belong together must not replace what does
+    _load_cert_chain(context, cert, key)
 
 
 def load_authorities(context: ssl.SSLContext, path: str) -> None:

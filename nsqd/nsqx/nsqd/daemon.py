@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 
+from nsqx.net import tls
 from nsqx.net.addresses import (
     AddressError,
     bind,
@@ -21,6 +22,7 @@ from nsqx.net.addresses import (
     stop_serving,
 )
 from nsqx.net.host_port import format_host_port
+from nsqx.net.tls import TlsFileError
 from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
@@ -144,6 +146,17 @@ class Nsqd:
         they sent, have ``--drain-timeout`` to finish the messages they hold, and are disconnected.
         """
         await self._running.aclose()
+
+    def reload(self) -> None:
+        """Use the certificate that is in its files now, for connections from now on."""
+        if self._tls is None:
+            return
+        try:
+            tls.reload_cert_chain(self._tls, self.options.tls_cert, self.options.tls_key)
+        except TlsFileError as error:
+            _log.error("failed to load the certificate again, the old one stays - %s", error)
+        else:
+            _log.info("the certificate was loaded again")
 
     async def __aenter__(self) -> "Nsqd":
         await self.start()

@@ -261,7 +261,7 @@ class NsqdOptions(DaemonOptions):
         "false", kind=TLS_REQUIRED, group="tls", help="require TLS: true, false or tcp-https"
     )
     tls_min_version: int = flag(
-        "tls1.0",
+        "tls1.2",
         kind=TLS_MIN_VERSION,
         group="tls",
         help="least version: tls1.0, tls1.1, tls1.2 or tls1.3",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nsqx.nsqd.edge.auth import AuthAnswerError, decode_answer
+from nsqx.nsqd.edge.auth import AuthAnswerError, decode_answer, without_secrets
 from tests.support.auth_server import running_auth_server
 from tests.support.certificates import Authority
 from tests.support.processes import Cluster, Nsqd, free_port
@@ -234,3 +234,51 @@ async def test_tls_on_both_sides(cluster: Cluster, tmp_path: Path) -> None:
             assert (
                 asked["path"] == "/auth?common_name=worker&remote_ip=127.0.0.1&secret=full&tls=true"
             )
+
+
+async def test_an_answer_in_pieces_is_read_whole_and_secrets_are_not_logged(
+    cluster: Cluster,
+) -> None:
+    body = json.dumps({"ttl": 60, "identity": "i" * 1000, "authorizations": [EVERYTHING]}).encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        asked.append(request.decode())
+        if b"secret=bad" in request:
+            writer.write(b"HTTP/1.1 403 No\r\nContent-Length: 3\r\n\r\nbad")
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+            for piece in (body[:10], body[10:700], body[700:]):
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+                # The next one begins a segment of its own.
+                await asyncio.to_thread(lambda: None)
+        writer.close()
+
+    asked: list[str] = []
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    address = "http://user:pw@{}:{}/auth?key=KEY".format(*server.sockets[0].getsockname())
+    node = await cluster.nsqd(f"--auth-http-address={address}")
+    async with Client.of(node) as client:
+        assert "iiii" in await client.authenticate(b"good")
+    async with Client.of(node) as client:
+        assert await client.authenticate(b"bad") == "E_AUTH_FAILED AUTH failed"
+    line = await node.wait_for_log("failed auth against")
+    assert line.endswith("/auth - status 403, 3 bytes")
+    assert "GET /auth?key=KEY&" in asked[0]
+    assert not any("KEY" in line or "pw" in line for line in node.log)
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("127.0.0.1:4181", "127.0.0.1:4181"),
+        ("https://a.example/auth", "https://a.example/auth"),
+        ("https://u:p@a.example:1/auth?key=k#x", "https://a.example:1/auth"),
+        ("http://a?key=u@b", "http://a"),
+    ],
+)
+def test_addresses_are_shown_without_what_is_secret(address: str, shown: str) -> None:
+    assert without_secrets(address) == shown

@@ -503,6 +503,22 @@ async def test_plain_requests_are_refused_when_tls_is_required(
     await server.stop()
 
 
+async def test_probes_need_no_tls(log: io.StringIO) -> None:
+    router = Router[Handler]()
+
+    async def live(_request: Request) -> Answer:
+        return plain_text("OK")
+
+    router.add("GET", "/livez", live)
+    server = HttpServer(router, tls_required_port=4152)
+    await server.start(listen_on("127.0.0.1:0", "--http-address"))
+    connection = Connection(*await asyncio.open_connection("127.0.0.1", server.port))
+    assert (await ask(connection, "GET /livez")).body == b"OK"
+    assert (await ask(connection, "GET /ping")).status == 403
+    await connection.close()
+    await server.stop()
+
+
 # --- log, hooks, stopping ---
 
 

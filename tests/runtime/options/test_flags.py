@@ -501,12 +501,6 @@ def test_options_without_effect_are_told_when_given() -> None:
     ]
 
 
-def test_words_that_are_left_over_are_told() -> None:
-    assert parse("--n", "false", "--deflate=false").notices() == [
-        "words behind the options, ignored: false --deflate=false"
-    ]
-
-
 def test_keys_of_the_file_that_mean_nothing_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, os, sys
 from contextlib import asynccontextmanager
 from nsqx.runtime.options import flags
 from nsqx.runtime.process.run import run_daemon
@@ -18,13 +18,15 @@ from nsqx.protocol.errors import StartupError
 
 @asynccontextmanager
 async def daemon():
-    if "fail" in options.leftovers:
+    if os.environ.get("MODE") == "fail":
         raise StartupError("failed to instantiate nsqd - it is broken")
+    if os.environ.get("MODE") == "umask":
+        print(oct(os.umask(0o077)), flush=True)
     print("ready", type(asyncio.get_running_loop()).__module__, flush=True)
     try:
         yield
     finally:
-        if "hang" in options.leftovers:
+        if os.environ.get("MODE") == "hang":
             print("stopping", flush=True)
             await asyncio.Event().wait()
         print("stopped", flush=True)
@@ -60,7 +62,7 @@ async def test_a_signal_stops_the_daemon_in_order(signum: signal.Signals) -> Non
 
 
 async def test_a_second_signal_ends_it_at_once() -> None:
-    process = await start("hang")
+    process = await start(MODE="hang")
     assert process.stdout is not None
     await process.stdout.readline()
     process.send_signal(signal.SIGTERM)
@@ -99,14 +101,32 @@ async def test_the_service_manager_hears_that_it_is_ready_lives_and_stops(tmp_pa
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        (["fail"], b"FATAL: failed to instantiate nsqd - it is broken\n"),
+        (["MODE=fail"], b"FATAL: failed to instantiate nsqd - it is broken\n"),
         (["--log-format=xml"], b"FATAL: invalid log format 'xml' (nsq, console, json)\n"),
     ],
 )
 async def test_a_failed_start_is_one_line_and_exit_code_1(argv: list[str], line: bytes) -> None:
-    process = await start("--log-prefix=[me] ", *argv)
+    variables = dict(word.split("=") for word in argv if word.startswith("MODE="))
+    options = [word for word in argv if not word.startswith("MODE=")]
+    process = await start("--log-prefix=[me] ", *options, **variables)
     output, errors = await process.communicate()
     assert (process.returncode, output) == (1, b"")
     assert errors.startswith(b"[me] ")
     assert errors.endswith(line)
     assert errors.count(b"\n") == 1
+
+
+async def test_words_that_are_no_options_are_refused_and_not_shown() -> None:
+    process = await start("--verbose", "true", "--auth-http-address=http://a/?key=SECRET")
+    output, errors = await process.communicate()
+    assert (process.returncode, output) == (1, b"")
+    assert b"2 words behind the options are not read" in errors
+    assert b"SECRET" not in errors
+
+
+async def test_what_a_daemon_stores_is_not_for_everybody() -> None:
+    process = await start(MODE="umask")
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"0o27\n"
+    process.terminate()
+    await process.communicate()

@@ -29,7 +29,7 @@ from nsqx.protocol.errors import FatalProtocolError, NsqxError
 from nsqx.runtime.http import go_json
 from nsqx.runtime.process import logs, tasks
 
-__all__ = ["AuthAnswerError", "AuthServers", "decode_answer"]
+__all__ = ["AuthAnswerError", "AuthServers", "decode_answer", "without_secrets"]
 
 SECOND_NS = 1_000_000_000
 ANSWER_BYTES_MAX = 1024 * 1024
@@ -110,10 +110,10 @@ class AuthServers:
             try:
                 authorization = decode_answer(await self._ask(address, values), monotonic_ns())
             except AuthAnswerError as error:
-                _log.error("failed auth against %s - %s", address, error)
+                _log.error("failed auth against %s - %s", without_secrets(address), error)
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                reason = str(error) or type(error).__name__
-                _log.error("failed auth against %s - %s", address, reason)
+                reason = _reason(error)
+                _log.error("failed auth against %s - %s", without_secrets(address), reason)
             else:
                 done(authorization)
                 return
@@ -132,16 +132,37 @@ class AuthServers:
                 data=go_json.encode(form),
                 headers={"Content-Type": "application/json"},
                 ssl=self._tls,
+                allow_redirects=False,
             )
         else:
             # As it is: aiohttp would write what is escaped here in its own way.
-            encoded = URL(f"{url}?{urlencode(values)}", encoded=True)
-            request = self._http.get(encoded, ssl=self._tls)
+            joint = "&" if "?" in url else "?"
+            encoded = URL(f"{url}{joint}{urlencode(values)}", encoded=True)
+            request = self._http.get(encoded, ssl=self._tls, allow_redirects=False)
         async with request as response:
-            body = await response.content.read(ANSWER_BYTES_MAX)
+            body = await _read_all(response)
             if response.status != 200:
-                raise AuthAnswerError(f"status {response.status}, {body[:200]!r}")
+                raise AuthAnswerError(f"status {response.status}, {len(body)} bytes")
             return body
+
+
+async def _read_all(response: aiohttp.ClientResponse) -> bytes:
+    """Return the whole body, however many pieces it comes in."""
+    pieces: list[bytes] = []
+    room = ANSWER_BYTES_MAX
+    async for piece in response.content.iter_any():
+        room -= len(piece)
+        if room < 0:
+            raise AuthAnswerError(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def without_secrets(address: str) -> str:
+    """Return an address for the log and for whoever asks: keys may be before and behind it."""
+    scheme, separator, rest = address.rpartition("://")
+    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +257,13 @@ class _Object:
         if not all(isinstance(item, str) for item in items):
             raise ValueError(f"{key} is not a list of strings")
         return items
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong, without the URL, which holds the client's secret."""
+    if isinstance(error, aiohttp.ClientOSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
 
 
 def _text(value: str | bytes) -> str:

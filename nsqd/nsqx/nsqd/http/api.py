@@ -10,6 +10,7 @@ import time
 
 from aiohttp import web
 
+from nsqx.nsqd.edge.auth import without_secrets
 from nsqx.nsqd.edge.steps import in_steps
 from nsqx.nsqd.http.arguments import (
     boolean,
@@ -89,11 +90,14 @@ class HttpApi:
         return router
 
     def _config(self) -> ConfigEndpoint:
-        nsqd = self._nsqd
+        nsqd, options = self._nsqd, self._options
         endpoint = ConfigEndpoint(self._options, bytes_max=self._options.max_msg_size)
         endpoint.may_show("broadcast_tcp_port", lambda: nsqd.broadcast_tcp_port)
         endpoint.may_show("broadcast_http_port", lambda: nsqd.broadcast_http_port)
         endpoint.may_show("statsd_prefix", lambda: nsqd.statsd_prefix)
+        endpoint.may_show(
+            "auth_http_addresses", lambda: list(map(without_secrets, options.auth_http_address))
+        )
         endpoint.may_set(
             "nsqlookupd_tcp_addresses",
             parse_addresses,

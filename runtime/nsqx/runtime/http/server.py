@@ -65,6 +65,9 @@ TEXT_TYPE = "text/plain; charset=utf-8"
 HTML_TYPE = "text/html; charset=utf-8"
 NSQ_HEADERS = {"X-NSQ-Content-Type": "nsq; version=1.0"}
 
+# Supervisors ask these without TLS, and learn nothing but whether the process lives.
+PROBED_PATHS = frozenset({"/livez", "/readyz"})
+
 # aiohttp counts lines, and bytes of each; here all of a head is counted (`HttpLimits`).
 HEAD_LINES_MAX = 100_000
 
@@ -263,7 +266,7 @@ class HttpServer:
     Args:
         router: what is served.
         unlogged: paths without a line in the log per request.
-        tls_required_port: every request is refused with 403 and told this HTTPS port.
+        tls_required_port: every request but probes is refused with 403 and told this HTTPS port.
         on_answer: called with each answer before it is sent, such as to compress it.
         ends_with_client: a handler is cancelled when its client is gone. For those that wait.
         limits: what a connection may take.
@@ -344,7 +347,7 @@ class HttpServer:
         return answer
 
     async def _answer(self, request: Request) -> Answer:
-        if self._tls_required_port is not None:
+        if self._tls_required_port is not None and request.path not in PROBED_PATHS:
             return self._refuse_plain(self._tls_required_port)
         if request.header("Transfer-Encoding").lower() not in ("", "chunked"):
             return plain_text("Unsupported transfer encoding", 501)

@@ -192,8 +192,6 @@ class Options:
             for each in list_flags(type(self))
             if each.no_effect is not None and self.is_given(each.attribute)
         ]
-        if self.leftovers:
-            notices.append(f"words behind the options, ignored: {' '.join(self.leftovers)}")
         return notices
 
 

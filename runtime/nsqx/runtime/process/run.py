@@ -7,15 +7,18 @@ A daemon's process: logs, event loop, signals, exit code (options section 1).
 
 The daemon is an async context manager: entering starts it, leaving stops it. SIGINT and SIGTERM
 leave it once; the same signal again ends the process at once, for when stopping takes too long.
-SIGHUP, which a terminal sends as it closes and old scripts send for new log files, ends nothing.
+SIGHUP, which a terminal sends as it closes and old scripts send for new log files, ends nothing;
+certificates are read again (`Reloadable`).
 systemd is told when the daemon is ready, that it lives, and that it stops (`service_manager`).
 """
 
 import asyncio
 import gc
+import os
 import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Protocol, runtime_checkable
 
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.options.flags import DaemonOptions
@@ -26,6 +29,16 @@ __all__ = ["Daemon", "new_event_loop", "run_daemon", "set_up_logs"]
 
 Daemon = AbstractAsyncContextManager[object]
 
+
+@runtime_checkable
+class Reloadable(Protocol):
+    """A daemon with files that can be read again."""
+
+    def reload(self) -> None:
+        """Read them, or say in the log why that was not possible and keep what was read before."""
+
+
+PRIVATE = 0o027  # what is stored is nobody's business but the owner's and its group's
 FLUSH_SECONDS_MAX = 1.0  # for a reader of the log that is slow
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -44,6 +57,8 @@ def run_daemon(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> int
     """
     try:
         set_up_logs(options)
+        _refuse_words(options)
+        os.umask(os.umask(0o077) | PRIVATE)
         open_files.raise_limit()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_run(make_daemon, options))
@@ -52,6 +67,20 @@ def run_daemon(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> int
     finally:
         logs.flush(FLUSH_SECONDS_MAX)
     return 0
+
+
+def _refuse_words(options: DaemonOptions) -> None:
+    """
+    Refuse to start with less than what was asked for.
+
+    The words are not shown: what follows the first is not read as options, and may be secrets.
+    """
+    if options.leftovers:
+        raise StartupError(
+            f"{len(options.leftovers)} words behind the options are not read, and what they ask "
+            "for would be missing; true and false are joined to their option: "
+            "--tls-required=false (decision record 87)"
+        )
 
 
 def set_up_logs(options: DaemonOptions) -> None:
@@ -85,7 +114,8 @@ async def _run(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> Non
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _go_on)
     tasks.handle_loop_errors(asyncio.get_running_loop())
     gc.collect()
-    async with make_daemon():
+    async with make_daemon() as daemon:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, daemon)
         # Not before it has started: a start that fails says one thing.
         for notice in options.notices():
             _log.warning("%s", notice)
@@ -99,6 +129,12 @@ async def _run(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> Non
 
 def _go_on() -> None:
     _log.info("received SIGHUP, going on: logs go to stderr, and options are read at the start")
+
+
+def _reload(daemon: object) -> None:
+    _go_on()
+    if isinstance(daemon, Reloadable):
+        daemon.reload()
 
 
 def _end(signum: signal.Signals, ended: asyncio.Event) -> None:
