@@ -96,6 +96,7 @@ class Connection(asyncio.Protocol):
         self._was_opened = False
         self._loop = asyncio.get_running_loop()
         self._session = Session(settings, str(address), listener.make_message)
+        self._finished = self._session.finished
         self._transport: asyncio.Transport | None = None
         self._steps: asyncio.Queue[StartTls | Opened] = asyncio.Queue()  # of the handshake
         self._closed: asyncio.Future[None] = self._loop.create_future()
@@ -170,7 +171,7 @@ class Connection(asyncio.Protocol):
 
     def finish(self, message_id: bytes) -> None:
         """Send FIN, behind all commands of this turn."""
-        self._session.finish(message_id)
+        self._finished.append(message_id)  # `Session.finish`, without a call for each message
         if not self._flush_is_due:
             self._flush_soon()
 

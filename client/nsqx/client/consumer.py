@@ -172,8 +172,10 @@ class Consumer:
         self._backoff = Backoff(backoff) if backoff else None
         self._prefetch = Prefetch(cautious=cautious)
         self._is_held_back = cautious  # until ``_prefetch`` allows more
+        self._watches_answers = cautious  # RDY depends on them
         self._counts = ReadyCounts(0 if cautious else max_in_flight)
         self._inbox = Inbox()
+        self._messages = self._inbox.messages
         self._inbox.on_wait = self._steer_soon if cautious else None
         self._fast_until = 0.0  # time.monotonic(): until then messages are taken without a look
         self._returned: dict[bytes, int] = {}  # deliveries that do not count, by id
@@ -323,8 +325,9 @@ class Consumer:
         return self
 
     async def __anext__(self) -> Message:
-        if self._inbox.messages and _now() < self._fast_until:
-            return self._inbox.messages.popleft()
+        messages = self._messages
+        if messages and _now() < self._fast_until:
+            return messages.popleft()
         try:
             return await self._get()
         except InboxClosed:
@@ -638,7 +641,7 @@ class Consumer:
             and backoff.finished(asyncio.get_running_loop().time(), random.random())
         ):
             self._limit()
-        if self._counts.short or self._is_held_back:
+        if self._watches_answers:
             self._answered()
 
     def requeued(self, is_failure: bool) -> None:
@@ -647,7 +650,7 @@ class Consumer:
             signal = self._backoff.failed if is_failure else self._backoff.passed
             if signal(asyncio.get_running_loop().time(), random.random()):
                 self._limit()
-        if self._counts.short or self._is_held_back:
+        if self._watches_answers:
             self._answered()
 
     def requeue_delay(self, message: Message) -> float:
@@ -659,7 +662,7 @@ class Consumer:
         self._given_up.drop(messages)
         if self._is_closing:
             self.drained()
-        elif self._counts.short or self._is_held_back:
+        elif self._watches_answers:
             self._limit()
 
     def untaken(self, messages: Container[Message]) -> list[Message]:
@@ -751,6 +754,7 @@ class Consumer:
             return
         for share in self._counts.distribute(loop.time()):
             self._subscriptions[share].send_rdy()
+        self._watches_answers = self._counts.short or self._is_held_back
         if self._steer_timer is not None:
             self._steer_timer.cancel()
         times = [self._counts.next_at]

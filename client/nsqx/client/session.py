@@ -181,7 +181,7 @@ class Session:
         self._layers: list[str] = []  # what IDENTIFY granted and is not yet in use, in order
         self._compression: CompressionLayer | None = None
         self._output: list[bytes] = []
-        self._finished: list[bytes] = []  # ids for which FIN is due
+        self.finished: list[bytes] = []  # ids for which FIN is due; always the same list
 
     # Sending
 
@@ -195,7 +195,7 @@ class Session:
 
     def finish(self, message_id: bytes) -> None:
         """Queue a FIN. It goes out behind all other commands that are queued by then."""
-        self._finished.append(message_id)
+        self.finished.append(message_id)
 
     def request(self, request: Request, command: bytes) -> None:
         """Queue a command that is answered."""
@@ -211,13 +211,13 @@ class Session:
     @property
     def has_output(self) -> bool:
         """Whether ``data_to_send`` would return something."""
-        return bool(self._output or self._finished)
+        return bool(self._output or self.finished)
 
     def data_to_send(self) -> bytes:
         """Return what was queued since the last call, as it goes on the wire."""
-        if self._finished:
-            self._output.append(commands.fin_run(self._finished))
-            self._finished.clear()
+        if self.finished:
+            self._output.append(commands.fin_run(self.finished))
+            self.finished.clear()
         data = b"".join(self._output)
         self._output.clear()
         return self._compression.compress(data) if self._compression is not None and data else data

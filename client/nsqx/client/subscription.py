@@ -127,11 +127,14 @@ class Subscription:
         return self.in_flight.get(message.id) is message
 
     def finish(self, message: Message) -> bool:
-        if self.in_flight.get(message.id) is not message or self._connection is None:
+        in_flight, id = self.in_flight, message.id
+        if in_flight.get(id) is not message:
             return self._take_over(message) and self.finish(message)
-        del self.in_flight[message.id]
-        message.deadline = ANSWERED
-        self._connection.finish(message.id)
+        connection = self._connection
+        assert connection is not None  # else nothing is in flight
+        del in_flight[id]
+        message.deadline = 0.0  # `ANSWERED`; here each name costs
+        connection.finish(id)
         self._subscriber.finished()
         if self._delivery_ended:
             self._subscriber.drained()
