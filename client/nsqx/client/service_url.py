@@ -162,4 +162,5 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "deflate_level": int,
     "auth_secret": str,
     "frame_bytes_max": int,
+    "extensions": _flag,
 }

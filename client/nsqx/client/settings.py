@@ -50,6 +50,7 @@ class Settings:
             before them.
         local_address: host and port (0: any) to connect from; None: the system chooses.
         frame_bytes_max: a larger frame from nsqd ends the connection.
+        extensions: whether nsqd is asked for what NSQ does not have; other brokers ignore that.
     """
 
     client_id: str | None = None
@@ -74,6 +75,7 @@ class Settings:
     authorize_lookups: bool = False
     local_address: tuple[str, int] | None = None
     frame_bytes_max: int = 64 * 1024 * 1024
+    extensions: bool = True
 
     def __post_init__(self) -> None:
         for name in ("connect_timeout", "heartbeat_interval", "reply_timeout", "write_timeout"):
@@ -112,11 +114,12 @@ class Settings:
             "feature_negotiation": True,
             "heartbeat_interval": _milliseconds(self.heartbeat_interval),
             "hostname": self.hostname,
-            "nsqx_extensions": True,
             "sample_rate": self.sample_rate,
             "tls_v1": bool(self.tls),
             "user_agent": self.user_agent,
         }
+        if self.extensions:
+            fields["nsqx_extensions"] = True
         if self.msg_timeout is not None:
             fields["msg_timeout"] = _milliseconds(self.msg_timeout)
         if self.output_buffer_size is not None:

@@ -14,6 +14,7 @@ from nsqx.apps.tools.host_pool import (
     Pool,
     RoundRobin,
     make_pool,
+    prompt,
 )
 
 
@@ -131,3 +132,10 @@ def test_there_is_always_a_host(hosts: int, mode: str, results: list[tuple[bool,
         assert 0 <= host < hosts
         now += seconds
         pool.report(host, succeeded=succeeded, seconds=seconds, now=now)
+
+
+def test_a_host_that_is_late_is_passed_over() -> None:
+    assert prompt(1, lambda: [False, True, False]) == 2
+    assert prompt(2, lambda: [False, False, True]) == 0
+    assert prompt(1, lambda: [True, False]) == 1
+    assert prompt(1, lambda: [True, True]) == 1

@@ -223,6 +223,7 @@ class ClientOptions:
         heartbeat_ns = self["heartbeat_interval"]
         buffer_ns = self["output_buffer_timeout"]
         return Settings(
+            extensions=False,  # what is sent is NSQ's, to the byte
             client_id=self["client_id"],
             hostname=self["hostname"] or socket.gethostname(),
             user_agent=self["user_agent"] or user_agent,

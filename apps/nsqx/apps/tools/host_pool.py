@@ -7,9 +7,10 @@ Which of several hosts gets the next request (tools section 4, modes). No I/O; t
 """
 
 import random
+from collections.abc import Callable, Sequence
 from typing import Protocol as Interface
 
-__all__ = ["EpsilonGreedy", "HostPool", "Pool", "RoundRobin", "make_pool"]
+__all__ = ["EpsilonGreedy", "HostPool", "Pool", "RoundRobin", "make_pool", "prompt"]
 
 DEAD_SECONDS = 30.0
 DEAD_SECONDS_MAX = 900.0
@@ -39,6 +40,19 @@ def make_pool(mode: str, hosts: int, *, first: int = 0) -> Pool:
     if mode == "epsilon-greedy":
         return EpsilonGreedy(hosts, random.Random())
     return RoundRobin(hosts, first)
+
+
+def prompt(host: int, late: Callable[[], Sequence[bool]]) -> int:
+    """
+    Return the host, or the next one after it that is not late with an answer.
+
+    One that is frozen does not fail for long; until then it would be sent its part of everything.
+    """
+    is_late = late()
+    if not is_late[host] or all(is_late):
+        return host
+    hosts = len(is_late)
+    return next(each % hosts for each in range(host, host + hosts) if not is_late[each % hosts])
 
 
 class RoundRobin:

@@ -1,6 +1,7 @@
 """``nsq_to_http``: sends messages to web servers, and finishes those that were accepted."""
 
 import asyncio
+import itertools
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from nsqx.apps.tools.consuming import (
     start_log,
     stop_event,
 )
-from nsqx.apps.tools.host_pool import make_pool
+from nsqx.apps.tools.host_pool import make_pool, prompt
 from nsqx.apps.tools.standard_log import say
 from nsqx.apps.tools.timings import Timings
 from nsqx.apps.tools.url_template import UrlTemplate
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["ToHttpOptions", "main"]
 
 TOOL = "nsq_to_http"
+LATE_SECONDS = 0.5  # an address that answers nothing for so long is passed over
 ONE_BY_POOL = ("round-robin", "hostpool", "epsilon-greedy")  # another mode: every address
 
 
@@ -199,6 +201,10 @@ class Dispatcher:
         self._clock = clock
         self._sends_to_all = options.mode not in ONE_BY_POOL
         self._pool = make_pool(options.mode, len(urls), first=1)
+        # When the requests under way began, the oldest first, and when the last one ended.
+        self._waiting: list[dict[int, float]] = [{} for _ in urls]
+        self._answered = [0.0] * len(urls)
+        self._numbers = itertools.count()
         self._all = Timings(options.status_every, "[aggregate]:")
         self._each = [
             Timings(options.status_every if len(urls) > 1 else 0, f"[{url}]:") for url in urls
@@ -218,16 +224,30 @@ class Dispatcher:
             for index in range(len(self._sender.urls)):
                 await self._send(index, message.body)
         else:
-            await self._send(self._pool.choose(began), message.body)
+            await self._send(prompt(self._pool.choose(began), self._late), message.body)
         _log(self._all.add(self._clock() - began))
+
+    def _late(self) -> list[bool]:
+        """Say of each address whether it has left requests without an answer for long."""
+        now = self._clock()
+        oldest = [next(iter(waiting.values()), now) for waiting in self._waiting]
+        return [
+            now - max(began, answered) > LATE_SECONDS
+            for began, answered in zip(oldest, self._answered, strict=True)
+        ]
 
     async def _send(self, index: int, body: bytes) -> None:
         began, succeeded = self._clock(), False
+        waiting = self._waiting[index]
+        number = next(self._numbers)
+        waiting[number] = began
         try:
             await self._sender.send(index, body)
             succeeded = True
         finally:
+            del waiting[number]
             now = self._clock()
+            self._answered[index] = now
             self._pool.report(index, succeeded=succeeded, seconds=now - began, now=now)
         _log(self._each[index].add(now - began))
 

@@ -18,7 +18,7 @@ from nsqx.apps.tools.consuming import (
     start_log,
     stop_event,
 )
-from nsqx.apps.tools.host_pool import make_pool
+from nsqx.apps.tools.host_pool import make_pool, prompt
 from nsqx.apps.tools.json_filter import Dropped, JsonFilter
 from nsqx.apps.tools.standard_log import say
 from nsqx.apps.tools.timings import Timings
@@ -144,7 +144,7 @@ class Copier:
                 say(str(exc))
             return
         began = self._clock()
-        index = self._pool.choose(began)
+        index = prompt(self._pool.choose(began), self._is_late)
         succeeded = False
         try:
             await self._publish(self._producers[index], topic, body)
@@ -156,6 +156,9 @@ class Copier:
             line = timings.add(now - began)
             if line is not None:
                 say(line)
+
+    def _is_late(self) -> list[bool]:
+        return [producer.is_late for producer in self._producers]
 
     async def _publish(self, producer: Producer, topic: str, body: bytes) -> None:
         await producer.ready()  # fails at once if it cannot be reached: another may
