@@ -386,6 +386,51 @@ def test_the_state_of_a_message_is_known(bench: BrokerBench) -> None:
     assert states[5].due_ns == bench.wall_ns + 9 * SECOND_NS
 
 
+# Counters, as Go's nsqd has them
+
+
+def test_what_was_emptied_at_the_topic_never_came_to_a_channel(bench: BrokerBench) -> None:
+    topic, channel = bench.topic(), bench.channel()
+    bench.publish(*numbered(2))
+    bench.broker.pause_topic(topic, True)
+    bench.publish(*numbered(4))
+    bench.broker.empty_topic(topic)
+    bench.publish(*numbered(3))
+    bench.publish(b"later", delay_ns=SECOND_NS)
+    bench.broker.pause_topic(topic, False)
+    assert (topic.message_count, channel.message_count) == (10, 6)
+
+
+def test_only_an_answer_that_counted_is_counted(bench: BrokerBench) -> None:
+    bench.publish(*numbered(3))
+    client = bench.client(ready=3)
+    first, second, third = client.take()
+    client.ready(0)
+    client.finish(first)
+    client.finish(first)  # again
+    bench.pass_time(MSG_TIMEOUT_NS + SECOND_NS)
+    client.finish(second)  # too late
+    with pytest.raises(NotInFlightError):
+        client.requeue(third)
+    consumer, channel = client.consumer, client.channel
+    assert (consumer.message_count, consumer.finish_count, consumer.requeue_count) == (3, 1, 0)
+    assert (channel.message_count, channel.requeue_count, channel.timeout_count) == (3, 0, 2)
+    bench.broker.seek(bench.topic(), channel, 3)
+    client.finish(second)
+    assert (consumer.in_flight, consumer.finish_count, channel.depth) == (0, 1, 0)
+    assert channel.message_count == 3
+
+
+def test_a_message_that_sampling_drops_was_neither_sent_nor_finished() -> None:
+    bench = BrokerBench()
+    client = bench.client(ready=1000, sample_rate=50)
+    bench.publish(*numbered(200))
+    sent = len(client.take())
+    consumer = client.consumer
+    assert (consumer.message_count, consumer.finish_count) == (sent, 0)
+    assert (client.channel.message_count, client.channel.in_flight_count) == (200, sent)
+
+
 # Ephemeral channels
 
 

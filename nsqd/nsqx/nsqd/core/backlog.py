@@ -49,6 +49,7 @@ class Source(Protocol):
     name: str
     passed: int
     skips: Ranges
+    emptied: Ranges
 
     def block(self, sequence: int) -> Block | None: ...
 
@@ -282,11 +283,12 @@ class Backlog:
 
     # From the topic
 
-    def hand_over(self, first: int, end: int, due_ns: int) -> None:
-        """The topic passes on messages that were just published."""
+    def hand_over(self, first: int, end: int, due_ns: int) -> int:
+        """Take messages that the topic passes on; return how many, without those it dropped."""
         if due_ns:
             for sequence in range(first, end):
                 self._defer(sequence, due_ns, 0)
+        return end - first - self._source.emptied.count(first, end)
 
     # Delivery
 

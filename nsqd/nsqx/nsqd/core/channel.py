@@ -228,10 +228,9 @@ class Channel:
 
     def hand_over(self, first: int, end: int, due_ns: int) -> None:
         """The topic passes on messages that were just published."""
-        self.message_count += end - first
         if self.is_ephemeral:
             self.backlog.skip_below(end - self._settings.mem_queue_size)
-        self.backlog.hand_over(first, end, due_ns)
+        self.message_count += self.backlog.hand_over(first, end, due_ns)
 
     def log_begins_at(self, first: int) -> None:
         """The topic's log has let go of what is below, delivered or not."""
