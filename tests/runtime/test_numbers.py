@@ -41,4 +41,3 @@ def test_a_rate_is_known_by_what_it_counts() -> None:
         "requeues": "requeued",
         "timeouts": "timed_out",
     }
-    assert numbers.by_row(numbers.CHANNEL)["timed_out"].name == "timeout_count"

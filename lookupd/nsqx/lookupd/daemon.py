@@ -14,9 +14,7 @@ from nsqx.lookupd.session import Session
 from nsqx.lookupd.tcp import TcpServer
 from nsqx.lookupd.watches import Watches
 from nsqx.net.addresses import (
-    AddressError,
-    bind,
-    parse_address,
+    listen_on,
     parse_tcp_address,
     socket_text,
 )
@@ -158,10 +156,7 @@ class Lookupd:
 
 def _listen(text: str, purpose: str, stack: AsyncExitStack) -> socket.socket:
     try:
-        listener = bind(parse_address(text), purpose)
-    except AddressError as exc:
-        reason = f"listen ({text}) failed - {exc} ({purpose})"
-        raise StartupError(f"failed to instantiate {PROGRAM} - {reason}") from exc
+        listener = listen_on(text, purpose)
     except StartupError as exc:
         raise StartupError(f"failed to instantiate {PROGRAM} - {exc.message}") from exc
     stack.callback(listener.close)

@@ -12,9 +12,7 @@ from types import TracebackType
 
 from nsqx.net import tls
 from nsqx.net.addresses import (
-    AddressError,
-    bind,
-    parse_address,
+    listen_on,
     parse_tcp_address,
     remove_socket_file,
     serve,
@@ -180,10 +178,7 @@ class Nsqd:
             if not text:
                 continue
             purpose = f"--{kind.lower()}-address"
-            try:
-                listener = bind(parse_address(text), purpose)
-            except AddressError as error:
-                raise StartupError(f"invalid {purpose} - {error}") from error
+            listener = listen_on(text, purpose)
             stack.callback(listener.close)
             stack.callback(remove_socket_file, listener)  # if nothing was served on it
             listeners[kind] = listener

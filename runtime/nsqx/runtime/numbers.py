@@ -23,7 +23,6 @@ __all__ = [
     "Stats",
     "Text",
     "Unit",
-    "by_row",
     "counted_rows",
 ]
 
@@ -336,11 +335,6 @@ CHANNEL: Sequence[Number] = (
         label="Age of the oldest unfinished",
     ),
 )
-
-
-def by_row(numbers: Iterable[Number]) -> dict[str, Number]:
-    """Return the numbers that the dashboard's rows have, by their names there."""
-    return {number.row: number for number in numbers if number.row}
 
 
 def counted_rows(numbers: Iterable[Number]) -> dict[str, str]:
