@@ -15,7 +15,7 @@ from nsqx.cluster.rows import ChannelRow, LookupdRow, NodeRow, TopicRow
 from nsqx.cluster.thresholds import Thresholds
 from nsqx.cluster.trend import Trend
 
-__all__ = ["CRITICAL", "FLAGS", "WARNING", "Problem", "channel_problems", "find", "topic_problems"]
+__all__ = ["CRITICAL", "FLAGS", "WARNING", "Problem", "backlog_problems", "find"]
 
 CRITICAL, WARNING = "critical", "warning"
 FLAGS = (
@@ -81,6 +81,15 @@ def find(
     for key, channel in snapshot.channels.items():
         if channel.depth or channel.in_flight or channel.requeues or channel.timeouts:
             yield from channel_problems(key, channel, snapshot.t, trend, limits)
+
+
+def backlog_problems(snapshot: ClusterSnapshot, limits: Thresholds) -> list[Problem]:
+    """Return what is wrong with topics and channels, as far as one look tells; heaviest first."""
+    trend = Trend(limits)
+    found = [each for name, row in snapshot.topics.items() for each in topic_problems(name, row)]
+    for key, row in snapshot.channels.items():
+        found += channel_problems(key, row, snapshot.t, trend, limits)
+    return sorted(found, key=lambda each: (each.severity != CRITICAL, -each.messages, each.id))
 
 
 def _lookupd_problems(lookupds: dict[str, LookupdRow]) -> Iterator[Problem]:

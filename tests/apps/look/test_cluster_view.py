@@ -1,10 +1,18 @@
 """What a cluster looks like, from the statistics of its nsqds. Time is an argument."""
 
+import io
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from nsqx.apps.look.cluster_view import ChannelView, ClusterView, NodeView, Poll, view
-from nsqx.apps.look.top import lines
+import msgspec
+from rich.console import Console
+
+from nsqx.apps.look.cluster_view import Seen, SeenChannel, SeenNode, seen_of
+from nsqx.apps.look.top import lines, screen
+from nsqx.cluster.answers import NodeCounts
+from nsqx.cluster.merge import merge
+from nsqx.cluster.observer import Observer
 
 
 def topic(name: str, *channels: dict[str, Any], **counts: int) -> dict[str, Any]:
@@ -22,11 +30,30 @@ def node(*topics: dict[str, Any], health: str = "OK") -> dict[str, Any]:
     return {"version": "1.3.0", "health": health, "topics": list(topics)}
 
 
-def poll(at: float, **answers: dict[str, Any]) -> Poll:
-    return Poll(at, answers)
+class Looking:
+    """One poll after another."""
+
+    def __init__(self) -> None:
+        self._observer = Observer()
+
+    def view(
+        self,
+        at: float,
+        *,
+        topics: Iterable[str] = (),
+        failures: dict[str, str] | None = None,
+        **answers: dict[str, Any],
+    ) -> Seen:
+        stats = {name: msgspec.convert(answer, NodeCounts) for name, answer in answers.items()}
+        view = self._observer.view(at, 1_795_500_000.0 + at, stats, failures or {})
+        return seen_of(merge(view), topics)
 
 
-def only(seen: ClusterView) -> ChannelView:
+def view(at: float, **answers: Any) -> Seen:
+    return Looking().view(at, **answers)
+
+
+def only(seen: Seen) -> SeenChannel:
     (found,) = seen.channels
     return found
 
@@ -34,7 +61,7 @@ def only(seen: ClusterView) -> ChannelView:
 def test_a_channel_is_added_up_over_its_nodes() -> None:
     one = node(topic("t", channel("c", depth=1, in_flight_count=2, client_count=1)))
     two = node(topic("t", channel("c", depth=10, deferred_count=3, paused=True)))
-    found = only(view(poll(0, a=one, b=two), None))
+    found = only(view(0, a=one, b=two))
     assert (found.nodes, found.depth, found.in_flight, found.deferred) == (2, 11, 2, 3)
     assert (found.clients, found.is_paused) == (1, True)
 
@@ -43,36 +70,39 @@ def test_the_deepest_channel_comes_first_and_topics_can_be_chosen() -> None:
     answer = node(
         topic("a", channel("x"), channel("y", depth=5)), topic("b", channel("z", depth=9))
     )
-    names = [each.channel for each in view(poll(0, n=answer), None).channels]
+    names = [each.channel for each in view(0, n=answer).channels]
     assert names == ["z", "y", "x"]
-    chosen = view(poll(0, n=answer), None, topics=["a"]).channels
+    chosen = view(0, n=answer, topics=["a"]).channels
     assert [each.channel for each in chosen] == ["y", "x"]
 
 
 def test_a_topic_without_channels_is_there_too() -> None:
-    found = only(view(poll(0, n=node(topic("t", depth=7))), None))
+    found = only(view(0, n=node(topic("t", depth=7))))
     assert (found.topic, found.channel, found.depth) == ("t", "", 7)
 
 
 def test_rates_need_two_polls_and_are_per_second() -> None:
-    before = poll(10, n=node(topic("t", channel("c", message_count=100, depth=10))))
-    now = poll(12, n=node(topic("t", channel("c", message_count=120, depth=4))))
-    assert only(view(before, None)).in_per_second is None
-    found = only(view(now, before))
+    looking = Looking()
+    before = node(topic("t", channel("c", message_count=100, depth=10)))
+    assert only(looking.view(10, n=before)).in_per_second is None
+    now = node(topic("t", channel("c", message_count=120, depth=4)))
+    found = only(looking.view(12, n=now))
     assert (found.in_per_second, found.done_per_second) == (10.0, 13.0)
 
 
-def test_a_restart_and_a_channel_moved_back_give_no_negative_rates() -> None:
-    before = poll(0, n=node(topic("t", channel("c", message_count=100))))
-    restarted = poll(1, n=node(topic("t", channel("c", message_count=5))))
-    assert only(view(restarted, before)).in_per_second is None
-    moved_back = poll(1, n=node(topic("t", channel("c", message_count=100, depth=80))))
-    assert only(view(moved_back, before)).done_per_second == 0
+def test_a_node_that_falls_silent_has_no_rate_and_its_reason() -> None:
+    looking = Looking()
+    answer = node(topic("t", channel("c", message_count=100)))
+    looking.view(0, n=answer)
+    looking.view(1, n=answer)
+    (silent,) = looking.view(2, failures={"n": "no answer in 5 s"}).nodes
+    assert (silent.in_per_second, silent.depth) == (None, None)
+    assert silent.problem == "no answer in 5 s"
 
 
 def test_nodes_tell_their_sums_and_their_problems() -> None:
     answer = node(topic("t", channel("c", depth=2, client_count=3), depth=1), health="NOK - full")
-    seen = view(Poll(0, {"b": answer}, {"a": "no answer"}), None)
+    seen = view(0, b=answer, failures={"a": "no answer"})
     assert [each.address for each in seen.nodes] == ["a", "b"]
     assert seen.nodes[0].problem == "no answer"
     assert (seen.nodes[1].depth, seen.nodes[1].clients) == (3, 3)
@@ -80,13 +110,13 @@ def test_nodes_tell_their_sums_and_their_problems() -> None:
 
 
 def test_an_nsqd_without_topics_may_say_null() -> None:
-    assert view(poll(0, n={"version": "1.3.0", "topics": None}), None).channels == []
+    assert view(0, n={"version": "1.3.0", "topics": None}).channels == []
 
 
 def test_the_text_has_aligned_columns() -> None:
-    seen = ClusterView(
-        [NodeView("10.0.0.1:4151", "1.3.0", 2, 1, 1234, 56.7), NodeView("h:1", problem="refused")],
-        [ChannelView("orders", "mail", depth=12345, in_per_second=1.0, is_paused=True)],
+    seen = Seen(
+        [SeenNode("10.0.0.1:4151", "1.3.0", 2, 1, 1234, 56.7), SeenNode("h:1", problem="refused")],
+        [SeenChannel("orders", "mail", depth=12345, in_per_second=1.0, is_paused=True)],
     )
     assert lines(seen) == [
         "NSQD           VERSION  TOPICS  CLIENTS  DEPTH  IN/S",
@@ -99,5 +129,16 @@ def test_the_text_has_aligned_columns() -> None:
 
 
 def test_it_can_be_told_as_json() -> None:
-    seen = view(poll(0, n=node(topic("t", channel("c")))), None)
+    seen = view(0, n=node(topic("t", channel("c"))))
     assert json.loads(json.dumps(seen.as_json()))["channels"][0]["channel"] == "c"
+
+
+def test_what_a_node_says_is_no_markup_and_nothing_that_a_terminal_obeys() -> None:
+    evil = {"version": "[/x]\x1b]0;owned\x07", "health": "\x1b[2J", "topics": []}
+    seen = view(0, n=evil)
+    shown = "\n".join(lines(seen))
+    console = Console(file=io.StringIO(), width=120)
+    console.print(screen(seen))
+    for text in (shown, console.file.getvalue()):  # type: ignore[attr-defined]  # a StringIO
+        assert "\x1b" not in text
+        assert "[/x]" in text

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -296,3 +297,40 @@ async def test_probe_of_a_registrar_speaks_tls_where_that_is_spoken() -> None:
     async with listening(saying(b"220 smtp.example\r\n")) as port:
         reach = await probe_registrar("127.0.0.1", port, 5)
         assert reach.problem == "it does not speak nsqlookupd's protocol"
+
+
+async def test_what_waits_and_nobody_consumes_is_told(cluster: Cluster) -> None:
+    lookupd = await cluster.lookupd()
+    node = await cluster.nsqd(lookupds=[lookupd])
+    for path in ("/topic/create?topic=orders", "/channel/create?topic=orders&channel=mail"):
+        await node.post(path)
+    await node.post("/mpub?topic=orders", b"a\nb\nc")
+    await node.post("/pub?topic=bare", b"x")
+    await until_listed("bare", node, lookupd)
+    code, document = await examine(*asking(lookupd))
+    found = {(each["severity"], each["subject"], each["problem"]) for each in document["findings"]}
+    assert code == 1
+    assert found == {
+        ("warning", "channel orders/mail", "has no consumer and 3 messages wait"),
+        ("warning", "topic bare", "has no channel and 1 message"),
+    }
+
+
+async def test_of_a_node_that_hangs_the_address_is_not_blamed(cluster: Cluster) -> None:
+    lookupd = await cluster.lookupd()
+    node = await cluster.nsqd(lookupds=[lookupd])
+    await node.post("/topic/create?topic=t")
+    await until_listed("t", node, lookupd)
+    node.send_signal(signal.SIGSTOP)
+    code, document = await examine(*asking(lookupd), "--timeout=1")
+    (finding,) = document["findings"]
+    assert code == 1
+    assert "takes connections and says nothing" in finding["problem"]
+    assert "broadcast-address" not in finding["advice"]
+    assert "stopped or hangs" in finding["advice"]
+
+
+async def test_the_tcp_port_where_http_is_wanted_is_called_so(cluster: Cluster) -> None:
+    node = await cluster.nsqd()
+    done = await nsqx("doctor", f"--nsqd={node.tcp_address}")
+    assert "what answers there does not speak HTTP" in done.out

@@ -2,7 +2,12 @@
 
 from dataclasses import dataclass, field
 
-__all__ = ["ClusterFacts", "LookupdFacts", "NsqdFacts", "Reach", "Registration"]
+from nsqx.cluster.problems import Problem
+
+__all__ = ["HANGS", "ClusterFacts", "LookupdFacts", "NsqdFacts", "Reach", "Registration"]
+
+# Of an attempt that reached a program, which then said nothing.
+HANGS = "it takes connections and says nothing"
 
 # Which nsqd (as it is listed), the topic, and the channel or "" for the topic itself.
 Registration = tuple[str, str, str]
@@ -74,3 +79,4 @@ class ClusterFacts:
     lookupds: list[LookupdFacts] = field(default_factory=list)
     nsqds: list[NsqdFacts] = field(default_factory=list)
     registrars: list[Reach] = field(default_factory=list)
+    backlogs: list[Problem] = field(default_factory=list)  # of topics and channels

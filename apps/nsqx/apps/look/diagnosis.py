@@ -6,20 +6,19 @@ Judges what an examination found: what is wrong, and what to do about it. Pure.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from nsqx.apps.look.cluster_facts import ClusterFacts, LookupdFacts, NsqdFacts, Registration
+from nsqx.apps.look.cluster_facts import HANGS, ClusterFacts, LookupdFacts, NsqdFacts, Registration
+from nsqx.cluster.problems import CRITICAL, Problem
+from nsqx.cluster.thresholds import Thresholds
 from nsqx.net.host_port import host_of, is_loopback
 
 __all__ = ["Finding", "Severity", "diagnose"]
 
-CLOCK_SKEW_S = 2.0
-DISK_FREE_BYTES = 2 << 30
-DISK_FREE_BYTES_AT_LEAST = 256 << 20  # two or three segments more
-OPEN_FILES_SHARE = 0.8
-OPEN_FILES_MAX_AT_LEAST = 4096
+LIMITS = Thresholds()
+BACKLOGS_MAX = 20  # that are told one by one
 NAMED = 3  # of a list that may be long
 
 
@@ -49,6 +48,7 @@ def diagnose(facts: ClusterFacts) -> list[Finding]:
         *_registrars(facts),
         *_disagreements(facts.lookupds),
         *_duplicates(facts.nsqds),
+        *_backlogs(facts.backlogs),
         *_versions("nsqlookupd", facts.lookupds),
         *_versions("nsqd", facts.nsqds),
     ]
@@ -165,6 +165,11 @@ def _advice_on_reach(facts: NsqdFacts) -> str:
             f" --broadcast-address={facts.answers_at}, or with"
             f" --advertise=<network of its clients>={facts.answers_at}."
         )
+    if HANGS in facts.tcp.problem:
+        return (
+            "its host is up, and it is stopped or hangs: look at its log and what it waits for"
+            " (disk, memory, a debugger); if it is stopped, kill -CONT, else restart it."
+        )
     if not facts.listed_by:
         return "start it, or correct the address."
     return (
@@ -217,9 +222,9 @@ def _registering(subject: str, facts: NsqdFacts, cluster: ClusterFacts) -> Itera
 
 
 def _disk(subject: str, free_bytes: int | None) -> Iterator[Finding]:
-    if free_bytes is None or free_bytes >= DISK_FREE_BYTES:
+    if free_bytes is None or free_bytes >= LIMITS.disk_free_warning:
         return
-    make = _error if free_bytes < DISK_FREE_BYTES_AT_LEAST else _warning
+    make = _error if free_bytes < LIMITS.disk_free_critical else _warning
     yield make(
         subject,
         f"has {free_bytes / 1e6:,.0f} MB left on the disk of its data path",
@@ -239,11 +244,34 @@ def _duplicates(nsqds: Iterable[NsqdFacts]) -> Iterator[Finding]:
             )
 
 
+# Topics and channels
+
+_BACKLOG_ADVICE = {
+    "no-consumers": "start a consumer, or delete the channel if nobody needs it: it keeps all.",
+    "no-channels": "make a channel, or delete the topic: it keeps all until there is one.",
+    "paused": "unpause it, if the pause was forgotten.",
+    "old": "see whether its consumers keep up, and whether one message fails again and again.",
+}
+
+
+def _backlogs(problems: Sequence[Problem]) -> Iterator[Finding]:
+    for each in problems[:BACKLOGS_MAX]:
+        make = _error if each.severity == CRITICAL else _warning
+        kind = "channel" if each.channel else "topic"
+        name = f"{each.topic}/{each.channel}" if each.channel else each.topic
+        problem = each.text.removeprefix(name).lstrip(": ")
+        advice = _BACKLOG_ADVICE.get(each.rule, "see its page on the dashboard.")
+        yield make(f"{kind} {name}", problem, advice)
+    if len(problems) > BACKLOGS_MAX:
+        more = len(problems) - BACKLOGS_MAX
+        yield _warning("cluster", f"{more:,} more backlogs deserve a look", "see the dashboard.")
+
+
 # All daemons
 
 
 def _clock(subject: str, skew_s: float) -> Iterator[Finding]:
-    if abs(skew_s) > CLOCK_SKEW_S:
+    if abs(skew_s) > LIMITS.clock_skew_s:
         direction = "ahead of" if skew_s > 0 else "behind"
         yield _warning(
             subject,
@@ -256,9 +284,9 @@ def _open_files(subject: str, open_files: int | None, max_files: int | None) -> 
     if open_files is None or max_files is None:
         return
     advice = "raise the limit of open files (LimitNOFILE= of systemd, ulimit -n) and restart it."
-    if open_files > OPEN_FILES_SHARE * max_files:
+    if open_files > LIMITS.open_files_share * max_files:
         yield _error(subject, f"has {open_files:,} of at most {max_files:,} files open", advice)
-    elif max_files < OPEN_FILES_MAX_AT_LEAST:
+    elif max_files < LIMITS.open_files_at_least:
         yield _warning(subject, f"may open {max_files:,} files only; each client is one", advice)
 
 

@@ -13,6 +13,7 @@ from nsqx.apps.look.cluster_facts import ClusterFacts, LookupdFacts, NsqdFacts, 
 from nsqx.apps.look.diagnosis import Finding, Severity, diagnose
 from nsqx.apps.look.examination import Examination
 from nsqx.apps.sources import discovery_options
+from nsqx.apps.terminal import printable
 from nsqx.client.addresses import Address, parse_address
 from nsqx.client.resolver import is_name, resolve
 from nsqx.runtime.discovery import Finder
@@ -91,7 +92,7 @@ def doctor(
     elif sys.stdout.isatty():
         _show(facts, findings)
     else:
-        click.echo("\n".join(_lines(facts, findings)))
+        click.echo("\n".join(map(printable, _lines(facts, findings))))
     sys.exit(1 if findings else 0)
 
 
@@ -216,22 +217,26 @@ def _show(facts: ClusterFacts, findings: Sequence[Finding]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    def text(said: str) -> str:
+        """What daemons say is no markup, and nothing that a terminal obeys."""
+        return escape(printable(said))
+
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False)
     for title in ("", "address", "version", "TCP", "HTTP", "disk free", "open files"):
         table.add_column(title, justify="left" if title in ("", "address", "version") else "right")
     for lookupd in facts.lookupds:
-        cells = [lookupd.version, "", _cell(lookupd.http), "", _files(lookupd)]
-        table.add_row("nsqlookupd", escape(lookupd.name), *cells)
+        cells = [text(lookupd.version), "", _cell(lookupd.http), "", _files(lookupd)]
+        table.add_row("nsqlookupd", text(lookupd.name), *cells)
     for nsqd in facts.nsqds:
         tcp = _cell(nsqd.tcp) if nsqd.told_tcp_port else ""
-        cells = [nsqd.version, tcp, _cell(nsqd.http), _disk(nsqd), _files(nsqd)]
-        table.add_row("nsqd", escape(nsqd.name), *cells)
+        cells = [text(nsqd.version), tcp, _cell(nsqd.http), _disk(nsqd), _files(nsqd)]
+        table.add_row("nsqd", text(nsqd.name), *cells)
     console.print(table)
     for finding in findings:
         colour = "red" if finding.severity is Severity.ERROR else "yellow"
-        subject = f"[{colour} bold]{escape(finding.subject)}[/]"
-        console.print(f"\n{subject} {escape(finding.problem)}\n  {escape(finding.advice)}")
+        subject = f"[{colour} bold]{text(finding.subject)}[/]"
+        console.print(f"\n{subject} {text(finding.problem)}\n  {text(finding.advice)}")
     colour = "green" if not findings else "bold"
     console.print(f"\n[{colour}]{_verdict(findings)}[/]")
 

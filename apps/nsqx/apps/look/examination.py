@@ -16,7 +16,13 @@ from typing import Any, TypeVar
 from nsqx.apps.look.cluster_facts import ClusterFacts, LookupdFacts, NsqdFacts, Reach, Registration
 from nsqx.apps.look.probes import probe_nsqd, probe_registrar
 from nsqx.client.addresses import Address
+from nsqx.cluster.answers import NodeCounts
 from nsqx.cluster.http import DaemonError, DaemonHttp
+from nsqx.cluster.merge import merge
+from nsqx.cluster.node_metrics import parse_metrics
+from nsqx.cluster.observer import Observer
+from nsqx.cluster.problems import Problem, backlog_problems
+from nsqx.cluster.thresholds import Thresholds
 from nsqx.net.host_port import AddressError, format_host_port, host_of, split_host_port
 
 __all__ = ["Examination"]
@@ -65,6 +71,7 @@ class Examination:
         self._registrars = registrars
         self._timeout_s = timeout_s
         self._hosts = hosts or {}
+        self._metrics: dict[str, bytes] = {}  # of nsqds, by address
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> ClusterFacts:
@@ -78,6 +85,7 @@ class Examination:
             await self._all(map(self._examine_nsqd, facts.nsqds))
             facts.registrars = await self._all(map(self._try_registrar, self._known(facts)))
             await self._compare(facts.lookupds)
+            facts.backlogs = await self._backlogs(facts.nsqds)
         return facts
 
     async def _all(self, asking: Iterable[Awaitable[Result]]) -> list[Result]:
@@ -192,7 +200,21 @@ class Examination:
         lookupds = (await self._get(address, "/config/nsqlookupd_tcp_addresses")).json()
         if isinstance(lookupds, list):
             facts.lookupds = [text for text in lookupds if isinstance(text, str)]
-        _take_metrics(facts, _read_metrics((await self._get(address, "/metrics")).body))
+        self._metrics[address] = (await self._get(address, "/metrics")).body
+        _take_metrics(facts, _read_metrics(self._metrics[address]))
+
+    async def _backlogs(self, nsqds: Iterable[NsqdFacts]) -> list[Problem]:
+        """Judge topics and channels as the dashboard does, as far as one look tells."""
+        answering = [facts.http.address for facts in nsqds if facts.http.is_fine]
+        path = "/stats?format=json&include_clients=false"
+        stats = await self._http.ask_all(answering, path, NodeCounts)
+        now = time.time()
+        metrics = {
+            address: parse_metrics(text.decode(errors="replace"), now)
+            for address, text in self._metrics.items()
+        }
+        view = Observer().view(time.monotonic(), now, stats.by_address, {}, metrics)
+        return backlog_problems(merge(view), Thresholds())
 
     # Where nsqds register
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from nsqx.apps.look.cluster_facts import Reach
+from nsqx.apps.look.cluster_facts import HANGS, Reach
 from nsqx.net.host_port import format_host_port
 from nsqx.net.tls import client_context
 from nsqx.protocol import commands, lookup
@@ -49,10 +49,11 @@ async def probe_registrar(host: str, port: int, timeout_s: float) -> Reach:
 async def _probe(
     host: str, port: int, timeout_s: float, talk: _Talk, tls: ssl.SSLContext | None = None
 ) -> Reach:
-    began = time.monotonic()
+    began, is_connected = time.monotonic(), False
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+            is_connected = True
             try:
                 await talk(reader, writer)
             finally:
@@ -60,7 +61,10 @@ async def _probe(
                 with suppress(OSError):
                     await writer.wait_closed()
     except (OSError, UnexpectedAnswer, UnicodeError) as exc:  # a TimeoutError is an OSError
-        return Reach(format_host_port(host, port), reason(exc, timeout_s))
+        problem = reason(exc, timeout_s)
+        if is_connected and isinstance(exc, TimeoutError):
+            problem = f"{HANGS} ({problem})"
+        return Reach(format_host_port(host, port), problem)
     return Reach(format_host_port(host, port), took_s=time.monotonic() - began)
 
 

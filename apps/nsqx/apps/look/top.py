@@ -4,16 +4,22 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from nsqx.apps.complaints import Complaints
-from nsqx.apps.look.cluster_view import ChannelView, ClusterView, NodeView, Poll, view
+from nsqx.apps.look.cluster_view import Seen, SeenChannel, SeenNode, seen_of
 from nsqx.apps.sources import LOOKUPD, Sources, source_options
+from nsqx.apps.terminal import printable
+from nsqx.cluster.answers import NodeCounts
 from nsqx.cluster.http import DaemonError, DaemonHttp
+from nsqx.cluster.merge import merge
+from nsqx.cluster.observer import Observer
+from nsqx.cluster.views import ClusterView
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["lines", "top"]
 
-Show = Callable[[ClusterView], None]
+Show = Callable[[Seen], None]
 
 CHANNEL_COLUMNS = ("TOPIC", "CHANNEL", "DEPTH", "FLIGHT", "DEFER", "IN/S", "DONE/S", "CLIENTS")
 NODE_COLUMNS = ("NSQD", "VERSION", "TOPICS", "CLIENTS", "DEPTH", "IN/S", "")
@@ -111,39 +117,29 @@ class Watch:
         stop = asyncio.Event()
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-        before: Poll | None = None
+        observer, has_shown = Observer(), False
         nodes: list[str] = []
         async with self._sources, DaemonHttp() as http:
             while not stop.is_set() and self._left != 0:
                 try:
                     nodes = await self._sources.all(http)
                 except DaemonError:
-                    if before is None:
+                    if not has_shown:
                         raise
-                poll = await _poll(http, nodes)
-                show(view(poll, before, topics=self._topics))
-                before = poll
+                view = await _look(http, observer, nodes)
+                show(seen_of(merge(view), self._topics))
+                has_shown = True
                 if self._left is not None:
                     self._left -= 1
                 if self._left != 0:
                     await _pause(stop, self._interval)
 
 
-async def _poll(http: DaemonHttp, nodes: list[str]) -> Poll:
+async def _look(http: DaemonHttp, observer: Observer, nodes: list[str]) -> ClusterView:
     path = "/stats?format=json&include_clients=false"
-    asked = (http.ask(node, path, dict[str, Any]) for node in nodes)
-    results = await asyncio.gather(*asked, return_exceptions=True)
-    answers, failures = {}, {}
-    for node, result in zip(nodes, results, strict=True):
-        if isinstance(result, DaemonError):
-            failures[node] = result.reason
-        elif isinstance(result, BaseException):
-            raise result
-        elif "topics" not in result:
-            failures[node] = "not an answer of an nsqd"
-        else:
-            answers[node] = result
-    return Poll(asyncio.get_running_loop().time(), answers, failures)
+    found = await http.ask_all(nodes, path, NodeCounts)
+    failures = {address: error.reason for address, error in found.errors.items()}
+    return observer.view(time.monotonic(), time.time(), found.by_address, failures)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
@@ -157,7 +153,7 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 # --- plain text ---
 
 
-def lines(seen: ClusterView) -> list[str]:
+def lines(seen: Seen) -> list[str]:
     """Return the view as text: nodes, then channels, in columns."""
     nodes = _columns(NODE_COLUMNS, [node_cells(node) for node in seen.nodes])
     channels = _columns(CHANNEL_COLUMNS, [channel_cells(each) for each in seen.channels])
@@ -175,20 +171,19 @@ def _columns(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def node_cells(node: NodeView) -> tuple[str, ...]:
+def node_cells(node: SeenNode) -> tuple[str, ...]:
     """Return a node's row."""
-    counts = (f"{node.topics:,}", f"{node.clients:,}", f"{node.depth:,}")
-    if not node.version:
-        counts = ("", "", "")
-    return (node.address, node.version, *counts, _rate(node.in_per_second), node.problem)
+    counts = map(_count, (node.topics, node.clients, node.depth))
+    texts = map(printable, (node.address, node.version))
+    return (*texts, *counts, _rate(node.in_per_second), printable(node.problem))
 
 
-def channel_cells(channel: ChannelView) -> tuple[str, ...]:
+def channel_cells(channel: SeenChannel) -> tuple[str, ...]:
     """Return a channel's row."""
     name = f"{channel.channel} (paused)" if channel.is_paused else channel.channel
     return (
-        channel.topic,
-        name or "-",
+        printable(channel.topic),
+        printable(name) or "-",
         f"{channel.depth:,}",
         f"{channel.in_flight:,}",
         f"{channel.deferred:,}",
@@ -198,6 +193,10 @@ def channel_cells(channel: ChannelView) -> tuple[str, ...]:
     )
 
 
+def _count(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
 def _rate(per_second: float | None) -> str:
     return "" if per_second is None else f"{per_second:,.0f}"
 
@@ -205,17 +204,18 @@ def _rate(per_second: float | None) -> str:
 # --- a terminal ---
 
 
-def screen(seen: ClusterView) -> "Group":
+def screen(seen: Seen) -> "Group":
     """Return the view as tables; what deserves a look is coloured."""
     from rich.console import Group
+    from rich.text import Text  # no markup: what nodes say is text
 
     nodes = _table(NODE_COLUMNS)
     for node in seen.nodes:
-        nodes.add_row(*node_cells(node), style="bold red" if node.problem else None)
+        nodes.add_row(*map(Text, node_cells(node)), style="bold red" if node.problem else None)
     channels = _table(CHANNEL_COLUMNS)
     for channel in seen.channels:
         is_alone = channel.depth > 0 and channel.channel and not channel.clients
-        channels.add_row(*channel_cells(channel), style="yellow" if is_alone else None)
+        channels.add_row(*map(Text, channel_cells(channel)), style="yellow" if is_alone else None)
     return Group(nodes, "", channels)
 
 
