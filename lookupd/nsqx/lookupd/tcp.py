@@ -18,6 +18,7 @@ from typing import cast
 
 from nsqx.lookupd.session import Session
 from nsqx.net.addresses import remove_socket_file, serve, socket_text, stop_serving
+from nsqx.net.host_port import host_of
 from nsqx.runtime.process import logs
 
 __all__ = ["Connection", "TcpServer"]
@@ -51,7 +52,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)  # uvloop's have another base
         remote_address = socket_text(transport.get_extra_info("peername"))
         self.session = self._server.make_session(remote_address)
-        self._host = remote_address.rpartition(":")[0]
+        self._host = host_of(remote_address)
         self._timer = asyncio.get_running_loop().call_later(
             self._server.identify_s, self.transport.abort
         )
