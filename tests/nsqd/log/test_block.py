@@ -92,6 +92,21 @@ def test_a_block_that_is_there_already_is_not_kept_twice() -> None:
     assert memory.bytes_used == 0
 
 
+def test_a_block_that_is_read_again_is_charged_again() -> None:
+    memory = BlockMemory(1200)
+    cache = BlockCache(memory)
+    blocks = [block_of(first, first + 10) for first in (0, 10, 20)]
+    size = 440 + 88
+    for _ in range(2):
+        for block in blocks:
+            cache.add(block_of(block.first, block.end), block.first)
+            assert memory.bytes_used in (size, 2 * size)
+    cache.forget_below(20)
+    assert memory.bytes_used == size
+    cache.add(block_of(0, 10), 0)
+    assert memory.bytes_used == 2 * size
+
+
 class BlockCacheMachine(RuleBasedStateMachine):
     """Whatever is added, each message that is found is the right one, and nothing leaks."""
 
@@ -106,6 +121,18 @@ class BlockCacheMachine(RuleBasedStateMachine):
         wanted = first + before
         self.cache.add(block_of(first, wanted + after), wanted)
         assert self.cache.find(wanted) is not None
+
+    @rule(number=st.integers(0, 50), count=st.integers(1, 5))
+    def grow(self, number: int, count: int) -> None:
+        """Append to a block behind which there is room; none grows that was cut at its end."""
+        block = self.cache.find(number)
+        if block is None or block.offsets[-1] < len(block.data):
+            return
+        if any(map(self.cache.find, range(block.end, block.end + count))):
+            return
+        bodies = [b"%010d" % (block.end + index) for index in range(count)]
+        block.extend(*encode_messages(bodies, ID_BASE + block.end, 1, len(block.data)))
+        self.cache.grown(block)
 
     @rule(number=st.integers(0, 40))
     def forget_below(self, number: int) -> None:
@@ -128,8 +155,11 @@ class BlockCacheMachine(RuleBasedStateMachine):
 
     @invariant()
     def memory_is_accounted_for(self) -> None:
-        blocks = {id(block): block for number in range(50) if (block := self.cache.find(number))}
+        blocks = {id(block): block for number in range(60) if (block := self.cache.find(number))}
         assert self.memory.bytes_used == sum(block.in_memory for block in blocks.values())
+        for block in blocks.values():
+            assert block.in_memory >= len(block.data) + 8 * len(block.offsets)
+        assert self.memory.bytes_used <= self.memory.bytes_max or len(blocks) == 1
 
 
 TestBlockCache = BlockCacheMachine.TestCase

@@ -103,12 +103,11 @@ class BlockMemory:
         self._oldest_first[block] = None  # a key that is there keeps its place
         self.bytes_used += size - block.in_memory
         block.in_memory = size
-        while self.bytes_used > self.bytes_max:
-            oldest = next(iter(self._oldest_first))
-            if oldest is block:
-                break
-            if oldest.owner is not None:
-                oldest.owner.forget(oldest)
+        while self.bytes_used > self.bytes_max and len(self._oldest_first) > 1:
+            # Also where the block is the oldest itself, which has grown.
+            oldest = next(other for other in self._oldest_first if other is not block)
+            assert oldest.owner is not None
+            oldest.owner.forget(oldest)
 
     def give_back(self, block: Block) -> None:
         """Give back what a block was charged."""
