@@ -171,6 +171,12 @@ _nsqx_options() {
             --lookupd:
             --discover
             --cluster:
+            --tls
+            --tls-ca-file:
+            --tls-cert:
+            --tls-key:
+            --tls-insecure
+            --auth-secret-file:file
             --json
             -q
             --quiet
@@ -183,6 +189,12 @@ _nsqx_options() {
             --nsqd:
             --discover
             --cluster:
+            --tls
+            --tls-ca-file:
+            --tls-cert:
+            --tls-key:
+            --tls-insecure
+            --auth-secret-file:file
             -n:
             --print-topic
             --json
@@ -212,6 +224,12 @@ _nsqx_options() {
             --nsqd:
             --discover
             --cluster:
+            --tls
+            --tls-ca-file:
+            --tls-cert:
+            --tls-key:
+            --tls-insecure
+            --auth-secret-file:file
             --bodies
             --json
             -h
@@ -222,6 +240,12 @@ _nsqx_options() {
             --nsqd:
             --discover
             --cluster:
+            --tls
+            --tls-ca-file:
+            --tls-cert:
+            --tls-key:
+            --tls-insecure
+            --auth-secret-file:file
             --create
             --json
             -h

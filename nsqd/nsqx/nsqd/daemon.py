@@ -449,6 +449,13 @@ class Nsqd:
     def channel_deleted(self, topic: Topic, channel: Channel) -> None:
         """See `BrokerEvents.channel_deleted`."""
         _log.info("TOPIC(%s): deleted channel(%s)", topic.name, channel.name)
+        if channel.dropped_count:
+            _log.warning(
+                "TOPIC(%s): channel(%s) dropped %d messages: more than --mem-queue-size waited",
+                topic.name,
+                channel.name,
+                channel.dropped_count,
+            )
         self.latencies.forget(channel)
         self.peers.channel_deleted(topic, channel)
 

@@ -305,6 +305,15 @@ CHANNEL: Sequence[Number] = (
         label="Timed out",
     ),
     Number(
+        "dropped_count",
+        Behaviour.COUNTER,
+        Unit.MESSAGES,
+        "Messages that an ephemeral channel dropped: more than --mem-queue-size waited.",
+        stats=Stats.NOT_ZERO,
+        metric="nsqd_channel_dropped_total",
+        label="Dropped",
+    ),
+    Number(
         "client_count",
         Behaviour.GAUGE,
         Unit.CLIENTS,

@@ -175,3 +175,38 @@ async def test_cluster_on_the_local_network_is_found(cluster: Cluster) -> None:
     await node.post("/pub?topic=t", b"hello")
     tail = await nsqx("tail", "t", "--channel=c", "-n1", "--discover", mdns)
     assert (tail.code, tail.out, tail.err) == (0, "hello\n", "")
+
+
+async def test_a_topic_that_nobody_has_and_a_port_where_nobody_is(cluster: Cluster) -> None:
+    lookupd = await cluster.lookupd()
+    port = free_port()
+    for flag, said in (
+        (lookupd.http_address, b"no nsqd has the topic nowhere yet; waiting for one"),
+        (f"127.0.0.1:{port}", str(port).encode()),
+    ):
+        async with running_nsqx("tail", "nowhere", f"--lookupd={flag}") as process:
+            assert process.stderr is not None
+            async with asyncio.timeout(30):
+                assert said in await process.stderr.readline()
+
+
+async def test_what_was_dropped_is_said(cluster: Cluster) -> None:
+    lookupd = await cluster.lookupd()
+    node = await cluster.nsqd("--mem-queue-size=5", lookupds=[lookupd])
+    await node.post("/topic/create?topic=t")
+
+    async def is_tailed() -> bool:
+        stats = await node.get_json("/stats?format=json&topic=t")
+        return any(each["client_count"] for each in stats["topics"][0]["channels"])
+
+    async with running_nsqx("tail", "t", f"--lookupd={lookupd.http_address}") as process:
+        assert process.stderr is not None
+        await eventually(is_tailed, "the tail is there")
+        await publish(node, "t", *[b"x"] * 5000)
+        async with asyncio.timeout(30):
+            line = await process.stderr.readline()
+        assert b"4,995 messages in all were dropped by nsqd" in line
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+        assert (out.count(b"x"), err) == (5, b"")
+    await node.wait_for_log("dropped 4995 messages")

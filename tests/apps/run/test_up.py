@@ -8,10 +8,12 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
+from tests.support.commands import nsqx, running_nsqx
 from tests.support.processes import eventually
 
 SECONDS_MAX = 60.0
@@ -198,3 +200,42 @@ async def test_quiet_passes_on_only_what_is_wrong(tmp_path: Path) -> None:
         await up.wait_until_ready()
         assert await up.end() == 0
         assert " INFO: " not in up.log
+
+
+async def test_the_example_of_the_readme_loses_nothing(tmp_path: Path) -> None:
+    """A tail beside ``seq 100000 | nsqx pub``: all lines, and not a word about lost ones."""
+    async with nsqx_up(tmp_path, "--nodes=1") as up:
+        await up.wait_until_ready()
+        directory = f"--lookupd={up.address('nsqlookupd', 'HTTP')}"
+        stats = f"http://{up.address('nsqd-1', 'HTTP')}/stats?format=json&topic=greetings"
+        node = f"--nsqd={up.address('nsqd-1', 'TCP')}"
+        await nsqx("pub", "greetings", node, "-q", stdin=b"first\n")
+        async with running_nsqx("tail", "greetings", directory) as tail:
+
+            async def is_tailed() -> bool:
+                topics: Any = (await get_json(stats))["topics"]
+                return any(each["client_count"] for each in topics[0]["channels"])
+
+            await eventually(is_tailed, "the tail is there")
+            lines = b"".join(b"%d\n" % number for number in range(1, 100_001))
+            printing = asyncio.create_task(read_lines(tail, 100_000 - 1))
+            done = await nsqx("pub", "greetings", node, "-q", stdin=lines)
+            assert done.code == 0
+            async with asyncio.timeout(SECONDS_MAX):
+                printed = await printing
+            tail.send_signal(signal.SIGINT)
+            rest, said = await tail.communicate()
+    assert said == b""
+    assert sorted(map(int, (printed + rest).replace(b"first\n", b"").split())) == list(
+        range(1, 100_001)
+    )
+
+
+async def read_lines(process: asyncio.subprocess.Process, count: int) -> bytes:
+    assert process.stdout is not None
+    read = b""
+    while read.count(b"\n") <= count:
+        part = await process.stdout.read(1 << 20)
+        assert part, "it ended"
+        read += part
+    return read

@@ -370,6 +370,20 @@ def test_an_ephemeral_topic_keeps_the_newest_messages_for_its_first_channel() ->
     assert bench.disk.paths("live#ephemeral") == []
 
 
+@pytest.mark.parametrize("topic", ["t", "live#ephemeral"])
+def test_what_an_ephemeral_channel_drops_is_counted(topic: str) -> None:
+    bench = BrokerBench.of(mem_queue_size=3)
+    client = bench.client(topic=topic, channel="tail#ephemeral", ready=0)
+    for number in range(10):
+        bench.publish(b"%d" % number, topic=topic)
+    channel = bench.topic(topic).channels["tail#ephemeral"]
+    assert (channel.dropped_count, channel.depth) == (7, 3)
+    client.ready(100)
+    assert client.bodies() == [b"7", b"8", b"9"]
+    bench.publish(b"10", topic=topic)
+    assert channel.dropped_count == 7
+
+
 def test_an_ephemeral_topic_lets_go_of_what_was_finished() -> None:
     bench = BrokerBench.of(mem_queue_size=100)
     client = bench.client(topic="live#ephemeral", ready=100)

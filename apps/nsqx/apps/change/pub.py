@@ -15,9 +15,11 @@ import click
 
 from nsqx.apps.complaints import Complaints
 from nsqx.apps.lines import LineSplitter, LineTooLong, read_chunk
+from nsqx.apps.security_options import Security, security_options
 from nsqx.apps.sources import discovery_options
 from nsqx.client.errors import ConnectFailed, NsqError, PartlyPublished
 from nsqx.client.nsq import Nsq
+from nsqx.client.settings import Settings
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.discovery import Finder
 from nsqx.runtime.process import logs
@@ -82,6 +84,7 @@ class Summary:
     help="HTTP address of a lookupd: publish to all nsqds that it knows, in turn.",
 )
 @discovery_options
+@security_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
 def pub(
@@ -91,6 +94,7 @@ def pub(
     lookupds: tuple[str, ...],
     discover: bool,
     cluster: str,
+    security: Security,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -105,7 +109,7 @@ def pub(
         raise click.UsageError("--nsqd says where to publish; --lookupd and --discover find out")
     try:
         finder = Finder(cluster) if discover else None
-        target = Target(nsqds, lookupds, finder)
+        target = Target(nsqds, lookupds, finder, security.settings("nsqx-pub"))
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from None
     complaints = Complaints("pub")
@@ -124,14 +128,18 @@ class Target:
     """The nsqds to publish to: those named, or those that lookupds know."""
 
     def __init__(
-        self, nsqds: Sequence[str], lookupds: Sequence[str], finder: Finder | None
+        self,
+        nsqds: Sequence[str],
+        lookupds: Sequence[str],
+        finder: Finder | None,
+        settings: Settings,
     ) -> None:
         """Without anything it is the nsqd of ``nsqx up``. ValueError if an address is none."""
         if not nsqds and not lookupds and finder is None:
             nsqds = (NSQD,)
         self._is_single = len(nsqds) == 1
         self._finder = finder
-        self.nsq = Nsq(nsqd=nsqds, lookupd=lookupds, discover=finder)
+        self.nsq = Nsq(nsqd=nsqds, lookupd=lookupds, discover=finder, settings=settings)
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Connect, and fail now rather than at the first message, if there is no hope."""

@@ -10,6 +10,7 @@ import click
 
 from nsqx.apps.complaints import Complaints
 from nsqx.apps.look.peek import explain
+from nsqx.apps.security_options import Security, security_options
 from nsqx.apps.sources import LOOKUPD, Sources, source_options
 from nsqx.apps.terminal import printable
 from nsqx.cluster.http import DaemonError, DaemonHttp
@@ -41,6 +42,7 @@ Exit codes: 0 moved everywhere, 1 not on every nsqd (a line on stderr says which
 @click.argument("channel")
 @click.argument("place")
 @source_options
+@security_options
 @click.option("--create", is_flag=True, help="Create the channel at the place if it is not there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each nsqd.")
 def seek(
@@ -48,6 +50,7 @@ def seek(
     channel: str,
     place: str,
     sources: Sources,
+    security: Security,
     create: bool,
     as_json: bool,
 ) -> None:
@@ -59,7 +62,9 @@ def seek(
     if is_of_one and (len(sources.nsqds) != 1 or sources.lookupds or sources.finder is not None):
         raise click.BadParameter(f"{place} is a place of one nsqd: give it by --nsqd alone")
     complaints = Complaints("seek")
-    moved, failures = asyncio.run(_seek_all(sources, topic, channel, place, create=create))
+    moved, failures = asyncio.run(
+        _seek_all(sources, security, topic, channel, place, create=create)
+    )
     for node, answer in moved:
         if as_json:
             click.echo(json.dumps({"node": node, **answer}))
@@ -72,10 +77,10 @@ def seek(
 
 
 async def _seek_all(
-    sources: Sources, topic: str, channel: str, place: str, *, create: bool
+    sources: Sources, security: Security, topic: str, channel: str, place: str, *, create: bool
 ) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
     """Return what each nsqd says of the channel now, and what went wrong."""
-    async with sources, DaemonHttp() as http:
+    async with sources, DaemonHttp(tls=security.tls_context) as http:
         try:
             nodes = await sources.with_topic(http, topic)
         except DaemonError as exc:

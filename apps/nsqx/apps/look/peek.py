@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import click
 
 from nsqx.apps.complaints import Complaints
+from nsqx.apps.security_options import Security, security_options
 from nsqx.apps.sources import LOOKUPD, Sources, source_options
 from nsqx.apps.terminal import for_terminal, printable
 from nsqx.cluster.http import DaemonError, DaemonHttp
@@ -89,6 +90,7 @@ class Peeked(NamedTuple):
     help="How many.",
 )
 @source_options
+@security_options
 @click.option("--bodies", is_flag=True, help="Print bodies only, each with a line feed.")
 @click.option("--json", "as_json", is_flag=True, help="Print each message as a JSON object.")
 def peek(
@@ -96,6 +98,7 @@ def peek(
     place: str,
     count: int,
     sources: Sources,
+    security: Security,
     bodies: bool,
     as_json: bool,
 ) -> None:
@@ -104,7 +107,7 @@ def peek(
         raise click.BadParameter(f"{topic!r} is no valid name of a topic")
     before = _before(place)
     complaints = Complaints("peek")
-    messages, failures = asyncio.run(_peek_all(sources, topic, place, before, count))
+    messages, failures = asyncio.run(_peek_all(sources, security, topic, place, before, count))
     write = _writer()
     for message in messages[-count:] if before is not None else messages[:count]:
         if as_json:
@@ -138,10 +141,15 @@ def _writer() -> Callable[[bytes], object]:
 
 
 async def _peek_all(
-    sources: Sources, topic: str, place: str, before: int | None, count: int
+    sources: Sources,
+    security: Security,
+    topic: str,
+    place: str,
+    before: int | None,
+    count: int,
 ) -> tuple[list[Peeked], list[str]]:
     """Return up to ``count`` messages of each nsqd, in the order of time, and what went wrong."""
-    async with sources, DaemonHttp() as http:
+    async with sources, DaemonHttp(tls=security.tls_context) as http:
         try:
             nodes = await sources.with_topic(http, topic)
         except DaemonError as exc:

@@ -13,16 +13,16 @@ from typing import Any
 import click
 
 from nsqx.apps.complaints import Complaints
+from nsqx.apps.look.lookout import Lookout
 from nsqx.apps.look.printer import Enough, Format, Printer, format_body, format_with_topic
-from nsqx.apps.sources import discovery_options
+from nsqx.apps.security_options import Security, security_options
+from nsqx.apps.sources import Sources, discovery_options
 from nsqx.client.consumer import Consumer
 from nsqx.client.errors import NsqError
 from nsqx.client.message import Message
-from nsqx.client.settings import Settings
 from nsqx.runtime.discovery import Finder
 from nsqx.runtime.process import logs
 from nsqx.runtime.process.levels import Level
-from nsqx.runtime.version import VERSION
 
 __all__ = ["tail"]
 
@@ -39,8 +39,10 @@ Examples:
   nsqx tail orders --discover                  of the cluster on this network
 
 Without --lookupd, --nsqd and --discover, the lookupd at {LOOKUPD} is asked. Without --channel, a
-channel of our own gets a copy of every message from now on, and goes when we do; with the name of a
-channel that others consume, we take messages away from them.
+channel of our own gets a copy of every message from now on, and goes when we do; of what comes
+faster than we print nsqd keeps --mem-queue-size messages and drops the rest, which is said, unless
+--nsqd names nodes. A channel that is not #ephemeral keeps all; from one that others consume, we
+take messages away.
 
 \b
 Exit codes: 0 after -n messages or a signal, 1 if an nsqd cannot be reached or nobody reads
@@ -66,6 +68,7 @@ what we print, 2 wrong usage.
     help="TCP address of an nsqd; may be given several times.",
 )
 @discovery_options
+@security_options
 @click.option("-n", "--n", "count", type=click.IntRange(min=1), help="End after N messages in all.")
 @click.option("--print-topic", is_flag=True, help="Begin each line with its topic.")
 @click.option("--json", "as_json", is_flag=True, help="Print each message as a JSON object.")
@@ -83,6 +86,7 @@ def tail(
     nsqds: tuple[str, ...],
     discover: bool,
     cluster: str,
+    security: Security,
     count: int | None,
     print_topic: bool,
     as_json: bool,
@@ -93,15 +97,17 @@ def tail(
         lookupds = (LOOKUPD,)
     try:
         finder = Finder(cluster) if discover else None
+        settings = security.settings("nsqx-tail")
+        own = channel or f"tail{random.randrange(1_000_000):06}#ephemeral"
         consumers = [
             Consumer(
                 topic,
-                channel or f"tail{random.randrange(1_000_000):06}#ephemeral",
+                own,
                 lookupd=lookupds,
                 nsqd=nsqds,
                 discover=finder,
                 max_in_flight=min(max_in_flight, count or max_in_flight),
-                settings=Settings(user_agent=f"nsqx-tail/{VERSION}"),
+                settings=settings,
                 drain_timeout=DRAIN_SECONDS,
             )
             for topic in dict.fromkeys(topics)
@@ -109,7 +115,10 @@ def tail(
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from None
     printer = Printer(_choose_format(as_json, print_topic), count)
-    sys.exit(_run(consumers, printer, Complaints("tail"), finder))
+    complaints = Complaints("tail")
+    sources = Sources(lookupds, (), finder) if lookupds or finder else None
+    lookout = Lookout(sources, [each.topic for each in consumers], own, security, complaints)
+    sys.exit(_run(consumers, printer, complaints, finder, lookout))
 
 
 def _choose_format(as_json: bool, print_topic: bool) -> Format:
@@ -138,11 +147,12 @@ def _run(
     printer: Printer,
     complaints: Complaints,
     finder: Finder | None,
+    lookout: Lookout,
 ) -> int:
     """Print until enough, a signal or a failure; return the exit code."""
     code = 0
     try:
-        asyncio.run(_print_all(consumers, printer, finder))
+        asyncio.run(_print_all(consumers, printer, finder, lookout))
     except* (Enough, asyncio.CancelledError):
         pass
     except* BrokenPipeError:
@@ -155,7 +165,7 @@ def _run(
 
 
 async def _print_all(
-    consumers: Iterable[Consumer], printer: Printer, finder: Finder | None
+    consumers: Iterable[Consumer], printer: Printer, finder: Finder | None, lookout: Lookout
 ) -> None:
     task = asyncio.current_task()
     assert task is not None
@@ -168,6 +178,8 @@ async def _print_all(
             await stack.enter_async_context(finder)
         for consumer in consumers:
             await stack.enter_async_context(consumer)
+        await stack.enter_async_context(lookout)  # asks for the last time before they leave
+        for consumer in consumers:
             group.create_task(_print_topic(consumer, printer))
 
 

@@ -26,6 +26,9 @@ ADMIN_PORTS = {"HTTP": 4171}
 # A wildcard is an address to listen at, not one to connect to.
 REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
+# So many messages wait for a tail before nsqd drops some. They are in the log, not in memory.
+MEM_QUEUE_SIZE = "--mem-queue-size=1000000"
+
 
 class LocalCluster:
     """
@@ -141,6 +144,7 @@ class LocalCluster:
         flags = [
             *self._broadcast(),
             f"--data-path={folder}",
+            MEM_QUEUE_SIZE,
             f"--lookupd-tcp-address={self.address(self.lookupd, 'TCP')}",
             *self._nsqd_flags,
         ]

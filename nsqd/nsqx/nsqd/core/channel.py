@@ -55,6 +55,7 @@ class Channel:
         self.delivery_counts = [0, 0, 0]  # by the distance of the consumer
         self.requeue_count = 0
         self.timeout_count = 0
+        self.dropped_count = 0  # never delivered: an ephemeral channel keeps so many only
         self.on_finished: Callable[[int, int], None] | None = None  # (first, count), for latency
 
         self._settings = settings
@@ -229,12 +230,21 @@ class Channel:
     def hand_over(self, first: int, end: int, due_ns: int) -> None:
         """The topic passes on messages that were just published."""
         if self.is_ephemeral:
-            self.backlog.skip_below(end - self._settings.mem_queue_size)
+            self._drop_below(end - self._settings.mem_queue_size)
         self.message_count += self.backlog.hand_over(first, end, due_ns)
+
+    def _drop_below(self, first: int) -> None:
+        """Nobody will get the messages below that have not been delivered yet."""
+        if self.backlog.cursor < first:
+            before = self.backlog.new_count
+            self.backlog.skip_below(first)
+            self.dropped_count += before - self.backlog.new_count
 
     def log_begins_at(self, first: int) -> None:
         """The topic's log has let go of what is below, delivered or not."""
         if self.backlog.cursor < first:
+            if self.backlog.store is None:
+                self._drop_below(first)
             self.backlog.skip_below(first)
             self.look_at(0)
 

@@ -1,0 +1,119 @@
+"""What no connection tells a consumer: that nobody has the topic, and what was dropped."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlencode
+
+import msgspec
+
+from nsqx.apps.complaints import Complaints
+from nsqx.apps.security_options import Security
+from nsqx.apps.sources import Sources
+from nsqx.cluster.http import DaemonError, DaemonHttp
+
+__all__ = ["Lookout"]
+
+FIRST_LOOK_SECONDS = 1.0  # a topic that somebody is about to publish to is none to speak of
+LOOK_SECONDS = 3.0
+LAST_LOOK_SECONDS = 1.0
+
+
+class _Channel(msgspec.Struct):
+    channel_name: str
+    dropped_count: int = 0
+
+
+class _Topic(msgspec.Struct):
+    topic_name: str
+    channels: list[_Channel]
+
+
+class _Stats(msgspec.Struct):
+    topics: list[_Topic]
+
+
+class Lookout:
+    """
+    Asks the directories and nodes now and then, and complains once of each thing.
+
+    An async context manager: it looks for as long as the block, and once more at the end.
+
+    Args:
+        sources: whom to ask; None: nothing is known but connections, and nobody is asked.
+        channel: that of ours.
+    """
+
+    def __init__(
+        self,
+        sources: Sources | None,
+        topics: Sequence[str],
+        channel: str,
+        security: Security,
+        complaints: Complaints,
+    ) -> None:
+        self._sources = sources
+        self._topics = topics
+        self._channel = channel
+        self._complaints = complaints
+        self._http = DaemonHttp(tls=security.tls_context, is_routine=True)
+        self._dropped: dict[tuple[str, str], int] = {}  # by node and topic
+        self._told_dropped = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._sources is not None:
+            self._task = asyncio.create_task(self._look_on(self._sources), name="lookout")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._task is not None and self._sources is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_LOOK_SECONDS):
+                    await self._look(self._sources)
+        await self._http.close()
+
+    async def _look_on(self, sources: Sources) -> None:
+        await asyncio.sleep(FIRST_LOOK_SECONDS)
+        while True:
+            await self._look(sources)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _look(self, sources: Sources) -> None:
+        for topic in self._topics:
+            try:
+                nodes = await sources.with_topic(self._http, topic)
+            except DaemonError as exc:
+                self._complaints.fail(exc.short)
+                continue
+            if not nodes:
+                self._complaints.fail(f"no nsqd has the topic {topic} yet; waiting for one")
+            for node in nodes:
+                await self._count_dropped(node, topic)
+        dropped = sum(self._dropped.values())
+        if dropped > self._told_dropped:
+            self._told_dropped = dropped
+            self._complaints.fail(
+                f"{dropped:,} messages in all were dropped by nsqd: they came faster than they were"
+                " printed; --channel=NAME, not #ephemeral, keeps all"
+            )
+
+    async def _count_dropped(self, node: str, topic: str) -> None:
+        query = {"format": "json", "topic": topic, "channel": self._channel}
+        try:
+            stats = await self._http.ask(node, f"/stats?{urlencode(query)}", _Stats)
+        except DaemonError:
+            return  # whoever cannot be asked is told of by its connection
+        for each in stats.topics:
+            for channel in each.channels:
+                if channel.channel_name == self._channel:
+                    self._dropped[node, topic] = channel.dropped_count

@@ -1,0 +1,48 @@
+"""Commands reach nsqds that want TLS and a secret, by NSQ's protocol and by HTTPS."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.auth_server import running_auth_server
+from tests.support.certificates import Authority
+from tests.support.commands import nsqx
+from tests.support.processes import Cluster
+
+
+async def test_tls_and_auth(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path)
+    server = authority.server()
+    secret = tmp_path / "secret"
+    secret.write_text("anybody\n")
+    tls = [
+        f"--tls-cert={server.certificate}",
+        f"--tls-key={server.key}",
+        "--tls-required=true",
+        "--https-address=127.0.0.1:0",
+    ]
+    trust = f"--tls-ca-file={authority.certificate}"
+    async with running_auth_server() as auth:
+        node = await cluster.nsqd(*tls, f"--auth-http-address={auth.url}")
+        tcp = f"--nsqd={node.tcp_address}"
+        shown = f"--auth-secret-file={secret}"
+        done = await nsqx("pub", "t", tcp, "-q", trust, shown, stdin=b"hello\n")
+        assert (done.code, done.err) == (0, "")
+        monkeypatch.setenv("NSQX_AUTH_SECRET", "anybody")
+        done = await nsqx("tail", "t", tcp, "--channel=c", "-n1", trust)
+        assert (done.code, done.out) == (0, "hello\n")
+    node = await cluster.nsqd(*tls)
+    done = await nsqx("pub", "t", f"--nsqd={node.tcp_address}", "-q", trust, stdin=b"1\n2\n")
+    assert (done.code, done.err) == (0, "")
+    http = f"--nsqd={node.http_address}"
+    done = await nsqx("peek", "t", http, "--bodies", trust)
+    assert (done.code, done.out) == (0, "1\n2\n")
+    done = await nsqx("seek", "t", "c", "start", "--create", http, trust)
+    assert (done.code, "2 waiting" in done.out) == (0, True)
+
+
+async def test_a_certificate_that_is_not_there_is_said(tmp_path: Path) -> None:
+    done = await nsqx("tail", "t", f"--tls-ca-file={tmp_path / 'none.pem'}")
+    assert (done.code, "none.pem" in done.err) == (2, True)
