@@ -1,8 +1,9 @@
-"""Go's regular expressions (RE2) as far as names need them, and what is refused."""
+"""Patterns of auth servers: without RE2 the simple ones, with it all, and none that takes long."""
 
-import time
+import re
 
 import pytest
+from hypothesis import given, strategies as st
 
 from nsqx.nsqd.edge.auth_patterns import PatternError, compile_pattern
 
@@ -14,74 +15,58 @@ from nsqx.nsqd.edge.auth_patterns import PatternError, compile_pattern
         ("", "anything", None),
         ("^orders$", "orders", "orders2"),
         ("oo", "foot", "fot"),
-        ("^(a|b)_", "b_x", "c_x"),
-        (r"^orders\..+$", "orders.eu", "orders"),
-        (r"\Aab\z", "ab", "abc"),
-        (r"^\Qa.b\E$", "a.b", "axb"),
-        ("^[[:alpha:]]+$", "abc", "ab1"),
-        ("^[[:digit:]_-]{2,4}$", "1_2-", "1"),
-        ("^[^[:upper:]]+$", "abc", "aBc"),
-        ("(?i)^ORDERS$", "orders", "order"),
-        ("^(?i:ORDERS)_x$", "orders_x", "orders_X"),
-        ("^(?P<kind>a)$", "a", "b"),
-        ("^(?<kind>a)$", "a", "b"),
-        ("^(?:ab)+$", "abab", "aba"),
-        (r"^\w+#ephemeral$", "x#ephemeral", "x"),
-        ("^a{2}b*?$", "aabb", "ab"),
-        ("^[]a]+$", "a]", "b"),
-        ("a|^$", "", "b"),
+        ("^ta_", "ta_x", "a_ta_"),
+        ("_x$", "a_x", "a_xb"),
+        (r"^orders\..+$", "orders.eu", "orders."),
+        ("^a.c$", "abc", "abbc"),
+        ("^a.*b.*c$", "axbxc", "axcxb"),
+        ("^ab.*ba$", "abba", "aba"),
+        ("^x#ephemeral$", "x#ephemeral", "x"),
+        ("^$", "", "b"),
     ],
 )
 def test_patterns_are_searched_for(pattern: str, matching: str, other: str | None) -> None:
-    compiled = compile_pattern(pattern)
-    assert compiled.search(matching)
-    assert other is None or not compiled.search(other)
+    matches = compile_pattern(pattern)
+    assert matches(matching)
+    assert other is None or not matches(other)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", ".", ".*", ".+", r"\."]), max_size=6),
+    st.booleans(),
+    st.booleans(),
+    st.text("ab.", max_size=6),
+)
+def test_simple_patterns_mean_what_regular_expressions_mean(
+    parts: list[str], begin: bool, end: bool, name: str
+) -> None:
+    pattern = "^" * begin + "".join(parts) + "$" * end
+    assert compile_pattern(pattern)(name) == (re.search(pattern, name) is not None)
 
 
 @pytest.mark.parametrize(
     "pattern",
-    [
-        "(",
-        ")",
-        "a)b",
-        "[a",
-        "*a",
-        "a**",
-        "a++",
-        "(?=a)",
-        "(?!a)",
-        "(?<=a)b",
-        "(?<!a)b",
-        "(?>a)b",
-        "(?#a)b",
-        "(?P=kind)",
-        "(?(1)a|b)",
-        r"(a)\1",
-        r"\pL",
-        r"\C",
-        "(?U)a+",
-        "[[:nothing:]]",
-        "a{2,1}",
-        "a" * 2000,
-    ],
+    ["^(a|a){1,40}$", "(a+)+", "a*", "[ab]", "a?", "(", "a{2}", r"\d", r"\pL", "a^b", "a$b"],
 )
-def test_what_is_no_pattern_of_re2_is_refused(pattern: str) -> None:
+def test_what_is_not_simple_needs_re2_and_says_so(pattern: str) -> None:
+    with pytest.raises(PatternError, match=r"needs RE2: pip install 'nsqx\[re2\]'"):
+        compile_pattern(pattern)
+
+
+def test_a_pattern_has_a_length() -> None:
+    with pytest.raises(PatternError, match="longer than 1024 characters"):
+        compile_pattern("a" * 1025)
+
+
+def test_no_simple_pattern_takes_long() -> None:
+    # Going back to each gap, a regular expression needs more steps here than there are atoms.
+    matches = compile_pattern("^" + ".*a" * 340 + "b$")
+    assert not matches("a" * 1000)
+
+
+def test_with_re2_all_its_patterns_are_taken() -> None:
+    re2 = pytest.importorskip("re2")
+    assert compile_pattern("^(orders|mail)_[[:digit:]]+$", re2)("mail_12")
+    assert not compile_pattern("^(a|a){1,40}$", re2)("a" * 40 + "b")
     with pytest.raises(PatternError):
-        compile_pattern(pattern)
-
-
-@pytest.mark.parametrize(
-    "pattern", ["(a+)+$", "(a*)*b", "((a|b)*c?)*d", "(?:a+){2,}b", "(a{1,})*b", "(x(a+))*b"]
-)
-def test_what_could_take_for_ever_is_refused(pattern: str) -> None:
-    with pytest.raises(PatternError, match="takes too long"):
-        compile_pattern(pattern)
-
-
-@pytest.mark.parametrize("pattern", ["(ab)+", "(a?)+b", "(a|b)*c", "a*b*c*", "(a+)?(b+)?c"])
-def test_repetitions_side_by_side_are_taken_and_quick(pattern: str) -> None:
-    compiled = compile_pattern(pattern)
-    started = time.perf_counter()
-    compiled.search("ab" * 32)
-    compiled.search("a" * 64)
-    assert time.perf_counter() - started < 0.5
+        compile_pattern("(", re2)

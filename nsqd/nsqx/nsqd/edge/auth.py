@@ -8,7 +8,6 @@ used. What is wrong goes to the log; a client is told only that it failed.
 import asyncio
 import json
 import random
-import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from yarl import URL
 from nsqx.net.host_port import host_of
 from nsqx.net.tls import client_context
 from nsqx.nsqd.core.session import Authorization, Session
-from nsqx.nsqd.edge.auth_patterns import PatternError, compile_pattern
+from nsqx.nsqd.edge.auth_patterns import Matcher, PatternError, compile_pattern, load_re2
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.nsqd.tls import load_authorities
 from nsqx.protocol.errors import FatalProtocolError, NsqxError
@@ -37,6 +36,7 @@ HEADERS = {"Accept": "application/vnd.nsq; version=1.0"}
 PERMISSIONS = ("subscribe", "publish")
 
 _log = logs.get_logger("AUTH")
+_re2 = load_re2()
 
 Done = Callable[[Authorization | FatalProtocolError], None]
 
@@ -169,15 +169,15 @@ def without_secrets(address: str) -> str:
 class _Rule:
     """One authorization: who matches it may do what it permits."""
 
-    topic: re.Pattern[str]
-    channels: tuple[re.Pattern[str], ...]
+    topic: Matcher
+    channels: tuple[Matcher, ...]
     permissions: frozenset[str]
 
     def allows(self, permission: str, topic: str, channel: str) -> bool:
         return (
             permission in self.permissions
-            and self.topic.search(topic) is not None
-            and any(pattern.search(channel) for pattern in self.channels)
+            and self.topic(topic)
+            and any(matches(channel) for matches in self.channels)
         )
 
 
@@ -229,9 +229,9 @@ def _rule(item: "_Object") -> _Rule:
     )
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str) -> Matcher:
     try:
-        return compile_pattern(pattern)
+        return compile_pattern(pattern, _re2)
     except PatternError as error:
         raise ValueError(f"pattern {pattern!r}: {error}") from error
 
