@@ -26,6 +26,7 @@ MINUTES = 4  # simulated, of each seed
 SEEDS = 10_000
 CORE = "nsqd/nsqx/nsqd/core"
 LOG = "nsqd/nsqx/nsqd/log"
+EDGE = "nsqd/nsqx/nsqd/edge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,20 @@ class Mutation:
     path: str
     old: str
     new: str
+    tests: str = ""  # that find it; empty: seeds do
+
+
+_DISK_TESTS = (
+    "tests/nsqd/core/test_node_files.py tests/nsqd/core/test_power_loss.py "
+    "tests/nsqd/log/test_replacement.py tests/nsqd/log/test_deferral.py "
+    "tests/nsqd/log/test_formats.py tests/nsqd/edge/test_files.py "
+    "tests/nsqd/log/test_journal.py tests/nsqd/log/test_channel_store.py"
+)
+
+
+def _disk(name: str, path: str, old: str, new: str = "pass") -> Mutation:
+    """Return a defect of what reaches the disk when, which tests of losses of power find."""
+    return Mutation(name, path, old, new, _DISK_TESTS)
 
 
 MUTATIONS = (
@@ -126,8 +141,8 @@ MUTATIONS = (
     Mutation(
         "a publish that the disk refused is answered OK",
         f"{CORE}/topic.py",
-        "acknowledge(refusal)",
-        "acknowledge(None)",
+        "self._acknowledgements.add(acknowledges, refusal)",
+        "self._acknowledgements.add(acknowledges, None)",
     ),
     Mutation(
         "deliver one more than RDY",
@@ -150,8 +165,8 @@ MUTATIONS = (
     Mutation(
         "attempts stand still",
         f"{CORE}/backlog.py",
-        "attempts = min(attempts + 1, ATTEMPTS_MAX)",
-        "attempts = min(max(attempts, 1), ATTEMPTS_MAX)",
+        "attempts = attempts + 1 if attempts < ATTEMPTS_MAX else ATTEMPTS_MAX",
+        "attempts = max(attempts, 1)",
     ),
     Mutation(
         "the torn tail of a segment stays",
@@ -171,6 +186,125 @@ MUTATIONS = (
         "            failures = self._finish_each(consumer, ids)\n        self.refresh(consumer)\n",
         "            failures = self._finish_each(consumer, ids)\n",
     ),
+    _disk(
+        "a replaced file is not synced",
+        f"{LOG}/replacement.py",
+        "    if sync:\n        sync_file(storage, temporary)\n",
+        "",
+    ),
+    _disk(
+        "the folder of a replaced file is not synced",
+        f"{LOG}/replacement.py",
+        "    if sync:\n        storage.sync_folder(folder_of(path))\n",
+        "",
+    ),
+    _disk(
+        "several replaced files are not synced",
+        f"{LOG}/replacement.py",
+        "    for temporary in temporaries.values():\n        sync_file(storage, temporary)\n",
+        "",
+    ),
+    _disk(
+        "the folders of several replaced files are not synced",
+        f"{LOG}/replacement.py",
+        "    for folder in dict.fromkeys(map(folder_of, contents)):\n"
+        "        storage.sync_folder(folder)\n",
+        "",
+    ),
+    _disk(
+        "a temporary file is not synced",
+        f"{LOG}/replacement.py",
+        "    _write_or_remove(storage, path, data)\n    sync_file(storage, path)\n",
+        "    _write_or_remove(storage, path, data)\n",
+    ),
+    _disk("File.sync does nothing", f"{EDGE}/files.py", "os.fdatasync(self._descriptor)"),
+    _disk(
+        "sync_folder does nothing",
+        f"{EDGE}/files.py",
+        "            _sync_folder(self.root / path)\n",
+        "            pass\n",
+    ),
+    _disk(
+        "journals go before the checkpoint's name is synced",
+        f"{LOG}/channel_store.py",
+        "self._storage.sync_folder(folder_of(self.path))\n            self._trash.sync()",
+        "pass",
+    ),
+    _disk(
+        "of a checkpoint's move only one folder is synced",
+        f"{LOG}/channel_store.py",
+        "self._trash.sync()  # a name that moved is in both folders",
+    ),
+    _disk(
+        "the journal is not synced before stragglers are dropped",
+        f"{CORE}/backlog.py",
+        "self.store.journal.sync()",
+    ),
+    _disk(
+        "stragglers' entries are not synced", f"{CORE}/backlog.py", "        self.journal.sync()"
+    ),
+    _disk(
+        "the journal before the last is not synced",
+        f"{LOG}/journal.py",
+        "range(max(self._oldest, self._synced[0]), self.number + 1)",
+        "range(self.number, self.number + 1)",
+    ),
+    _disk(
+        "a journal counts as synced before it is",
+        f"{LOG}/journal.py",
+        "            for number in numbers:\n                self._sync(number)\n",
+        "",
+    ),
+    _disk(
+        "the fraction of a delay is lost",
+        f"{LOG}/records.py",
+        "    fields = _COMMIT.pack(*commit)\n",
+        "    fields = _COMMIT.pack(*commit[:5], commit[5] // 10**9 * 10**9, commit[6])\n",
+    ),
+    _disk(
+        "frames do not say that they are deferred",
+        f"{LOG}/topic_log.py",
+        "mark_of(now_ns, due_ns)",
+        "1",
+    ),
+    _disk(
+        "a delay in a frame is rounded down",
+        f"{LOG}/deferral.py",
+        "-(-units >> (exponent - 1))",
+        "units >> (exponent - 1)",
+    ),
+    _disk(
+        "a deleted topic's folders are not synced",
+        f"{CORE}/node_files.py",
+        "        self._storage.sync_folder(TOPICS_FOLDER)\n        self.trash.sync()",
+        "        pass",
+    ),
+    _disk(
+        "a deleted channel's folders are not synced",
+        f"{CORE}/topic_files.py",
+        "        self._storage.sync_folder(self.folder)\n        self._trash.sync()\n\n",
+        "",
+    ),
+    _disk("tombstones are not looked at", f"{LOG}/trash.py", "if names[0]:", "if False:"),
+    _disk(
+        "tombstones go before nsqd.dat is synced",
+        f"{CORE}/node_files.py",
+        'self._storage.sync_folder("")\n            self.trash.sync()',
+        "pass",
+    ),
+    _disk(
+        "a segment goes though its topic was deleted",
+        f"{LOG}/topic_log.py",
+        "            if self._is_abandoned:\n                return\n",
+        "",
+    ),
+    _disk(
+        "new names are not synced",
+        f"{CORE}/node_files.py",
+        "self._sync_names(new_names)",
+    ),
+    _disk("a newer format is taken", f"{LOG}/formats.py", "if number > FORMAT:", "if False:"),
+    _disk("unknown kinds are skipped", f"{LOG}/journal.py", "if kind not in _KINDS:", "if False:"),
 )
 
 
@@ -207,6 +341,8 @@ def find(mutation: Mutation, seconds: int, jobs: int) -> tuple[str | None, str]:
                 ROOT / component, copy / component, ignore=shutil.ignore_patterns("__pycache__")
             )
         _apply(mutation, copy)
+        if mutation.tests:
+            return _run_tests(copy, mutation.tests, seconds), "-"
         output = _simulate(copy, seconds, jobs)
     found = re.search(r"VIOLATION (\w+)", output)
     tried = re.search(r"^(\d+) seeds", output, re.MULTILINE)
@@ -220,6 +356,28 @@ def _apply(mutation: Mutation, copy: Path) -> None:
     if count != 1:
         raise SystemExit(f"{mutation.name}: {mutation.old!r} is {count} times in {mutation.path}")
     path.write_text(text.replace(mutation.old, mutation.new))
+
+
+def _run_tests(copy: Path, tests: str, seconds: int) -> str | None:
+    """Return the name of the first test that fails, if one does in time."""
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    sources = [str(copy / component) for component in COMPONENTS[:-1]]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(copy), *sources])}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests.split()]
+    try:
+        finished = subprocess.run(
+            command,
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    failed = re.search(r"^(?:FAILED|ERROR) \S+::(\w+)", finished.stdout, re.MULTILINE)
+    return failed[1] if failed else None
 
 
 def _simulate(copy: Path, seconds: int, jobs: int) -> str:

@@ -2,9 +2,10 @@
 
 import asyncio
 import errno
+import os
 import resource
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,49 @@ async def test_folders_are_made_renamed_and_removed(storage: FileStorage) -> Non
     assert storage.list("topics") == ["b"]
     storage.remove_tree("topics/b")
     assert storage.list("topics") == []
+
+
+async def test_what_is_said_to_be_synced_is(
+    storage: FileStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system is asked to, for just that file or folder, and before the name is taken."""
+    calls: list[tuple[str, str]] = []
+
+    def recorded(name: str) -> Callable[[int], None]:
+        call = getattr(os, name)
+
+        def record(descriptor: int) -> None:
+            path = Path(os.readlink(f"/proc/self/fd/{descriptor}")).relative_to(tmp_path)
+            calls.append((name, str(path)))
+            call(descriptor)
+
+        return record
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, recorded(name))
+    replace = os.replace
+
+    def renamed(old: str, new: str) -> None:
+        calls.append(("rename", str(Path(new).relative_to(tmp_path))))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", renamed)
+    storage.make_folder("f")
+    file = storage.open("f/a", create=True)
+    file.sync()
+    storage.sync_folder("f")
+    assert calls == [("fdatasync", "f/a"), ("fsync", "f")]
+    calls.clear()
+    replace_file(storage, "f/b", b"x")
+    assert calls == [("fdatasync", "f/b.tmp"), ("rename", "f/b"), ("fsync", "f")]
+    calls.clear()
+    replace_files(storage, {"f/c": b"x", "d": b"y"})
+    assert calls == [
+        ("fdatasync", "f/c.tmp"),
+        ("fdatasync", "d.tmp"),
+        ("rename", "f/c"),
+        ("rename", "d"),
+        ("fsync", "f"),
+        ("fsync", "."),
+    ]
+    file.close()
