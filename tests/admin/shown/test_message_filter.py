@@ -127,3 +127,15 @@ TOKENS += ["==", "<", "length(", "contains(", "to_string(", ",", "|", "@", "*", 
 def test_what_looks_like_one_is_refused_or_runs(tokens: list[str], body: bytes) -> None:
     with suppress(BadFilter):
         assert passes("".join(tokens), body) in (True, False)
+
+
+def test_what_would_take_long_is_not_begun() -> None:
+    body = b'{"items":[' + b",".join([b"1"] * 400_000) + b"]}"  # some 800 kB
+    often = " && ".join(["contains(to_string(body), 'x')"] * 20)
+    wanted = MessageFilter.parse("", often)
+    assert not wanted.lets_pass(message(body))
+    assert wanted.failed == 1
+    assert wanted.lets_pass(message(b'{"x":"x"}'))
+    once = MessageFilter.parse("", "contains(to_string(body), '1')")
+    assert once.lets_pass(message(body))
+    assert once.failed == 0

@@ -12,7 +12,8 @@ does not hold, and the message is counted as ``failed``.
 
 Expressions come from visitors and run here. So what could make much of little is refused: lists and
 objects that are put together, and functions besides those of ``FUNCTIONS``. What is left takes time
-in proportion to the size of the message.
+in proportion to the size of the message and to how often the expression goes through it, and that
+product has a limit: nothing stops an evaluation that has begun.
 """
 
 from collections.abc import Iterator
@@ -29,11 +30,23 @@ __all__ = ["BadFilter", "Candidate", "MessageFilter"]
 
 TEXT_BYTES_MAX = 1000
 EXPRESSION_LENGTH_MAX = 1000
+WORK_BYTES_MAX = 8 << 20  # of one evaluation: some 0.2 s
 REFUSED_NODES = {
     "multi_select_list": "[a, b]",
     "multi_select_dict": "{a: b}",
     "expref": "&a",
 }
+# Each of these may go through all of a message.
+THOROUGH_NODES = frozenset(
+    {
+        "comparator",
+        "filter_projection",
+        "flatten",
+        "function_expression",
+        "projection",
+        "value_projection",
+    }
+)
 FUNCTIONS = frozenset(
     {
         "abs",
@@ -85,6 +98,8 @@ class MessageFilter:
 
     def __init__(self, text: bytes, expression: Any) -> None:
         self.failed = 0
+        passes = 0 if expression is None else _passes(expression.parsed)
+        self._body_bytes_max = WORK_BYTES_MAX // (1 + passes)
         self._text = text
         self._expression = expression
         self.is_empty = not text and expression is None
@@ -112,6 +127,9 @@ class MessageFilter:
             return False
         if self._expression is None:
             return True
+        if len(message.body) > self._body_bytes_max:
+            self.failed += 1
+            return False
         try:
             return _holds(self._expression.search(_seen(message)))
         except (JMESPathError, RecursionError, TypeError, ValueError, OverflowError):
@@ -139,6 +157,11 @@ def _nodes(node: Any) -> Iterator[dict[str, Any]]:
         yield node
         for child in node["children"]:
             yield from _nodes(child)
+
+
+def _passes(parsed: Any) -> int:
+    """Return how often an expression may go through a message."""
+    return sum(node["type"] in THOROUGH_NODES for node in _nodes(parsed))
 
 
 def _check(node: dict[str, Any]) -> None:
