@@ -64,6 +64,18 @@ def fin(message_id: bytes) -> bytes:
     return b"FIN %s\n" % message_id
 
 
+def req(message_id: bytes, delay_ms: int) -> bytes:
+    return b"REQ %s %d\n" % (message_id, delay_ms)
+
+
+def touch(message_id: bytes) -> bytes:
+    return b"TOUCH %s\n" % message_id
+
+
+def dpub(topic: str, delay_ms: int, body: bytes) -> bytes:
+    return b"DPUB %s %d\n" % (topic.encode(), delay_ms) + _SIZE.pack(len(body)) + body
+
+
 def message_header(body_bytes: int) -> bytes:
     """The first 8 bytes of every message frame whose body has this size."""
     return FRAME_HEADER.pack(BODY_OFFSET - 4 + body_bytes, MESSAGE)
