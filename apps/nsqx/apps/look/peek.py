@@ -23,6 +23,15 @@ __all__ = ["Peeked", "peek"]
 
 NEWEST = -1  # stands for the number behind the newest message, which each nsqd has its own of
 NANOSECONDS = 1_000_000_000
+NO_PLACE = "that is no place in a log: start, end, time:-10m, seq:NUMBER or id:ID"
+SENTENCES = {
+    "INVALID_ARG_FROM": NO_PLACE,
+    "INVALID_ARG_TO": NO_PLACE,
+    "TOPIC_NOT_FOUND": "it does not have the topic",
+    "CHANNEL_NOT_FOUND": "it does not have the channel",
+    "MESSAGE_NOT_FOUND": "it does not keep that message, any more or yet",
+    "DISK_FAILED": "its disk failed; its log says how",
+}
 UNKNOWN_PATH = "NOT_FOUND"  # what NSQ's own nsqd says
 
 EPILOG = f"""\b
@@ -223,4 +232,6 @@ def explain(failure: DaemonError) -> str:
     """Say why an nsqd did not do what only nsqx's can."""
     if failure.status == 404 and failure.reason == UNKNOWN_PATH:
         return f"{failure.address}: this is no nsqd of nsqx, and cannot do that"
+    if (sentence := SENTENCES.get(failure.reason)) is not None:
+        return f"{failure.address}: {sentence} ({failure.reason})"
     return failure.short
