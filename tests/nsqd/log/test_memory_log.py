@@ -59,3 +59,22 @@ def test_bytes_are_counted_as_they_come_and_go() -> None:
     log.release(500, NOW_NS)
     assert log.size_bytes == 1000 * (log.end - log.first)
     assert 0 < log.first <= 500
+
+
+def test_messages_are_found_by_time() -> None:
+    log = MemoryLog(lambda: ID_BASE)
+    for number in range(100):
+        log.append([b"x" * 2000], NOW_NS + number)
+    view = log.view()
+    assert [view.first_at_or_after(NOW_NS + number) for number in (-1, 0, 1, 50, 99, 100)] == [
+        0, 0, 1, 50, 99, 100,
+    ]  # fmt: skip
+    assert view.time_of(50) == NOW_NS + 50
+
+
+def test_what_was_deferred_is_forgotten_with_its_block() -> None:
+    log = MemoryLog(lambda: ID_BASE)
+    for _ in range(3):
+        log.append([b"x" * 70_000], NOW_NS, NOW_NS + 5)
+    log.release(2, NOW_NS)
+    assert list(log.deferred_batches(0)) == [(2, 3, NOW_NS + 5)]
