@@ -3,10 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from nsqx.lookupd.daemon import PROGRAM, Lookupd
-from nsqx.lookupd.options import LookupdOptions
-from nsqx.runtime.options import flags
-from nsqx.runtime.process.run import run_daemon
+from nsqx.runtime.process.early import end_on_signals
 
 __all__ = ["main"]
 
@@ -18,6 +15,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: 1 if it cannot start, 2 for a wrong command line; the reason is on stderr.
     """
+    end_on_signals()
+    from nsqx.lookupd.daemon import PROGRAM, Lookupd  # what takes long comes behind it
+    from nsqx.lookupd.options import LookupdOptions
+    from nsqx.runtime.options import flags
+    from nsqx.runtime.process.run import run_daemon
+
     options = flags.parse(LookupdOptions, sys.argv[1:] if argv is None else argv, PROGRAM)
     return run_daemon(lambda: Lookupd(options), options)
 
