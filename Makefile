@@ -9,6 +9,7 @@ CHAOS_SECONDS ?= 180
 FUZZ_SECONDS ?= 60
 
 VENV := .venv
+LOWER_VENV := .venv-lower
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -47,6 +48,16 @@ test: check ## check, then every test
 acceptance: $(DEV_INSTALLED) ## proofs that take longer: campaigns of seeds, mutations, chaos, machines lost
 	$(BIN)/python -m tests.runner -m acceptance -n 2 $(or $(ARGS),tests/acceptance)
 
+# Each requirement of ours in the oldest version that pyproject.toml allows, in an environment of its
+# own: a bound that is too low is only seen by who has such a version.
+lower-bounds: $(PIP_READY) ## the client and its integrations with the oldest versions that are allowed
+	@$(PIP) install uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWER_VENV)
+	$(BIN)/uv pip install --quiet --python $(LOWER_VENV)/bin/python --resolution lowest-direct \
+		--editable '.[prometheus,otel,pytest,taskiq,faststream]' 'opentelemetry-sdk>=1.20'
+	$(BIN)/uv pip install --quiet --python $(LOWER_VENV)/bin/python --group dev
+	$(LOWER_VENV)/bin/pytest -n $(WORKERS) $(or $(ARGS),tests/client tests/integrations)
+
 test-long: $(DEV_INSTALLED) ## properties and state machines, for as long as a night allows
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --timeout 7200 $(or $(ARGS),tests/nsqd)
 
@@ -83,7 +94,7 @@ bench: $(DEV_INSTALLED) ## measure this machine
 	$(BIN)/python -m benchmarks.answers
 
 clean: ## forget the virtual environment and the caches; ./data stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LOWER_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A half-made environment would look finished to the next run, so it goes when a step fails.
