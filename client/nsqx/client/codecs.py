@@ -148,7 +148,7 @@ def check_kind(kind: Any, codec: Codec) -> None:
     texts = _Texts.of(kind)
     if texts is not None:
         if (clash := texts.clash()) is not None:
-            raise TypeError(f"{_name(kind)}: text and value of {clash!r} are the same body")
+            raise TypeError(f"{_name(kind)}: text and value of {clash} are the same body")
         if texts.rest is None:
             return
         kind = texts.rest
@@ -204,7 +204,11 @@ class _Texts:
             if typing.get_origin(member) is Literal:
                 values = typing.get_args(member)
                 literals.update(value for value in values if isinstance(value, str))
-                if others := tuple(value for value in values if not isinstance(value, str)):
+                if None in values:  # which older msgspecs cannot have in a Literal with numbers
+                    rest.append(type(None))
+                if others := tuple(
+                    each for each in values if each is not None and not isinstance(each, str)
+                ):
                     rest.append(Literal[others])
             elif (maker := _maker(member)) is not None:
                 makers.append(maker)
@@ -234,12 +238,14 @@ class _Texts:
                 reason = _reason(exc)
         raise DecodeFailed(body, kind, reason)
 
-    def clash(self) -> Any:
+    def clash(self) -> str | None:
         """Return a value of a ``Literal`` whose body is also that of a text in it; else None."""
-        others = typing.get_args(self.rest) if typing.get_origin(self.rest) is Literal else ()
-        return next(
-            (value for value in others if JSON.encode(value).decode() in self.literals), None
-        )
+        for member in _members(self.rest):
+            values = typing.get_args(member) if typing.get_origin(member) is Literal else ()
+            for value in (None,) if member is type(None) else values:
+                if JSON.encode(value).decode() in self.literals:
+                    return repr(value)
+        return None
 
 
 @lru_cache(maxsize=256)
