@@ -241,9 +241,6 @@ MUTATIONS = (
         "self.store.journal.sync()",
     ),
     _disk(
-        "stragglers' entries are not synced", f"{CORE}/backlog.py", "        self.journal.sync()"
-    ),
-    _disk(
         "the journal before the last is not synced",
         f"{LOG}/journal.py",
         "range(max(self._oldest, self._synced[0]), self.number + 1)",
