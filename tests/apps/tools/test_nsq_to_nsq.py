@@ -59,3 +59,27 @@ async def test_a_destination_that_is_down_is_passed_over(cluster: Cluster) -> No
     async with copying(source, [down, living.tcp_address], *retry):
         await until_all_arrived(source, 100, living)
     assert await messages(living) == 100
+
+
+async def test_a_frozen_destination_is_left_within_a_second(cluster: Cluster) -> None:
+    source, frozen, living = [await cluster.nsqd() for _ in range(3)]
+    retry = ["--consumer-opt=max_backoff_duration,0", "--mode=round-robin", "--max-in-flight=20"]
+    destinations = [frozen.tcp_address, living.tcp_address]
+    async with Producer(source.tcp_address) as producer, copying(source, destinations, *retry):
+        await producer.publish_many("t", [b"x"] * 10)
+        await until_all_arrived(source, 10, frozen, living)
+        frozen.send_signal(signal.SIGSTOP)
+        before = await messages(living)
+        for _ in range(40):
+            await producer.publish("t", b"x")
+            await asyncio.sleep(0.05)  # the subject is a second that passes
+
+        async def most_have_arrived() -> bool:
+            # Those of the first half second wait for the frozen one, as NSQ's would.
+            return await messages(living) - before >= 30
+
+        try:
+            await eventually(most_have_arrived, "the others have arrived")
+        finally:
+            frozen.send_signal(signal.SIGCONT)
+        await until_all_arrived(source, 50, frozen, living)
