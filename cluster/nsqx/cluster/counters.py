@@ -76,14 +76,36 @@ class Layout:
 
 
 class Table:
-    """Columns of one nsqd: one number for each topic, and one for each channel."""
+    """
+    Columns of one nsqd: one number for each topic, and one for each channel. Never changed.
 
-    __slots__ = ("channels", "layout", "topics")
+    As long as an nsqd says the same, its table is the same object, too: whoever has done something
+    with it need not do it again.
+    """
+
+    __slots__ = ("_totals", "channels", "layout", "topics")
 
     def __init__(self, layout: Layout, topics: Columns, channels: Columns) -> None:
         self.layout = layout
         self.topics = topics
         self.channels = channels
+        self._totals: dict[tuple[str, bool], Any] = {}
+
+    def says_the_same_as(self, other: "Table") -> bool:
+        """Whether all rows and numbers are alike."""
+        return (
+            self.layout is other.layout
+            and self.topics == other.topics
+            and self.channels == other.channels
+        )
+
+    def total(self, name: str, *, of_topics: bool = False) -> Any:
+        """Return the sum of a column; added up when it is first asked for."""
+        key = (name, of_topics)
+        if key not in self._totals:
+            columns = self.topics if of_topics else self.channels
+            self._totals[key] = sum(columns.get(name, ()))
+        return self._totals[key]
 
     def aligned(self, layout: Layout) -> "Table":
         """Return the same numbers in the order of another layout; 0 for what is not here."""

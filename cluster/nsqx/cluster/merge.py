@@ -4,12 +4,15 @@ The cluster as a whole from what its daemons said: sums over nodes. No I/O; time
 A node that does not answer counts with what it said last, and is counted in ``stale``. Its rates
 are not known; a row of such nodes only has none. A topic of nodes that never answered has nothing
 that is known.
+
+``Merger`` looks again and again: rows stay the same objects as long as what they are made from
+does, so a cluster in which nothing moves costs next to nothing, however large it is.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,7 +23,7 @@ from nsqx.cluster.sums import Sums, sum_of_channels, sum_of_topics
 from nsqx.cluster.versions import version_key
 from nsqx.cluster.views import ClusterView, LookupdView, NodeView
 
-__all__ = ["ClusterSnapshot", "merge", "rounded"]
+__all__ = ["ClusterSnapshot", "Merger", "merge", "rounded"]
 
 # What nobody knows of a topic whose nodes have never answered.
 _UNHEARD = (
@@ -34,6 +37,7 @@ _Row = TypeVar("_Row", TopicRow, ChannelRow)
 class ClusterSnapshot(msgspec.Struct):
     """
     The summary document. Complete once ``Watch`` has judged it; nobody changes it afterwards.
+    Rows, and topics and channels as a whole, are those of the snapshot before if they are alike.
 
     Channels are by ``topic/channel``.
     """
@@ -48,13 +52,76 @@ class ClusterSnapshot(msgspec.Struct):
     channels: dict[str, ChannelRow]
 
 
+class _Rows(NamedTuple):
+    """Of topics and channels, and their totals."""
+
+    topics: dict[str, TopicRow]
+    channels: dict[str, ChannelRow]
+    totals: Totals
+
+
+class Merger:
+    """Merges one view after another."""
+
+    def __init__(self) -> None:
+        self._inputs: list[Any] = []
+        self._rows: _Rows | None = None
+
+    def merge(self, view: ClusterView) -> ClusterSnapshot:
+        """Return the snapshot, not judged yet."""
+        inputs = _inputs_of(view)
+        if self._rows is None or inputs != self._inputs:
+            self._rows, self._inputs = _merged_rows(view), inputs
+        return _snapshot(view, self._rows)
+
+
 def merge(view: ClusterView) -> ClusterSnapshot:
-    """Return the snapshot, not judged yet."""
+    """Return the snapshot of one view, not judged yet."""
+    return _snapshot(view, _merged_rows(view))
+
+
+def _inputs_of(view: ClusterView) -> list[Any]:
+    """
+    Return what rows of topics and channels are made from.
+
+    The collector keeps objects that say the same, and whatever is the same object is equal at once.
+    """
+    of_nodes = [
+        (node.address, node.is_current, node.stats is None, node.counters, node.rates)
+        for node in view.nodes
+    ]
+    said = [
+        (node.latencies, node.metrics and (node.metrics.oldest_at, node.metrics.log_bytes))
+        for node in view.nodes
+    ]
+    return [of_nodes, said, [(each.topics, each.producers) for each in view.lookupds]]
+
+
+def _snapshot(view: ClusterView, rows: _Rows) -> ClusterSnapshot:
     out_of_date = _out_of_date(view.nodes)
     nodes = {
         node.address: _node_row(node, out_of_date=node.address in out_of_date)
         for node in view.nodes
     }
+    lookupds = {lookupd.address: _lookupd_row(lookupd) for lookupd in view.lookupds}
+    return ClusterSnapshot(
+        t=view.now,
+        verdict=Verdict("waiting", "", {}),
+        attention=[],
+        totals=msgspec.structs.replace(
+            rows.totals,
+            nodes_up=sum(node.state == DaemonState.OK.value for node in nodes.values()),
+            lookupds=len(lookupds),
+            lookupds_up=sum(each.state == DaemonState.OK.value for each in lookupds.values()),
+        ),
+        lookupds=lookupds,
+        nodes=nodes,
+        topics=rows.topics,
+        channels=rows.channels,
+    )
+
+
+def _merged_rows(view: ClusterView) -> _Rows:
     of_channels, owners = sum_of_channels(view)
     of_topics = sum_of_topics(view, of_channels, owners.values())
     topics, channels = _rows(TopicRow, of_topics), _rows(ChannelRow, of_channels)
@@ -64,17 +131,7 @@ def merge(view: ClusterView) -> ClusterSnapshot:
     _add_ages(view, owners, topics, channels)
     _add_latencies(view, topics, channels)
     _forget_unheard(view, topics)
-    lookupds = {lookupd.address: _lookupd_row(lookupd) for lookupd in view.lookupds}
-    return ClusterSnapshot(
-        t=view.now,
-        verdict=Verdict("waiting", "", {}),
-        attention=[],
-        totals=_totals(lookupds, nodes, topics, len(channels)),
-        lookupds=lookupds,
-        nodes=nodes,
-        topics=topics,
-        channels=channels,
-    )
+    return _Rows(topics, channels, _totals(view.nodes, topics, len(channels)))
 
 
 def _out_of_date(nodes: Sequence[NodeView]) -> set[str]:
@@ -107,7 +164,7 @@ def _lookupd_row(view: LookupdView) -> LookupdRow:
 def _node_row(view: NodeView, *, out_of_date: bool) -> NodeRow:
     """Return a node's row."""
     metrics, stats = view.metrics, view.stats
-    topics, channels = view.counters.topics, view.counters.channels
+    counters, rates = view.counters, view.rates
     return NodeRow(
         address=view.address,
         tcp_address=view.tcp_address,
@@ -125,14 +182,14 @@ def _node_row(view: NodeView, *, out_of_date: bool) -> NodeRow:
         out_of_date=out_of_date,
         lookupds=list(view.lookupds),
         is_nsqx=metrics is not None,
-        topics=len(view.counters.layout.topics) if stats else None,
-        channels=len(view.counters.layout.channels) if stats else None,
-        clients=sum(channels.get("clients", ())) if stats else None,
-        depth=sum(topics.get("depth", ())) + sum(channels.get("depth", ())) if stats else None,
-        in_flight=sum(channels.get("in_flight", ())) if stats else None,
-        messages=sum(topics.get("messages", ())) if stats else None,
-        in_rate=_sum_of_rates(view.rates.topics.get("in_rate", ())) if view.rates else None,
-        out_rate=_sum_of_rates(view.rates.channels.get("out_rate", ())) if view.rates else None,
+        topics=len(counters.layout.topics) if stats else None,
+        channels=len(counters.layout.channels) if stats else None,
+        clients=counters.total("clients") if stats else None,
+        depth=counters.total("depth", of_topics=True) + counters.total("depth") if stats else None,
+        in_flight=counters.total("in_flight") if stats else None,
+        messages=counters.total("messages", of_topics=True) if stats else None,
+        in_rate=rounded(rates.total("in_rate", of_topics=True)) if rates else None,
+        out_rate=rounded(rates.total("out_rate")) if rates else None,
         disk_free=metrics.disk_free if metrics else None,
         loop_lag=metrics.loop_lag if metrics else None,
         rss=metrics.rss if metrics else None,
@@ -255,15 +312,11 @@ def rounded(rate: float) -> float:
     return round(rate, 2) if rate < 10 else round(rate, 1)
 
 
-def _totals(
-    lookupds: dict[str, LookupdRow],
-    nodes: dict[str, NodeRow],
-    topics: dict[str, TopicRow],
-    channels: int,
-) -> Totals:
+def _totals(nodes: Sequence[NodeView], topics: dict[str, TopicRow], channels: int) -> Totals:
+    """Return the totals but for who answers."""
     rows = topics.values()
-    is_heard = not nodes or any(node.depth is not None for node in nodes.values())
-    is_rated = not nodes or any(node.in_rate is not None for node in nodes.values())
+    is_heard = not nodes or any(node.stats is not None for node in nodes)
+    is_rated = not nodes or any(node.rates is not None for node in nodes)
 
     def total(name: str) -> Any:
         """Return what is known in all; None if nothing is."""
@@ -284,9 +337,6 @@ def _totals(
         topics=len(topics),
         channels=channels,
         nodes=len(nodes),
-        nodes_up=sum(node.state == DaemonState.OK.value for node in nodes.values()),
-        lookupds=len(lookupds),
-        lookupds_up=sum(each.state == DaemonState.OK.value for each in lookupds.values()),
         oldest_at=min((row.oldest_at for row in rows if row.oldest_at is not None), default=None),
         messages=total("messages"),
     )

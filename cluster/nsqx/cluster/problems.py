@@ -15,7 +15,7 @@ from nsqx.cluster.rows import ChannelRow, LookupdRow, NodeRow, TopicRow
 from nsqx.cluster.thresholds import Thresholds
 from nsqx.cluster.trend import Trend
 
-__all__ = ["CRITICAL", "FLAGS", "WARNING", "Problem", "backlog_problems", "find"]
+__all__ = ["CRITICAL", "FLAGS", "WARNING", "Problem", "Suspects", "backlog_problems", "find"]
 
 CRITICAL, WARNING = "critical", "warning"
 FLAGS = (
@@ -67,8 +67,46 @@ class Problem:
         return f"/nodes/{self.node}" if self.node else "/nodes"
 
 
+class Suspects:
+    """
+    The rows that may have a problem, or a flag, as they are. Made anew only for other rows.
+
+    Attributes:
+        topics, channels: that may have a problem.
+        waiting: channels in which something waits.
+        marked: topics and channels that are paused, or stale.
+    """
+
+    def __init__(self) -> None:
+        self.topics: dict[str, TopicRow] = {}
+        self.channels: dict[str, ChannelRow] = {}
+        self.waiting: dict[str, ChannelRow] = {}
+        self.marked: dict[str, TopicRow | ChannelRow] = {}
+        self._seen: tuple[object, object] = (None, None)
+
+    def look_at(self, snapshot: ClusterSnapshot) -> None:
+        """Find those of a snapshot."""
+        topics, channels = snapshot.topics, snapshot.channels
+        if topics is self._seen[0] and channels is self._seen[1]:
+            return
+        self._seen = (topics, channels)
+        self.topics = {name: row for name, row in topics.items() if row.depth or not row.nodes}
+        self.channels = {
+            key: row
+            for key, row in channels.items()
+            if row.depth or row.in_flight or row.requeues or row.timeouts
+        }
+        self.waiting = {key: row for key, row in self.channels.items() if row.depth}
+        self.marked = {key: row for key, row in topics.items() if row.paused or row.stale}
+        self.marked |= {key: row for key, row in channels.items() if row.paused or row.stale}
+
+
 def find(
-    snapshot: ClusterSnapshot, registry: Registry, trend: Trend, limits: Thresholds
+    snapshot: ClusterSnapshot,
+    suspects: Suspects,
+    registry: Registry,
+    trend: Trend,
+    limits: Thresholds,
 ) -> Iterator[Problem]:
     """Yield all problems."""
     yield from _lookupd_problems(snapshot.lookupds)
@@ -76,11 +114,10 @@ def find(
         yield from _node_problems(node, snapshot.t, limits)
     yield from _version_problems(snapshot.nodes)
     yield from _disagreements(registry)
-    for name, topic in snapshot.topics.items():
+    for name, topic in suspects.topics.items():
         yield from topic_problems(name, topic)
-    for key, channel in snapshot.channels.items():
-        if channel.depth or channel.in_flight or channel.requeues or channel.timeouts:
-            yield from channel_problems(key, channel, snapshot.t, trend, limits)
+    for key, channel in suspects.channels.items():
+        yield from channel_problems(key, channel, snapshot.t, trend, limits)
 
 
 def backlog_problems(snapshot: ClusterSnapshot, limits: Thresholds) -> list[Problem]:
@@ -133,7 +170,7 @@ def _version_problems(nodes: dict[str, NodeRow]) -> Iterator[Problem]:
 
 
 def _disagreements(registry: Registry) -> Iterator[Problem]:
-    differing = list(registry.differing)
+    differing = registry.differing
     if differing:
         more = f", and {len(differing) - 1:,} more" if len(differing) > 1 else ""
         yield Problem("lookupds-disagree", WARNING, f"{differing[0].why}{more}")

@@ -78,20 +78,24 @@ class _Observation:
 
     __slots__ = ("at_s", "counters", "flows", "start_time")
 
-    def __init__(self, at_s: float, start_time: int, counters: Table) -> None:
+    def __init__(self, at_s: float, start_time: int, counters: Table, flows: Table) -> None:
         self.at_s = at_s
         self.start_time = start_time
         self.counters = counters
-        self.flows = Table(
-            counters.layout,
-            _known({rate: counters.topics.get(row) for rate, row in _OF_TOPIC.items()}),
-            _known(
-                {
-                    "out_rate": _done(counters.channels),
-                    **{rate: counters.channels.get(row) for rate, row in _OF_CHANNEL.items()},
-                }
-            ),
-        )
+        self.flows = flows
+
+
+def _flows(counters: Table) -> Table:
+    return Table(
+        counters.layout,
+        _known({rate: counters.topics.get(row) for rate, row in _OF_TOPIC.items()}),
+        _known(
+            {
+                "out_rate": _done(counters.channels),
+                **{rate: counters.channels.get(row) for rate, row in _OF_CHANNEL.items()},
+            }
+        ),
+    )
 
 
 def _known(columns: Mapping[str, Column | None]) -> Columns:
@@ -109,7 +113,7 @@ def _done(channels: Columns) -> Column | None:
 
 class RateWindow:
     """
-    The last seconds of one nsqd.
+    The last seconds of one nsqd. What does not change costs nothing, and stays the same object.
 
     Attributes:
         counters: what the newest answer said.
@@ -120,6 +124,7 @@ class RateWindow:
         self.counters = NOTHING
         self.rates: NodeRates | None = None
         self._layouts = layouts
+        self._stats: NodeCounts | None = None  # the newest answer
         self._observations: deque[_Observation] = deque()
 
     def add(self, at_s: float, stats: NodeCounts) -> bool:
@@ -129,9 +134,9 @@ class RateWindow:
         Returns:
             Whether the nsqd has been restarted since the observation before.
         """
-        self.counters = table_of(stats, self._layouts, self.counters.layout)
-        newest = _Observation(at_s, stats.start_time, self.counters)
         observations = self._observations
+        newest = _Observation(at_s, stats.start_time, *self._tables(stats))
+        self.counters = newest.counters
         restarted = bool(observations) and _began_anew(observations[-1], newest)
         if restarted:
             observations.clear()
@@ -139,14 +144,29 @@ class RateWindow:
         while len(observations) > 1 and at_s - observations[0].at_s > WINDOW_S:
             observations.popleft()
         observations.append(newest)
-        self.rates = _growth(observations[0], newest)
+        rates = _growth(observations[0], newest)
+        if rates is None or self.rates is None or not rates.says_the_same_as(self.rates):
+            self.rates = rates
         return restarted
+
+    def _tables(self, stats: NodeCounts) -> tuple[Table, Table]:
+        """Return counters and flows: those of the last answer, if this one says the same."""
+        is_known, self._stats = stats is self._stats, stats
+        last = self._observations[-1] if self._observations else None
+        if last is not None and is_known:
+            return last.counters, last.flows
+        counters = table_of(stats, self._layouts, self.counters.layout)
+        if last is not None and counters.says_the_same_as(last.counters):
+            return last.counters, last.flows
+        return counters, _flows(counters)
 
 
 def _began_anew(before: _Observation, now: _Observation) -> bool:
     if before.start_time and now.start_time:
         # Go's and ours have it; a topic whose count fell was then deleted and made again.
         return before.start_time != now.start_time
+    if before.flows is now.flows:
+        return False
     counts = now.flows.topics.get("in_rate", repeat(0))
     was = before.flows.aligned(now.flows.layout).topics.get("in_rate", ())
     return any(count < earlier for count, earlier in zip(counts, was, strict=False))
@@ -157,6 +177,8 @@ def _growth(then: _Observation, now: _Observation) -> NodeRates | None:
     if seconds <= 0:
         return None
     layout = now.flows.layout
+    if then.flows is now.flows:
+        return NodeRates(layout, {}, {})
     before = then.flows.aligned(layout)
     topics = _grown(before.topics, now.flows.topics)
     channels = _grown(before.channels, now.flows.channels)

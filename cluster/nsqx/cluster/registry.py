@@ -7,7 +7,8 @@ with which a node has nothing to do (it lists the node nowhere) still counts as 
 that ask only this one would not find the topic there.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+from functools import cached_property
 from typing import TypeAlias
 
 import msgspec
@@ -41,16 +42,16 @@ class Inactive(msgspec.Struct):
     at: list[str]
 
 
-class Registry(msgspec.Struct):
+class Registry(msgspec.Struct, dict=True):  # for what is looked for once
     """The registry document."""
 
     lookupds: list[str]
     registrations: dict[str, Registration]
     inactive: dict[str, Inactive]
 
-    @property
-    def differing(self) -> Iterator[Registration]:
-        return (each for each in self.registrations.values() if each.differs)
+    @cached_property
+    def differing(self) -> list[Registration]:
+        return [each for each in self.registrations.values() if each.differs]
 
 
 def inputs_of(view: ClusterView) -> Inputs:

@@ -1,9 +1,10 @@
 """How the depths of channels went in the last minute; only of those where something waits. Pure."""
 
 from collections import deque
+from collections.abc import Mapping
 from itertools import pairwise
 
-from nsqx.cluster.merge import ClusterSnapshot
+from nsqx.cluster.rows import ChannelRow
 from nsqx.cluster.thresholds import Thresholds
 
 __all__ = ["Trend"]
@@ -25,9 +26,8 @@ class Trend:
         self._samples: dict[str, deque[int]] = {}
         self._sampled_at = 0.0
 
-    def add(self, snapshot: ClusterSnapshot) -> None:
-        """Take in a snapshot."""
-        waiting = {key: row for key, row in snapshot.channels.items() if row.depth}
+    def add(self, t: float, waiting: Mapping[str, ChannelRow]) -> None:
+        """Take in the channels in which something waits at a time."""
         still: dict[str, float] = {}
         for key, row in waiting.items():
             since = self.still_since.get(key) or self.earlier.pop(key, None)
@@ -38,11 +38,11 @@ class Trend:
             if since is not None:
                 still[key] = since
             elif row.clients and row.out_rate is not None:
-                still[key] = snapshot.t
+                still[key] = t
         self.still_since = still
-        if snapshot.t - self._sampled_at < SAMPLE_S:
+        if t - self._sampled_at < SAMPLE_S:
             return
-        self._sampled_at = snapshot.t
+        self._sampled_at = t
         samples: dict[str, deque[int]] = {}
         for key, row in waiting.items():
             samples[key] = self._samples.get(key) or deque(maxlen=SAMPLES)

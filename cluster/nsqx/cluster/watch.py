@@ -6,21 +6,29 @@ I/O; time is in the snapshot.
 first: what was lost, then how many messages wait behind it, then how long it lasts. Somebody may
 *acknowledge* a problem, until it goes away, or *silence* it for a time: it is still listed, and no
 longer part of the verdict.
+
+Rows that are the same objects as before are not looked at again: which may have a problem, and what
+flags they got, is kept (``Suspects``, ``_Flagged``). So judging costs what is wrong, not what is.
 """
 
-from typing import Any, Self
+import copy
+from collections.abc import Mapping
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 import msgspec
 
 from nsqx.cluster.health import DaemonState
 from nsqx.cluster.merge import ClusterSnapshot
-from nsqx.cluster.problems import CRITICAL, FLAGS, WARNING, Problem, find
+from nsqx.cluster.problems import CRITICAL, FLAGS, WARNING, Problem, Suspects, find
 from nsqx.cluster.registry import Registry
 from nsqx.cluster.rows import Attention, ChannelRow, TopicRow, Verdict
 from nsqx.cluster.thresholds import Thresholds
 from nsqx.cluster.trend import Trend
 
 __all__ = ["FLAGS", "Mark", "Watch", "WatchState"]
+
+_Row = TypeVar("_Row", TopicRow, ChannelRow)
+_Fields: TypeAlias = Mapping[str, list[str]]
 
 FORGET_S = 300.0  # a problem that is gone that long is another one when it comes again
 
@@ -51,6 +59,9 @@ class Watch:
         self._seen_at: dict[str, float] = {}
         self._marks: dict[str, Mark] = {}
         self._trend = Trend(self._limits)
+        self._suspects = Suspects()
+        self._topics = _Flagged[TopicRow]()
+        self._channels = _Flagged[ChannelRow]()
         self._t = 0.0
         self._earlier: dict[str, float] = {}  # before the restart
         self._earlier_until = 0.0
@@ -86,8 +97,10 @@ class Watch:
 
     def judge(self, snapshot: ClusterSnapshot, registry: Registry) -> None:
         """Fill in attention, verdict and the flags of all rows."""
-        self._trend.add(snapshot)
-        found = {each.id: each for each in find(snapshot, registry, self._trend, self._limits)}
+        self._suspects.look_at(snapshot)
+        self._trend.add(snapshot.t, self._suspects.waiting)
+        problems = find(snapshot, self._suspects, registry, self._trend, self._limits)
+        found = {each.id: each for each in problems}
         now = self._t = snapshot.t
         if self._earlier and now >= self._earlier_until:
             self._earlier, self._trend.earlier = {}, {}
@@ -102,7 +115,10 @@ class Watch:
         snapshot.attention = [
             _attention(each, self._since[each.id], self._marks.get(each.id)) for each in told
         ]
-        _set_flags(snapshot, snapshot.attention)
+        flags = _flags_of(self._suspects, snapshot.attention)
+        of_channels = {key: {"flags": each} for key, each in flags.items() if "/" in key}
+        snapshot.topics = self._topics.rows(snapshot.topics, _fields_of_topics(flags))
+        snapshot.channels = self._channels.rows(snapshot.channels, of_channels)
         snapshot.verdict = _verdict(snapshot)
 
     def _weight(self, problem: Problem) -> tuple[Any, ...]:
@@ -144,31 +160,65 @@ def _attention(problem: Problem, since: float, mark: Mark | None) -> Attention:
     )
 
 
-def _set_flags(snapshot: ClusterSnapshot, told: list[Attention]) -> None:
-    rules: dict[str, set[str]] = {}
+class _Flagged(Generic[_Row]):
+    """Rows with their flags: those as they were merged, and copies where there are flags."""
+
+    def __init__(self) -> None:
+        self._bare: dict[str, _Row] = {}
+        self._rows: dict[str, _Row] = {}
+        self._flags: Mapping[str, _Fields] = {}
+
+    def rows(self, bare: dict[str, _Row], flags: Mapping[str, _Fields]) -> dict[str, _Row]:
+        """Return the rows; all, or each, as returned last if they are alike."""
+        if bare is not self._bare:
+            self._bare, self._rows, self._flags = bare, bare, {}
+        if flags != self._flags:
+            self._rows = dict(self._rows)
+            for key in flags.keys() | self._flags.keys():
+                if key in bare and flags.get(key) != self._flags.get(key):
+                    self._rows[key] = _with_fields(bare[key], flags.get(key, {}))
+            self._flags = flags
+        return self._rows
+
+
+def _with_fields(row: _Row, fields: _Fields) -> _Row:
+    row = copy.copy(row)
+    for name, value in fields.items():
+        setattr(row, name, value)
+    return row
+
+
+def _flags_of(suspects: Suspects, told: list[Attention]) -> dict[str, list[str]]:
+    """Return the flags of topics and channels that have some."""
+    flags: dict[str, set[str]] = {}
     for each in told:
         if each.topic:
             key = f"{each.topic}/{each.channel}" if each.channel else each.topic
-            rules.setdefault(key, set()).add(each.rule)
-    rows: dict[str, TopicRow | ChannelRow] = {**snapshot.topics, **snapshot.channels}
-    for key, row in rows.items():
-        if row.paused or row.stale or key in rules:
-            flags = rules.get(key, set())
-            flags |= {"paused"} if row.paused else set()
-            flags |= {"stale"} if row.stale else set()
-            row.flags = [flag for flag in FLAGS if flag in flags]
-    _pass_flags_on(snapshot)
+            flags.setdefault(key, set()).add(each.rule)
+    for key, row in suspects.marked.items():
+        of_row = flags.setdefault(key, set())
+        of_row |= {"paused"} if row.paused else set()
+        of_row |= {"stale"} if row.stale else set()
+    return {key: _sorted(of_row) for key, of_row in flags.items()}
 
 
-def _pass_flags_on(snapshot: ClusterSnapshot) -> None:
+def _fields_of_topics(flags: Mapping[str, list[str]]) -> dict[str, _Fields]:
     """Let a topic say what its channels have: in a list it may stand for them."""
-    of_topics: dict[str, set[str]] = {}
-    for key, row in snapshot.channels.items():
-        if row.flags:
-            of_topics.setdefault(key.partition("/")[0], set()).update(row.flags)
-    for name, flags in of_topics.items():
-        if (topic := snapshot.topics.get(name)) is not None:
-            topic.channel_flags = [flag for flag in FLAGS if flag in flags]
+    of_channels: dict[str, set[str]] = {}
+    for key, of_row in flags.items():
+        topic, is_channel, _ = key.partition("/")
+        if is_channel:
+            of_channels.setdefault(topic, set()).update(of_row)
+    fields: dict[str, _Fields] = {
+        topic: {"flags": of_row} for topic, of_row in flags.items() if "/" not in topic
+    }
+    for topic, of_rows in of_channels.items():
+        fields[topic] = {**fields.get(topic, {}), "channel_flags": _sorted(of_rows)}
+    return fields
+
+
+def _sorted(flags: set[str]) -> list[str]:
+    return [flag for flag in FLAGS if flag in flags]
 
 
 def _verdict(snapshot: ClusterSnapshot) -> Verdict:

@@ -114,7 +114,8 @@ def node_document(view: ClusterView, snapshot: ClusterSnapshot, address: str) ->
     node, row = view.node(address), snapshot.nodes.get(address)
     if node is None or row is None:
         return None
-    stats = node.stats
+    # That changes each time, so it is asked for with the clients only.
+    stats = node.with_clients
     return {
         "node": row,
         "topics": {each.topic_name: _topic_at_node(node, each) for each in _topics(node)},

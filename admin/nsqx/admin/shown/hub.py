@@ -24,7 +24,7 @@ from nsqx.admin.shown.documents import (
 from nsqx.admin.shown.feed import Document, Feed
 from nsqx.admin.shown.settings import settings_document
 from nsqx.admin.shown.topology import topology_document
-from nsqx.cluster.merge import ClusterSnapshot, merge
+from nsqx.cluster.merge import ClusterSnapshot, Merger
 from nsqx.cluster.registry import Inputs, Registry, inputs_of, registry_of
 from nsqx.cluster.views import ClusterView
 from nsqx.cluster.watch import Watch
@@ -68,6 +68,7 @@ class Hub:
         self.on_tick: Callable[[ClusterSnapshot], None] = lambda _snapshot: None
         self._collector = collector
         self._watch = watch
+        self._merger = Merger()
         self._audit = audit
         self._feeds: dict[str, Feed] = {}
         self._used_at: dict[str, float] = {}
@@ -103,7 +104,7 @@ class Hub:
     def tick(self) -> None:
         """Look at the cluster as it is known now, and tell all watchers."""
         self.view = self._collector.view()
-        snapshot = merge(self.view)
+        snapshot = self._merger.merge(self.view)
         if self._ticks % REGISTRY_EVERY == 0:
             self._look_at_registry()
         self._watch.judge(snapshot, self.registry)
