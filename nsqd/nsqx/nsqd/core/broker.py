@@ -52,6 +52,8 @@ TOPICS_PER_STEP = 100
 STORES_PER_STEP = 2000
 # A log that has more than one segment is looked at again even if nothing happens: retention ends.
 _REVISIT_NS = 10 * 10**9
+# And all logs and channels after something failed.
+_ALL_AGAIN_NS = 10**9
 
 
 class TopicNotFoundError(NsqxError, LookupError):
@@ -149,7 +151,8 @@ class Broker:
         self._stale: dict[Topic, None] = {}  # whose state could not be saved
         self._is_loading = False
         self._is_probing = False
-        self._has_failed = False  # a write or a read, since the last upkeep
+        self._has_failed = False  # a write or a read, since all were looked at for that
+        self._all_again_ns = 0  # not before this are they again
         self._node_files = NodeFiles(
             storage,
             settings.version,
@@ -678,19 +681,17 @@ class Broker:
         return is_more
 
     def _write_checkpoint(self, store: ChannelStore, channel: Channel) -> None:
-        def failed(error: OSError) -> None:
-            self._written[store] = channel
-            self._wrote(error)
-
-        try:
-            store.checkpoint(self._files[channel.topic_name].snapshot(channel), failed)
-        except OSError as error:
-            failed(error)
+        # One that failed is tried again when all is, see `_topics_to_revisit`.
+        snapshot = self._files[channel.topic_name].snapshot(channel)
+        self._try_write(lambda: store.checkpoint(snapshot, self._wrote))
 
     def _topics_to_revisit(self, now_ns: int) -> list[Topic]:
         topics = self._revisits.take(now_ns)
-        if self._has_failed:  # whatever that was, it is to be tried again
+        # Whatever failed is to be tried again, but not at each step: a disk that goes on refusing
+        # would never let the last of them come.
+        if self._has_failed and now_ns >= self._all_again_ns:
             self._has_failed = False
+            self._all_again_ns = now_ns + _ALL_AGAIN_NS
             topics = list(self.topics.values())
             for topic in topics:
                 self._may_want_checkpoints(topic)
