@@ -17,6 +17,7 @@ The promises have names, which a `Violation` carries:
     nobody_starves                 no consumer with RDY waits while messages do, and no new message
                                    while those that come again go on and on
     memory_is_bounded
+    steps_end                      no broker goes on for ever with what it has to do at once
     names_survive                  topics and channels are there after a crash
     damage_is_confined             what is lost to damage is what was damaged
     everything_is_delivered        at the end, when all faults are over

@@ -39,6 +39,7 @@ DISK_NS = (50_000, 5 * MILLISECOND_NS)
 SLOW_DISK_NS = (100 * MILLISECOND_NS, 3 * SECOND_NS)
 RESTART_NS = (SECOND_NS // 5, SECOND_NS, 5 * SECOND_NS, 30 * SECOND_NS)
 RETRY_START_NS = 5 * SECOND_NS
+STEPS_MAX = 2000  # of the clockwork at one moment
 CALM_NS = 15 * SECOND_NS  # after a fault of the disk, until nothing is excused by it
 
 
@@ -122,6 +123,8 @@ class Node:
         self._is_inside = False  # of a call that `run` guards
         self._clockwork: Clockwork
         self._next_run_ns = NEVER_NS  # of the clockwork, in monotonic time
+        self._ran_ns = 0  # when it did last, and how often at that moment
+        self._steps = 0
         self._timers: Timers[Connection]
         self._trouble_ns = 0
 
@@ -361,9 +364,17 @@ class Node:
             return  # another run was planned instead
         self._next_run_ns = 0  # whatever is due sooner meanwhile is seen below
         self._clockwork.run()
+        self._check_steps()
         self._auditor.ticked(self)
         self._next_run_ns = NEVER_NS
         self.sooner()
+
+    def _check_steps(self) -> None:
+        is_same_moment = self._ran_ns == self._scheduler.now_ns
+        self._ran_ns = self._scheduler.now_ns
+        self._steps = self._steps + 1 if is_same_moment else 0
+        if self._steps > STEPS_MAX:
+            raise Violation("steps_end", f"{self.name} has something to do at once, for ever")
 
     @property
     def next_ns(self) -> int:

@@ -48,5 +48,11 @@ REGRESSIONS = (
         "a damaged body was delivered as its index record was damaged, too",
         range(FIRST_PAUSE),
     ),
+    Regression(
+        10,
+        3.0,
+        "a disk that went on refusing had a broker look at all its topics again, without an end",
+        range(2 * FIRST_PAUSE),
+    ),
     Regression(119, 9.6, "a channel that the disk had refused ended a stop", range(FIRST_PAUSE)),
 )
