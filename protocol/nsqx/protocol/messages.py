@@ -112,6 +112,13 @@ def _encode_few(
     bodies: Sequence[bytes], first_id: int, timestamp_ns: int, start: int, attempts: int
 ) -> "tuple[bytes, array[int]]":
     """Do what `encode_messages` does, with less to prepare: 0.5 us a message, no start-up cost."""
+    if len(bodies) == 1:
+        body = bodies[0]
+        size = len(body) + _SIZE_BEYOND_BODY
+        header = MESSAGE_HEADER.pack(
+            size, _TYPE_MESSAGE, timestamp_ns, attempts, b"%016x" % first_id
+        )
+        return header + body, array("Q", (start, start + size + 4))
     parts: list[bytes] = []
     offsets = array("Q", (start,))
     for number, body in enumerate(bodies, first_id):

@@ -18,7 +18,7 @@ def test_a_heartbeat_is_due_once_each_interval() -> None:
 
 def test_after_a_pause_there_is_one_heartbeat_in_step_with_the_start() -> None:
     liveness = Liveness(0, INTERVAL_NS)
-    liveness.hear(3500)
+    liveness.heard_ns = 3500
     assert judge(liveness, 3500) is Verdict.HEARTBEAT
     assert judge(liveness, 3999) is Verdict.NOTHING
     assert judge(liveness, 4000) is Verdict.HEARTBEAT
@@ -26,7 +26,7 @@ def test_after_a_pause_there_is_one_heartbeat_in_step_with_the_start() -> None:
 
 def test_two_intervals_of_silence_end_a_client_that_is_read() -> None:
     liveness = Liveness(0, INTERVAL_NS)
-    liveness.hear(500)
+    liveness.heard_ns = 500
     assert judge(liveness, 2499) is not Verdict.END
     assert judge(liveness, 2500, is_read=False) is not Verdict.END
     assert judge(liveness, 2500) is Verdict.END

@@ -116,7 +116,7 @@ def test_what_is_published_behind_a_long_batch_waits_for_it(bench: BrokerBench) 
     topic.publish_one(b"before", answers.to("before"))
     publish_many(bench, answers)
     topic.publish_one(b"behind", answers.to("behind"))
-    while bench.topic().is_writing:
+    while bench.topic().being_written is not None:
         bench.broker.flush()
     assert answers.given == ["before OK", "many OK", "behind OK"]
     assert bench.drained() == [b"before", *many(), b"behind"]
@@ -151,7 +151,7 @@ def test_a_long_batch_that_the_disk_refuses_leaves_nothing(bench: BrokerBench, p
     for _ in range(pieces):
         bench.broker.flush()
     bench.disk.fail_writes = errno.ENOSPC
-    while bench.topic().is_writing:
+    while bench.topic().being_written is not None:
         bench.broker.flush()
     bench.disk.fail_writes = None
     assert answers.given == ["many ENOSPC"]
@@ -184,7 +184,7 @@ def test_a_long_batch_to_an_ephemeral_topic() -> None:
     publish_many(bench, answers, "t#ephemeral")
     bench.broker.flush()
     assert client.bodies() == []
-    while bench.topic("t#ephemeral").is_writing:
+    while bench.topic("t#ephemeral").being_written is not None:
         bench.broker.flush()
     assert answers.given == ["many OK"]
     bench.pass_time(0)
@@ -451,7 +451,7 @@ def test_a_long_batch_that_a_sync_may_have_torn_is_refused(fsync_bench: BrokerBe
     fsync_bench.disk.fail_syncs = errno.EIO
     fsync_bench.run()
     fsync_bench.disk.fail_syncs = None
-    while fsync_bench.topic().is_writing:
+    while fsync_bench.topic().being_written is not None:
         fsync_bench.broker.flush()
     fsync_bench.run()
     assert answers.given == ["before EIO", "many a sync failed"]

@@ -132,7 +132,6 @@ class BlockCacheMachine(RuleBasedStateMachine):
             return
         bodies = [b"%010d" % (block.end + index) for index in range(count)]
         block.extend(*encode_messages(bodies, ID_BASE + block.end, 1, len(block.data)))
-        self.cache.grown(block)
 
     @rule(number=st.integers(0, 40))
     def forget_below(self, number: int) -> None:

@@ -563,7 +563,7 @@ class Broker:
         now_ns = self.clock.monotonic()
         for topic in dirty:
             topic.commit(now_ns)
-            if topic.is_writing:
+            if topic.being_written is not None:
                 self.mark(topic)
         self._acknowledgements.give()
         if self._unwritten:
@@ -747,7 +747,8 @@ class Broker:
         self._events.failed(what, exception)
 
     def _wrote_to(self, topic: Topic, error: OSError | None) -> None:
-        self._wrote(error)
+        if error is not None or self.write_error is not None:
+            self._wrote(error)
         if topic.is_state_stale:
             self._stale[topic] = None
             self._events.sooner()

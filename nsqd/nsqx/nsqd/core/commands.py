@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, assert_never
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.in_flight import NotInFlightError
-from nsqx.nsqd.core.topic import Topic
 from nsqx.protocol.commands import (
     Auth,
     Close,
@@ -58,10 +57,10 @@ def execute(session: "Session", command: Command, now_ns: int) -> None:
             _publish(session, command, now_ns)
         case FinishRun():
             _finish_run(session, command)
-        case Ready():
-            _ready(session, command)
         case MultiPublish():
             _multi_publish(session, command, now_ns)
+        case Ready():
+            _ready(session, command)
         case Requeue():
             _requeue(session, command)
         case Touch():
@@ -138,10 +137,14 @@ def _may(
 
 def _publish(session: "Session", command: Publish, now_ns: int) -> None:
     word = "PUB" if command.defer_ms is None else "DPUB"
-    if not _may(session, word, command.topic, "", command, now_ns):
+    if not session.is_anybody_allowed and not _may(
+        session, word, command.topic, "", command, now_ns
+    ):
         return
-    topic = _topic_to_publish(session, command.topic, word)
-    if topic is None:
+    try:
+        topic = session.topic_to_publish(command.topic)
+    except OSError as error:
+        _refuse_publish(session, word, error)
         return
     if command.defer_ms:
         due_ns = _due_ns(session, command.defer_ms)
@@ -151,25 +154,30 @@ def _publish(session: "Session", command: Publish, now_ns: int) -> None:
 
 
 def _multi_publish_start(session: "Session", command: MultiPublishStart, now_ns: int) -> None:
-    if _may(session, "MPUB", command.topic, "", command, now_ns):
-        _topic_to_publish(session, command.topic, "MPUB")
+    if not _may(session, "MPUB", command.topic, "", command, now_ns):
+        return
+    try:
+        session.topic_to_publish(command.topic)
+    except OSError as error:
+        _refuse_publish(session, "MPUB", error)
 
 
 def _multi_publish(session: "Session", command: MultiPublish, now_ns: int) -> None:
-    if not _may(session, "MPUB", command.topic, "", command, now_ns):
+    if not session.is_anybody_allowed and not _may(
+        session, "MPUB", command.topic, "", command, now_ns
+    ):
         return
-    topic = _topic_to_publish(session, command.topic, "MPUB")
-    if topic is not None:
+    try:
+        topic = session.topic_to_publish(command.topic)
+    except OSError as error:
+        _refuse_publish(session, "MPUB", error)
+    else:
         session.publish(topic, command.bodies, 0, "MPUB", now_ns)
 
 
-def _topic_to_publish(session: "Session", name: str, word: str) -> Topic | None:
-    try:
-        return session.topic_to_publish(name)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        session.fail(FatalProtocolError(f"E_{word}_FAILED", f"{word} failed {reason}"))
-        return None
+def _refuse_publish(session: "Session", word: str, error: OSError) -> None:
+    reason = error.strerror or str(error)
+    session.fail(FatalProtocolError(f"E_{word}_FAILED", f"{word} failed {reason}"))
 
 
 # Consuming

@@ -31,23 +31,25 @@ class Liveness:
 
     Attributes:
         deadline_interval_ns: two of them in silence are too long.
+        heard_ns: when it gave a sign of life, or could give none that was heard. Set for each
+            read of a connection, so without a call.
         is_stuck: the connection's buffer is full.
     """
 
     __slots__ = (
-        "_heard_ns",
         "_heartbeat_interval_ns",
         "_next_heartbeat_ns",
         "_unsent_bytes",
         "_unsent_since_ns",
         "deadline_interval_ns",
+        "heard_ns",
         "is_stuck",
     )
 
     def __init__(self, now_ns: int, interval_ns: int) -> None:
         self.deadline_interval_ns = interval_ns
         self.is_stuck = False
-        self._heard_ns = now_ns
+        self.heard_ns = now_ns
         self._heartbeat_interval_ns = interval_ns
         self._next_heartbeat_ns = now_ns + interval_ns
         self._unsent_bytes = 0  # while it is stuck, when they last became fewer
@@ -58,10 +60,6 @@ class Liveness:
         self._heartbeat_interval_ns = interval_ns
         self._next_heartbeat_ns = now_ns + interval_ns
 
-    def hear(self, now_ns: int) -> None:
-        """It gave a sign of life, or could give none that was heard."""
-        self._heard_ns = now_ns
-
     def get_stuck(self, unsent_bytes: int, now_ns: int) -> None:
         """The buffer is full; so many bytes are in it."""
         self.is_stuck = True
@@ -70,7 +68,7 @@ class Liveness:
     def come_loose(self, now_ns: int) -> None:
         """There is room again; what it said meanwhile was not read."""
         self.is_stuck = False
-        self._heard_ns = now_ns
+        self.heard_ns = now_ns
 
     @property
     def due_ns(self) -> int:
@@ -80,7 +78,7 @@ class Liveness:
             return due_ns
         if self.is_stuck:
             return 0  # nobody tells when it takes something: it is looked at each time
-        return min(due_ns, self._heard_ns + 2 * self.deadline_interval_ns)
+        return min(due_ns, self.heard_ns + 2 * self.deadline_interval_ns)
 
     def judge(self, now_ns: int, *, is_read: bool, unsent_bytes: int) -> Verdict:
         """Say what is to be done now; ``unsent_bytes`` is what it has yet to take."""
@@ -99,7 +97,7 @@ class Liveness:
         if not interval_ns:
             return False
         if not self.is_stuck:
-            return is_read and now_ns - self._heard_ns >= 2 * interval_ns
+            return is_read and now_ns - self.heard_ns >= 2 * interval_ns
         if unsent_bytes < self._unsent_bytes:
             self._unsent_bytes, self._unsent_since_ns = unsent_bytes, now_ns
         return now_ns - self._unsent_since_ns >= interval_ns

@@ -24,7 +24,8 @@ class TimeCounts:
 
     def add(self, duration_ns: int) -> None:
         """Count one. A negative one, of a clock that was set back, is 0."""
-        duration_ns = max(0, duration_ns)
+        if duration_ns < 0:
+            duration_ns = 0
         self._counts[bisect_left(_BOUNDS_NS, duration_ns)] += 1
         self.total_ns += duration_ns
 

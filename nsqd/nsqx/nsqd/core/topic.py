@@ -43,6 +43,9 @@ class Durability(Enum):
     FSYNC = "fsync"  # on stable storage: survives a loss of power
 
 
+_FSYNC = Durability.FSYNC  # looked at per commit: the members of an enum take longer to find
+
+
 class Refusal(Enum):
     """Why a topic took no message."""
 
@@ -83,6 +86,43 @@ class _LongBatch:
 class Topic:
     """Passes every message on to every channel."""
 
+    # Beyond 30 attributes an object without slots is slower to read, write and call.
+    __slots__ = (
+        "_acknowledgements",
+        "_acknowledges",
+        "_bodies",
+        "_clock",
+        "_due_ns",
+        "_durable_end",
+        "_gathered_bytes",
+        "_has_deferred_behind",
+        "_is_syncing",
+        "_mem_queue_size",
+        "_report",
+        "_storage",
+        "_unsynced",
+        "being_written",
+        "channels",
+        "commit_times",
+        "durability",
+        "emptied",
+        "is_closing",
+        "is_ephemeral",
+        "is_held",
+        "is_paused",
+        "is_state_stale",
+        "log",
+        "message_bytes",
+        "message_count",
+        "name",
+        "on_error",
+        "on_stalled",
+        "passed",
+        "refused",
+        "skips",
+        "sync_every",
+    )
+
     def __init__(
         self,
         name: str,
@@ -114,6 +154,9 @@ class Topic:
         self.sync_every = 0  # messages; 0: no syncs but those of the class fsync
         self.on_error: Callable[[OSError | None], None] = _ignore  # of the last write
         self.on_stalled: Callable[[], None] = _do_nothing  # `resume` is to be tried again
+        self.being_written: _LongBatch | None = (
+            None  # not at its end: `commit` is to be called again
+        )
         self.commit_times = TimeCounts()  # from `commit` to the answer to its producers
 
         self._storage = storage
@@ -125,7 +168,6 @@ class Topic:
         self._acknowledges: list[Acknowledge] = []
         self._gathered_bytes = 0
         self._due_ns = 0
-        self._long: _LongBatch | None = None  # that is being written
         self._unsynced: list[_Batch] = []
         self._is_syncing = False
         self._has_deferred_behind = False  # beyond passed, maybe
@@ -150,14 +192,15 @@ class Topic:
             Whether nothing was gathered before: then the caller has `commit` called soon, and the
             acknowledgements given.
         """
-        due_ns = min(due_ns, DUE_NS_MAX)
+        if due_ns > DUE_NS_MAX:
+            due_ns = DUE_NS_MAX
         if self.is_closing:
             self.refused[Refusal.ENDING] += len(bodies)
             acknowledge(PublishError("exiting"))
             return False
         if len(bodies) > PIECE_MESSAGES:
             self.commit(now_ns, is_whole=True)
-            self._long = _LongBatch(bodies, due_ns, acknowledge, now_ns)
+            self.being_written = _LongBatch(bodies, due_ns, acknowledge, now_ns)
             return True
         if due_ns != self._due_ns and self._bodies:
             self.commit(now_ns, is_whole=True)
@@ -180,11 +223,6 @@ class Topic:
         self._gathered_bytes += len(body)
         return is_first
 
-    @property
-    def is_writing(self) -> bool:
-        """Return whether a long batch is not at its end: `commit` has to be called again."""
-        return self._long is not None
-
     def commit(self, now_ns: int, *, is_whole: bool = False) -> None:
         """
         Append what was gathered, and deliver it.
@@ -193,9 +231,9 @@ class Topic:
         Of a long batch one piece is written, and what was gathered behind it waits; unless it
         ``is_whole``, for those who can't wait.
         """
-        if self._long is not None:
-            self._write_on(self._long, is_whole=is_whole)
-            if self._long is not None:
+        if self.being_written is not None:
+            self._write_on(self.being_written, is_whole=is_whole)
+            if self.being_written is not None:
                 return
         bodies, acknowledges, due_ns = self._bodies, self._acknowledges, self._due_ns
         if not acknowledges:
@@ -203,20 +241,20 @@ class Topic:
         self._bodies, self._acknowledges = [], []
         self._due_ns = self._gathered_bytes = 0
         log = self.log
-        first = log.end
+        first, count = log.end, len(bodies)
         try:
-            if bodies:
+            if count:
                 try:
                     written = log.append(bodies, self._clock.wall(), due_ns)
                 except OSError as error:
-                    self._refuse(acknowledges, error, len(bodies))
+                    self._refuse(acknowledges, error, count)
                     return
                 self.on_error(None)
-                self.message_count += len(bodies)
-                self.message_bytes += written - HEADER_BYTES * len(bodies)
+                self.message_count += count
+                self.message_bytes += written - HEADER_BYTES * count
             self._appended(first, due_ns, acknowledges, now_ns)
         except Exception as error:  # a fault of ours; it must not cost those of other topics
-            self._commit_failed(acknowledges, error, len(bodies))
+            self._commit_failed(acknowledges, error, count)
 
     def _write_on(self, long: _LongBatch, *, is_whole: bool) -> None:
         """Write the next piece of a long batch, or all that is left of it."""
@@ -231,16 +269,16 @@ class Topic:
                 while is_whole:
                     next(long.steps)
             except StopIteration as end:
-                self._long = None
+                self.being_written = None
                 self.on_error(None)
                 self.message_count += long.count
                 self.message_bytes += end.value - HEADER_BYTES * long.count
                 self._appended(long.first, long.due_ns, [long.acknowledge], long.began_ns)
             except OSError as error:
-                self._long = None
+                self.being_written = None
                 self._refuse([long.acknowledge], error, long.count)
         except Exception as error:
-            self._long = None
+            self.being_written = None
             self._commit_failed([long.acknowledge], error, long.count)
 
     def _appended(
@@ -251,7 +289,7 @@ class Topic:
         if due_ns:
             self.skips.add(first, end)
             self._has_deferred_behind = True
-        if self.durability is Durability.FSYNC:
+        if self.durability is _FSYNC:
             self._unsynced.append(_Batch(first, end, due_ns, acknowledges, began_ns))
             self._sync()
             return

@@ -35,6 +35,10 @@ class Block:
         self.data += data
         self.offsets.extend(offsets[1:])
         self.end += len(offsets) - 1
+        owner = self.owner
+        # A block that grows bit by bit need not go there each time.
+        if owner is not None and len(self.data) + 8 * len(self.offsets) > self.in_memory:
+            owner.grown(self)
 
     def cut_front(self, first: int) -> None:
         """Forget the messages below ``first``."""
@@ -161,10 +165,8 @@ class BlockCache:
         self._memory.charge(block)
 
     def grown(self, block: Block) -> None:
-        """Tell the budget that a kept block was extended."""
-        if len(block.data) + 8 * len(block.offsets) > block.in_memory:
-            # A block that grows bit by bit need not come here each time.
-            self._memory.charge(block, ahead=_CHARGED_AHEAD)
+        """Tell the budget that a kept block was extended beyond what it was charged for."""
+        self._memory.charge(block, ahead=_CHARGED_AHEAD)
 
     def forget(self, block: Block) -> None:
         """Drop a block from memory."""

@@ -19,9 +19,9 @@ attempts are overwritten at each delivery, so no consumer sees this.
 Example: 1.5 s are 1431 units, exponent 1 and mantissa 407: 8597 in hexadecimal.
 """
 
-__all__ = ["due_of", "mark_of"]
+__all__ = ["NOT_DEFERRED", "due_of", "mark_of"]
 
-_NOT_DEFERRED = 1
+NOT_DEFERRED = 1
 
 _MARK = 0x8000
 _UNIT_BITS = 20
@@ -35,7 +35,7 @@ _DUE_NS_MAX = (1 << 63) - 1
 def mark_of(timestamp_ns: int, due_ns: int) -> int:
     """Return the attempts to store; 1 if the message is not deferred (``due_ns`` 0)."""
     if not due_ns:
-        return _NOT_DEFERRED
+        return NOT_DEFERRED
     units = -(-max(0, due_ns - timestamp_ns) >> _UNIT_BITS)
     exponent = 0
     mantissa = units

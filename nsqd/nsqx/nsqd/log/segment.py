@@ -168,14 +168,15 @@ class Segment:
         assert self._data is not None
         assert self._index is not None
         assert not self.sealed
-        commit = (self.end, self.size, len(frames), count, timestamp_ns, due_ns, checksum)
+        start, size = self.size, len(frames)
+        commit = (self.end, start, size, count, timestamp_ns, due_ns, checksum)
         try:
-            self._data.write_at(frames, self.size)
+            self._data.write_at(frames, start)
             self._index.write_at(encode_commit(commit), self.index_size)
         except OSError:
             self.cut_surplus()
             raise
-        self.size += len(frames)
+        self.size = start + size
         self.index_size += RECORD_BYTES
         self.end += count
         self.last_ns = timestamp_ns

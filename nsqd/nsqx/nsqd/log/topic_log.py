@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 
 from nsqx.nsqd.log.block import Block, BlockCache, BlockMemory
-from nsqx.nsqd.log.deferral import mark_of
+from nsqx.nsqd.log.deferral import NOT_DEFERRED, mark_of
 from nsqx.nsqd.log.disk_view import DiskView
 from nsqx.nsqd.log.log import LogEvents, LogView, Retention, take_pieces
 from nsqx.nsqd.log.ranges import Ranges
@@ -151,20 +151,22 @@ class TopicLog:
             tail = None
         start = len(tail.data) if tail is not None else 0
         first_id = self._id_base + self.end
-        attempts = mark_of(now_ns, due_ns)
+        attempts = mark_of(now_ns, due_ns) if due_ns else NOT_DEFERRED
         frames, offsets = encode_messages(bodies, first_id, now_ns, start, attempts)
-        active = self._segment_for(len(frames), now_ns)
-        active.append(frames, len(bodies), now_ns, due_ns, crc32c(frames))
+        count, size = len(bodies), len(frames)
+        active = self._active
+        if active is None or self._must_roll or active.size + size > self.segment_bytes_max:
+            active = self._segment_for(size, now_ns)
+        active.append(frames, count, now_ns, due_ns, crc32c(frames))
         if tail is None:
             self._tail = Block(self.end, bytearray(frames), offsets, self._id_base)
             self._cache.add(self._tail, self.end)
         else:
             tail.extend(frames, offsets)
-            self._cache.grown(tail)
-        self.end += len(bodies)
-        self._segments.size += len(frames)
-        self.unsynced_messages += len(bodies)
-        return len(frames)
+        self.end += count
+        self._segments.size += size
+        self.unsynced_messages += count
+        return size
 
     def append_in_pieces(
         self, bodies: list[bytes], now_ns: int, due_ns: int = 0
