@@ -36,5 +36,5 @@ async def test_every_metric_is_documented(tmp_path: Path) -> None:
         text = (await node.get("/metrics")).decode()
     names = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
     assert names
-    known = r"`((?:nsqd|process|python|log_lines)_\w+)[`{]"
+    known = r"`((?:nsqd|process|python|log_lines|tasks)_\w+)[`{]"
     assert names == set(re.findall(known, DOCUMENT + NUMBERS))
