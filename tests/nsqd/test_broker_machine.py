@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from nsqx.nsqd.core import backlog as backlog_module, in_flight as in_flight_module
-from nsqx.nsqd.core.topic import Durability
+from nsqx.nsqd.core.durability import Durability
 from nsqx.nsqd.log import channel_store, topic_log
 from nsqx.nsqd.log.page import read_page
 from tests.simulation.disk import NodeDisk, ProcessEnded

@@ -10,8 +10,8 @@ import errno
 
 import pytest
 
+from nsqx.nsqd.core.durability import Durability
 from nsqx.nsqd.core.metadata import MetadataError
-from nsqx.nsqd.core.topic import Durability
 from nsqx.nsqd.log.records import RECORD_BYTES
 from tests.support.broker_bench import SECOND_NS, BrokerBench
 from tests.support.simulated_disk import SimulatedDisk

@@ -155,3 +155,41 @@ def test_unknown_flag(tmp_path: Path) -> None:
 def test_value_out_of_range(tmp_path: Path) -> None:
     line = refused(f"--data-path={tmp_path}", "--tcp-address=127.0.0.1:0", "--node-id=1024")
     assert "--node-id" in line
+
+
+ASKED_DURING_IMPORT = """
+import asyncio, socket, sys
+from nsqx.nsqd.daemon import Nsqd
+from nsqx.nsqd.options import NsqdOptions
+
+class Asking:
+    said = b"not imported"
+
+    def find_spec(self, name, path, target=None):
+        if name == "aiohttp":
+            sys.meta_path.remove(self)
+            with socket.create_connection(("127.0.0.1", node.tcp_port), timeout=20) as client:
+                client.sendall(b"  V2PUB t\\n\\0\\0\\0\\1x")
+                self.said = client.recv(100)
+            with socket.create_connection(("127.0.0.1", node.http_port), timeout=20) as client:
+                pass
+
+asking = Asking()
+sys.meta_path.insert(0, asking)
+options = NsqdOptions(tcp_address="127.0.0.1:0", http_address="127.0.0.1:0", data_path=sys.argv[1])
+node = Nsqd(options)
+
+async def run():
+    async with node:
+        print(asking.said)
+
+asyncio.run(run())
+"""
+
+
+def test_publishes_are_answered_before_aiohttp_is_imported_and_http_is_bound(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-c", ASKED_DURING_IMPORT, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+    assert done.stdout == "b'\\x00\\x00\\x00\\x06\\x00\\x00\\x00\\x00OK'\n", done.stderr

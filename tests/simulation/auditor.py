@@ -37,8 +37,9 @@ from typing import TYPE_CHECKING, Any
 from nsqx.nsqd.core import in_flight
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.consumer import Consumer
+from nsqx.nsqd.core.durability import Durability
 from nsqx.nsqd.core.session import Session
-from nsqx.nsqd.core.topic import Durability, Topic
+from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.log import topic_log
 from nsqx.nsqd.log.log import Log
 from nsqx.protocol.messages import frame_offsets, split_frame

@@ -16,11 +16,12 @@ from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.clockwork import Clockwork
+from nsqx.nsqd.core.durability import Durability
 from nsqx.nsqd.core.metadata import MetadataError
 from nsqx.nsqd.core.node_files import METADATA_PATH
 from nsqx.nsqd.core.session import Session, SessionSettings
 from nsqx.nsqd.core.timers import NEVER_NS, Timers
-from nsqx.nsqd.core.topic import Durability, Topic
+from nsqx.nsqd.core.topic import Topic
 from nsqx.protocol.command_parser import Limits
 from nsqx.protocol.identify import NegotiationOptions
 from tests.simulation.auditor import Auditor, Violation

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import cycle
 
-from nsqx.nsqd.core.topic import Durability
+from nsqx.nsqd.core.durability import Durability
 from tests.simulation.consumer import ConsumerPlan
 from tests.simulation.node import NodePlan
 from tests.simulation.producer import ProducerPlan

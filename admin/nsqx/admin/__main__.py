@@ -4,10 +4,7 @@ import gc
 import sys
 from collections.abc import Sequence
 
-from nsqx.admin.daemon import Admin
-from nsqx.admin.options import AdminOptions
-from nsqx.runtime.options import flags
-from nsqx.runtime.process.run import run_daemon
+from nsqx.runtime.process.early import end_on_signals
 
 __all__ = ["main"]
 
@@ -25,7 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: 1 if it cannot start, 2 for a wrong command line; the reason is on stderr.
     """
+    end_on_signals()
+    from nsqx.admin.options import AdminOptions  # what takes long comes behind it
+    from nsqx.runtime.options import flags
+
     options = flags.parse(AdminOptions, sys.argv[1:] if argv is None else argv, PROGRAM)
+    from nsqx.admin.daemon import Admin
+    from nsqx.runtime.process.run import run_daemon
+
     gc.set_threshold(ALLOCATIONS_BEFORE_COLLECTION)
     return run_daemon(lambda: Admin(options), options)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from nsqx.admin.guard.credentials import ROLES
-from nsqx.net import addresses
+from nsqx.admin.guard.roles import ROLES
+from nsqx.net.host_port import AddressError
+from nsqx.protocol.defaults import DEFAULT_CLUSTER
 from nsqx.protocol.errors import StartupError
-from nsqx.runtime.discovery import DEFAULT_CLUSTER
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import DURATION, flag
 
@@ -252,9 +252,11 @@ def _url(text: str, name: str) -> SplitResult:
 
 
 def _check_resolves(address: str, name: str) -> None:
+    from nsqx.net import addresses  # --version needs no asyncio
+
     try:
         target = addresses.parse_tcp_address(address)
         socket.getaddrinfo(target.host or "localhost", target.port, type=socket.SOCK_STREAM)
-    except (addresses.AddressError, socket.gaierror) as exc:
+    except (AddressError, socket.gaierror) as exc:
         reason = exc.strerror if isinstance(exc, socket.gaierror) else exc
         raise ValueError(f"failed to resolve {name} ({address}) - {reason}") from exc

@@ -18,7 +18,8 @@ import click
 
 from nsqx.cluster.http import DaemonError, DaemonHttp
 from nsqx.cluster.lookups import list_nodes, lookup
-from nsqx.runtime.discovery import DEFAULT_CLUSTER, Finder
+from nsqx.protocol.defaults import DEFAULT_CLUSTER
+from nsqx.runtime.discovery import Finder
 from nsqx.runtime.process import logs
 from nsqx.runtime.process.levels import Level
 

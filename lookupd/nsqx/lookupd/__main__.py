@@ -16,12 +16,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: 1 if it cannot start, 2 for a wrong command line; the reason is on stderr.
     """
     end_on_signals()
-    from nsqx.lookupd.daemon import PROGRAM, Lookupd  # what takes long comes behind it
-    from nsqx.lookupd.options import LookupdOptions
+    from nsqx.lookupd.options import LookupdOptions  # what takes long comes behind it
     from nsqx.runtime.options import flags
+
+    options = flags.parse(LookupdOptions, sys.argv[1:] if argv is None else argv, "nsqlookupd")
+    from nsqx.lookupd.daemon import Lookupd
     from nsqx.runtime.process.run import run_daemon
 
-    options = flags.parse(LookupdOptions, sys.argv[1:] if argv is None else argv, PROGRAM)
     return run_daemon(lambda: Lookupd(options), options)
 
 

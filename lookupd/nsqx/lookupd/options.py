@@ -3,9 +3,12 @@
 import socket
 from dataclasses import dataclass
 
-from nsqx.lookupd import registry, tcp, watches
-from nsqx.protocol import lookup
-from nsqx.runtime.discovery import DEFAULT_CLUSTER
+from nsqx.lookupd import limits
+from nsqx.protocol.defaults import (
+    DEFAULT_CLUSTER,
+    LOOKUP_IDENTIFY_BYTES_MAX,
+    LOOKUP_LINE_BYTES_MAX,
+)
 from nsqx.runtime.options.flags import DURATION, DaemonOptions, flag
 
 __all__ = ["LookupdOptions"]
@@ -53,27 +56,27 @@ class LookupdOptions(DaemonOptions):
         help="how long a tombstoned nsqd is hidden from lookups of the topic",
     )
     max_connections: int = flag(
-        tcp.CONNECTIONS_MAX, group="limits", help="most connections of nsqds at a time"
+        limits.CONNECTIONS_MAX, group="limits", help="most connections of nsqds at a time"
     )
     max_connections_per_address: int = flag(
-        tcp.CONNECTIONS_PER_ADDRESS_MAX,
+        limits.CONNECTIONS_PER_ADDRESS_MAX,
         group="limits",
         help="most connections of one address at a time",
     )
     max_registrations: int = flag(
-        registry.REGISTRATIONS_PER_PRODUCER_MAX,
+        limits.REGISTRATIONS_PER_PRODUCER_MAX,
         group="limits",
         help="most topics and channels that one nsqd may register",
     )
     max_entries: int = flag(
-        registry.ENTRIES_MAX, group="limits", help="most topics and channels in all"
+        limits.ENTRIES_MAX, group="limits", help="most topics and channels in all"
     )
     max_watches: int = flag(
-        watches.WATCHES_MAX, group="limits", help="most long polls (/watch) at a time"
+        limits.WATCHES_MAX, group="limits", help="most long polls (/watch) at a time"
     )
     max_line_size: int = flag(
-        lookup.LINE_BYTES_MAX, group="limits", help="most bytes of a command line"
+        LOOKUP_LINE_BYTES_MAX, group="limits", help="most bytes of a command line"
     )
     max_identify_size: int = flag(
-        lookup.IDENTIFY_BYTES_MAX, group="limits", help="most bytes of an IDENTIFY body"
+        LOOKUP_IDENTIFY_BYTES_MAX, group="limits", help="most bytes of an IDENTIFY body"
     )

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from nsqx.lookupd.limits import ENTRIES_MAX, REGISTRATIONS_PER_PRODUCER_MAX
 from nsqx.lookupd.networks import Networks, View, parse_network
 from nsqx.net.host_port import format_host_port
 from nsqx.protocol.errors import NsqError
@@ -42,10 +43,6 @@ SECOND_NS = 1_000_000_000
 INACTIVE_PRODUCER_TIMEOUT_NS = 300 * SECOND_NS
 TOMBSTONE_LIFETIME_NS = 45 * SECOND_NS
 NEVER_NS = 2**63 - 1
-
-# NSQ has neither limit. Entries stay when their producers go, so the first alone bounds nothing.
-REGISTRATIONS_PER_PRODUCER_MAX = 100_000
-ENTRIES_MAX = 1_000_000
 
 
 class RegistryFullError(NsqError):

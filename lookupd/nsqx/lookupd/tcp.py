@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
+from nsqx.lookupd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX
 from nsqx.lookupd.session import Session
 from nsqx.net.addresses import remove_socket_file, serve, socket_text, stop_serving
 from nsqx.net.host_port import host_of
@@ -26,8 +27,6 @@ __all__ = ["Connection", "TcpServer"]
 # Some 500 short commands, which take a millisecond or two.
 TURN_BYTES = 8 * 1024
 
-CONNECTIONS_MAX = 10_000  # each nsqd has one
-CONNECTIONS_PER_ADDRESS_MAX = 1_000
 IDENTIFY_S = 60.0  # until IDENTIFY
 
 _log = logs.get_logger("TCP")

@@ -16,7 +16,6 @@ __all__ = ["TooManyWatchesError", "Watches"]
 
 SECOND_NS = 1_000_000_000
 GATHER_S = 0.02
-WATCHES_MAX = 10_000
 
 
 class TooManyWatchesError(NsqxError):

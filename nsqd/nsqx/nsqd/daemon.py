@@ -8,7 +8,7 @@ import ssl
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 
 from nsqx.net import tls
 from nsqx.net.addresses import (
@@ -26,10 +26,11 @@ from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.clockwork import Clockwork
 from nsqx.nsqd.core.consumer import Place
+from nsqx.nsqd.core.durability import Durability
 from nsqx.nsqd.core.metadata import MetadataError
 from nsqx.nsqd.core.session import SessionSettings
 from nsqx.nsqd.core.timers import NEVER_NS
-from nsqx.nsqd.core.topic import Durability, Topic
+from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.directory.peers import LookupPeers
 from nsqx.nsqd.edge.auth import AuthServers
 from nsqx.nsqd.edge.data_folder import DataFolder, advice_for
@@ -37,7 +38,6 @@ from nsqx.nsqd.edge.files import FileStorage
 from nsqx.nsqd.edge.leave import take_leave
 from nsqx.nsqd.edge.loop_lag import LoopLag
 from nsqx.nsqd.edge.tcp import ConnectionLimits, TcpServer
-from nsqx.nsqd.http.api import UNLOGGED_PATHS, HttpApi
 from nsqx.nsqd.log.formats import DataFormatError
 from nsqx.nsqd.options import TOPOLOGY_EXPERIMENT, NsqdOptions
 from nsqx.nsqd.telling.latencies import Latencies
@@ -48,7 +48,6 @@ from nsqx.nsqd.tls import server_context
 from nsqx.protocol.command_parser import Limits
 from nsqx.protocol.errors import StartupError
 from nsqx.protocol.identify import NegotiationOptions
-from nsqx.runtime.http.server import HttpServer
 from nsqx.runtime.options.flags import TlsRequired
 from nsqx.runtime.process import logs, open_files
 from nsqx.runtime.version import NSQ_VERSION, RUNTIME, VERSION
@@ -241,8 +240,8 @@ class Nsqd:
         stack.push_async_callback(self.peers.stop)
         if self._authenticator is not None:
             stack.push_async_callback(self._authenticator.stop)
-        # Closed in the opposite order: clients first, as in NSQ.
-        await self._serve_http(listeners, stack)
+        # Closed before HTTP, and opened before it, too: clients first, as in NSQ.
+        http = await stack.enter_async_context(AsyncExitStack())
         server = await serve(self.tcp_server.make_connection, listeners["TCP"])
         stack.callback(self._close_clients)
         _log.info("TCP: listening on %s", self.tcp_address)
@@ -256,21 +255,9 @@ class Nsqd:
         stack.push_async_callback(self._take_leave)
         stack.push_async_callback(stop_serving, server)
         stack.callback(remove_socket_file, listeners["TCP"])
-
-    async def _serve_http(self, listeners: dict[str, socket.socket], stack: AsyncExitStack) -> None:
-        router = HttpApi(self).router()
-        is_plain_refused = self.options.tls_required is TlsRequired.YES
-        contexts = {"HTTP": None, "HTTPS": self._tls}
-        for kind in listeners.keys() & contexts.keys():
-            http_server = HttpServer(
-                router,
-                unlogged=UNLOGGED_PATHS,
-                tls_required_port=self.https_port if kind == "HTTP" and is_plain_refused else None,
-                log=logs.get_logger(kind),
-            )
-            await http_server.start(listeners[kind], contexts[kind])
-            stack.push_async_callback(http_server.stop)
-            _log.info("%s: listening on %s", kind, http_server.address)
+        # In a thread: clients are answered meanwhile.
+        http_listeners = await asyncio.to_thread(_import_http)
+        await http_listeners.serve_http(self, listeners, self._tls, http)
 
     async def _take_leave(self) -> None:
         self.is_stopping = True
@@ -466,6 +453,12 @@ class Nsqd:
     def failed(self, what: str, exception: Exception) -> None:
         """See `BrokerEvents.failed`."""
         _log.error("failed to %s - an unexpected error", what, exc_info=exception)
+
+
+def _import_http() -> ModuleType:
+    from nsqx.nsqd.http import listeners
+
+    return listeners
 
 
 def _name(listener: socket.socket) -> tuple[str, int]:

@@ -5,13 +5,15 @@ import socket
 import zlib
 from dataclasses import dataclass
 
-from nsqx.net.addresses import AddressError, parse_tcp_address
-from nsqx.nsqd.core.topic import Durability
-from nsqx.nsqd.directory.advertise import parse_advertised
-from nsqx.protocol.defaults import MAX_BODY_SIZE, MAX_MSG_SIZE, MAX_RDY_COUNT
+from nsqx.nsqd.core.durability import Durability
+from nsqx.protocol.defaults import (
+    ADVERTISED_MAX,
+    DEFAULT_CLUSTER,
+    MAX_BODY_SIZE,
+    MAX_MSG_SIZE,
+    MAX_RDY_COUNT,
+)
 from nsqx.protocol.errors import StartupError
-from nsqx.protocol.lookup import ADVERTISED_MAX
-from nsqx.runtime.discovery import DEFAULT_CLUSTER
 from nsqx.runtime.options.flags import (
     DURATION,
     FLOATS,
@@ -384,6 +386,8 @@ class NsqdOptions(DaemonOptions):
         ]
 
     def _check_advertised(self) -> None:
+        from nsqx.nsqd.directory.advertise import parse_advertised  # --version needs none of it
+
         if len(self.advertise) > ADVERTISED_MAX:
             raise StartupError(f"more than {ADVERTISED_MAX} times --advertise")
         for text in self.advertise:
@@ -394,6 +398,8 @@ class NsqdOptions(DaemonOptions):
 
 
 def _check_address(name: str, address: str) -> None:
+    from nsqx.net.addresses import AddressError, parse_tcp_address  # nor of asyncio
+
     try:
         parse_tcp_address(address)
     except AddressError as error:

@@ -1,6 +1,10 @@
 """What NSQ's programs have unless they are told otherwise, where more than one place needs it."""
 
 __all__ = [
+    "ADVERTISED_MAX",
+    "DEFAULT_CLUSTER",
+    "LOOKUP_IDENTIFY_BYTES_MAX",
+    "LOOKUP_LINE_BYTES_MAX",
     "MAX_BODY_SIZE",
     "MAX_MSG_SIZE",
     "MAX_MSG_TIMEOUT_MS",
@@ -16,3 +20,11 @@ MAX_RDY_COUNT = 2500
 MSG_TIMEOUT_MS = 60_000
 MAX_MSG_TIMEOUT_MS = 900_000
 MAX_REQ_TIMEOUT_MS = 3_600_000
+
+# The cluster that directories belong to, and are looked for in, on the local network.
+DEFAULT_CLUSTER = "default"
+
+# What an nsqlookupd takes of one nsqd.
+LOOKUP_LINE_BYTES_MAX = 16 * 1024  # the longest line anyone needs has 141: two names and a word
+LOOKUP_IDENTIFY_BYTES_MAX = 1024 * 1024
+ADVERTISED_MAX = 64  # of one nsqd, which has an address or two in each network it is in

@@ -25,7 +25,12 @@ from typing import Annotated
 
 import msgspec
 
-from nsqx.protocol.defaults import MAX_BODY_SIZE
+from nsqx.protocol.defaults import (
+    ADVERTISED_MAX,
+    LOOKUP_IDENTIFY_BYTES_MAX,
+    LOOKUP_LINE_BYTES_MAX,
+    MAX_BODY_SIZE,
+)
 from nsqx.protocol.errors import FatalProtocolError, ProtocolError
 from nsqx.protocol.names import is_valid_name
 
@@ -58,10 +63,7 @@ MAGIC = b"  V1"
 PING = b"PING\n"
 OK_ANSWER = b"\x00\x00\x00\x02OK"
 
-LINE_BYTES_MAX = 16 * 1024  # the longest line anyone needs has 141: two names and a word
-IDENTIFY_BYTES_MAX = 1024 * 1024
 ANSWER_BYTES_MAX = MAX_BODY_SIZE
-ADVERTISED_MAX = 64  # of one nsqd, which has an address or two in each network it is in
 
 _SIZE = struct.Struct(">I")
 _SIGNED_SIZE = struct.Struct(">i")
@@ -145,8 +147,8 @@ class DirectoryInfo(msgspec.Struct, frozen=True):
 class LookupLimits:
     """What one connection may make the server buffer. NSQ has no such limits."""
 
-    line_bytes: int = LINE_BYTES_MAX
-    identify_bytes: int = IDENTIFY_BYTES_MAX
+    line_bytes: int = LOOKUP_LINE_BYTES_MAX
+    identify_bytes: int = LOOKUP_IDENTIFY_BYTES_MAX
 
 
 # Requests: what the server's parser returns.

@@ -34,6 +34,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from nsqx.net.host_port import format_host_port
+from nsqx.protocol.defaults import DEFAULT_CLUSTER
 from nsqx.runtime.process.logs import get_logger
 from nsqx.runtime.version import VERSION
 
@@ -41,10 +42,9 @@ if TYPE_CHECKING:
     from zeroconf import ServiceStateChange, Zeroconf
     from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
-__all__ = ["DEFAULT_CLUSTER", "Advertiser", "Directory", "Finder", "read_directory"]
+__all__ = ["Advertiser", "Directory", "Finder", "read_directory"]
 
 SERVICE_TYPE = "_nsqlookupd._tcp.local."
-DEFAULT_CLUSTER = "default"
 
 TTL_S = 120
 INFO_MS = 3000

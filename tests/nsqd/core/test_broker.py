@@ -6,9 +6,9 @@ import random
 import pytest
 
 from nsqx.nsqd.core.broker import ChannelNotFoundError, TopicNotFoundError
+from nsqx.nsqd.core.durability import Durability
 from nsqx.nsqd.core.metadata import decode_metadata
 from nsqx.nsqd.core.settings import Settings
-from nsqx.nsqd.core.topic import Durability
 from tests.support.broker_bench import MSG_TIMEOUT_NS, SECOND_NS, BrokerBench
 from tests.support.simulated_disk import SimulatedDisk
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from nsqx.nsqd.core.durability import Durability
 from nsqx.nsqd.core.liveness import NEVER_NS
 from nsqx.nsqd.core.session import Authorization, Session, SessionSettings
-from nsqx.nsqd.core.topic import Durability
 from nsqx.protocol import commands
 from nsqx.protocol.command_parser import Limits
 from nsqx.protocol.errors import FatalProtocolError

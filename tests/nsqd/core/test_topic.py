@@ -8,7 +8,7 @@ import pytest
 
 from nsqx.nsqd.core.acknowledgements import PublishError
 from nsqx.nsqd.core.deferred import DUE_NS_MAX
-from nsqx.nsqd.core.topic import Durability
+from nsqx.nsqd.core.durability import Durability
 from nsqx.nsqd.log.log import PIECE_MESSAGES
 from nsqx.nsqd.log.records import RECORD_BYTES
 from nsqx.protocol.messages import HEADER_BYTES

@@ -4,8 +4,9 @@ import pytest
 
 from nsqx.nsqd.directory.advertise import parse_advertised
 from nsqx.nsqd.options import NsqdOptions
+from nsqx.protocol.defaults import ADVERTISED_MAX
 from nsqx.protocol.errors import StartupError
-from nsqx.protocol.lookup import ADVERTISED_MAX, Advertised
+from nsqx.protocol.lookup import Advertised
 
 
 @pytest.mark.parametrize(

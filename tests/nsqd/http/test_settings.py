@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nsqx.nsqd.core.topic import Durability
+from nsqx.nsqd.core.durability import Durability
 from nsqx.protocol import commands
 from tests.support.node import Node, running_node
 

@@ -23,12 +23,13 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nsqx.admin.guard.roles import ROLES
+
 __all__ = ["Account", "Credentials"]
 
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 1 << 14, 8, 1  # 16 MiB and some 50 ms
 SALT_BYTES, TOKEN_BYTES = 16, 32
 CHECKS_AT_ONCE = 2  # more would let strangers keep the machine busy
-ROLES = ("viewer", "operator", "admin")
 
 
 @dataclass(frozen=True, slots=True)

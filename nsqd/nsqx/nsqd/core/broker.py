@@ -18,12 +18,13 @@ from nsqx.nsqd.core.agenda import Agenda
 from nsqx.nsqd.core.channel import Channel, ChannelSettings
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.consumer import Consumer, Place
+from nsqx.nsqd.core.durability import Durability
 from nsqx.nsqd.core.metadata import TopicEntry
 from nsqx.nsqd.core.node_files import NodeFiles, TopicNames
 from nsqx.nsqd.core.settings import Settings
 from nsqx.nsqd.core.time_counts import TimeCounts
 from nsqx.nsqd.core.timers import Timers
-from nsqx.nsqd.core.topic import Durability, Topic
+from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.core.topic_files import TopicFiles, topic_folder
 from nsqx.nsqd.core.topic_loader import TopicLoader
 from nsqx.nsqd.log.block import BlockMemory

@@ -37,8 +37,9 @@ from nsqx.nsqd.core.acknowledgements import Acknowledge, PublishError
 from nsqx.nsqd.core.broker import Broker
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.consumer import Consumer
+from nsqx.nsqd.core.durability import Durability
 from nsqx.nsqd.core.liveness import Liveness, Verdict
-from nsqx.nsqd.core.topic import Durability, Topic
+from nsqx.nsqd.core.topic import Topic
 from nsqx.protocol.command_parser import CommandParser, Limits, State
 from nsqx.protocol.commands import Command, MultiPublish, Publish
 from nsqx.protocol.errors import FatalProtocolError, ProtocolError

@@ -21,6 +21,7 @@ from nsqx.nsqd.core.acknowledgements import Acknowledge, Acknowledgements, Publi
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.deferred import DUE_NS_MAX
+from nsqx.nsqd.core.durability import Durability
 from nsqx.nsqd.core.time_counts import TimeCounts
 from nsqx.nsqd.log.block import Block
 from nsqx.nsqd.log.log import PIECE_MESSAGES, Log
@@ -29,18 +30,10 @@ from nsqx.nsqd.log.storage import Storage
 from nsqx.protocol.messages import HEADER_BYTES
 from nsqx.protocol.names import is_ephemeral
 
-__all__ = ["Durability", "Refusal", "Topic"]
+__all__ = ["Refusal", "Topic"]
 
 # Publishes are gathered for a turn of the event loop, but not beyond this.
 GATHERED_BYTES_MAX = 1024 * 1024
-
-
-class Durability(Enum):
-    """What ``OK`` means."""
-
-    MEMORY = "memory"  # in memory
-    OS = "os"  # written to a file: survives the broker's crash
-    FSYNC = "fsync"  # on stable storage: survives a loss of power
 
 
 _FSYNC = Durability.FSYNC  # looked at per commit: the members of an enum take longer to find

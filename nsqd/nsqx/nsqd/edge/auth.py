@@ -12,11 +12,9 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic_ns
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
-
-import aiohttp
-from yarl import URL
 
 from nsqx.net.host_port import host_of
 from nsqx.net.tls import client_context
@@ -27,6 +25,9 @@ from nsqx.nsqd.tls import load_authorities
 from nsqx.protocol.errors import FatalProtocolError, NsqxError
 from nsqx.runtime.http import go_json
 from nsqx.runtime.process import logs, tasks
+
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = ["AuthAnswerError", "AuthServers", "decode_answer", "without_secrets"]
 
@@ -60,9 +61,8 @@ class AuthServers:
         self._addresses = addresses
         self._method = method
         self._tls = tls
-        self._timeout = aiohttp.ClientTimeout(
-            total=request_timeout_ns / SECOND_NS, sock_connect=connect_timeout_ns / SECOND_NS
-        )
+        self._connect_s = connect_timeout_ns / SECOND_NS
+        self._request_s = request_timeout_ns / SECOND_NS
         self._http: aiohttp.ClientSession | None = None
         self._questions: set[asyncio.Task[None]] = set()
 
@@ -105,6 +105,8 @@ class AuthServers:
         question.add_done_callback(self._questions.discard)
 
     async def _ask_any(self, values: dict[str, str | bytes], done: Done) -> None:
+        # In a thread: the first may come before HTTP is served, and others are answered meanwhile.
+        aiohttp = await asyncio.to_thread(_import_aiohttp)
         first = random.randrange(len(self._addresses))
         for address in (*self._addresses[first:], *self._addresses[:first]):
             try:
@@ -119,11 +121,18 @@ class AuthServers:
                 return
         done(FatalProtocolError("E_AUTH_FAILED", "AUTH failed"))
 
+    def _open(self) -> "aiohttp.ClientSession":
+        import aiohttp
+
+        return aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=self._connect_s),
+            headers=HEADERS,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
     async def _ask(self, address: str, values: dict[str, str | bytes]) -> bytes:
         if self._http is None:
-            self._http = aiohttp.ClientSession(
-                timeout=self._timeout, headers=HEADERS, cookie_jar=aiohttp.DummyCookieJar()
-            )
+            self._http = self._open()
         url = address if "://" in address else f"http://{address}/auth"
         if self._method == "post":
             form = {name: [_text(value)] for name, value in values.items()}
@@ -135,6 +144,8 @@ class AuthServers:
                 allow_redirects=False,
             )
         else:
+            from yarl import URL
+
             # As it is: aiohttp would write what is escaped here in its own way.
             joint = "&" if "?" in url else "?"
             encoded = URL(f"{url}{joint}{urlencode(values)}", encoded=True)
@@ -146,7 +157,13 @@ class AuthServers:
             return body
 
 
-async def _read_all(response: aiohttp.ClientResponse) -> bytes:
+def _import_aiohttp() -> ModuleType:
+    import aiohttp
+
+    return aiohttp
+
+
+async def _read_all(response: "aiohttp.ClientResponse") -> bytes:
     """Return the whole body, however many pieces it comes in."""
     pieces: list[bytes] = []
     room = ANSWER_BYTES_MAX
@@ -261,7 +278,7 @@ class _Object:
 
 def _reason(error: Exception) -> str:
     """Return what went wrong, without the URL, which holds the client's secret."""
-    if isinstance(error, aiohttp.ClientOSError) and error.strerror:
+    if isinstance(error, OSError) and error.strerror:  # aiohttp's errors of connecting are one
         return error.strerror
     return type(error).__name__
 

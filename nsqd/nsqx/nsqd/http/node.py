@@ -17,6 +17,9 @@ class HttpNode(Node, Protocol):
     """A node with all that its endpoints tell and change."""
 
     @property
+    def https_port(self) -> int: ...
+
+    @property
     def broadcast_tcp_port(self) -> int: ...
 
     @property

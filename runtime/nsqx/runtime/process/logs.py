@@ -17,17 +17,17 @@ A level that is off costs one comparison: arguments are not formatted and struct
 A reader of stderr that stalls holds nobody up (`line_writer`): beyond a bound lines are dropped,
 which is counted and said. Control characters, which a peer may have sent, are shown escaped.
 
-The level may change while running (``set_level``); loggers made before follow it. structlog does
-the rendering; our own thin ``Logger`` exists so that its calls are typed and cheap when off.
+The level may change while running (``set_level``); loggers made before follow it. structlog renders
+json and console, and is imported for them only, as it takes long. Our own thin ``Logger`` exists so
+that its calls are typed and cheap when off.
 """
 
 import contextlib
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, TextIO
-
-import structlog
+from typing import Any, Protocol, TextIO
 
 from nsqx.runtime.metrics import Family, counter
 from nsqx.runtime.process.levels import Level, parse_level
@@ -58,7 +58,7 @@ class _Output:
 
     def __init__(self) -> None:
         self.level = Level.INFO
-        self.logger: Any = _structlog_logger("nsq", "", None)
+        self.logger: _Renderer = _NsqLogger("", None)
 
 
 class Logger:
@@ -116,7 +116,7 @@ def setup(log_format: str, level: Level, prefix: str, stream: TextIO | None = No
     Raises:
         ValueError: if the format is none of ``LOG_FORMATS``.
     """
-    _output.logger = _structlog_logger(log_format, prefix, stream)
+    _output.logger = _make_logger(log_format, prefix, stream)
     _output.level = level
 
 
@@ -146,27 +146,29 @@ def families() -> Iterator[Family]:
     yield counter("log_lines_dropped_total", "Lines that nobody read in time.", dropped_lines())
 
 
-# --- structlog ---
+# --- rendering ---
 
 
-def _structlog_logger(log_format: str, prefix: str, stream: TextIO | None) -> Any:
-    renderers: dict[str, Callable[[], list[_Processor]]] = {
-        "nsq": lambda: [_NsqRenderer(prefix)],
-        "console": lambda: _console_processors(stream or sys.stderr),
-        "json": _json_processors,
-    }
-    if log_format not in renderers:
-        raise ValueError(f"invalid log format '{log_format}' ({', '.join(LOG_FORMATS)})")
-    return structlog.wrap_logger(
-        _Writer(stream),
-        processors=renderers[log_format](),
-        wrapper_class=structlog.BoundLogger,
-        context_class=dict,
-    )
+class _Renderer(Protocol):
+    """What makes a line of a text, its level and its fields, and writes it."""
+
+    def msg(self, event: str, *, level: Level, **fields: Any) -> object: ...
+
+
+def _make_logger(log_format: str, prefix: str, stream: TextIO | None) -> _Renderer:
+    match log_format:
+        case "nsq":
+            return _NsqLogger(prefix, stream)
+        case "console":
+            return _structlog_logger(_console_processors(stream or sys.stderr), stream)
+        case "json":
+            return _structlog_logger(_json_processors(), stream)
+        case _:
+            raise ValueError(f"invalid log format '{log_format}' ({', '.join(LOG_FORMATS)})")
 
 
 class _Writer:
-    """The innermost logger of structlog: writes finished lines."""
+    """Writes finished lines; the innermost logger of structlog."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -211,26 +213,47 @@ def _printable(text: str) -> str:
     return text if text.isprintable() else text.translate(_CONTROLS)
 
 
-class _NsqRenderer:
-    """Renders ``<prefix><YYYY/MM/DD HH:MM:SS.micros> <LEVEL>: <text>`` (options section 1)."""
+class _NsqLogger:
+    """Writes ``<prefix><YYYY/MM/DD HH:MM:SS.micros> <LEVEL>: <text>`` (options section 1)."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, stream: TextIO | None) -> None:
         self._prefix = prefix
+        self._writer = _Writer(stream)
 
-    def __call__(self, _logger: Any, _method: str, event: _EventDict) -> str:
-        event = structlog.processors.format_exc_info(_logger, _method, event)
-        level, text = event.pop("level"), event.pop("event")
-        name, traceback = event.pop("logger", None), event.pop("exception", None)
+    def msg(self, event: str, *, level: Level, **fields: Any) -> None:
+        name, error = fields.pop("logger", None), fields.pop("exc_info", None)
         line = f"{self._prefix}{datetime.now():%Y/%m/%d %H:%M:%S.%f} {level.name}: "
-        line += _printable((f"{name}: {text}" if name else text) + _as_suffix(event))
-        return f"{line}\n{traceback}" if traceback else line
+        line += _printable((f"{name}: {event}" if name else event) + _as_suffix(fields))
+        self._writer.msg(line + _traceback_of(error))
+
+
+def _traceback_of(error: BaseException | bool | None) -> str:
+    """Return the lines below the text; True stands for the error that is being handled."""
+    shown = sys.exception() if error is True else error
+    if not isinstance(shown, BaseException):
+        return ""
+    return "\n" + "".join(traceback.format_exception(shown)).rstrip("\n")
 
 
 def _as_suffix(fields: Mapping[str, Any]) -> str:
     return "".join(f" {key}={value}" for key, value in fields.items())
 
 
+def _structlog_logger(processors: list[_Processor], stream: TextIO | None) -> _Renderer:
+    import structlog
+
+    logger: _Renderer = structlog.wrap_logger(
+        _Writer(stream),
+        processors=processors,
+        wrapper_class=structlog.BoundLogger,
+        context_class=dict,
+    )
+    return logger
+
+
 def _json_processors() -> list[_Processor]:
+    import structlog
+
     return [
         _lay_out_for_json,
         structlog.processors.format_exc_info,
@@ -247,6 +270,8 @@ def _lay_out_for_json(_logger: Any, _method: str, event: _EventDict) -> _EventDi
 
 
 def _console_processors(stream: TextIO) -> list[_Processor]:
+    import structlog
+
     def name_level(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
         level, text = event["level"].name.lower(), _printable(event["event"])
         return dict(event, level=level, event=text)

@@ -1,0 +1,5 @@
+"""What somebody may do in the dashboard, the least first."""
+
+__all__ = ["ROLES"]
+
+ROLES = ("viewer", "operator", "admin")
