@@ -93,6 +93,7 @@ class MessageFilter:
 
     Attributes:
         is_empty: whether it lets everything pass.
+        is_expression: whether it may take long: not for an event loop.
         failed: on how many messages the expression could not be evaluated.
     """
 
@@ -103,6 +104,7 @@ class MessageFilter:
         self._text = text
         self._expression = expression
         self.is_empty = not text and expression is None
+        self.is_expression = expression is not None
 
     @classmethod
     def parse(cls, text: str, expression: str) -> Self:

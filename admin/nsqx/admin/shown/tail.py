@@ -3,9 +3,12 @@ Live messages of a topic, read through an ephemeral channel of its own: it has n
 
 The viewer gets at most ``rate`` messages a second, in up to four portions; the rest is counted.
 What comes much faster than that is not even read: nsqd then drops it, as ephemeral channels do.
+Expressions are evaluated in a thread, for so long in each portion: what they have no time for is
+counted with the rest.
 """
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +30,7 @@ RATE_DEFAULT, RATE_MAX = 50, 200
 PORTIONS_A_SECOND = 4
 READ_PER_PORTION_MAX = 1000
 TAILS_MAX = 100  # of all viewers: each is a connection to every node
+EXPRESSION_S_MAX = 0.1  # in each portion
 WAITING_BYTES_MAX = 1 << 20  # of bodies that a slow viewer has not taken
 
 
@@ -61,10 +65,22 @@ class TailKey:
 
 
 class Tail:
-    """One viewer's tail. ``notify`` is called when ``take`` has something."""
+    """
+    One viewer's tail. ``notify`` is called when ``take`` has something.
 
-    def __init__(self, wanted: TailKey, consumer: Consumer, notify: Callable[[], None]) -> None:
+    ``expression_s_max`` is for how long expressions are evaluated in each portion.
+    """
+
+    def __init__(
+        self,
+        wanted: TailKey,
+        consumer: Consumer,
+        notify: Callable[[], None],
+        *,
+        expression_s_max: float = EXPRESSION_S_MAX,
+    ) -> None:
         self._wanted = wanted
+        self._expression_s_max = self._expression_s_left = expression_s_max
         self._consumer = consumer
         self._notify = notify
         self._rows: list[MessageRow] = []
@@ -106,9 +122,12 @@ class Tail:
                 now = time.monotonic()
                 if now >= window_ends:
                     window_ends, read = now + 1 / PORTIONS_A_SECOND, 0
+                    self._expression_s_left = self._expression_s_max
                 self._refill(now)
                 for message in batch:
                     message.finish()
+                self._seen += len(batch)
+                for message in await self._wanted_of(batch):
                     self._take_in(message)
                 read += len(batch)
                 self._tell(window_ends - now)
@@ -120,11 +139,30 @@ class Tail:
         room = self._room + (now - self._refilled_at) * self._wanted.rate
         self._room, self._refilled_at = min(room, float(self._wanted.rate)), now
 
+    async def _wanted_of(self, batch: Sequence[Message]) -> list[Message]:
+        """Return those that the filter lets pass; count those that there was no time for."""
+        if not self._wanted.filter.is_expression:
+            return self._filtered(batch, math.inf)[0]
+        began = time.monotonic()
+        passing, left_out = await asyncio.to_thread(
+            self._filtered, batch, began + self._expression_s_left
+        )
+        self._expression_s_left -= time.monotonic() - began
+        self._dropped += left_out
+        return passing
+
+    def _filtered(self, batch: Sequence[Message], until: float) -> tuple[list[Message], int]:
+        """Return what passes, and how many were not looked at."""
+        passing: list[Message] = []
+        for index, message in enumerate(batch):
+            if time.monotonic() >= until:
+                return passing, len(batch) - index
+            if self._wanted.filter.lets_pass(_candidate(self._wanted.topic, message)):
+                passing.append(message)
+        return passing, 0
+
     def _take_in(self, message: Message) -> None:
-        """Count a message, and keep it if it is wanted and there is room."""
-        self._seen += 1
-        if not self._wanted.filter.lets_pass(_candidate(self._wanted.topic, message)):
-            return
+        """Keep a message that is wanted if there is room."""
         if self._room < 1 or self._waiting_bytes > WAITING_BYTES_MAX:
             self._dropped += 1
             return
