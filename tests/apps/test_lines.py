@@ -7,7 +7,6 @@ import threading
 import pytest
 from hypothesis import given, strategies as st
 
-from nsqx.apps import lines
 from nsqx.apps.lines import LineSplitter, LineTooLong, read_chunk
 
 
@@ -34,9 +33,8 @@ def test_empty_lines_are_dropped_and_counted() -> None:
     assert splitter.empty == 3
 
 
-def test_a_line_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "LINE_BYTES_MAX", 10)
-    splitter = LineSplitter()
+def test_a_line_that_never_ends_is_refused() -> None:
+    splitter = LineSplitter(line_bytes_max=10)
     splitter.receive(b"x" * 10)
     with pytest.raises(LineTooLong):
         splitter.receive(b"x")

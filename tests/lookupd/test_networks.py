@@ -9,7 +9,6 @@ import aiohttp
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from nsqx.lookupd import answers as answers_module
 from nsqx.lookupd.answers import Answers
 from nsqx.lookupd.networks import Networks, parse_network
 from nsqx.lookupd.registry import Producer, Registry
@@ -152,8 +151,8 @@ def test_askers_of_one_view_share_an_answer(directory: Directory) -> None:
     assert answers.lookup("t", 0, "8.8.8.8") is answers.lookup("t", 0, "")
 
 
-def test_kept_answers_are_bounded(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers_module, "VIEWS_MAX", 3)
+def test_kept_answers_are_bounded(directory: Directory) -> None:
+    directory.answers = Answers(directory.registry, views_max=3)
     hosts = [f"10.0.0.{number}" for number in range(1, 9)]
     producer = directory.connect(*(f"{host}/32" for host in hosts))
     indices = set()

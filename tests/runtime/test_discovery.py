@@ -140,9 +140,9 @@ class Seen:
 
 
 @asynccontextmanager
-async def finding(cluster: str) -> AsyncIterator[Seen]:
+async def finding(cluster: str, **seconds: float) -> AsyncIterator[Seen]:
     seen = Seen()
-    async with Finder(cluster, LOOPBACK) as seen.finder:
+    async with Finder(cluster, LOOPBACK, **seconds) as seen.finder:
         seen.finder.subscribe(seen)
         yield seen
 
@@ -217,8 +217,6 @@ async def test_change_of_interfaces_begins_anew(
     cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of a laptop that is woken in another network: what was there is forgotten."""
-    monkeypatch.setattr(discovery, "INTERFACES_S", 0.05)
-    monkeypatch.setattr(discovery, "CONFIRM_S", 0.5)
     usable = [LOOPBACK]
     monkeypatch.setattr(
         discovery, "own_addresses", lambda host: list(usable) if host == LOOPBACK else [LOOPBACK]
@@ -227,7 +225,7 @@ async def test_change_of_interfaces_begins_anew(
     async def is_away() -> bool:
         return seen.finder._zeroconf is None
 
-    async with finding(cluster) as seen:
+    async with finding(cluster, interfaces_s=0.05, confirm_s=0.5) as seen:
         async with Advertiser(
             cluster=cluster, tcp_port=20051, http_port=20052, listens_on="localhost"
         ):

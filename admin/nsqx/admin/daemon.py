@@ -10,6 +10,7 @@ from nsqx.admin.known.collector import Collector
 from nsqx.admin.known.history_store import HistoryStore
 from nsqx.admin.options import AdminOptions
 from nsqx.admin.parts import Parts, make_http, make_router
+from nsqx.admin.shown.live import LiveLimits
 from nsqx.admin.shown.pages import secure
 from nsqx.cluster.http import DaemonHttp
 from nsqx.net.addresses import Address, AddressError, bind, parse_address
@@ -36,8 +37,9 @@ class Admin:
         paths: what it serves, once it has started.
     """
 
-    def __init__(self, options: AdminOptions) -> None:
+    def __init__(self, options: AdminOptions, live_limits: LiveLimits | None = None) -> None:
         self.options = options
+        self._live_limits = live_limits or LiveLimits()
         self.http_address = ""
         self.paths: list[str] = []
         self._running = AsyncExitStack()
@@ -65,7 +67,7 @@ class Admin:
                 forget_s=options.forget_nodes_after / SECOND_NS,
             )
             await stack.enter_async_context(collector)
-            parts = _parts(options, http, collector, lookupds)
+            parts = _parts(options, http, collector, lookupds, self._live_limits)
             await stack.enter_async_context(parts.notifications)
             if parts.store is not None:
                 await stack.enter_async_context(_opened(parts.store))
@@ -141,10 +143,14 @@ def _warn_of_strangers(options: AdminOptions, address: str, access: Access) -> N
 
 
 def _parts(
-    options: AdminOptions, http: DaemonHttp, collector: Collector, lookupds: list[str]
+    options: AdminOptions,
+    http: DaemonHttp,
+    collector: Collector,
+    lookupds: list[str],
+    live_limits: LiveLimits,
 ) -> Parts:
     try:
-        return Parts(options, http, collector, lookupds)
+        return Parts(options, http, collector, lookupds, live_limits)
     except (OSError, ValueError) as exc:
         raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
 

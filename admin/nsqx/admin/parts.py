@@ -21,6 +21,7 @@ from nsqx.admin.nsq_api.notifications import Notifications
 from nsqx.admin.nsq_api.routes import NsqApi
 from nsqx.admin.options import AdminOptions
 from nsqx.admin.shown.hub import Hub
+from nsqx.admin.shown.live import LiveLimits
 from nsqx.admin.shown.pages import Pages
 from nsqx.admin.shown.static_files import StaticFiles
 from nsqx.admin.shown.tail import Tails
@@ -60,8 +61,10 @@ class Parts:
         http: DaemonHttp,
         collector: Collector,
         lookupds: list[str],
+        live_limits: LiveLimits,
     ) -> None:
         self.options = options
+        self.live_limits = live_limits
         self.http = http
         self.collector = collector
         self.lookupds = lookupds
@@ -199,7 +202,7 @@ def _add_v2(router: Router[Handler], parts: Parts, facts: dict[str, Any]) -> Non
     )
     api = V2Api(
         parts.gate,
-        DocumentEndpoints(parts.hub, parts.tails, parts.gate, facts),
+        DocumentEndpoints(parts.hub, parts.tails, parts.gate, facts, parts.live_limits),
         MessageEndpoints(*acting),
         HistoryEndpoints(parts.hub, parts.history, parts.store, parts.audit),
         ActionEndpoint(*acting),

@@ -13,10 +13,10 @@ CHUNK_BYTES = 1 << 20
 
 
 class LineTooLong(NsqxError):
-    """No line end came within ``LINE_BYTES_MAX`` bytes."""
+    """No line end came within so many bytes."""
 
-    def __init__(self) -> None:
-        super().__init__(f"a line is longer than {LINE_BYTES_MAX} bytes")
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(f"a line is longer than {bytes_max} bytes")
 
 
 class LineSplitter:
@@ -30,9 +30,10 @@ class LineSplitter:
         empty: how many lines were dropped.
     """
 
-    def __init__(self, delimiter: bytes = b"\n") -> None:
+    def __init__(self, delimiter: bytes = b"\n", *, line_bytes_max: int = LINE_BYTES_MAX) -> None:
         self.empty = 0
         self._delimiter = delimiter
+        self._line_bytes_max = line_bytes_max
         self._begun: list[bytes] = []  # of a line whose end has not come
         self._begun_bytes = 0
 
@@ -51,8 +52,8 @@ class LineSplitter:
         if rest:
             self._begun.append(rest)
             self._begun_bytes += len(rest)
-        if self._begun_bytes > LINE_BYTES_MAX:
-            raise LineTooLong
+        if self._begun_bytes > self._line_bytes_max:
+            raise LineTooLong(self._line_bytes_max)
         return self._without_empty(complete)
 
     def receive_end(self) -> list[bytes]:

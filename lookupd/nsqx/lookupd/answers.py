@@ -21,7 +21,7 @@ from nsqx.runtime.http.go_json import encode
 __all__ = ["Answers"]
 
 WILDCARD = "*"
-VIEWS_MAX = 256  # views whose answers are kept, for each topic
+VIEWS_MAX = 256
 NEVER_TOMBSTONED_NS = -6795364578871345152  # what Go prints for a time that was never set
 
 
@@ -67,10 +67,15 @@ class _DebugAnswer(msgspec.Struct, frozen=True):
 
 
 class Answers:
-    """Asks a registry and encodes what it knows. All bodies are compact JSON."""
+    """
+    Asks a registry and encodes what it knows. All bodies are compact JSON.
 
-    def __init__(self, registry: Registry) -> None:
+    Answers for ``views_max`` views are kept, for each topic.
+    """
+
+    def __init__(self, registry: Registry, views_max: int = VIEWS_MAX) -> None:
         self._registry = registry
+        self._views_max = views_max
 
     def topics(self) -> bytes:
         """Return the names of all topics, with or without producers."""
@@ -115,7 +120,7 @@ class Answers:
         answers = self._registry.nodes_answers
         answer = answers.get(view)
         if answer is None or now_ns >= answer.expires_ns:
-            if len(answers) >= VIEWS_MAX:
+            if len(answers) >= self._views_max:
                 answers.clear()
             answer = answers[view] = self._make_nodes(view, now_ns)
         return answer.body
@@ -149,7 +154,7 @@ class Answers:
         made = self._make_lookup(topic, view, now_ns)
         changed_by_time = kept is not None and kept.body != made.body
         # Answers that are dropped take with them what their index stood for: it needs another.
-        if changed_by_time or len(topic.lookup_answers) >= VIEWS_MAX:
+        if changed_by_time or len(topic.lookup_answers) >= self._views_max:
             self._registry.lookup_changed(topic)
         topic.lookup_answers[view] = made
         return made

@@ -84,7 +84,8 @@ Changed = Callable[[list[Directory]], None]
 class _Participant:
     """Takes part in mDNS on some interfaces, for as long as they stay the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, interfaces_s: float = INTERFACES_S) -> None:
+        self._interfaces_s = interfaces_s
         self._zeroconf: AsyncZeroconf | None = None
         self._interfaces: list[str] = []
         self._task: asyncio.Task[None] | None = None
@@ -124,7 +125,7 @@ class _Participant:
             elif is_first:
                 _log.warning("no network to use yet")
             is_first = False
-            await asyncio.sleep(INTERFACES_S)
+            await asyncio.sleep(self._interfaces_s)
 
     async def _begin(self, usable: list[str]) -> None:
         from zeroconf import IPVersion
@@ -221,15 +222,25 @@ class Finder(_Participant):
     """
     Knows the nsqlookupds of one cluster.
 
-    ``listens_on`` limits it to the network of one address, as `Advertiser`'s does.
+    ``listens_on`` limits it to the network of one address, as `Advertiser`'s does. It looks at the
+    host's interfaces each ``interfaces_s``; who is not heard of for ``confirm_s`` after they have
+    changed is forgotten.
 
     Raises:
         ValueError: the name of the cluster is no good.
     """
 
-    def __init__(self, cluster: str = DEFAULT_CLUSTER, listens_on: str = "") -> None:
-        super().__init__()
+    def __init__(
+        self,
+        cluster: str = DEFAULT_CLUSTER,
+        listens_on: str = "",
+        *,
+        interfaces_s: float = INTERFACES_S,
+        confirm_s: float = CONFIRM_S,
+    ) -> None:
+        super().__init__(interfaces_s)
         _check_cluster(cluster)
+        self._confirm_s = confirm_s
         self.cluster = cluster
         self._listens_on = listens_on
         self._found: dict[str, Directory] = {}
@@ -261,7 +272,7 @@ class Finder(_Participant):
 
         AsyncServiceBrowser(zeroconf.zeroconf, SERVICE_TYPE, handlers=[self._noticed])
         self._confirmed.clear()
-        asyncio.get_running_loop().call_later(CONFIRM_S, self._forget_unconfirmed)
+        asyncio.get_running_loop().call_later(self._confirm_s, self._forget_unconfirmed)
 
     async def _leave(self, zeroconf: "AsyncZeroconf") -> None:
         for task in self._asking.values():

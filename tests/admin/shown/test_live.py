@@ -6,7 +6,7 @@ holds up nobody; one that is gone is let go.
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,8 +15,8 @@ import pytest
 
 from nsqx.admin.daemon import Admin
 from nsqx.admin.options import AdminOptions
-from nsqx.admin.shown import live
 from nsqx.admin.shown.feed import MAPS
+from nsqx.admin.shown.live import LiveLimits
 from tests.support.fake_nodes import fake_nodes
 from tests.support.processes import eventually
 
@@ -60,13 +60,18 @@ class Viewer:
 
 
 @asynccontextmanager
-async def dashboard(topics: int = TOPICS) -> AsyncIterator[str]:
+async def dashboard(
+    topics: int = TOPICS, trusted: Sequence[str] = ("127.0.0.0/8",), **limits: Any
+) -> AsyncIterator[str]:
     """A dashboard of one node; the address of its WebSocket."""
     async with fake_nodes(1, topics) as nodes:
         options = AdminOptions(
-            http_address="127.0.0.1:0", nsqd_http_address=nodes, poll_interval=POLL_NS
+            http_address="127.0.0.1:0",
+            nsqd_http_address=nodes,
+            poll_interval=POLL_NS,
+            acl_trusted_cidr=list(trusted),
         )
-        async with Admin(options) as admin:
+        async with Admin(options, LiveLimits(**limits)) as admin:
             yield f"http://{admin.http_address}/api/v2/ws"
 
 
@@ -96,12 +101,9 @@ async def test_who_does_not_read_gets_the_newest_and_holds_up_nobody() -> None:
         assert slow.document == quick.document
 
 
-async def test_who_never_reads_is_let_go(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(live, "SEND_S_MAX", 0.3)
+async def test_who_never_reads_is_let_go(caplog: pytest.LogCaptureFixture) -> None:
     async with (
-        dashboard() as url,
+        dashboard(send_s_max=0.3) as url,
         aiohttp.ClientSession() as session,
         session.ws_connect(url, max_msg_size=0) as deaf,
     ):
@@ -117,12 +119,9 @@ async def test_who_never_reads_is_let_go(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_who_has_nothing_to_hear_hears_that_the_connection_lives(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(live, "HEARTBEAT_S", 0.2)
+async def test_who_has_nothing_to_hear_hears_that_the_connection_lives() -> None:
     async with (
-        dashboard(topics=1) as url,
+        dashboard(topics=1, heartbeat_s=0.2) as url,
         aiohttp.ClientSession() as session,
         session.ws_connect(url) as idle,
     ):
@@ -132,14 +131,47 @@ async def test_who_has_nothing_to_hear_hears_that_the_connection_lives(
         assert (await idle.receive_json(timeout=10))["k"] == "heartbeat"
 
 
-async def test_events_say_that_the_connection_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "HEARTBEAT_S", 0.2)
-    async with dashboard(topics=1) as url, aiohttp.ClientSession() as session:
+async def test_events_say_that_the_connection_lives() -> None:
+    async with dashboard(topics=1, heartbeat_s=0.2) as url, aiohttp.ClientSession() as session:
         events = url.replace("/ws", "/events?key=topic:nosuch")
         async with session.get(events) as response:
             lines = [await response.content.readline() for _ in range(5)]
     assert b'"full":null' in lines[0]
     assert lines[1:] == [b"\n", b": heartbeat\n", b"\n", b": heartbeat\n"]
+
+
+async def _status_of_next(session: aiohttp.ClientSession, url: str) -> int:
+    """Return how one more is answered by events; a WebSocket is answered alike."""
+    async with session.get(url.replace("/ws", "/events?key=summary")) as response:
+        status = response.status
+    if status == 200:
+        async with session.ws_connect(url):
+            return status
+    with pytest.raises(aiohttp.WSServerHandshakeError, match=str(status)):
+        await session.ws_connect(url)
+    return status
+
+
+async def test_one_address_may_not_take_all_the_places() -> None:
+    async with (
+        dashboard(topics=1, trusted=["10.0.0.0/8"], watching_alike=2) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        async with session.ws_connect(url), session.ws_connect(url):
+            assert await _status_of_next(session, url) == 503
+        await eventually(_nobody_is_sent_to, "they are gone")
+        assert await _status_of_next(session, url) == 200
+
+
+async def test_a_proxy_stands_for_many_and_all_have_one_limit() -> None:
+    async with (
+        dashboard(topics=1, watching_alike=1, watching=3) as url,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url),
+        session.ws_connect(url),
+        session.ws_connect(url),
+    ):
+        assert await _status_of_next(session, url) == 503
 
 
 def _receive_little(viewer: aiohttp.ClientWebSocketResponse) -> None:

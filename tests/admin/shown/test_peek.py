@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from nsqx.admin.shown import peek
 from nsqx.admin.shown.log_places import LogPlaces
 from nsqx.admin.shown.message_filter import MessageFilter
 from nsqx.admin.shown.peek import Peeker
@@ -94,10 +93,7 @@ async def test_a_filter_reads_page_after_page(http: DaemonHttp) -> None:
         assert result.nodes[node.address].next == 2
 
 
-async def test_a_search_from_the_newest_says_what_it_has_seen_and_goes_on(
-    http: DaemonHttp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(peek, "SCAN_MESSAGES_MAX", 2000)
+async def test_a_search_from_the_newest_says_what_it_has_seen_and_goes_on(http: DaemonHttp) -> None:
     pages = {PATH.format(place="end", limit=1000): _thousand(4000)}
     for start in (3000, 2000, 1000, 0):
         place = f"seq%3A{start}"
@@ -105,7 +101,7 @@ async def test_a_search_from_the_newest_says_what_it_has_seen_and_goes_on(
     pages[PATH.format(place="seq%3A501", limit=1000)] = _thousand(501)
     pages[PATH.format(place="seq%3A0", limit=501)] = _thousand(0)
     async with fake_http(pages) as node:
-        peeker, each = Peeker(http, "t"), node.address
+        peeker, each = Peeker(http, "t", scan_messages_max=2000), node.address
         result = await peeker.peek([each], END, 5, wanted("yes"), is_full=False)
         told = result.nodes[each]
         assert [row.sequence for row in result.messages] == []
@@ -145,13 +141,12 @@ async def test_an_expression_is_tried_on_each_node_and_failures_are_counted(
     assert [(node.scanned, node.failed) for node in result.nodes.values()] == [(4, 2), (4, 2)]
 
 
-async def test_when_the_time_is_over_it_says_where_to_go_on(
-    http: DaemonHttp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(peek, "SCAN_SECONDS_MAX", 0.0)
+async def test_when_the_time_is_over_it_says_where_to_go_on(http: DaemonHttp) -> None:
     pages = {PATH.format(place="start", limit=1000): answer((7, 1, "a"), (9, 2, "a"), end=20)}
     async with fake_http(pages) as node:
-        result = await Peeker(http, "t").peek([node.address], START, 9, wanted("a"), is_full=False)
+        result = await Peeker(http, "t", scan_s_max=0.0).peek(
+            [node.address], START, 9, wanted("a"), is_full=False
+        )
     told = result.nodes[node.address]
     assert [row.sequence for row in result.messages] == [7]
     assert (told.scanned, told.complete, told.next) == (1, False, 9)

@@ -179,7 +179,6 @@ async def test_changes_between_two_looks_are_no_disagreement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The second lookupd hears of a topic a moment later than the first."""
-    monkeypatch.setattr(examination, "SECOND_LOOK_S", 0.0)
     node = {"broadcast_address": "a", "tcp_port": 1}
     complete, empty = {"topic:t:": [node]}, dict[str, object]()
     common = {"/ping": "OK", "/nodes": {"producers": []}}
@@ -190,7 +189,7 @@ async def test_changes_between_two_looks_are_no_disagreement(
         addresses = [
             Address("127.0.0.1", int(each.address.split(":")[1])) for each in (first, second)
         ]
-        still = await Examination(addresses, []).run()
+        still = await Examination(addresses, [], second_look_s=0.0).run()
         assert [sorted(each.missing) for each in still.lookupds] == [[], [("a:1", "t", "")]]
 
         class Late(dict[str, object]):
@@ -207,7 +206,7 @@ async def test_changes_between_two_looks_are_no_disagreement(
         monkeypatch.setattr(
             second, "answers", type("Answers", (), {"get": staticmethod(answers)})()
         )
-        late = await Examination(addresses, []).run()
+        late = await Examination(addresses, [], second_look_s=0.0).run()
         assert [each.missing for each in late.lookupds] == [frozenset(), frozenset()]
 
 

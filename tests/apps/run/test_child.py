@@ -5,8 +5,7 @@ import sys
 
 import pytest
 
-from nsqx.apps.run import child as child_module
-from nsqx.apps.run.child import Child, ChildEnded
+from nsqx.apps.run.child import Child, ChildEnded, Patience
 
 SERVER = """
 import signal, socket, sys
@@ -42,9 +41,11 @@ class Lines:
             self._changed.notify_all()
 
 
-def script_child(lines: Lines, before: str = "", exit_code: int = 0) -> Child:
+def script_child(
+    lines: Lines, before: str = "", exit_code: int = 0, patience: Patience | None = None
+) -> Child:
     script = SERVER.format(before=before, exit_code=exit_code)
-    return Child("x", [sys.executable, "-c", script], {"TCP": "127.0.0.1:0"}, lines)
+    return Child("x", [sys.executable, "-c", script], {"TCP": "127.0.0.1:0"}, lines, patience)
 
 
 async def test_it_is_ready_when_it_listens_and_its_port_is_known() -> None:
@@ -65,18 +66,15 @@ async def test_death_before_it_is_ready_is_an_error_and_its_own_words_were_told(
     assert "x: FATAL: no luck" in lines.told
 
 
-async def test_one_that_never_gets_ready_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child_module, "READY_SECONDS_MAX", 0.2)
+async def test_one_that_never_gets_ready_is_killed() -> None:
+    patience = Patience(ready_max=0.2)
     with pytest.raises(ChildEnded, match="x was ended by SIGKILL"):
-        await script_child(Lines(), before="signal.pause()").start()
+        await script_child(Lines(), before="signal.pause()", patience=patience).start()
 
 
-async def test_one_that_dies_later_comes_back_on_the_same_port(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(child_module, "BACKOFF_SECONDS_MIN", 0.01)
+async def test_one_that_dies_later_comes_back_on_the_same_port() -> None:
     lines = Lines()
-    child = script_child(lines)
+    child = script_child(lines, patience=Patience(backoff_min=0.01))
     await child.start()
     address = child.addresses["TCP"]
     keeping = asyncio.create_task(child.keep_running())
@@ -88,11 +86,10 @@ async def test_one_that_dies_later_comes_back_on_the_same_port(
     assert await child.stop(10)
 
 
-async def test_one_that_keeps_dying_is_started_ever_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child_module, "BACKOFF_SECONDS_MIN", 0.01)
-    monkeypatch.setattr(child_module, "BACKOFF_SECONDS_MAX", 0.02)
+async def test_one_that_keeps_dying_is_started_ever_later() -> None:
     lines = Lines()
-    child = Child("x", [sys.executable, "-c", "raise SystemExit(3)"], {"TCP": "x:0"}, lines)
+    command = [sys.executable, "-c", "raise SystemExit(3)"]
+    child = Child("x", command, {"TCP": "x:0"}, lines, Patience(backoff_min=0.01, backoff_max=0.02))
     with pytest.raises(ChildEnded):
         await child.start()
     keeping = asyncio.create_task(child.keep_running())

@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Iterable
 
-import pytest
-
 from nsqx.net.addresses import TcpAddress
 from nsqx.nsqd.directory.addresses import PeerAddresses, choose, resolve
 
@@ -67,11 +65,14 @@ class Resolver:
 class Owner:
     """Whoever uses the addresses: is told of changes."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, **seconds: float) -> None:
         self.connected: set[TcpAddress] = set()
         self.changed = asyncio.Event()
         self.addresses = PeerAddresses(
-            self.changed.set, lambda address: address in self.connected, resolver
+            self.changed.set,
+            lambda address: address in self.connected,
+            resolver,
+            **seconds,
         )
 
     async def change(self) -> list[TcpAddress]:
@@ -103,12 +104,9 @@ async def test_name_is_looked_up_again_after_a_failure() -> None:
     owner.addresses.stop()
 
 
-async def test_name_that_cannot_be_told_keeps_its_addresses(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("nsqx.nsqd.directory.addresses.AGAIN_MIN_S", 0.01)
-    monkeypatch.setattr("nsqx.nsqd.directory.addresses.AGAIN_S", 0.02)
-    owner = Owner(Resolver([ONE], OSError("no resolver"), OSError("no resolver"), [ONE, TWO]))
+async def test_name_that_cannot_be_told_keeps_its_addresses() -> None:
+    resolver = Resolver([ONE], OSError("no resolver"), OSError("no resolver"), [ONE, TWO])
+    owner = Owner(resolver, again_s=0.02, again_min_s=0.01)
     owner.addresses.set(["directories.example:4160"])
     assert await owner.change() == [ONE]
     assert await owner.change() == [ONE, TWO]

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -20,16 +21,32 @@ from nsqx.admin.shown.hub import Hub, UnknownKey, Watcher
 from nsqx.admin.shown.tail import Tail, TailKey, Tails
 from nsqx.runtime.http.server import Request
 
-__all__ = ["SEND_S_MAX", "LiveChannel", "envelopes"]
+__all__ = ["LiveChannel", "LiveLimits", "envelopes"]
 
-HEARTBEAT_S = 2.0  # a page says that it is not live any more when some are missing
-SEND_S_MAX = 30.0
 KEYS_MAX = 64
 ANSWERS_MAX = 256  # that wait: who asks more and reads nothing is no page of ours
 ECHO_MAX = 300  # of what it sent
 FRAME_BYTES_MAX = 64 * 1024
 
 _encode = msgspec.json.encode
+
+
+@dataclass(frozen=True, slots=True)
+class LiveLimits:
+    """
+    Of connections that get documents pushed.
+
+    Attributes:
+        heartbeat_s: a page says that it is not live any more when some are missing.
+        send_s_max: who takes nothing for that long is gone.
+        watching: at once; each may have some hundred kB in its socket.
+        watching_alike: at once by one user, or from one address if it is nobody in particular.
+    """
+
+    heartbeat_s: float = 2.0
+    send_s_max: float = 30.0
+    watching: int = 500
+    watching_alike: int = 100
 
 
 class _Wish(msgspec.Struct):
@@ -55,10 +72,19 @@ class LiveChannel:
         reads_messages: whether tails are allowed.
     """
 
-    def __init__(self, hub: Hub, tails: Tails, me: dict[str, Any], *, reads_messages: bool) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        tails: Tails,
+        me: dict[str, Any],
+        limits: LiveLimits,
+        *,
+        reads_messages: bool,
+    ) -> None:
         self._hub = hub
         self._tails = tails
         self._me = me
+        self._limits = limits
         self._reads_messages = reads_messages
         self._watcher = Watcher()
         self._deliveries = Deliveries(hub.feed)
@@ -174,20 +200,20 @@ class LiveChannel:
 
     async def _send_all(self) -> None:
         """Send whatever is new; a heartbeat when there was nothing for a while."""
-        sent_at = time.monotonic()
+        sent_at, heartbeat_s = time.monotonic(), self._limits.heartbeat_s
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, sent_at + HEARTBEAT_S - time.monotonic())):
+                async with asyncio.timeout(max(0.0, sent_at + heartbeat_s - time.monotonic())):
                     await self._watcher.changed.wait()
             self._watcher.changed.clear()
             if self._hub.is_closing:
                 await self._socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
                 return
             frames = self._new_frames()
-            if not frames and time.monotonic() - sent_at >= HEARTBEAT_S:
+            if not frames and time.monotonic() - sent_at >= heartbeat_s:
                 frames = [_encode({"k": "heartbeat", "t": time.time()})]
             for frame in frames:
-                async with asyncio.timeout(SEND_S_MAX):
+                async with asyncio.timeout(self._limits.send_s_max):
                     await self._socket.send_frame(frame, aiohttp.WSMsgType.TEXT)
                 sent_at = time.monotonic()
 
@@ -202,11 +228,11 @@ class LiveChannel:
         return frames
 
 
-async def envelopes(hub: Hub, key: str) -> AsyncIterator[bytes | None]:
+async def envelopes(hub: Hub, key: str, heartbeat_s: float) -> AsyncIterator[bytes | None]:
     """
     Yield the versions of one document, until the hub closes: for server-sent events.
 
-    None: there was nothing new for a while.
+    None: there was nothing new for ``heartbeat_s``.
 
     Raises:
         UnknownKey: there can be no such document.
@@ -221,7 +247,7 @@ async def envelopes(hub: Hub, key: str) -> AsyncIterator[bytes | None]:
                 yield envelope
                 sent_at = time.monotonic()
             sent = feed.seq
-            if time.monotonic() - sent_at >= HEARTBEAT_S:
+            if time.monotonic() - sent_at >= heartbeat_s:
                 yield None
                 sent_at = time.monotonic()
             await watcher.changed.wait()  # at each tick

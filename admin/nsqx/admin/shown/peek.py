@@ -99,11 +99,24 @@ class _Search:
 
 
 class Peeker:
-    """Asks nodes for messages of one topic."""
+    """
+    Asks nodes for messages of one topic.
 
-    def __init__(self, http: DaemonHttp, topic: str) -> None:
+    ``scan_messages_max`` and ``scan_s_max`` are for each node, and each time.
+    """
+
+    def __init__(
+        self,
+        http: DaemonHttp,
+        topic: str,
+        *,
+        scan_messages_max: int = SCAN_MESSAGES_MAX,
+        scan_s_max: float = SCAN_SECONDS_MAX,
+    ) -> None:
         self._http = http
         self._topic = topic
+        self._scan_messages_max = scan_messages_max
+        self._scan_s_max = scan_s_max
 
     async def peek(
         self,
@@ -129,7 +142,7 @@ class Peeker:
                 SHOWN_BYTES_MAX // max(1, len(addresses)),
                 is_full,
                 places.is_backwards,
-                time.monotonic() + SCAN_SECONDS_MAX,
+                time.monotonic() + self._scan_s_max,
             )
             for _ in addresses
         ]
@@ -185,7 +198,7 @@ class Peeker:
             found.node.first, found.node.end = page.log_first, page.log_end
             is_at_end = page.is_oldest if search.is_backwards else page.is_newest
             is_enough = len(found.rows) >= search.limit
-            is_used_up = found.node.scanned >= SCAN_MESSAGES_MAX
+            is_used_up = found.node.scanned >= self._scan_messages_max
             is_over = is_stopped or is_at_end or is_enough or is_used_up
             is_over = is_over or page.end <= page.start or time.monotonic() > search.deadline
             found.node.complete = is_enough or (is_at_end and not is_stopped)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from nsqx.admin.guard.access import Visitor
 from nsqx.admin.guard.gate import Gate, V2Error
 from nsqx.admin.guard.same_origin import WRITE_HEADER
 from nsqx.admin.shown.hub import Hub, UnknownKey
-from nsqx.admin.shown.live import SEND_S_MAX, LiveChannel, envelopes
+from nsqx.admin.shown.live import LiveChannel, LiveLimits, envelopes
 from nsqx.admin.shown.tail import Tails
 from nsqx.admin.v2.answers import NO_STORE, json_bytes
 from nsqx.runtime.http.server import Answer, Request
@@ -23,7 +24,6 @@ from nsqx.runtime.version import VERSION
 __all__ = ["DocumentEndpoints"]
 
 KEYS_MAX = 64
-WATCHING_MAX = 500  # each may have some hundred kB in its socket
 
 
 class DocumentEndpoints:
@@ -31,12 +31,20 @@ class DocumentEndpoints:
     The handlers. ``facts`` are what ``/me`` says about this dashboard rather than the visitor.
     """
 
-    def __init__(self, hub: Hub, tails: Tails, gate: Gate, facts: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        tails: Tails,
+        gate: Gate,
+        facts: dict[str, Any],
+        limits: LiveLimits,
+    ) -> None:
         self._hub = hub
         self._tails = tails
         self._gate = gate
         self._facts = facts
-        self._watching_now = 0
+        self._limits = limits
+        self._watching_now = Counter[str]()  # by who it is; the empty name is of proxies
 
     def me_of(self, visitor: Visitor) -> dict[str, Any]:
         return {
@@ -131,29 +139,42 @@ class DocumentEndpoints:
         if request.header("Upgrade").lower() != "websocket":
             raise V2Error(400, "NO_WEBSOCKET", "this is the address of a WebSocket")
         channel = LiveChannel(
-            self._hub, self._tails, self.me_of(visitor), reads_messages=visitor.reads_messages
+            self._hub,
+            self._tails,
+            self.me_of(visitor),
+            self._limits,
+            reads_messages=visitor.reads_messages,
         )
-        with self._watching():
+        with self._watching(request, visitor):
             return await channel.serve(request, VERSION, float(self._facts["interval"]))
 
     @contextmanager
-    def _watching(self) -> Iterator[None]:
+    def _watching(self, request: Request, visitor: Visitor) -> Iterator[None]:
         """Count who gets documents pushed; V2Error if they are too many."""
-        if self._watching_now >= WATCHING_MAX:
-            raise V2Error(503, "TOO_MANY_WATCHERS", f"{WATCHING_MAX} watch already")
-        self._watching_now += 1
+        counts, limits = self._watching_now, self._limits
+        # A proxy that names nobody stands for many.
+        who = visitor.user or ("" if self._gate.access.is_trusted(request) else request.ip)
+        if counts.total() >= limits.watching:
+            raise V2Error(503, "TOO_MANY_WATCHERS", f"{limits.watching} watch already")
+        if who and counts[who] >= limits.watching_alike:
+            raise V2Error(
+                503, "TOO_MANY_WATCHERS", f"{limits.watching_alike} watch already as {who}"
+            )
+        counts[who] += 1
         try:
             yield
         finally:
-            self._watching_now -= 1
+            counts[who] -= 1
+            if not counts[who]:
+                del counts[who]
 
-    async def events(self, request: Request, _visitor: Visitor) -> Answer:
+    async def events(self, request: Request, visitor: Visitor) -> Answer:
         key = request.query().get("key", "summary")
         try:
             self._hub.feed(key)
         except UnknownKey as exc:
             raise V2Error(404, "UNKNOWN_KEY", str(exc)) from exc
-        with self._watching():
+        with self._watching(request, visitor):
             return await self._stream(request, key)
 
     async def _stream(self, request: Request, key: str) -> Answer:
@@ -161,9 +182,9 @@ class DocumentEndpoints:
         stream = web.StreamResponse(headers=headers)
         await stream.prepare(request.http)
         try:
-            async for envelope in envelopes(self._hub, key):
+            async for envelope in envelopes(self._hub, key, self._limits.heartbeat_s):
                 event = b": heartbeat\n\n" if envelope is None else b"data: %b\n\n" % envelope
-                async with asyncio.timeout(SEND_S_MAX):
+                async with asyncio.timeout(self._limits.send_s_max):
                     await stream.write(event)
         except (TimeoutError, ConnectionError):  # gone, or deaf
             if (transport := request.http.transport) is not None:

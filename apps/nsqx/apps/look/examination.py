@@ -65,12 +65,14 @@ class Examination:
         registrars: Sequence[Address] = (),
         timeout_s: float = 5.0,
         hosts: Mapping[str, str] | None = None,
+        second_look_s: float = SECOND_LOOK_S,
     ) -> None:
         self._lookupds = lookupds
         self._nsqds = nsqds
         self._registrars = registrars
         self._timeout_s = timeout_s
         self._hosts = hosts or {}
+        self._second_look_s = second_look_s
         self._metrics: dict[str, bytes] = {}  # of nsqds, by address
         self._turns = asyncio.Semaphore(AT_ONCE)
 
@@ -125,7 +127,7 @@ class Examination:
         """Find out what some of them list and others do not."""
         if not any((missing := await self._missing(lookupds)).values()):
             return
-        await asyncio.sleep(SECOND_LOOK_S)
+        await asyncio.sleep(self._second_look_s)
         still_missing = await self._missing(lookupds)
         for facts in lookupds:
             nothing: frozenset[Registration] = frozenset()

@@ -12,15 +12,12 @@ import re
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from nsqx.protocol.errors import NsqxError
 
-__all__ = ["Child", "ChildEnded"]
+__all__ = ["Child", "ChildEnded", "Patience"]
 
-READY_SECONDS_MAX = 300.0  # a broker may have to check a large log first
-BACKOFF_SECONDS_MIN = 0.5
-BACKOFF_SECONDS_MAX = 30.0
-STEADY_SECONDS = 60.0  # who ran this long starts again at the shortest backoff
 LOG_LINE_BYTES_MAX = 1 << 20
 
 _LISTENING = re.compile(r'(TCP|HTTP): listening on ([^\s"]+)')
@@ -32,6 +29,23 @@ class ChildEnded(NsqxError):
 
     Its own log has said why; the text only says which.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """
+    With a child, in seconds.
+
+    Attributes:
+        ready_max: a broker may have to check a large log first.
+        backoff_min, backoff_max: before it is started again.
+        steady: who ran this long starts again at the shortest backoff.
+    """
+
+    ready_max: float = 300.0
+    backoff_min: float = 0.5
+    backoff_max: float = 30.0
+    steady: float = 60.0
 
 
 class Child:
@@ -52,11 +66,13 @@ class Child:
         command: Iterable[str],
         listen: dict[str, str],
         tell: Callable[[str, str], None],
+        patience: Patience | None = None,
     ) -> None:
         self.name = name
         self.addresses = dict(listen)
         self._command = list(command)
         self._tell = tell
+        self._patience = patience or Patience()
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._listening: set[str] = set()
@@ -87,15 +103,16 @@ class Child:
     async def keep_running(self) -> None:
         """Start it again whenever it ends, ever later. Never returns; cancel it before ``stop``."""
         loop = asyncio.get_running_loop()
-        backoff = BACKOFF_SECONDS_MIN
+        patience = self._patience
+        backoff = patience.backoff_min
         while True:
             started = loop.time()
             reason = await self._wait()
-            if loop.time() - started > STEADY_SECONDS:
-                backoff = BACKOFF_SECONDS_MIN
+            if loop.time() - started > patience.steady:
+                backoff = patience.backoff_min
             self._tell(self.name, f"{reason}; starting it again in {backoff:g} s")
             await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, BACKOFF_SECONDS_MAX)
+            backoff = min(backoff * 2, patience.backoff_max)
             try:
                 await self.start()
             except ChildEnded:
@@ -146,11 +163,12 @@ class Child:
         return f"ended with exit code {code}"
 
     async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
+        ready_max = self._patience.ready_max
         ready = asyncio.create_task(self._ready.wait())
         ended = asyncio.create_task(process.wait())
         try:
             await asyncio.wait(
-                {ready, ended}, timeout=READY_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
+                {ready, ended}, timeout=ready_max, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
             ready.cancel()
@@ -158,7 +176,7 @@ class Child:
         if self._ready.is_set():
             return
         if process.returncode is None:
-            self._tell(self.name, f"was not ready in {READY_SECONDS_MAX:g} s, killing it")
+            self._tell(self.name, f"was not ready in {ready_max:g} s, killing it")
             self.kill()
         raise ChildEnded(f"{self.name} {await self._wait()}")
 

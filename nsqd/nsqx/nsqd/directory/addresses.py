@@ -40,7 +40,8 @@ class PeerAddresses:
     Names in, addresses out.
 
     ``current`` is what to connect to; ``changed`` is called when it has changed for another reason
-    than ``set``. ``is_connected`` tells whether an address is of use at present.
+    than ``set``. ``is_connected`` tells whether an address is of use at present. Names are looked
+    up again each ``again_s``, and not sooner than after ``again_min_s``, more or less.
     """
 
     def __init__(
@@ -48,10 +49,14 @@ class PeerAddresses:
         changed: Callable[[], None],
         is_connected: Callable[[TcpAddress], bool],
         resolve: Resolve = resolve,
+        *,
+        again_s: float = AGAIN_S,
+        again_min_s: float = AGAIN_MIN_S,
     ) -> None:
         self._changed = changed
         self._is_connected = is_connected
         self._resolve = resolve
+        self.again_s, self.again_min_s = again_s, again_min_s
         self._fixed: list[TcpAddress] = []
         self._names: dict[TcpAddress, _Name] = {}
 
@@ -145,12 +150,12 @@ class _Name:
 
     async def _pause(self) -> None:
         jitter = 0.75 + random.random() / 2
-        await asyncio.sleep(AGAIN_MIN_S * jitter)
+        await asyncio.sleep(self._owner.again_min_s * jitter)
         self._hurry.clear()
         if not self.addresses:
             return
         try:
-            async with asyncio.timeout(AGAIN_S * jitter - AGAIN_MIN_S):
+            async with asyncio.timeout(self._owner.again_s * jitter - self._owner.again_min_s):
                 await self._hurry.wait()
         except TimeoutError:
             pass
