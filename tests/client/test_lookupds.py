@@ -141,6 +141,24 @@ async def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.Monke
     assert await urls("directory").resolve(0.01) == {"http://directory:4161/lookup?topic=t": ""}
 
 
+async def test_a_directory_that_sends_elsewhere_is_not_followed() -> None:
+    asked: list[bytes] = []
+
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 307 Elsewhere\r\nLocation: /lookup\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with (
+        await asyncio.start_server(redirect, "127.0.0.1", 0) as server,
+        ClientSession() as session,
+    ):
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(LookupFailed, match="status 307"):
+            await lookup(session, f"http://127.0.0.1:{port}/lookup?topic=t")
+    assert len(asked) == 1
+
+
 async def test_certificates_are_checked_against_the_name() -> None:
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

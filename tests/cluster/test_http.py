@@ -75,7 +75,8 @@ async def test_who_hangs_is_given_up_in_time() -> None:
 
 async def test_a_redirect_is_no_answer(http: DaemonHttp) -> None:
     async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(2 if head.startswith(b"POST /hook") else 0)
         writer.write(b"HTTP/1.1 307 Elsewhere\r\nLocation: http://10.0.0.1/\r\n")
         writer.write(b"Content-Length: 0\r\n\r\n")
         writer.close()
@@ -84,7 +85,11 @@ async def test_a_redirect_is_no_answer(http: DaemonHttp) -> None:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(StatusError) as exc:
             await http.post(f"127.0.0.1:{port}", "/topic/delete?topic=t")
-    assert exc.value.status == 307
+        assert exc.value.status == 307
+        # Nor by those that are no daemons.
+        with pytest.raises(DaemonError, match="status 307"):
+            await http.notify(f"http://127.0.0.1:{port}/hook", b"{}")
+        assert (await http.fetch(f"http://127.0.0.1:{port}/render")).status == 307
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,13 @@ async def lookup(
     headers = {"Host": host} if host else None
     name = urlsplit(f"//{host}").hostname if host else None
     try:
+        # A directory that sends elsewhere would have the caller ask whom it likes.
         async with session.get(
-            url, timeout=timeout, headers=headers, server_hostname=name
+            url,
+            timeout=timeout,
+            headers=headers,
+            server_hostname=name,
+            allow_redirects=False,
         ) as response:
             index = response.headers.get(INDEX_HEADER)
             if response.status == 404:  # TOPIC_NOT_FOUND

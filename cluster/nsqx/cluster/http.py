@@ -310,7 +310,7 @@ class DaemonHttp:
             DaemonError: no answer in time.
         """
         try:
-            return await self._exchange("GET", url, b"", None, follows=True)
+            return await self._exchange("GET", url, b"", None)
         except _failures() as exc:
             raise DaemonError(url, _in_words(exc), f'Get "{url}": {_go_text(exc)}') from exc
 
@@ -323,7 +323,7 @@ class DaemonHttp:
         """
         headers = {"Content-Type": "application/json"}
         try:
-            reply = await self._exchange("POST", url, body, headers, follows=True)
+            reply = await self._exchange("POST", url, body, headers)
         except _failures() as exc:
             raise DaemonError(url, _in_words(exc), f'Post "{url}": {_go_text(exc)}') from exc
         if not 200 <= reply.status < 300:
@@ -336,8 +336,6 @@ class DaemonHttp:
         url: str,
         body: bytes,
         headers: Mapping[str, str] | None,
-        *,
-        follows: bool = False,
     ) -> Reply:
         import yarl
 
@@ -351,7 +349,7 @@ class DaemonHttp:
             data=body or None,
             headers=headers,
             ssl=self._verification(url),
-            allow_redirects=follows,
+            allow_redirects=False,
         ) as response:
             return Reply(
                 response.status,
