@@ -16,7 +16,13 @@ from nsqx.net.tls import TlsFileError
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.protocol.errors import StartupError
 
-__all__ = ["cipher_name", "load_authorities", "server_context", "version_name"]
+__all__ = [
+    "POLICY_REQUIRE_VERIFY",
+    "cipher_name",
+    "load_authorities",
+    "server_context",
+    "version_name",
+]
 
 POLICY_REQUIRE = "require"
 POLICY_REQUIRE_VERIFY = "require-verify"

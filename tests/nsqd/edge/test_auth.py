@@ -207,8 +207,9 @@ async def test_the_secret_is_escaped_like_a_form(cluster: Cluster) -> None:
             assert "&secret=a+b%26c%3D%25%2F~%C3%A9&tls=false" in request["path"]
 
 
-async def test_tls_on_both_sides(cluster: Cluster, tmp_path: Path) -> None:
-    """The server is asked over TLS, and told that the client uses it, and who it is."""
+@pytest.mark.parametrize(("policy", "name"), [("require-verify", "worker"), ("require", "")])
+async def test_tls_on_both_sides(cluster: Cluster, tmp_path: Path, policy: str, name: str) -> None:
+    """The server is asked over TLS, and told that the client uses it, and who it verifiably is."""
     authority = Authority(tmp_path)
     identity = authority.server()
     server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -218,7 +219,7 @@ async def test_tls_on_both_sides(cluster: Cluster, tmp_path: Path) -> None:
             f"--auth-http-address={server.url}",
             f"--tls-cert={identity.certificate}",
             f"--tls-key={identity.key}",
-            "--tls-client-auth-policy=require-verify",
+            f"--tls-client-auth-policy={policy}",
             f"--tls-root-ca-file={authority.certificate}",
             "--tls-required=tcp-https",
             "--https-address=",
@@ -232,7 +233,8 @@ async def test_tls_on_both_sides(cluster: Cluster, tmp_path: Path) -> None:
             assert '"permission_count":1' in await client.authenticate(b"full")
             (asked,) = server.take_requests()
             assert (
-                asked["path"] == "/auth?common_name=worker&remote_ip=127.0.0.1&secret=full&tls=true"
+                asked["path"]
+                == f"/auth?common_name={name}&remote_ip=127.0.0.1&secret=full&tls=true"
             )
 
 

@@ -21,7 +21,7 @@ from nsqx.net.tls import client_context
 from nsqx.nsqd.core.session import Authorization, Session
 from nsqx.nsqd.edge.auth_patterns import Matcher, PatternError, compile_pattern, load_re2
 from nsqx.nsqd.options import NsqdOptions
-from nsqx.nsqd.tls import load_authorities
+from nsqx.nsqd.tls import POLICY_REQUIRE_VERIFY, load_authorities
 from nsqx.protocol.errors import FatalProtocolError, NsqxError
 from nsqx.runtime.http import go_json
 from nsqx.runtime.process import logs, tasks
@@ -55,11 +55,13 @@ class AuthServers:
         *,
         method: str,
         tls: ssl.SSLContext,
+        is_name_verified: bool,
         connect_timeout_ns: int,
         request_timeout_ns: int,
     ) -> None:
         self._addresses = addresses
         self._method = method
+        self._is_name_verified = is_name_verified  # of clients' certificates
         self._tls = tls
         self._connect_s = connect_timeout_ns / SECOND_NS
         self._request_s = request_timeout_ns / SECOND_NS
@@ -80,6 +82,7 @@ class AuthServers:
             options.auth_http_address,
             method=options.auth_http_request_method,
             tls=_client_context(options),
+            is_name_verified=options.tls_client_auth_policy == POLICY_REQUIRE_VERIFY,
             connect_timeout_ns=options.http_client_connect_timeout,
             request_timeout_ns=options.http_client_request_timeout,
         )
@@ -95,7 +98,8 @@ class AuthServers:
     def authenticate(self, secret: bytes, session: Session, done: Done) -> None:
         """See `Authenticator.authenticate`."""
         values: dict[str, str | bytes] = {
-            "common_name": session.tls_common_name,
+            # Anybody can write any name into a certificate that nobody verifies.
+            "common_name": session.tls_common_name if self._is_name_verified else "",
             "remote_ip": host_of(session.remote_address),
             "secret": secret,
             "tls": "true" if session.is_tls else "false",
