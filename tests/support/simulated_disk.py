@@ -158,6 +158,7 @@ class SimulatedDisk:
             if change.old and change.new:
                 is_forgotten = forgets_renames = forgets_renames and is_forgotten
             if is_forgotten:
+                disk._undo_removal_of(change.new)
                 disk._undo(change)
         disk._changes.clear()
         disk._changes_of.clear()
@@ -182,6 +183,13 @@ class SimulatedDisk:
                 kept.extend(bytes(max(0, start - len(kept))))
                 kept[start : start + len(piece)] = piece
         return bytes(kept)
+
+    def _undo_removal_of(self, path: str) -> None:
+        """Take back removals of what a forgotten change gave its name: that never was there."""
+        for change in self._changes:
+            is_inside = change.old == path or change.old.startswith(f"{path}/")
+            if path and is_inside and not change.new:
+                self._undo(change)
 
     def _undo(self, change: NameChange) -> None:
         """Take back what happened to names, unless what happened later stands in the way."""
