@@ -78,7 +78,7 @@ async def test_a_redirect_is_no_answer(http: DaemonHttp) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(2 if head.startswith(b"POST /hook") else 0)
         writer.write(b"HTTP/1.1 307 Elsewhere\r\nLocation: http://10.0.0.1/\r\n")
-        writer.write(b"Content-Length: 0\r\n\r\n")
+        writer.write(b"Connection: close\r\nContent-Length: 0\r\n\r\n")
         writer.close()
 
     async with await asyncio.start_server(redirect, "127.0.0.1", 0) as server:
