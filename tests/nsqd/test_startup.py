@@ -146,7 +146,7 @@ async def test_stray_names_do_not_stop_the_start(cluster: Cluster) -> None:
 
 
 def test_unknown_flag(tmp_path: Path) -> None:
-    """As in NSQ: the line, then the usage, and exit code 2."""
+    """As in NSQ: the line, and exit code 2."""
     code, lines = start(f"--data-path={tmp_path}", "--no-such-flag")
     assert code == 2
     assert lines[0] == "flag provided but not defined: -no-such-flag"

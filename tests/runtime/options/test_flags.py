@@ -227,13 +227,43 @@ def test_tls_versions_are_the_numbers_of_the_protocol() -> None:
         ),
     ],
 )
-def test_a_wrong_command_line_exits_with_2_and_the_usage(
+def test_a_wrong_command_line_exits_with_2_and_what_may_help(
     argv: Sequence[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, lines = fail(capsys, *argv)
     assert code == 2
     assert lines[0] == message
-    assert lines[1] == "Usage of nsqd:"
+    assert lines[-1] == "nsqd -h lists all flags"
+    assert len(lines) <= 3
+
+
+@pytest.mark.parametrize(
+    ("word", "likely"),
+    [
+        ("--max-msgsize=1", "max-msg-size"),
+        ("--max_msg_size=1", "max-msg-size"),
+        ("--loglevel=info", "log-level"),
+        ("-lookup-tcp-address=a:1", "lookupd-tcp-address"),
+    ],
+)
+def test_a_misspelt_flag_is_told_with_the_one_that_was_meant(
+    word: str, likely: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, lines = fail(capsys, word)
+    name = word.lstrip("-").partition("=")[0]
+    assert code == 2
+    assert lines == [
+        f"flag provided but not defined: -{name}",
+        f"did you mean -{likely}?",
+        "nsqd -h lists all flags",
+    ]
+
+
+def test_nothing_is_suggested_for_what_is_like_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fail(capsys, "--zzzzzz")[1] == [
+        "flag provided but not defined: -zzzzzz",
+        "nsqd -h lists all flags",
+    ]
 
 
 def test_a_percentile_that_is_no_number_is_a_bare_line(capsys: pytest.CaptureFixture[str]) -> None:

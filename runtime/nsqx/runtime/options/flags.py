@@ -98,7 +98,14 @@ class Source(Enum):
 
 
 class FlagError(NsqxError):
-    """The command line is wrong: the message and the usage go to stderr, exit code 2."""
+    """
+    The command line is wrong: the message goes to stderr, exit code 2. ``unknown`` is the name of a
+    flag that there is not.
+    """
+
+    def __init__(self, message: str, unknown: str = "") -> None:
+        super().__init__(message)
+        self.unknown = unknown
 
 
 class HelpRequested(NsqxError):
@@ -294,7 +301,7 @@ def parse(
         sys.stderr.write(usage(options_class, program))
         raise SystemExit(0) from None
     except FlagError as exc:
-        sys.stderr.write(f"{exc}\n{usage(options_class, program)}")
+        sys.stderr.write(f"{exc}\n{_advice(known, exc.unknown, program)}\n")
         raise SystemExit(2) from None
     except StartupError as exc:
         raise exit_with_failure(exc, f"[{program}] ") from None
@@ -343,7 +350,16 @@ def _split_flag(word: str) -> tuple[str, bool, str]:
 def _unknown_flag(name: str) -> Exception:
     if name in ("h", "help"):
         return HelpRequested()
-    return FlagError(f"flag provided but not defined: -{name}")
+    return FlagError(f"flag provided but not defined: -{name}", unknown=name)
+
+
+def _advice(known: Sequence[Flag], unknown: str, program: str) -> str:
+    """Return what may help; Go prints the whole usage, in which the message is lost."""
+    from difflib import get_close_matches  # not needed otherwise, and starts are short
+
+    likely = get_close_matches(unknown, [each.name for each in known], n=1)
+    suggestion = f"did you mean -{likely[0]}?\n" if likely else ""
+    return f"{suggestion}{program} -h lists all flags"
 
 
 def _take_flag(given: dict[str, Any], known: Flag, text: str | None, words: Iterator[str]) -> None:
