@@ -343,7 +343,7 @@ class Auditor:
         """Count how far messages that come again are ahead of new ones while both wait."""
         backlog = channel.backlog
         can_be_read = topic.log.block_in_memory(backlog.cursor) is not None
-        if not (can_be_read and backlog.new_count and backlog.retry_count):
+        if not (can_be_read and backlog.new_count and backlog.retries):
             record.lead = 0
             return
         again = sum(split_frame(bytes(data[start : start + 34]))[1] > 1 for start in offsets[:-1])

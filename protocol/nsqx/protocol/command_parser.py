@@ -87,6 +87,8 @@ class State(Enum):
     SUBSCRIBED = 3
     CLOSING = 4
 
+    __hash__ = object.__hash__  # `LEGAL` is asked for each line; that of `Enum` is in Python
+
 
 _ALWAYS = frozenset({b"NOP", b"PUB", b"DPUB", b"MPUB"})
 _ANSWERS = frozenset({b"FIN", b"REQ", b"TOUCH", b"RETURN", b"RDY"})

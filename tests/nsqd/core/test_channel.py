@@ -100,6 +100,21 @@ def test_finishing_out_of_order_and_in_runs(bench: BrokerBench) -> None:
     assert client.consumer.finish_count == 10
 
 
+def test_runs_with_gaps_and_a_message_delivered_again_are_finished(bench: BrokerBench) -> None:
+    client = bench.client(ready=20)
+    finished: list[tuple[int, int]] = []
+    client.channel.on_finished = lambda first, count: finished.append((first, count))
+    bench.publish(*numbered(12))
+    messages = client.take()
+    client.requeue(messages[5])
+    messages[5] = client.take()[0]
+    order = [0, 1, 2, 4, 5, 6, 8, 9, 11]
+    assert client.finish(*[messages[number] for number in order]) == []
+    assert finished == [(0, 3), (4, 1), (5, 1), (6, 1), (8, 2), (11, 1)]
+    assert client.consumer.finish_count == 9
+    assert [client.has(messages[number]) for number in (3, 7, 10)] == [True, True, True]
+
+
 def test_a_run_with_a_wrong_id_finishes_the_others(bench: BrokerBench) -> None:
     client, other = bench.client(ready=2), bench.client(ready=2)
     bench.publish(*numbered(4))

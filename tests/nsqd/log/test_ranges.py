@@ -84,6 +84,7 @@ class RangesMachine(RuleBasedStateMachine):
         ]
         starts_and_ends = [edge for pair in self.ranges for edge in pair]
         assert starts_and_ends == sorted(set(starts_and_ends))
+        assert self.ranges.end > max(self.numbers, default=-1)
 
 
 TestRanges = RangesMachine.TestCase

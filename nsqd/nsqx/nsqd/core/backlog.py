@@ -92,9 +92,9 @@ class Backlog:
         self.deferred = Deferred()
         self.store = store  # None: nothing of it survives the process
         self.journal = store.journal if store is not None else None
-        self._source = source
+        self.source = source
         self._owner = owner
-        self._retries: deque[int] = deque()  # sequence and attempts so far, packed
+        self.retries: deque[int] = deque()  # sequence and attempts so far, packed
         self._aside: dict[int, int] = {}  # how many of each 256 messages are
         self._stragglers: dict[int, bytes] = {}  # frames of messages the log let go; not in _aside
         self._straggler_ids: dict[int, int] = {}  # their sequence numbers by id
@@ -103,15 +103,10 @@ class Backlog:
     # Numbers
 
     @property
-    def retry_count(self) -> int:
-        """Return how many messages wait to be delivered again."""
-        return len(self._retries)
-
-    @property
     def new_count(self) -> int:
         """Return how many messages wait that were never delivered."""
-        end = max(self._source.passed, self.cursor)
-        return end - self.cursor - self._source.skips.count(self.cursor, end)
+        end = max(self.source.passed, self.cursor)
+        return end - self.cursor - self.source.skips.count(self.cursor, end)
 
     @property
     def unfinished(self) -> int:
@@ -133,7 +128,7 @@ class Backlog:
 
     def sequence_of(self, message_id: int) -> int | None:
         """Return the message that has this id, or None if it is none of this log."""
-        sequence = self._source.sequence_of(message_id)
+        sequence = self.source.sequence_of(message_id)
         return sequence if sequence is not None else self._straggler_ids.get(message_id)
 
     def finish_range(self, first_id: int, count: int, consumer: Consumer) -> int | None:
@@ -226,7 +221,7 @@ class Backlog:
             self._defer(sequence, due_ns, attempts)
         else:
             self._put_aside(sequence)
-            self._retries.append(sequence << _ATTEMPTS_BITS | attempts)
+            self.retries.append(sequence << _ATTEMPTS_BITS | attempts)
         if self.journal is not None:
             self.journal.requeued(sequence, due_ns, attempts)
         self._owner.changed()
@@ -275,7 +270,7 @@ class Backlog:
         """Take up what is due; return how many messages that is. The rest is due at once."""
         due = self.deferred.take_due(wall_ns, limit)
         for sequence, attempts in due:
-            self._retries.append(sequence << _ATTEMPTS_BITS | attempts)
+            self.retries.append(sequence << _ATTEMPTS_BITS | attempts)
         next_ns = self.deferred.next_due_ns
         if next_ns is not None:
             self._owner.look_when_due(next_ns)
@@ -288,14 +283,18 @@ class Backlog:
         if due_ns:
             for sequence in range(first, end):
                 self._defer(sequence, due_ns, 0)
-        return end - first - self._source.emptied.count(first, end)
+        emptied = self.source.emptied
+        dropped = emptied.count(first, end) if emptied.end > first else 0
+        return end - first - dropped
 
     # Delivery
 
     def available(self) -> int:
         """Step over what is to be skipped; return how many new messages follow without a gap."""
-        passed = self._source.passed
-        skips = self._source.skips
+        passed = self.source.passed
+        skips = self.source.skips
+        if skips.end <= self.cursor:
+            return passed - self.cursor if passed > self.cursor else 0
         while True:
             skip = skips.range_at_or_after(self.cursor)
             if skip is None:
@@ -316,7 +315,7 @@ class Backlog:
             Their frames and their number; 0 if they must be waited for, or turn out to be lost.
         """
         first = self.cursor
-        block = self._source.block(first)
+        block = self.source.block(first)
         if block is None:
             return b"", 0
         frames, count = block.slice(first, count, SLICE_BYTES_MAX)
@@ -333,17 +332,17 @@ class Backlog:
             Their frames; fewer than ``count`` if others are to be waited for.
         """
         frames: list[bytes] = []
-        retries = self._retries
+        retries = self.retries
         block: Block | None = None
         while retries and len(frames) < count:
             sequence, attempts = retries[0] >> _ATTEMPTS_BITS, retries[0] & _ATTEMPTS_MASK
             frame = self._stragglers.get(sequence)
             if frame is None:
                 if block is None or not block.first <= sequence < block.end:
-                    block = self._source.block(sequence)
+                    block = self.source.block(sequence)
                 if block is not None:
                     frame = block.frame(sequence)
-                elif not self._source.is_lost(sequence):
+                elif not self.source.is_lost(sequence):
                     break
             retries.popleft()
             self._take_back(sequence)
@@ -356,7 +355,7 @@ class Backlog:
     @property
     def is_next_skipped(self) -> bool:
         """Return whether the cursor has something to step over."""
-        return self.cursor in self._source.skips
+        return self.cursor in self.source.skips
 
     def drop_new(self) -> None:
         """Finish the next new message, one of the `available`, without a delivery."""
@@ -365,7 +364,7 @@ class Backlog:
 
     def drop_retry(self) -> None:
         """Finish the next of the retries without a delivery."""
-        sequence = self._retries.popleft() >> _ATTEMPTS_BITS
+        sequence = self.retries.popleft() >> _ATTEMPTS_BITS
         self._take_back(sequence)
         self._is_finished(sequence)
 
@@ -388,11 +387,11 @@ class Backlog:
         added: list[int] = []
         lost: set[int] = set()
         for sequence in sorted(unfinished.keys() - copies.keys()):
-            block = self._source.block(sequence)
+            block = self.source.block(sequence)
             if block is not None:
                 copies[sequence] = block.frame(sequence)
                 added.append(sequence)
-            elif self._source.is_lost(sequence):
+            elif self.source.is_lost(sequence):
                 lost.add(sequence)
             else:
                 return False
@@ -420,13 +419,13 @@ class Backlog:
 
     def _drop(self, lost: set[int]) -> None:
         """Forget messages that are aside. Costs a look at all that are."""
-        retries = [packed for packed in self._retries if packed >> _ATTEMPTS_BITS not in lost]
+        retries = [packed for packed in self.retries if packed >> _ATTEMPTS_BITS not in lost]
         deferred = [message for message in self.deferred if message[0] not in lost]
-        gone = [packed >> _ATTEMPTS_BITS for packed in self._retries]
+        gone = [packed >> _ATTEMPTS_BITS for packed in self.retries]
         gone += [sequence for sequence, _, _ in self.deferred]
         for sequence in lost.intersection(gone):
             self._take_back(sequence)
-        self._retries = deque(retries)
+        self.retries = deque(retries)
         self.deferred.clear()
         self.deferred.extend(deferred)
 
@@ -470,13 +469,13 @@ class Backlog:
 
     def empty(self) -> None:
         """Drop all that waits, is in flight or deferred."""
-        self.move_to(self._source.passed)
+        self.move_to(self.source.passed)
 
     def move_to(self, sequence: int) -> None:
         """Go on at a message, as if all before it were finished and nothing from it on."""
         self.cursor = sequence
         self.in_flight.clear(sequence)
-        self._retries.clear()
+        self.retries.clear()
         self.deferred.clear()
         self._aside.clear()
         self._adopt({})
@@ -513,14 +512,14 @@ class Backlog:
         if consumer is not None:
             attempts = self.in_flight.attempts_of(sequence)
             state = MessageState("in_flight", attempts, consumer=consumer)
-        elif sequence >= self.cursor and sequence in self._source.skips:
+        elif sequence >= self.cursor and sequence in self.source.skips:
             state = MessageState("skipped", 0)
         else:
             state = MessageState("waiting" if sequence >= self.cursor else "finished", 0)
         may_be_aside = sequence >> _BUCKET_BITS in self._aside or sequence in self._stragglers
         if consumer is not None or not may_be_aside:
             return lambda: state
-        retries, deferred = list(self._retries), self.deferred.snapshot()
+        retries, deferred = list(self.retries), self.deferred.snapshot()
 
         def search() -> MessageState:
             for packed in retries:
@@ -548,12 +547,12 @@ class Backlog:
         self.in_flight.start = cursor
         for sequence, attempts in retries:
             self._put_aside(sequence)
-            self._retries.append(sequence << _ATTEMPTS_BITS | attempts)
+            self.retries.append(sequence << _ATTEMPTS_BITS | attempts)
         self.defer(deferred)
 
     def undelivered(self) -> list[tuple[int, int]]:
         """Return ``(sequence, attempts)`` of what a restart has to deliver again at once."""
-        retries = [(packed >> _ATTEMPTS_BITS, packed & _ATTEMPTS_MASK) for packed in self._retries]
+        retries = [(packed >> _ATTEMPTS_BITS, packed & _ATTEMPTS_MASK) for packed in self.retries]
         return [*self.in_flight, *retries]
 
     def deferred_messages(self) -> Iterator[tuple[int, int, int]]:

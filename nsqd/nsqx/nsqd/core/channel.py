@@ -12,7 +12,7 @@ counted over slices: neither keeps the other waiting.
 
 from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from nsqx.nsqd.core.agenda import Agenda
@@ -71,7 +71,7 @@ class Channel:
     @property
     def depth(self) -> int:
         """Return how many messages wait for a consumer, without the deferred ones."""
-        return sum(backlog.new_count + backlog.retry_count for backlog in self._backlogs)
+        return sum(backlog.new_count + len(backlog.retries) for backlog in self._backlogs)
 
     @property
     def in_flight_count(self) -> int:
@@ -129,33 +129,44 @@ class Channel:
         if (count == 1 or ids[-1] - first_id == count - 1) and (
             count < 3 or ids == array("Q", range(first_id, first_id + count))
         ):
-            for backlog in self._backlogs:
-                first = backlog.finish_range(first_id, count, consumer)
-                if first is not None:
-                    self._finished(consumer, first, count)
-                    break
-            else:
+            if not self._finish_range(consumer, first_id, count):
                 failures = self._finish_each(consumer, ids)
         else:
             failures = self._finish_each(consumer, ids)
         self.refresh(consumer)
         return failures
 
-    def _finish_each(self, consumer: Consumer, ids: "array[int]") -> list[tuple[int, Exception]]:
-        failures: list[tuple[int, Exception]] = []
-        for message_id in ids:
-            try:
-                sequence = self._backlog_of(message_id).finish(message_id, consumer)
-            except (NotInFlightError, NotOwnerError) as error:
-                failures.append((message_id, error))
-            else:
-                self._finished(consumer, sequence, 1)
-        return failures
+    def _finish_range(self, consumer: Consumer, first_id: int, count: int) -> bool:
+        """Finish messages whose ids follow one another; False if that can't be done at once."""
+        for backlog in self._backlogs:
+            first = backlog.finish_range(first_id, count, consumer)
+            if first is not None:
+                consumer.finish_count += count
+                if self.on_finished is not None:
+                    self.on_finished(first, count)
+                return True
+        return False
 
-    def _finished(self, consumer: Consumer, first: int, count: int) -> None:
-        consumer.finish_count += count
-        if self.on_finished is not None:
-            self.on_finished(first, count)
+    def _finish_each(self, consumer: Consumer, ids: "array[int]") -> list[tuple[int, Exception]]:
+        """
+        Do what `finish_run` does, for ids that do not all follow one another.
+
+        Mostly many of them do: a consumer gets its messages in slices, and others get some between.
+        """
+        failures: list[tuple[int, Exception]] = []
+        for first_id, count in _consecutive(ids):
+            if count > 1 and self._finish_range(consumer, first_id, count):
+                continue
+            for message_id in range(first_id, first_id + count):
+                try:
+                    sequence = self._backlog_of(message_id).finish(message_id, consumer)
+                except (NotInFlightError, NotOwnerError) as error:
+                    failures.append((message_id, error))
+                else:
+                    consumer.finish_count += 1
+                    if self.on_finished is not None:
+                        self.on_finished(sequence, 1)
+        return failures
 
     def requeue(self, consumer: Consumer, message_id: int, due_ns: int) -> None:
         """
@@ -208,7 +219,8 @@ class Channel:
 
     def changed(self) -> None:
         """Something is finished or aside that was not."""
-        self._agenda.change(self)
+        if self not in self._agenda.changed:
+            self._agenda.change(self)
 
     def tick(self, now_ns: int, wall_ns: int, limit: int) -> int:
         """
@@ -255,17 +267,19 @@ class Channel:
         if self.is_paused or not self._ready:
             return
         for backlog in self._backlogs:
-            self._draw(backlog, now_ns)
+            # As a rule there is nothing: asked here, that costs no call.
+            if backlog.retries or backlog.cursor < backlog.source.passed:
+                self._draw(backlog, now_ns)
         if len(self._backlogs) > 1:
             self._backlogs.append(self._backlogs.pop(0))  # each goes first in turn
 
     def _draw(self, backlog: Backlog, now_ns: int) -> None:
         """Deliver of one backlog."""
-        ready = self._ready
+        ready, source = self._ready, backlog.source
         may_retry = may_new = True  # until something must be waited for
         while ready:
-            retries = backlog.retry_count if may_retry else 0
-            new = backlog.available() if may_new else 0
+            retries = len(backlog.retries) if may_retry else 0
+            new = backlog.available() if may_new and backlog.cursor < source.passed else 0
             if not retries and not new:
                 break
             consumer = self._next_ready()
@@ -276,7 +290,9 @@ class Channel:
             # Fair: nobody gets more than a share while others wait.
             share = retries + new
             if ready:
-                share = -(-share // (self._rivals_of(consumer) + 1))
+                is_near = self._settings.place is not None
+                rivals = self._rivals_of(consumer) if is_near else len(ready)
+                share = -(-share // (rivals + 1))
             if share > room:
                 share = room
             if consumer.sample_rate:
@@ -296,9 +312,10 @@ class Channel:
             else:
                 if again and not self._deliver_again(backlog, consumer, again, now_ns):
                     may_retry = False
-                if share > again and not self._deliver_new(
-                    backlog, consumer, min(share - again, new), now_ns
-                ):
+                count = share - again
+                if count > new:
+                    count = new
+                if count and not self._deliver_new(backlog, consumer, count, now_ns):
                     may_new = False
             if consumer.room > 0:
                 ready.append(consumer)
@@ -324,9 +341,7 @@ class Channel:
         return nearest
 
     def _rivals_of(self, consumer: Consumer) -> int:
-        """Return how many others wait that have the same claim."""
-        if self._settings.place is None:
-            return len(self._ready)
+        """Return how many others wait that are as near."""
         return sum(other.distance == consumer.distance for other in self._ready)
 
     def _is_dropped(self, consumer: Consumer) -> bool:
@@ -348,7 +363,7 @@ class Channel:
         if frames:
             self._lead += len(frames)
             self._send(consumer, frames[0] if len(frames) == 1 else b"".join(frames), len(frames))
-        return len(frames) == count or not backlog.retry_count
+        return len(frames) == count or not backlog.retries
 
     def _send(self, consumer: Consumer, frames: bytes | bytearray, count: int) -> None:
         consumer.message_count += count
@@ -373,6 +388,17 @@ class Channel:
         """Go on at a message of the topic, as if all before it were finished, and nothing else."""
         self.backlog.move_to(sequence)
         self._refresh_all()
+
+
+def _consecutive(ids: "array[int]") -> Iterator[tuple[int, int]]:
+    """Yield the first and the number of those that follow one another."""
+    first = beyond = ids[0]
+    for message_id in ids:
+        if message_id != beyond:
+            yield first, beyond - first
+            first = message_id
+        beyond = message_id + 1
+    yield first, beyond - first
 
 
 def _distance_of(consumer: Consumer) -> int:

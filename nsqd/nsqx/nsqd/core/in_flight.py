@@ -227,11 +227,13 @@ class InFlight:
         Raises:
             NotInFlightError, NotOwnerError: nothing has changed.
         """
-        attempts = self._attempts_if_owned(sequence, consumer)
         delivery = self._others.get(sequence)
         if delivery is not None:
-            delivered_ns = delivery[2]
+            owner, attempts, delivered_ns, _ = delivery
+            if owner is not consumer:
+                raise NotOwnerError
         else:
+            attempts = self._attempts_if_owned(sequence, consumer)
             delivered_ns = self._delivered_ns(sequence)
             self._owners[sequence - self.start] = _NOBODY
         deadline_ns = min(now_ns + timeout_ns, delivered_ns + latest_after_ns)

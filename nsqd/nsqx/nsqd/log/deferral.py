@@ -36,10 +36,13 @@ def mark_of(timestamp_ns: int, due_ns: int) -> int:
     """Return the attempts to store; 1 if the message is not deferred (``due_ns`` 0)."""
     if not due_ns:
         return NOT_DEFERRED
-    units = -(-max(0, due_ns - timestamp_ns) >> _UNIT_BITS)
-    exponent = 0
-    mantissa = units
-    while mantissa > _MANTISSA_MAX + (exponent > 0) * (_MANTISSA_MAX + 1):
+    units = -(timestamp_ns - due_ns >> _UNIT_BITS)
+    if units <= _MANTISSA_MAX:
+        return _MARK | units if units > 0 else _MARK
+    # The mantissa gets one bit more, its first, which is not stored.
+    exponent = units.bit_length() - _MANTISSA_BITS
+    mantissa = -(-units >> (exponent - 1))
+    if mantissa.bit_length() > _MANTISSA_BITS + 1:  # rounded up to the next power of two
         exponent += 1
         mantissa = -(-units >> (exponent - 1))
     if exponent > _EXPONENT_MAX:

@@ -13,9 +13,12 @@ class Ranges:
 
     Adding at the end, which is the usual case, costs nothing to speak of; adding elsewhere
     moves what comes after.
+
+    Attributes:
+        end: no number from here on is in the set. Whoever asks for those needs no call.
     """
 
-    __slots__ = ("_before", "_ends", "_starts")
+    __slots__ = ("_before", "_ends", "_starts", "end")
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
         self._starts = array("Q")
@@ -23,6 +26,7 @@ class Ranges:
         # How many numbers the ranges before each one hold: of the first ranges only, as far as
         # somebody asked. A loop over all that follow for each addition took 0.1 s at 100,000.
         self._before = array("Q")
+        self.end = 0
         for start, end in ranges:
             self.add(start, end)
 
@@ -40,12 +44,15 @@ class Ranges:
     def copy(self) -> "Ranges":
         """Return the same set, to change by itself or to be read in another thread."""
         same = Ranges()
-        same._starts, same._ends = self._starts[:], self._ends[:]
+        same._starts, same._ends, same.end = self._starts[:], self._ends[:], self.end
         return same
 
     def add(self, start: int, end: int) -> None:
         """Put ``start`` to ``end - 1`` into the set. An empty range changes nothing."""
         if start >= end:
+            return
+        if start == self.end and self._ends:
+            self._ends[-1] = self.end = end
             return
         low = bisect_left(self._ends, start)
         high = bisect_right(self._starts, end)
@@ -54,6 +61,8 @@ class Ranges:
             end = max(end, self._ends[high - 1])
         self._starts[low:high] = array("Q", (start,))
         self._ends[low:high] = array("Q", (end,))
+        if end > self.end:
+            self.end = end
         del self._before[low + 1 :]
 
     def range_at_or_after(self, number: int) -> tuple[int, int] | None:
@@ -69,6 +78,8 @@ class Ranges:
         """Forget everything below ``number``."""
         index = bisect_right(self._ends, number)
         del self._starts[:index], self._ends[:index], self._before[:index]
+        if not self._starts:
+            self.end = 0
         if self._starts and self._starts[0] < number:
             if self._before:
                 self._before[0] += number - self._starts[0]
