@@ -129,7 +129,7 @@ MUTATIONS = (
     Mutation(
         "answer OK before the sync",
         f"{CORE}/topic.py",
-        "        if self.durability is Durability.FSYNC:\n",
+        "        if self.durability is _FSYNC:\n",
         "        if False:\n",
     ),
     Mutation(
@@ -155,6 +155,13 @@ MUTATIONS = (
         f"{CORE}/channel.py",
         "        return min(max(0, count + 1 - self._lead) // 2, retries, count)\n",
         "        return min(count, retries)\n",
+    ),
+    Mutation(
+        "what a disk refused is tried again at each step",
+        f"{CORE}/broker.py",
+        "if self._has_failed and now_ns >= self._all_again_ns:",
+        "if self._has_failed:",
+        "tests/nsqd/core/test_clockwork.py",
     ),
     Mutation(
         "stragglers are not written",

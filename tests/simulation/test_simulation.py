@@ -12,6 +12,7 @@ import pytest
 
 from tests.simulation.campaign import Selection, describe_failure, fresh_seed, replay_command
 from tests.simulation.cluster import simulate
+from tests.simulation.mutations import MUTATIONS, ROOT, Mutation
 from tests.simulation.plan import plan_of
 from tests.simulation.regressions import REGRESSIONS, Regression
 from tests.simulation.story import story_of
@@ -95,3 +96,9 @@ def test_the_replay_line_names_what_is_left_of_the_plan() -> None:
     assert "--only - " in replay_command(plan.only(()))
     killed = plan.become("kill,peek").only({2})
     assert " --become kill,peek --only 2 " in replay_command(killed)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda each: each.name)
+def test_each_deliberate_defect_has_its_place(mutation: Mutation) -> None:
+    """Code that moves takes them along; who runs them would find out much later."""
+    assert (ROOT / mutation.path).read_text().count(mutation.old) == 1
