@@ -96,7 +96,7 @@ def publish(nsqd: Nsqd, topic: Topic, *bodies: bytes) -> list[Exception | None]:
     """Publish now; return what the producer was answered."""
     answers: list[Exception | None] = []
     topic.publish(list(bodies), 0, answers.append, nsqd.broker.clock.monotonic())
-    topic.commit(nsqd.broker.clock.monotonic())
+    nsqd.broker.commit(topic)
     return answers
 
 
