@@ -12,8 +12,8 @@ _HEAD = """\
 # Numbers
 
 What an nsqd counts and measures of its topics and channels, and under which name each number is
-shown where. A rate is the growth a second, over the last five seconds. `/stats` has numbers marked
-with * only where they are not 0.
+shown where. A rate is the growth a second, over the last five seconds. `/stats` and
+statsd have numbers marked with * only where they are not 0.
 
 This page is generated from the code (`make deploy-files`).
 """

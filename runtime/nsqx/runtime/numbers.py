@@ -47,7 +47,7 @@ class Unit(Enum):
 
 
 class Stats(Enum):
-    """Whether ``/stats`` has a number."""
+    """Whether ``/stats`` has a number, and when."""
 
     ALWAYS = "always"
     NOT_ZERO = "not zero"
@@ -70,7 +70,7 @@ class Number:
     Attributes:
         name: in ``/stats``, and of the attribute or the reading in nsqd.
         help: one sentence, with a full stop.
-        stats: whether ``/stats`` has it.
+        stats: whether ``/stats`` has it; what stands there if not zero, statsd is told if not zero.
         text: how its text form has it; None: not.
         statsd: its last part there; "": not told.
         metric, labels: its family in ``/metrics`` and what tells it from others of the family

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from nsqx.net.addresses import TcpAddress
+from nsqx.nsqd.core.topic import Refusal
 from nsqx.nsqd.telling.statsd import StatsdReport, packets, prefix_of
 from nsqx.nsqd.telling.statsd_pusher import StatsdPusher
 from tests.support.node import Node, running_node
@@ -66,6 +67,16 @@ async def test_counters_are_what_was_added_since_the_last_round(tmp_path: Path) 
         await node.post("/pub?topic=t", b"d")
         assert lines_of(statsd)[0] == "nsq.topic.t.message_count:1|c"
         assert lines_of(statsd)[0] == "nsq.topic.t.message_count:0|c"
+
+
+async def test_what_nsq_does_not_count_is_told_once_it_happened(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node:
+        statsd = report(node)
+        await node.post("/topic/create?topic=t")
+        assert not any("refused" in line for line in lines_of(statsd))
+        node.broker.topics["t"].refused[Refusal.DISK_FULL] += 3
+        assert lines_of(statsd)[4:] == ["nsq.topic.t.refused_disk_full_count:3|c"]
+        assert lines_of(statsd)[4:] == ["nsq.topic.t.refused_disk_full_count:0|c"]
 
 
 async def test_a_topic_that_was_made_again_gives_a_signed_difference(tmp_path: Path) -> None:

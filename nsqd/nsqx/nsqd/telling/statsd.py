@@ -16,7 +16,7 @@ from nsqx.nsqd.core.latency import Histogram, LatencyWindow, merged
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.telling.readings import of_channel, of_topic
 from nsqx.runtime import numbers
-from nsqx.runtime.numbers import Behaviour, Number
+from nsqx.runtime.numbers import Behaviour, Number, Stats
 
 __all__ = ["StatsdReport", "packets", "prefix_of"]
 
@@ -74,7 +74,7 @@ class StatsdReport:
     def _topic_lines(self, topic: Topic, now_ns: int) -> Iterator[str]:
         key = f"topic.{topic.name}"
         for number, read in _TOPIC:
-            yield self._line(number, key, read(topic))
+            yield from self._lines(number, key, read(topic))
         channels = sorted(topic.channels.values(), key=_name_of)
         if channels:
             yield from self._latency_lines(key, channels, now_ns)
@@ -85,7 +85,7 @@ class StatsdReport:
 
     def _channel_lines(self, key: str, topic: Topic, channel: Channel) -> Iterator[str]:
         for number, read in _CHANNEL:
-            yield self._line(number, key, read(topic, channel))
+            yield from self._lines(number, key, read(topic, channel))
 
     def _latency_lines(self, key: str, channels: Sequence[Channel], now_ns: int) -> Iterator[str]:
         if not self.quantiles:
@@ -100,9 +100,10 @@ class StatsdReport:
     def _is_excluded(self, item: Topic | Channel) -> bool:
         return self.exclude_ephemeral and item.is_ephemeral
 
-    def _line(self, number: Number, key: str, value: float) -> str:
-        tell = self._counter if number.kind is Behaviour.COUNTER else self._gauge
-        return tell(f"{key}.{number.statsd}", int(value))
+    def _lines(self, number: Number, key: str, value: float) -> Iterator[str]:
+        if value or number.stats is not Stats.NOT_ZERO:
+            tell = self._counter if number.kind is Behaviour.COUNTER else self._gauge
+            yield tell(f"{key}.{number.statsd}", int(value))
 
     def _counter(self, name: str, value: int) -> str:
         self._counted[name] = value
