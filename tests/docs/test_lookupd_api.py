@@ -33,7 +33,7 @@ async def test_every_route_is_documented_and_answers() -> None:
                 assert answer.status == 200 or "MISSING_ARG_TOPIC" in text
         async with session.get(f"{address}/metrics") as answer:
             metrics = set(re.findall(r"^# TYPE (\S+)", await answer.text(), re.MULTILINE))
-    assert metrics == set(re.findall(r"`((?:nsqlookupd|process)_\w+)`", DOCUMENT))
+    assert metrics == set(re.findall(r"`((?:nsqlookupd|process|log|tasks)_\w+)`", DOCUMENT))
 
 
 def test_every_option_exists() -> None:
