@@ -178,3 +178,55 @@ async def test_answers_of_the_api_are_compressed_too(
             assert response.headers["Content-Encoding"] == "gzip"
             assert gzip.decompress(await response.read()).startswith(b'{"user":')
         await admin.stop()
+
+
+def test_browsers_get_own_modules_without_comments_and_with_the_same_lines(folder: Path) -> None:
+    module = """/**
+ * What it is.
+ * @param {string} url
+ */
+export const home = "http://a/"; // stays
+  // goes
+/** @type {number} */
+let count = /** @type {any} */ (0);
+/** @type {any} */ (count).x = 1;
+const text = `
+  https://a/ /** stays */
+`;
+"""
+    (folder / "app" / "main.mjs").write_text(module)
+    (folder / "vendor" / "other.mjs").write_text("// of others, with its licence\n")
+    files = StaticFiles()
+    assert (
+        files.text("app/main.mjs")
+        == """
+
+
+
+export const home = "http://a/"; // stays
+
+
+let count = /** @type {any} */ (0);
+/** @type {any} */ (count).x = 1;
+const text = `
+  https://a/ /** stays */
+`;
+"""
+    )
+    assert files.text("vendor/other.mjs") == "// of others, with its licence\n"
+    (folder / "app" / "main.mjs").write_text("// for who works on it\n")
+    assert StaticFiles(str(folder)).text("app/main.mjs") == "// for who works on it\n"
+
+
+def test_no_text_in_a_module_looks_like_a_comment() -> None:
+    """Else a part of it would be cut; between texts the number of backquotes is even."""
+    package = static_files.package_files()
+    for path, served in static_files.packaged_files():
+        if not path.startswith(static_files.OWN_MODULES):
+            continue
+        module = package.joinpath(path).read_bytes()
+        lines = zip(module.split(b"\n"), served.split(b"\n"), strict=True)
+        backquotes = 0
+        for number, (line, kept) in enumerate(lines, 1):
+            assert line == kept or backquotes % 2 == 0, f"{path}:{number}: {line!r}"
+            backquotes += kept.count(b"`")

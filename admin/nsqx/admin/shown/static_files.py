@@ -3,11 +3,14 @@ The files of the pages: read once at the start, compressed once, and named by th
 
 ``/static/<hash>/app/main.mjs`` may be kept by browsers for ever, since the hash is of all files
 together; ``/static/app/main.mjs`` is asked for again and answered 304 while it is the same. Modules
-import each other by relative paths, so one hash in the page is enough.
+import each other by relative paths, so one hash in the page is enough. Browsers get our modules
+without the comments that have lines of their own, a tenth of what they would load; the lines keep
+their numbers.
 """
 
 import gzip
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -26,6 +29,7 @@ HASH_CHARACTERS = 16
 DEV_HASH = "dev"
 YEAR_S = 31_536_000
 COMPRESS_BYTES_MIN = 256
+OWN_MODULES = "app/"
 
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -39,6 +43,11 @@ CONTENT_TYPES = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
+
+# A comment that begins a line, to the end of its last line.
+_COMMENT = re.compile(
+    rb"^[ \t]*(?:/\*\*(?:(?!\*/).)*\*/[ \t]*$|//[^\n]*$)", re.MULTILINE | re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +71,7 @@ class StaticFiles:
         self._files: dict[str, _File] = {}
         self.hash = DEV_HASH
         if self._dev_folder is None:
-            self._files = {path: _file(path, body) for path, body in _walk(package_files())}
+            self._files = {path: _file(path, body) for path, body in packaged_files()}
             self.hash = _hash_of(self._files)
 
     def text(self, path: str) -> str | None:
@@ -102,6 +111,23 @@ class StaticFiles:
 def package_files() -> Traversable:
     """Return the folder of the files, wherever the package is installed."""
     return resources.files("nsqx.admin").joinpath("static")
+
+
+def packaged_files() -> Iterator[tuple[str, bytes]]:
+    """Yield each file's path and what browsers get of it."""
+    for path, body in _walk(package_files()):
+        is_ours = path.startswith(OWN_MODULES) and path.endswith(".mjs")
+        yield path, without_comments(body) if is_ours else body
+
+
+def without_comments(module: bytes) -> bytes:
+    """
+    Return a module with empty lines in the place of comments that have lines of their own.
+
+    This is by lines, and knows nothing of texts over several lines: none of those may have a line
+    that looks like such a comment.
+    """
+    return _COMMENT.sub(lambda found: b"\n" * found.group().count(b"\n"), module)
 
 
 def _walk(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:
