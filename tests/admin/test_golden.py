@@ -9,7 +9,7 @@ endpoint and asked Graphite is read from servers of our own.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -17,6 +17,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.support.processes import (
+    Admin,
     Cluster,
     Lookupd,
     Nsqd,
@@ -35,9 +36,11 @@ from tests.support.transcripts import (
     replay,
 )
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# The first case waits for thirteen daemons to start.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 NOTIFIED_SECONDS_MAX = 5.0
+STARTS_MAX = 2  # at a time: of more each would take too long
 
 
 @dataclass
@@ -117,32 +120,39 @@ async def stage(cluster: Cluster) -> AsyncIterator[Stage]:
     notified, notified_runner = await listening()
     graphite, graphite_runner = await listening()
     lookupd = await cluster.lookupd()
-    nsqds = [await cluster.nsqd(lookupds=[lookupd]) for _ in range(2)]
+    nsqds = await asyncio.gather(*(cluster.nsqd(lookupds=[lookupd]) for _ in range(2)))
     # Answers are sorted by address, and the recorder's A came first.
     nsqd_a, nsqd_b = sorted(nsqds, key=lambda node: node.http_address)
     dead = f"127.0.0.1:{free_port()}"
     dead_lookupd, dead_nsqd = f"--lookupd-http-address={dead}", f"--nsqd-http-address={dead}"
     graphite_url = f"--graphite-url=http://{graphite.address}"
-    admins = {
-        "NSQADMIN": await cluster.admin(
+    side_by_side = asyncio.Semaphore(STARTS_MAX)
+
+    async def starting(
+        *flags: str, lookupds: Iterable[Lookupd] = (), nsqds: Iterable[Nsqd] = ()
+    ) -> Admin:
+        async with side_by_side:
+            return await cluster.admin(*flags, lookupds=lookupds, nsqds=nsqds)
+
+    starts = {
+        "NSQADMIN": starting(
             f"--notification-http-endpoint=http://{notified.address}/hook",
             graphite_url,
             lookupds=[lookupd],
         ),
-        "NSQADMIN_DIRECT": await cluster.admin(nsqds=[nsqd_a, nsqd_b]),
-        "NSQADMIN_ACL": await cluster.admin(
+        "NSQADMIN_DIRECT": starting(nsqds=[nsqd_a, nsqd_b]),
+        "NSQADMIN_ACL": starting(
             "--admin-user=alice", "--admin-user=bob", "--acl-http-header=X-User", lookupds=[lookupd]
         ),
-        "NSQADMIN_BASE": await cluster.admin("--base-path=/nsq/", lookupds=[lookupd]),
-        "NSQADMIN_CIDR": await cluster.admin(
-            "--allow-config-from-cidr=10.0.0.0/8", lookupds=[lookupd]
-        ),
-        "NSQADMIN_NOCIDR": await cluster.admin("--allow-config-from-cidr=", lookupds=[lookupd]),
-        "NSQADMIN_HALF": await cluster.admin(dead_lookupd, lookupds=[lookupd]),
-        "NSQADMIN_DEAD": await cluster.admin(dead_lookupd),
-        "NSQADMIN_HALFNSQD": await cluster.admin(dead_nsqd, nsqds=[nsqd_a]),
-        "NSQADMIN_PROXY": await cluster.admin(graphite_url, "--proxy-graphite", lookupds=[lookupd]),
+        "NSQADMIN_BASE": starting("--base-path=/nsq/", lookupds=[lookupd]),
+        "NSQADMIN_CIDR": starting("--allow-config-from-cidr=10.0.0.0/8", lookupds=[lookupd]),
+        "NSQADMIN_NOCIDR": starting("--allow-config-from-cidr=", lookupds=[lookupd]),
+        "NSQADMIN_HALF": starting(dead_lookupd, lookupds=[lookupd]),
+        "NSQADMIN_DEAD": starting(dead_lookupd),
+        "NSQADMIN_HALFNSQD": starting(dead_nsqd, nsqds=[nsqd_a]),
+        "NSQADMIN_PROXY": starting(graphite_url, "--proxy-graphite", lookupds=[lookupd]),
     }
+    admins = dict(zip(starts, await asyncio.gather(*starts.values()), strict=True))
     addresses = {
         **{name: admin.http_address for name, admin in admins.items()},
         "LOOKUPD_HTTP": lookupd.http_address,
