@@ -274,8 +274,8 @@ MUTATIONS = (
     _disk(
         "a delay in a frame is rounded down",
         f"{LOG}/deferral.py",
-        "-(-units >> (exponent - 1))",
-        "units >> (exponent - 1)",
+        "-(-units >> (exponent - 1))\n    if mantissa",
+        "units >> (exponent - 1)\n    if mantissa",
     ),
     _disk(
         "a deleted topic's folders are not synced",
