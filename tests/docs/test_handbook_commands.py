@@ -134,6 +134,9 @@ async def test_recovery_from_a_damaged_list_of_topics(host: Host) -> None:
     assert (host.node.data_path / "nsqd.dat").read_bytes().startswith(b"{?")
     await host.run(move_away)
     await host.node.start()
+    stats = await host.node.get_json("/stats?format=json&topic=orders")
+    assert [each["paused"] for each in stats["topics"][0]["channels"]] == [True]
+    await host.node.post("/channel/unpause?topic=orders&channel=billing")
     assert await host.consume(3) == ["0", "1", "2"]
 
 
