@@ -10,6 +10,7 @@ endpoint and asked Graphite is read from servers of our own.
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -104,21 +105,28 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
         yield cluster
 
 
-async def listening() -> tuple[Listener, web.AppRunner]:
+@asynccontextmanager
+async def listening() -> AsyncIterator[Listener]:
     listener = Listener()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", listener.handle)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    listener.address = "{}:{}".format(*runner.addresses[0][:2])
-    return listener, runner
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        listener.address = "{}:{}".format(*runner.addresses[0][:2])
+        yield listener
+    finally:
+        await runner.cleanup()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(cluster: Cluster) -> AsyncIterator[Stage]:
-    notified, notified_runner = await listening()
-    graphite, graphite_runner = await listening()
+    async with listening() as notified, listening() as graphite:
+        yield await set_stage(cluster, notified, graphite)
+
+
+async def set_stage(cluster: Cluster, notified: Listener, graphite: Listener) -> Stage:
     lookupd = await cluster.lookupd()
     nsqds = await asyncio.gather(*(cluster.nsqd(lookupds=[lookupd]) for _ in range(2)))
     # Answers are sorted by address, and the recorder's A came first.
@@ -165,9 +173,7 @@ async def stage(cluster: Cluster) -> AsyncIterator[Stage]:
         "DEAD": dead,
     }
     target = Target(addresses, tcp="NSQD_A_TCP", http="NSQADMIN")
-    yield Stage(target, notified, graphite, nsqd_a, nsqd_b, lookupd)
-    await notified_runner.cleanup()
-    await graphite_runner.cleanup()
+    return Stage(target, notified, graphite, nsqd_a, nsqd_b, lookupd)
 
 
 NAMES = [case.name for case in load_cases("nsqadmin_api")]

@@ -71,13 +71,15 @@ async def watching() -> AsyncIterator[Watching]:
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/watch?topic=t"
     async with aiohttp.ClientSession() as session:
         task = asyncio.create_task(watch(session, url, it.note))
-        yield it
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-    for _ in range(3):  # the server does not end while one of them waits
-        it.lookupd.answers.put_nowait(web.Response(status=500))
-    await runner.cleanup()
+        try:
+            yield it
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            for _ in range(3):  # the server does not end while one of them waits
+                it.lookupd.answers.put_nowait(web.Response(status=500))
+            await runner.cleanup()
 
 
 async def test_each_answer_is_waited_for_with_the_index_of_the_one_before() -> None:
@@ -155,7 +157,7 @@ async def test_new_node_is_consumed_though_nobody_polls(tmp_path: Path) -> None:
         topic = nsqd.broker.get_topic("t")
         nsqd.broker.get_channel(topic, "c")
         topic.publish([b"hello"], 0, lambda refusal: None, nsqd.broker.clock.monotonic())
-        topic.commit(nsqd.broker.clock.monotonic())
+        nsqd.broker.commit(topic)
         async for message in consumer:
             assert message.body == b"hello"
             message.finish()

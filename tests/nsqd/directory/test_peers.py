@@ -397,9 +397,11 @@ async def serving_https(context: ssl.SSLContext, answer: object) -> AsyncIterato
     app.router.add_get("/{path:.*}", handle)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    yield runner.addresses[0][1]
-    await runner.cleanup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
 
 
 # TLS

@@ -201,10 +201,14 @@ async def limited(api: Api, limits: HttpLimits) -> AsyncIterator[Connection]:
     """Run a server with limits of its own, and connect to it."""
     server = HttpServer(api.router, limits=limits)
     await server.start(listen_on("127.0.0.1:0", "--http-address"))
-    connection = Connection(*await asyncio.open_connection("127.0.0.1", server.port))
-    yield connection
-    await connection.close()
-    await server.stop(grace_s=0.1)
+    try:
+        connection = Connection(*await asyncio.open_connection("127.0.0.1", server.port))
+        try:
+            yield connection
+        finally:
+            await connection.close()
+    finally:
+        await server.stop(grace_s=0.1)
 
 
 def head(line: str, *headers: str) -> bytes:
