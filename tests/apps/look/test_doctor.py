@@ -280,7 +280,8 @@ async def test_probe_of_who_says_nothing_or_hangs_up() -> None:
             "connection reset by peer",
         )
     async with listening(saying(b"")) as port:
-        assert (await probe_nsqd("127.0.0.1", port, 0.1)).problem == "no answer in 0.1 s"
+        problem = (await probe_nsqd("127.0.0.1", port, 0.1)).problem
+        assert problem == "it takes connections and says nothing (no answer in 0.1 s)"
     assert (await probe_nsqd("127.0.0.1", free_port(), 5)).problem == "connection refused"
     assert (await probe_nsqd("nowhere.invalid", 1, 5)).problem == "unknown host name"
 

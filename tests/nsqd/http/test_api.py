@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from nsqx.nsqd.core.acknowledgements import Acknowledge, PublishError
+from nsqx.nsqd.core.topic import Topic
 from tests.support.node import running_node
 
 
@@ -77,7 +78,7 @@ async def test_a_client_that_goes_away_while_its_message_is_published(
     gathered = asyncio.Event()
 
     def never_commit(
-        bodies: list[bytes], due_ns: int, acknowledge: Acknowledge, now_ns: int
+        topic: Topic, bodies: list[bytes], due_ns: int, acknowledge: Acknowledge, now_ns: int
     ) -> bool:
         acknowledges.append(acknowledge)
         gathered.set()
@@ -85,7 +86,7 @@ async def test_a_client_that_goes_away_while_its_message_is_published(
 
     async with running_node(tmp_path) as node:
         with monkeypatch.context() as hanging:
-            hanging.setattr(node.broker.get_topic("t"), "publish", never_commit)
+            hanging.setattr(Topic, "publish", never_commit)
             asking = asyncio.create_task(node.request("POST", "/pub?topic=t", b"x"))
             await gathered.wait()
             asking.cancel()
