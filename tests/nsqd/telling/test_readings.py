@@ -57,4 +57,6 @@ def assert_sent(
 ) -> None:
     for number in table:
         if number.statsd:
-            assert f"{prefix}{number.statsd}:{values[number.name]}|" in statsd
+            is_told = number.stats is not Stats.NOT_ZERO or bool(values[number.name])
+            line = f"{prefix}{number.statsd}:{values[number.name]}|"
+            assert (line in statsd) is is_told, line
