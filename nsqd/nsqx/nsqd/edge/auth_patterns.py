@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from nsqx.protocol.errors import NsqxError
+
 __all__ = ["Matcher", "PatternError", "compile_pattern"]
 
 PATTERN_CHARS_MAX = 1024
@@ -23,7 +25,7 @@ _TOKEN = re.compile(
 )
 
 
-class PatternError(ValueError):
+class PatternError(NsqxError, ValueError):
     """The pattern is none, or one that this broker does not take."""
 
 
