@@ -298,11 +298,8 @@ async def test_a_finish_counts_for_the_same_message_delivered_here_again(
         assert not first.requeue()
 
 
-async def test_a_message_not_answered_in_time_is_given_up(
-    nsqd: ScriptedNsqd, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("nsqx.client.subscription.EXPIRY_GRACE_SECONDS", 0)
-    async with Consumer("t", "c", nsqd=nsqd.address) as consumer:
+async def test_a_message_not_answered_in_time_is_given_up(nsqd: ScriptedNsqd) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address, expiry_grace=0) as consumer:
         peer = await accept(nsqd, msg_timeout=100)
         peer.deliver(b"taken")
         taken = await anext(consumer)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from nsqx.client import Consumer, Settings, consumer
+from nsqx.client import Consumer, Settings
 from nsqx.client.addresses import Address
 from nsqx.client.discovery import Discovery, jittered, parse_lookup
 from nsqx.client.reconnect import ReconnectDelays
@@ -221,9 +221,10 @@ async def test_an_nsqd_that_is_gone_and_forgotten_is_tried_again_for_a_while(
 async def test_an_nsqd_that_is_forgotten_for_long_is_not_tried_again(
     nsqd: ScriptedNsqd, lookupd: FakeHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "FORGET_SECONDS", 0.0)
     monkeypatch.setattr(ReconnectDelays, "next", lambda self, random: 600.0)
-    async with Consumer("t", "c", lookupd=lookupd.address, lookupd_poll_interval=0.01) as reader:
+    async with Consumer(
+        "t", "c", lookupd=lookupd.address, lookupd_poll_interval=0.01, forget_after=0
+    ) as reader:
         peer = await nsqd.accept()
         await peer.subscribe()
         await peer.ready()

@@ -124,12 +124,10 @@ async def test_close_waits_for_what_was_published(nsqd: ScriptedNsqd) -> None:
 
 
 async def test_close_waits_for_nobody_for_ever(
-    nsqd: ScriptedNsqd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    nsqd: ScriptedNsqd, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
-    monkeypatch.setattr("nsqx.client.nodes.CLOSE_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr("nsqx.client.producer.Producer.close.__defaults__", (0.1,))
-    client = Nsq(nsqd=nsqd.address, settings=Settings(connect_timeout=1))
+    client = Nsq(nsqd=nsqd.address, settings=Settings(connect_timeout=1), close_timeout=0.1)
     await client.__aenter__()
     publish = asyncio.create_task(client.publish("t", b"x"))
     await (await nsqd.accept()).identify()

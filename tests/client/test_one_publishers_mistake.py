@@ -99,10 +99,9 @@ async def test_a_topic_where_we_may_not_publish_ends_a_connection_once(nsqd: Scr
 
 
 async def test_who_owes_an_answer_gets_nothing_while_others_are_there(
-    nsqd: ScriptedNsqd, other: ScriptedNsqd, monkeypatch: pytest.MonkeyPatch
+    nsqd: ScriptedNsqd, other: ScriptedNsqd
 ) -> None:
-    monkeypatch.setattr("nsqx.client.producer.OWES_SECONDS", 0.05)
-    async with Producer([nsqd.address, other.address], timeout=2) as producer:
+    async with Producer([nsqd.address, other.address], timeout=2, slow_after=0.05) as producer:
         frozen, well = await accept(nsqd), await accept(other)
         first = asyncio.create_task(producer.publish("t", b"1"))
         await frozen.expect(Publish)

@@ -38,7 +38,7 @@ from nsqx.client.prefetch import Prefetch
 from nsqx.client.ready_counts import ReadyCounts, Share
 from nsqx.client.resolver import Resolver, is_name
 from nsqx.client.settings import Settings
-from nsqx.client.subscription import Subscription
+from nsqx.client.subscription import EXPIRY_GRACE_SECONDS, Subscription
 from nsqx.protocol.names import is_valid_name
 
 __all__ = ["Consumer", "ConsumerStats", "Handler"]
@@ -109,6 +109,8 @@ class Consumer:
         lookupd_poll_timeout: float = TIMEOUT_SECONDS,
         drain_timeout: float = DRAIN_SECONDS,
         cautious: bool = False,
+        forget_after: float = FORGET_SECONDS,
+        expiry_grace: float = EXPIRY_GRACE_SECONDS,
     ) -> None:
         """
         Nothing is connected yet: ``async with`` does that.
@@ -141,6 +143,10 @@ class Consumer:
             drain_timeout: seconds for messages in work to be answered after closing began.
             cautious: whether messages are fetched ahead only after a first one was answered
                 quickly: for handlers that may take long.
+            forget_after: seconds that an nsqd which is lost, and named by no lookupd any more, is
+                tried on.
+            expiry_grace: seconds after which a message whose time is over counts as such: nsqd
+                notices later, too, and takes an answer until then.
 
         Raises:
             ValueError: a name or an address is wrong, or there is no address.
@@ -169,6 +175,8 @@ class Consumer:
         self.lookupd_poll_jitter = lookupd_poll_jitter
         self.lookupd_poll_timeout = lookupd_poll_timeout
         self._drain_timeout = drain_timeout
+        self._forget_after = forget_after
+        self._expiry_grace = expiry_grace
         self._backoff = Backoff(backoff) if backoff else None
         self._prefetch = Prefetch(cautious=cautious)
         self._is_held_back = cautious  # until ``_prefetch`` allows more
@@ -549,7 +557,7 @@ class Consumer:
 
     def _add(self, address: Address, server_name: str | None = None) -> None:
         def subscribe() -> Subscription:
-            return Subscription(self, address)
+            return Subscription(self, address, self._expiry_grace)
 
         settings = self._settings
         if settings.tls and settings.tls_server_name is None and server_name is not None:
@@ -587,7 +595,7 @@ class Consumer:
         now = asyncio.get_running_loop().time()
         self._forgotten = {address: self._forgotten.get(address, now) for address in lost}
         for address, since in list(self._forgotten.items()):
-            if now - since >= FORGET_SECONDS:
+            if now - since >= self._forget_after:
                 del self._forgotten[address]
                 self._own(self._links.pop(address).stop())
 

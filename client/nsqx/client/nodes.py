@@ -85,12 +85,14 @@ class Nodes:
         nsqd: Sequence[str],
         lookupd: Sequence[str],
         finder: LookupdFinder | None = None,
+        close_timeout: float = CLOSE_TIMEOUT_SECONDS,
     ) -> None:
         """``lookupd``, and the ``finder`` of further ones, matter only without ``nsqd``."""
         self._make_producer = make_producer
         self._nsqd = list(nsqd)
         self._urls = LookupdUrls(() if nsqd else lookupd, nodes_url)
         self._finder = finder
+        self._close_timeout = close_timeout
         self._stop_finding: Callable[[], None] | None = None
         self._names: set[str] = set()
         self.current: Lease | None = None  # None: no nsqd is known yet
@@ -155,9 +157,9 @@ class Nodes:
         self._awake.set()
 
     async def close(self) -> None:
-        """Wait for what is being published, for some seconds at most, and disconnect."""
+        """Wait for what is being published, for ``close_timeout`` at most, and disconnect."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._close_timeout):
                 await self._idle.wait()
         self.is_closed = True
         self._found.set()

@@ -34,7 +34,7 @@ from nsqx.client.lookupds import LookupdFinder
 from nsqx.client.message import Message
 from nsqx.client.nodes import Lease, Nodes
 from nsqx.client.observer import Observer
-from nsqx.client.producer import TIMEOUT_SECONDS, Producer
+from nsqx.client.producer import CLOSE_TIMEOUT_SECONDS, TIMEOUT_SECONDS, Producer
 from nsqx.client.service_url import Service, parse_environment, parse_service_url
 from nsqx.client.settings import Settings
 from nsqx.client.threads import event_loop
@@ -87,6 +87,7 @@ class Nsq:
         codec: Codec | None = None,
         timeout: float | None = None,
         resend: bool = True,
+        close_timeout: float = CLOSE_TIMEOUT_SECONDS,
         observers: Iterable[Observer] = (),
     ) -> None:
         """
@@ -103,6 +104,7 @@ class Nsq:
             codec: for what is neither bytes nor text; JSON if not given.
             timeout: seconds that a publish may take.
             resend: as for ``Producer``.
+            close_timeout: seconds that `close` waits for what is being published.
             observers: such as those in ``nsqx.integrations``.
 
         Raises:
@@ -119,6 +121,7 @@ class Nsq:
             TIMEOUT_SECONDS,
         )
         self._resend = resend
+        self._close_timeout = close_timeout
         self._observers = tuple(observers)
         self._routes: list[Route] = []
         self._nodes: Nodes | None = None
@@ -492,7 +495,9 @@ class Nsq:
     # Making
 
     def _new_nodes(self) -> Nodes:
-        return Nodes(self._new_producer, self._nsqd, self._lookupd, self._discover)
+        return Nodes(
+            self._new_producer, self._nsqd, self._lookupd, self._discover, self._close_timeout
+        )
 
     def _new_producer(self, nsqd: Iterable[str]) -> Producer:
         return Producer(
@@ -501,6 +506,7 @@ class Nsq:
             timeout=self._timeout,
             resend=self._resend,
             spread=not self._nsqd,
+            close_timeout=self._close_timeout,
         )
 
 

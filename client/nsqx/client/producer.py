@@ -9,7 +9,7 @@ deadline has passed: so a publish is repeated, perhaps at another nsqd, and a me
 published twice if the answer to the first try was lost. A sweep of the open publishes every
 ``SWEEP_SECONDS`` enforces the deadlines, which costs less than a timer for each.
 
-An nsqd that owes an answer for ``OWES_SECONDS`` gets nothing while another one can take it. What
+An nsqd that owes an answer for ``slow_after`` gets nothing while another one can take it. What
 has no answer after half of its time is sent to another one as well.
 
 nsqd closes the connection over a publish that it refuses, which costs all others on it another try.
@@ -61,7 +61,7 @@ OUTSTANDING_BYTES_MAX = 4 * 1024 * 1024  # sent to one nsqd and not confirmed
 BATCH_MESSAGES_MAX = 500
 BATCH_BYTES_MAX = 512 * 1024  # nsqd takes 5 MiB in one MPUB; memory here is bounded by a window
 BATCHES_IN_FLIGHT_MAX = 8
-OWES_SECONDS = 0.5
+SLOW_SECONDS = 0.5
 LOSSES_MAX = 1  # of connections under a publish; one that loses more is risky
 
 # Of an nsqd that does not say what it takes, and has not refused anything yet.
@@ -99,6 +99,8 @@ class Producer:
         resend: bool = True,
         spread: bool = False,
         outstanding_bytes_max: int = OUTSTANDING_BYTES_MAX,
+        slow_after: float = SLOW_SECONDS,
+        close_timeout: float = CLOSE_TIMEOUT_SECONDS,
     ) -> None:
         """
         Nothing is connected yet: ``async with`` does that.
@@ -112,6 +114,9 @@ class Producer:
             spread: whether the nsqds take turns; else the later ones are only used while the
                 first ones are unreachable or slow.
             outstanding_bytes_max: how much is sent to one nsqd before it has confirmed.
+            slow_after: an nsqd that owes an answer for so many seconds gets nothing while
+                another one can take it.
+            close_timeout: seconds that `close` waits for what is being published.
 
         Raises:
             ValueError: an address is wrong, or there is none.
@@ -124,6 +129,8 @@ class Producer:
         self._resend = resend
         self._spread = spread
         self._outstanding_bytes_max = outstanding_bytes_max
+        self._slow_after = slow_after
+        self._close_timeout = close_timeout
         self._outlets: list[_Outlet] = []  # in the order preferred
         self._waiting: deque[_Publish] = deque()
         self._open: set[_Publish] = set()  # neither confirmed nor failed
@@ -158,17 +165,18 @@ class Producer:
         for outlet in self._outlets:
             await outlet.link.first_try()
 
-    async def close(self, timeout: float = CLOSE_TIMEOUT_SECONDS) -> None:
+    async def close(self, timeout: float | None = None) -> None:
         """
         Accept no more, wait for what is being published, and close the connections.
 
-        What is not confirmed within ``timeout`` seconds fails with ClientClosed.
+        What is not confirmed within ``timeout`` seconds, or ``close_timeout``, fails with
+        ClientClosed.
         """
         self._accepts = False
         if self._open:
             self._idle.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(self._close_timeout if timeout is None else timeout):
                     await self._idle.wait()
         for publish in list(self._open):
             publish.settle(ClientClosed("the producer was closed before nsqd had answered"))
@@ -506,7 +514,8 @@ class _Outlet:
 
     def owes(self, now: float) -> bool:
         """Whether it has not answered for so long that others are better."""
-        return self._connection is not None and self._connection.owes(now, OWES_SECONDS)
+        connection = self._connection
+        return connection is not None and connection.owes(now, self._producer._slow_after)
 
     def take(self, publish: _Publish) -> None:
         """Send a publish, unless it is known to be refused, or needs a connection of its own."""

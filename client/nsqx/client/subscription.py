@@ -56,7 +56,12 @@ class Subscription:
     that SUB is answered with.
     """
 
-    def __init__(self, subscriber: Subscriber, address: Address) -> None:
+    def __init__(
+        self,
+        subscriber: Subscriber,
+        address: Address,
+        expiry_grace: float = EXPIRY_GRACE_SECONDS,
+    ) -> None:
         self.address = address
         self.codec: Codec = subscriber.codec
         self.in_flight: dict[bytes, Message] = {}  # by id, the next to expire first
@@ -64,6 +69,7 @@ class Subscription:
         self.is_subscribed: bool = False
         self.make_message: MakeMessage = partial(Message, self)
         self._subscriber = subscriber
+        self._expiry_grace = expiry_grace
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
         self._msg_timeout = 0.0  # seconds
@@ -277,7 +283,7 @@ class Subscription:
         self._sweep_timer = self._loop.call_at(self._sweep_at, self._sweep)
         self._touch_held(now)
         self._give_back_waiting(now)
-        expired = self._take_expired(now - EXPIRY_GRACE_SECONDS)
+        expired = self._take_expired(now - self._expiry_grace)
         if expired:
             _log.warning("%s: %d messages were not answered in time", self.address, len(expired))
             self._subscriber.expired(expired)
