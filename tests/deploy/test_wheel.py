@@ -17,10 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hatchling.metadata.core import ProjectMetadata
+from hatchling.plugin.manager import PluginManager
 
 from deploy.generate import ROOT
+from nsqx.runtime.version import VERSION
 
 STATIC_FILES = ("app/main.mjs", "app.css", "vendor/preact.mjs", "vendor/uplot.css")
+
+
+def test_the_distribution_has_the_version_that_programs_tell() -> None:
+    assert ProjectMetadata(str(ROOT), PluginManager()).version == VERSION
 
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> str:

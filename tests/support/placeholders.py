@@ -24,7 +24,7 @@ _ANY = r"(?s:.*)"
 # is ordinary text: "<a href=.." and "<TOPIC>" of a file name format stand for themselves.
 _SHAPES = {
     "VERSION": r"1\.3\.0",
-    "RUNTIME": r"python3\.\d+\.\d+\S*, nsqx \d+\.\d+\.\d+\S*",
+    "RUNTIME": r"python3\.\d+\.\d+-nsqx-\d+\.\d+\.\d+",
     "CLIENT": r'[^\s"]+',
     "TS": r"\d+",
     "NS": r"\d+",

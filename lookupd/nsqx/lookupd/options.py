@@ -9,7 +9,7 @@ from nsqx.protocol.defaults import (
     LOOKUP_IDENTIFY_BYTES_MAX,
     LOOKUP_LINE_BYTES_MAX,
 )
-from nsqx.runtime.options.flags import DURATION, DaemonOptions, flag
+from nsqx.runtime.options.flags import DURATION, STRING, DaemonOptions, flag
 
 __all__ = ["LookupdOptions"]
 
@@ -29,6 +29,7 @@ class LookupdOptions(DaemonOptions):
     )
     broadcast_address: str = flag(
         factory=socket.gethostname,
+        kind=STRING,
         default_text="the host's name",
         group="network",
         help="`address` of this nsqlookupd, told to every nsqd for its queries over HTTP",

@@ -1,6 +1,5 @@
 """Command line, environment and TOML file of nsqd (options section 2, and what is ours)."""
 
-import hashlib
 import socket
 import zlib
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from nsqx.runtime.options.flags import (
     DURATION,
     FLOATS,
     INT,
+    STRING,
     TLS_MIN_VERSION,
     TLS_REQUIRED,
     DaemonOptions,
@@ -50,6 +50,8 @@ _BUFFERING = (
 
 def default_node_id() -> int:
     """Return what Go's nsqd takes as its node id on this host."""
+    import hashlib  # not for --version: it loads OpenSSL
+
     return zlib.crc32(hashlib.md5(socket.gethostname().encode()).digest()) % _NODE_IDS
 
 
@@ -60,6 +62,7 @@ class NsqdOptions(DaemonOptions):
     log_prefix: str = flag("[nsqd] ", group="logging", help="text before every log line")
     node_id: int = flag(
         factory=default_node_id,
+        kind=INT,
         default_text="from the host's name",
         config_key="id",
         help="number of this node, 0 to 1023",
@@ -85,6 +88,7 @@ class NsqdOptions(DaemonOptions):
     )
     broadcast_address: str = flag(
         factory=socket.gethostname,
+        kind=STRING,
         default_text="the host's name",
         group="network",
         help="`address` under which others reach this node, told to every nsqlookupd",

@@ -5,22 +5,14 @@ Clients decide by the version they are told: whether to try snappy and TLS, whic
 are. So wherever NSQ's clients look stands NSQ's, and ours beside it.
 """
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
+import sys
 
 __all__ = ["NSQ_VERSION", "RUNTIME", "VERSION"]
 
 NSQ_VERSION = "1.3.0"
 
-
-def _installed_version() -> str:
-    try:
-        return version("nsqx")
-    except PackageNotFoundError:
-        # A source tree on the path, never installed: semver consumers get a valid, oldest version.
-        return "0.0.0"
-
-
-VERSION = _installed_version()
-# Behind "built w/", where NSQ names its version of Go.
-RUNTIME = f"python{platform.python_version()}, nsqx {VERSION}"
+# That of the distribution: pyproject.toml reads it here. Asking what is installed would be a third
+# of what ``nsqd --version`` costs.
+VERSION = "0.1.0"
+# Behind "built w/", where NSQ names its version of Go: one word, as clients' own tests expect.
+RUNTIME = f"python{'.'.join(map(str, sys.version_info[:3]))}-nsqx-{VERSION}"

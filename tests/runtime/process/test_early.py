@@ -7,7 +7,10 @@ import pytest
 
 DAEMONS = ["nsqd", "lookupd", "admin"]
 # Each takes longer than Python itself.
-HEAVY = {"aiohttp", "structlog", "zeroconf", "uvloop", "rich", "ssl", "nsqx.nsqd.core.broker"}
+HEAVY = {
+    *("aiohttp", "structlog", "zeroconf", "uvloop", "rich", "ssl", "nsqx.nsqd.core.broker"),
+    *("asyncio", "importlib.metadata", "tomllib"),
+}
 
 
 @pytest.mark.parametrize("daemon", DAEMONS)

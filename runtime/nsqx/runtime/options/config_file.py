@@ -5,7 +5,6 @@ Unknown keys are ignored, as in NSQ, but named, for a slip of the pen would othe
 Every error ends the start with one line (options section 1).
 """
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +66,8 @@ def _with_hint(key: str, known: Sequence[Flag]) -> str:
 
 
 def _load(path: str) -> dict[str, Any]:
+    import tomllib  # not for who has no file: it costs some milliseconds
+
     try:
         return tomllib.loads(Path(path).read_bytes().decode())
     except OSError as exc:
