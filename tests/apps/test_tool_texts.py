@@ -1,28 +1,19 @@
 """Small parts of the tools that only compute: lines, limits, URLs."""
 
-import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from nsqx.apps.tools.stat_lines import ChannelTotals, line
+from nsqx.apps.tools.stat_lines import line
 from nsqx.apps.tools.throttle import Throttle
 from nsqx.apps.tools.timings import Timings, percentile
 from nsqx.apps.tools.url_template import UrlTemplate
-from nsqx.cluster.answers import NodeCounts
+from nsqx.cluster.rows import ChannelRow
 
 # --- nsq_stat ---
 
 
-def statistics(**channel: int) -> NodeCounts:
-    names = ChannelTotals.__slots__
-    counts = dict.fromkeys(names, 0) | channel
-    channels = [{"channel_name": "c", **counts}, {"channel_name": "other", **counts}]
-    topics = [{"topic_name": "t", "channels": channels}]
-    return msgspec.convert({"topics": topics}, NodeCounts)
-
-
 def test_a_line_is_that_of_nsq() -> None:
-    now = ChannelTotals(depth=2, message_count=2)
+    now = ChannelRow(depth=2, messages=2)
     assert line(now, now, 0.2) == (
         "      0       0 |       2       2       0     0     0 |"
         "       0       0            2       0\n"
@@ -30,18 +21,10 @@ def test_a_line_is_that_of_nsq() -> None:
 
 
 def test_rates_are_per_second_and_cut_off() -> None:
-    before = ChannelTotals(depth=10, message_count=100)
-    now = ChannelTotals(depth=4, message_count=109, backend_depth=1)
+    before = ChannelRow(depth=10, messages=100)
+    now = ChannelRow(depth=4, messages=109, backend_depth=1)
     columns = line(before, now, 2.0).replace("|", "").split()
     assert columns[:5] == ["4", "7", "4", "3", "1"]
-
-
-def test_nodes_are_added_up() -> None:
-    answers = [statistics(depth=1, client_count=2), statistics(depth=2), NodeCounts()]
-    totals = ChannelTotals.of(answers, "t", "c")
-    assert totals is not None
-    assert (totals.depth, totals.client_count) == (3, 2)
-    assert ChannelTotals.of(answers, "t", "nosuch") is None
 
 
 # --- to_nsq ---

@@ -51,3 +51,15 @@ def test_numbers_stay_with_their_names_in_another_order() -> None:
     )
     wider = table_of(stats("s:x", "t:d,new,c"), layouts)
     assert table.aligned(wider.layout).channels == {"depth": [0, 2, 0, 1]}
+
+
+def test_the_channels_of_one_topic_are_added_up() -> None:
+    topics = [
+        topic("s", channel("c", depth=1)),
+        topic("bare"),
+        topic("t", channel("c", depth=2), channel("d", depth=5)),
+    ]
+    table = table_of(NsqdStats(topics=topics), Layouts())
+    sums = [table.total_of_topic("depth", each) for each in ("s", "bare", "t", "nosuch")]
+    assert sums == [1, 0, 7, 0]
+    assert table.total_of_topic("clients", "t") == 0

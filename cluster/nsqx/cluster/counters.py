@@ -16,7 +16,7 @@ Theory of operation
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import repeat
+from itertools import accumulate, repeat
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -67,6 +67,12 @@ class Layout:
         return tuple(f"{topic}/{channel}" for topic, channel in pairs)
 
     @cached_property
+    def spans(self) -> dict[str, slice]:
+        """Where the channels of each topic are."""
+        ends = tuple(accumulate(self.counts))
+        return dict(zip(self.topics, map(slice, (0, *ends), ends), strict=True))
+
+    @cached_property
     def topic_index(self) -> dict[str, int]:
         return {topic: index for index, topic in enumerate(self.topics)}
 
@@ -106,6 +112,11 @@ class Table:
             columns = self.topics if of_topics else self.channels
             self._totals[key] = sum(columns.get(name, ()))
         return self._totals[key]
+
+    def total_of_topic(self, name: str, topic: str) -> Any:
+        """Return the sum of a column over the channels of a topic; 0 if it is not here."""
+        span = self.layout.spans.get(topic)
+        return 0 if span is None else sum(self.channels.get(name, ())[span])
 
     def aligned(self, layout: Layout) -> "Table":
         """Return the same numbers in the order of another layout; 0 for what is not here."""

@@ -39,6 +39,7 @@ from nsqx.cluster.answers import (
     TopicsAnswer,
 )
 from nsqx.cluster.counters import Layouts
+from nsqx.cluster.finish_rates import FinishRates
 from nsqx.cluster.health import PATIENCE_S, DaemonState, Health
 from nsqx.cluster.http import DaemonError, DaemonHttp, HangingError, Kept, StatusError
 from nsqx.cluster.node_metrics import NodeMetrics, parse_metrics
@@ -223,14 +224,13 @@ class _Node(_Source):
         self.stats: NodeCounts | None = None
         self._counts: Kept[NodeCounts] | None = None
         self.with_clients: NsqdStats | None = None
-        self.finish_rates: dict[str, float] = {}
         self.latencies: dict[str, Latency] = {}
         self.restarted_at: float | None = None
         self.metrics: NodeMetrics | None = None
         self.settings: NodeSettings | None = None
         self._has_metrics = True
         self._window = RateWindow(collector.layouts)
-        self._finished: tuple[float, dict[str, int]] = (0.0, {})
+        self._finish_rates = FinishRates()
 
     async def ask(self) -> None:
         every = CLIENTS_EVERY_WATCHED if self._collector.is_watching_clients else CLIENTS_EVERY
@@ -261,20 +261,7 @@ class _Node(_Source):
 
     def _note_clients(self, stats: NsqdStats) -> None:
         self.with_clients = stats
-        then, before = self._finished
-        now = time.monotonic()
-        counts = {
-            client.remote_address: client.finish_count
-            for topic in stats.topics or ()
-            for channel in topic.channels or ()
-            for client in channel.clients or ()
-        }
-        self.finish_rates = {
-            address: max(0, count - before[address]) / (now - then)
-            for address, count in counts.items()
-            if address in before
-        }
-        self._finished = (now, counts)
+        self._finish_rates.add(time.monotonic(), stats)
         latencies = dict(_latencies(stats))
         if latencies != self.latencies:
             self.latencies = latencies
@@ -345,7 +332,7 @@ class _Node(_Source):
             rates=self._window.rates if is_ok else None,
             metrics=self.metrics,
             with_clients=self.with_clients,
-            finish_rates=self.finish_rates,
+            finish_rates=self._finish_rates.by_address,
             settings=self.settings,
             latencies=self.latencies,
         )

@@ -5,6 +5,7 @@ Each function returns the sections, or None if there is no such thing.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from nsqx.admin.shown.feed import Document
 from nsqx.cluster.answers import ChannelCounts, ClientStats, TopicCounts
@@ -147,21 +148,21 @@ def _topic_at_node(node: NodeView, stats: TopicCounts) -> TopicAtNode:
     name, metrics = stats.topic_name, node.metrics
     channels = stats.channels or ()
     oldest = [_oldest_at(node, name, channel) for channel in channels]
-    out_rates = [_rate(node, "out_rate", name, channel.channel_name) for channel in channels]
+    of_channels, rates = partial(node.counters.total_of_topic, topic=name), node.rates
     return TopicAtNode(
         state=node.state.value,
         observed_at=node.observed_at,
         tombstoned=name in node.tombstoned,
         depth=stats.depth,
-        total_depth=stats.depth + sum(channel.depth for channel in channels),
-        backend_depth=stats.backend_depth + sum(channel.backend_depth for channel in channels),
+        total_depth=stats.depth + of_channels("depth"),
+        backend_depth=stats.backend_depth + of_channels("backend_depth"),
         messages=stats.message_count,
         message_bytes=stats.message_bytes,
         in_rate=_rate(node, "in_rate", name),
-        out_rate=None if node.rates is None else rounded(sum(rate or 0.0 for rate in out_rates)),
+        out_rate=None if rates is None else rounded(rates.total_of_topic("out_rate", name)),
         paused=stats.paused,
         channels=len(channels),
-        clients=sum(channel.client_count for channel in channels),
+        clients=of_channels("clients"),
         oldest_at=min((at for at in oldest if at is not None), default=None),
         log_bytes=metrics.log_bytes.get(name) if metrics else None,
         log_segments=metrics.log_segments.get(name) if metrics else None,

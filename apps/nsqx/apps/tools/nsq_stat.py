@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from nsqx.apps.tools.consuming import ToolOptions, check, run, stop_event
-from nsqx.apps.tools.stat_lines import HEADER, ChannelTotals, line
+from nsqx.apps.tools.stat_lines import HEADER, line
 from nsqx.cluster.answers import NodeCounts
 from nsqx.cluster.http import DaemonError, DaemonHttp
 from nsqx.cluster.lookups import lookup
+from nsqx.cluster.merge import merge
+from nsqx.cluster.observer import Observer
+from nsqx.cluster.rows import ChannelRow
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.options import flags
@@ -87,7 +90,7 @@ async def _report(options: StatOptions) -> None:
     seconds = options.interval / SECOND_NS
     timeouts = (options.connect_timeout / SECOND_NS, options.request_timeout / SECOND_NS)
     polls, left = 0, options.count
-    before: ChannelTotals | None = None
+    before: ChannelRow | None = None
     async with DaemonHttp(connect_s=timeouts[0], request_s=timeouts[1]) as http:
         while left != 0 and not stop.is_set():
             totals = await _poll(http, options)
@@ -102,7 +105,7 @@ async def _report(options: StatOptions) -> None:
                 await _pause(stop, seconds)
 
 
-async def _poll(http: DaemonHttp, options: StatOptions) -> ChannelTotals:
+async def _poll(http: DaemonHttp, options: StatOptions) -> ChannelRow:
     """Ask all nsqds; StartupError, with NSQ's words, if one of them cannot be asked."""
     topic, channel = options.topic, options.channel
     try:
@@ -116,7 +119,8 @@ async def _poll(http: DaemonHttp, options: StatOptions) -> ChannelTotals:
         answers = await asyncio.gather(*(http.ask(nsqd, path, NodeCounts) for nsqd in nsqds))
     except DaemonError as exc:
         raise _fatal(f"failed to get nsqd stats - {exc.short}") from exc
-    totals = ChannelTotals.of(answers, topic, channel)
+    view = Observer().view(0.0, 0.0, dict(zip(nsqds, answers, strict=True)), {})
+    totals = merge(view).channels.get(f"{topic}/{channel}")
     if not any(answer.topics for answer in answers):
         raise _fatal("failed to get nsqd stats - failed to query any nsqd: ")
     if totals is None:
