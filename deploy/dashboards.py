@@ -160,6 +160,10 @@ def _percentile(share: float, histogram: str) -> str:
     return f"histogram_quantile({share}, sum by (instance, le) ({buckets}))"
 
 
+# Of the table of numbers, those of a node that are shown another way.
+_PANELS_OF_THEIR_OWN = {
+    *("start_time_s", "loop_lag_highest", "cpu_seconds", "open_fds", "fds_max"),
+}
 _CLIENT = 'topic=~"$topic"'
 _BY_CHANNEL = "topic, channel"
 
@@ -250,20 +254,17 @@ NODES = Dashboard(
             "s",
             description="From the commit of a batch to the answer to its producers.",
         ),
-        Panel("Free on disk", [("{{instance}}", _by_node("nsqd_disk_free_bytes"))], "bytes"),
         Panel(
             "CPU",
             [("{{instance}}", f"rate(process_cpu_seconds_total{{{NODE}}}[$__rate_interval])")],
             "percentunit",
             description="1 is one core: a node uses no more. Several nodes per host use several.",
         ),
-        Panel("Memory", [("{{instance}}", _by_node("process_resident_memory_bytes"))], "bytes"),
         Panel(
             "Open files",
             [("{{instance}}", f"process_open_fds{{{NODE}}} / process_max_fds{{{NODE}}}")],
             "percentunit",
         ),
-        Panel("Disk takes writes", [("{{instance}}", _by_node("nsqd_healthy"))]),
         Panel(
             "Registered at nsqlookupd",
             [
@@ -273,6 +274,11 @@ NODES = Dashboard(
         ),
         Panel(
             "Segments", [("{{instance}}", f"sum by (instance) (nsqd_topic_log_segments{{{NODE}}})")]
+        ),
+        *_number_panels(
+            (number for number in numbers.NODE if number.name not in _PANELS_OF_THEIR_OWN),
+            "instance",
+            NODE,
         ),
     ],
 )

@@ -1,6 +1,10 @@
 """What is read from ``/metrics``, and what is left alone."""
 
+import msgspec
+
+from nsqx.cluster.merge import merge
 from nsqx.cluster.node_metrics import NodeMetrics, parse_metrics
+from tests.support.cluster_views import cluster_view, node_view
 
 NOW = 1_795_500_000.0
 AGE = "nsqd_channel_oldest_unfinished_age_seconds"
@@ -20,6 +24,15 @@ def test_gauges_sizes_and_ages() -> None:
     assert (metrics.disk_free, metrics.open_fds) == (12345, 20)
     assert (metrics.log_bytes, metrics.log_segments) == ({"t": 77}, {"t": 2})
     assert metrics.oldest_at == {"t/c#ephemeral": NOW - 60}
+
+
+def test_a_number_of_the_table_that_no_code_names_reaches_the_row_of_the_node() -> None:
+    metrics = parse_metrics("nsqd_unexpected_errors_total 3\n", NOW)
+    assert metrics.others == {"unexpected_errors": 3}
+    snapshot = merge(cluster_view(node_view("n:1", metrics=metrics), node_view("foreign:1")))
+    rows = {name: msgspec.to_builtins(row) for name, row in snapshot.nodes.items()}
+    assert rows["n:1"]["unexpected_errors"] == 3
+    assert rows["foreign:1"]["unexpected_errors"] is None
 
 
 def test_the_lag_is_the_average() -> None:

@@ -6,10 +6,12 @@ from nsqx.cluster.number_fields import (
     SENT_AS,
     added_values,
     descriptions,
+    seldom,
+    with_known_fields,
     with_row_fields,
     with_stats_fields,
 )
-from nsqx.runtime.numbers import Behaviour, Number, Unit
+from nsqx.runtime.numbers import Behaviour, Number, Stats, Unit
 
 TABLE = [
     Number("depth", Behaviour.GAUGE, Unit.MESSAGES, "What waits.", row="depth"),
@@ -45,6 +47,19 @@ def test_a_row_sends_it_with_its_growth() -> None:
     counts = msgspec.json.decode(b'{"name": "n", "drop_count": 3}', type=Counts)
     row = Row(depth=1, **added_values(Row, TABLE, counts, {"drop_rate": 0.5}.__getitem__))
     assert msgspec.to_builtins(row) == {"depth": 1, "out": 0.0, "dropped": 3, "drop_rate": 0.5}
+
+
+def test_what_is_mostly_0_is_named_where_it_is_not() -> None:
+    faults = Number("faults", Behaviour.COUNTER, Unit.NONE, "Faults.", Stats.NOT_ZERO, row="faults")
+
+    @with_known_fields([faults])
+    class NodeRow(msgspec.Struct):
+        """What is shown of a node."""
+
+    unknown, well, ill = NodeRow(), NodeRow(faults=0), NodeRow(faults=2)
+    assert msgspec.to_builtins(unknown) == {"faults": None}
+    assert seldom([faults], [unknown, well]) == []
+    assert seldom([faults], [well, ill]) == [faults]
 
 
 def test_the_class_stays_what_it_was() -> None:

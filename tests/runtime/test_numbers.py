@@ -7,7 +7,7 @@ import pytest
 from nsqx.runtime import numbers
 from nsqx.runtime.numbers import Behaviour, Number, Stats
 
-TABLES = [numbers.TOPIC, numbers.CHANNEL]
+TABLES = [numbers.TOPIC, numbers.CHANNEL, numbers.NODE]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -23,16 +23,25 @@ def test_no_two_numbers_are_the_same_series(table: Sequence[Number]) -> None:
     assert len(series) == len(set(series))
 
 
-@pytest.mark.parametrize("number", [*numbers.TOPIC, *numbers.CHANNEL], ids=lambda each: each.name)
+@pytest.mark.parametrize("number", [each for table in TABLES for each in table], ids=str)
 def test_an_entry_is_whole(number: Number) -> None:
     assert number.help.endswith((".", ")."))
     assert number.label
+    assert bool(number.rate) == bool(number.rate_label)
     if number.metric:
         assert number.metric.endswith("_total") == (number.kind is Behaviour.COUNTER)
     assert number.kind is Behaviour.COUNTER or not number.rate
     assert number.row or not number.rate
-    # What the dashboard shows comes from /stats.
+
+
+@pytest.mark.parametrize("number", [*numbers.TOPIC, *numbers.CHANNEL], ids=str)
+def test_what_the_dashboard_shows_of_topics_and_channels_comes_from_stats(number: Number) -> None:
     assert number.stats is not Stats.NEVER or not number.row
+
+
+def test_columns_have_titles_and_so_have_their_rates() -> None:
+    titles = numbers.titles(numbers.CHANNEL)
+    assert (titles["timed_out"], titles["timeouts"]) == ("Timed out", "Timeouts")
 
 
 def test_a_rate_is_known_by_what_it_counts() -> None:

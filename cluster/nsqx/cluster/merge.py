@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from nsqx.cluster.health import DaemonState
+from nsqx.cluster.number_fields import added_names
 from nsqx.cluster.rates import RATE_COLUMNS
 from nsqx.cluster.rows import Attention, ChannelRow, LookupdRow, NodeRow, TopicRow, Totals, Verdict
 from nsqx.cluster.sums import Sums, sum_of_channels, sum_of_topics
@@ -30,6 +31,8 @@ _UNHEARD = (
     *("depth", "total_depth", "messages", "message_bytes", "clients", "in_flight", "deferred"),
     *("channels", "in_rate", "out_rate", "requeues", "timeouts"),
 )
+
+_OTHERS = added_names(NodeRow)
 
 _Row = TypeVar("_Row", TopicRow, ChannelRow)
 
@@ -197,6 +200,7 @@ def _node_row(view: NodeView, *, out_of_date: bool) -> NodeRow:
         fds_max=metrics.fds_max if metrics else None,
         lost_messages=_lost_messages(view),
         answer_ms=view.answer_ms,
+        **{name: metrics.others.get(name) if metrics else None for name in _OTHERS},
     )
 
 

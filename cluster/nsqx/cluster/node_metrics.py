@@ -1,8 +1,11 @@
-"""What only our nsqd tells, read from its ``/metrics``. No I/O."""
+"""What only our nsqd tells, read from its ``/metrics`` by the table of numbers. No I/O."""
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+
+from nsqx.runtime import numbers
+from nsqx.runtime.numbers import Number, Unit
 
 __all__ = ["NodeMetrics", "parse_metrics"]
 
@@ -17,19 +20,16 @@ class NodeMetrics:
     open_fds: int | None = None
     fds_max: int | None = None
     lost_messages: int | None = None
+    # All other numbers of a node that rows show, by their name there.
+    others: dict[str, float] = field(default_factory=dict)
     # When the oldest unfinished message was published, by topic/channel.
     oldest_at: dict[str, float] = field(default_factory=dict)
     log_bytes: dict[str, int] = field(default_factory=dict)  # by topic
     log_segments: dict[str, int] = field(default_factory=dict)
 
 
-_GAUGES = {
-    "nsqd_disk_free_bytes": "disk_free",
-    "process_resident_memory_bytes": "rss",
-    "process_open_fds": "open_fds",
-    "process_max_fds": "fds_max",
-    "nsqd_lost_messages_total": "lost_messages",
-}
+_NAMED = {each.name for each in fields(NodeMetrics)}
+_OF_NODE = {number.metric: number for number in numbers.NODE if number.metric and number.row}
 _LAG = "nsqd_event_loop_lag_seconds"
 _AGE = "nsqd_channel_oldest_unfinished_age_seconds"
 
@@ -56,8 +56,11 @@ _Taker = Callable[[str, float], None]
 def _takers(metrics: NodeMetrics, lag: dict[str, float], now: float) -> dict[str, _Taker]:
     """Return what to do with the labels and the value of a line, by the name of its metric."""
 
-    def take_gauge(field_name: str) -> _Taker:
-        return lambda _labels, value: setattr(metrics, field_name, int(value))
+    def take(number: Number) -> _Taker:
+        read = float if number.unit is Unit.SECONDS else int
+        if number.row in _NAMED:
+            return lambda _labels, value: setattr(metrics, number.row, read(value))
+        return lambda _labels, value: metrics.others.update({number.row: read(value)})
 
     def take_lag(part: str) -> _Taker:
         return lambda _labels, value: lag.update({part: value})
@@ -71,7 +74,7 @@ def _takers(metrics: NodeMetrics, lag: dict[str, float], now: float) -> dict[str
             metrics.oldest_at[_key(labels)] = float(round(now - age_s))
 
     return {
-        **{name: take_gauge(field_name) for name, field_name in _GAUGES.items()},
+        **{metric: take(number) for metric, number in _OF_NODE.items()},
         **{f"{_LAG}_{part}": take_lag(part) for part in lag},
         "nsqd_topic_log_bytes": take_size(metrics.log_bytes),
         "nsqd_topic_log_segments": take_size(metrics.log_segments),

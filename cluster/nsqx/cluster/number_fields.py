@@ -13,7 +13,16 @@ from msgspec.structs import fields
 
 from nsqx.runtime.numbers import Behaviour, Number, Stats, Unit
 
-__all__ = ["SENT_AS", "added_values", "descriptions", "with_row_fields", "with_stats_fields"]
+__all__ = [
+    "SENT_AS",
+    "added_names",
+    "added_values",
+    "descriptions",
+    "seldom",
+    "with_known_fields",
+    "with_row_fields",
+    "with_stats_fields",
+]
 
 _Class = TypeVar("_Class", bound=type[msgspec.Struct])
 _Field = tuple[str, Any, Any]
@@ -35,6 +44,29 @@ def with_row_fields(table: Iterable[Number]) -> Callable[[_Class], _Class]:
     return lambda kind: _extended(kind, _row_fields([number for number in table if number.row]))
 
 
+def with_known_fields(table: Iterable[Number]) -> Callable[[_Class], _Class]:
+    """Let rows have the numbers of the table, each None as long as it is not known."""
+    shown = [(number, *_field(number, number.row)) for number in table if number.row]
+    return lambda kind: _extended(kind, [(name, type_ | None, None) for _, name, type_, _ in shown])
+
+
+def added_names(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the fields of a class that were added here."""
+    return _added.get(kind, frozenset())
+
+
+def seldom(table: Iterable[Number], rows: Iterable[msgspec.Struct]) -> list[Number]:
+    """Return the numbers that are mostly 0, and are not in one of the rows: a column for each."""
+    listed = list(rows)
+    return [
+        number
+        for number in table
+        if number.row
+        and number.stats is Stats.NOT_ZERO
+        and any(getattr(row, number.row) for row in listed)
+    ]
+
+
 def added_values(
     kind: type[msgspec.Struct],
     table: Iterable[Number],
@@ -42,7 +74,7 @@ def added_values(
     rate: Callable[[str], float | None],
 ) -> dict[str, Any]:
     """Return the values of those fields of a row that were added here; ``rate`` is by name."""
-    added = _added.get(kind, frozenset())
+    added = added_names(kind)
     found: dict[str, Any] = {}
     for number in table:
         if number.row in added:

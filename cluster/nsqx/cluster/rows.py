@@ -8,7 +8,7 @@ of nodes that answer; a depth also of those that did.
 
 import msgspec
 
-from nsqx.cluster.number_fields import SENT_AS, with_row_fields
+from nsqx.cluster.number_fields import SENT_AS, with_known_fields, with_row_fields
 from nsqx.runtime import numbers
 
 __all__ = [
@@ -89,6 +89,7 @@ class LookupdRow(msgspec.Struct):
     found: bool
 
 
+@with_known_fields(numbers.NODE)
 class NodeRow(msgspec.Struct, rename=SENT_AS):
     """One nsqd."""
 

@@ -17,7 +17,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["CONTENT_TYPE", "Family", "Sample", "counter", "gauge", "histogram", "render"]
+from nsqx.runtime.numbers import Behaviour, Number
+
+__all__ = ["CONTENT_TYPE", "Family", "Sample", "counter", "gauge", "histogram", "render", "told"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -49,6 +51,12 @@ def gauge(name: str, help: str, samples: float | Iterable[Sample]) -> Family:
 def counter(name: str, help: str, samples: float | Iterable[Sample]) -> Family:
     """Describe what only grows while the process lives. The name should end in ``_total``."""
     return Family(name, "counter", help, _as_samples(samples))
+
+
+def told(number: Number, samples: float | Iterable[Sample]) -> Family:
+    """Describe a number of the table of numbers."""
+    make = counter if number.kind is Behaviour.COUNTER else gauge
+    return make(number.metric, number.help, samples)
 
 
 def histogram(

@@ -1,5 +1,6 @@
 """
-The table of numbers: what an nsqd counts and measures of its topics and channels. No I/O.
+The table of numbers: what an nsqd counts and measures of its topics, its channels and itself. No
+I/O.
 
 One entry says what a number is, and where it is shown under which name. What shows numbers reads
 this table and names none of them: ``/stats`` as JSON and text, ``/metrics``, statsd, the rows of
@@ -17,6 +18,8 @@ from enum import Enum
 
 __all__ = [
     "CHANNEL",
+    "NODE",
+    "PROCESS",
     "TOPIC",
     "Behaviour",
     "Number",
@@ -24,6 +27,8 @@ __all__ = [
     "Text",
     "Unit",
     "counted_rows",
+    "number_of",
+    "titles",
 ]
 
 
@@ -71,6 +76,7 @@ class Number:
         name: in ``/stats``, and of the attribute or the reading in nsqd.
         help: one sentence, with a full stop.
         stats: whether ``/stats`` has it; what stands there if not zero, statsd is told if not zero.
+            Of such a number, tables show a column only if one of their rows has some.
         text: how its text form has it; None: not.
         statsd: its last part there; "": not told.
         metric, labels: its family in ``/metrics`` and what tells it from others of the family
@@ -79,6 +85,7 @@ class Number:
         rate: there, the name of what it grows by a second; "": nobody asks.
         is_summed: a topic's row has the sum of its channels.
         label: what people see above a column or a graph.
+        rate_label: the same for its growth a second.
     """
 
     name: str
@@ -94,6 +101,10 @@ class Number:
     rate: str = ""
     is_summed: bool = False
     label: str = ""
+    rate_label: str = ""
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def _refused_because(reason: str) -> Number:
@@ -143,6 +154,7 @@ TOPIC: Sequence[Number] = (
         row="messages",
         rate="in_rate",
         label="Messages",
+        rate_label="In",
     ),
     Number(
         "message_bytes",
@@ -164,6 +176,7 @@ TOPIC: Sequence[Number] = (
         row="refused",
         rate="refusals",
         label="Refused",
+        rate_label="Refusals",
     ),
     *map(_refused_because, ("disk full", "disk failed", "ending", "fault")),
     Number(
@@ -253,6 +266,7 @@ CHANNEL: Sequence[Number] = (
         row="messages",
         rate="in_rate",
         label="Messages",
+        rate_label="In",
     ),
     Number(
         "zone_local_msg_count",
@@ -290,6 +304,7 @@ CHANNEL: Sequence[Number] = (
         rate="requeues",
         is_summed=True,
         label="Requeued",
+        rate_label="Requeues",
     ),
     Number(
         "timeout_count",
@@ -303,6 +318,7 @@ CHANNEL: Sequence[Number] = (
         rate="timeouts",
         is_summed=True,
         label="Timed out",
+        rate_label="Timeouts",
     ),
     Number(
         "dropped_count",
@@ -344,6 +360,233 @@ CHANNEL: Sequence[Number] = (
         label="Age of the oldest unfinished",
     ),
 )
+
+# Told by whatever part of the program counts them (``runtime.process``), at each daemon.
+PROCESS: Sequence[Number] = (
+    Number(
+        "open_fds",
+        Behaviour.GAUGE,
+        Unit.FILES,
+        "Open files, connections among them.",
+        stats=Stats.NEVER,
+        metric="process_open_fds",
+        row="open_fds",
+        label="Open files",
+    ),
+    Number(
+        "fds_max",
+        Behaviour.GAUGE,
+        Unit.FILES,
+        "Most files that may be open.",
+        stats=Stats.NEVER,
+        metric="process_max_fds",
+        row="fds_max",
+        label="Files that may be open",
+    ),
+    Number(
+        "dropped_lines",
+        Behaviour.COUNTER,
+        Unit.NONE,
+        "Lines that nobody read in time.",
+        stats=Stats.NOT_ZERO,
+        metric="log_lines_dropped_total",
+        row="dropped_lines",
+        label="Lost lines of its log",
+    ),
+    Number(
+        "crashed_tasks",
+        Behaviour.COUNTER,
+        Unit.NONE,
+        "Background tasks that ended by an error.",
+        stats=Stats.NOT_ZERO,
+        metric="tasks_crashed_total",
+        row="crashed_tasks",
+        label="Crashed tasks",
+    ),
+)
+
+# What has no metric is a sum, or made of several of them.
+NODE: Sequence[Number] = (
+    Number(
+        "start_time_s",
+        Behaviour.GAUGE,
+        Unit.SECONDS,
+        "When it started (Unix time).",
+        stats=Stats.NEVER,
+        metric="nsqd_start_time_seconds",
+        label="Started",
+    ),
+    Number(
+        "is_healthy",
+        Behaviour.FLAG,
+        Unit.NONE,
+        "1 unless the last write to disk failed.",
+        stats=Stats.NEVER,
+        metric="nsqd_healthy",
+        label="Disk takes writes",
+    ),
+    Number(
+        "topics",
+        Behaviour.GAUGE,
+        Unit.NONE,
+        "Topics.",
+        stats=Stats.NEVER,
+        metric="nsqd_topics",
+        row="topics",
+        label="Topics",
+    ),
+    Number(
+        "channels",
+        Behaviour.GAUGE,
+        Unit.NONE,
+        "Channels.",
+        stats=Stats.NEVER,
+        metric="nsqd_channels",
+        row="channels",
+        label="Channels",
+    ),
+    Number(
+        "depth",
+        Behaviour.GAUGE,
+        Unit.MESSAGES,
+        "Messages that wait at a node: at its topics and in its channels.",
+        stats=Stats.NEVER,
+        row="depth",
+        label="Depth",
+    ),
+    Number(
+        "in_flight",
+        Behaviour.GAUGE,
+        Unit.MESSAGES,
+        "Messages that a node has delivered and that are unanswered.",
+        stats=Stats.NEVER,
+        row="in_flight",
+        label="In flight",
+    ),
+    Number(
+        "messages",
+        Behaviour.COUNTER,
+        Unit.MESSAGES,
+        "Messages published to a node.",
+        stats=Stats.NEVER,
+        row="messages",
+        rate="in_rate",
+        label="Messages",
+        rate_label="In",
+    ),
+    Number(
+        "clients",
+        Behaviour.GAUGE,
+        Unit.CLIENTS,
+        "Clients that are subscribed at a node, once for each channel.",
+        stats=Stats.NEVER,
+        row="clients",
+        label="Consumers",
+    ),
+    Number(
+        "loop_lag",
+        Behaviour.GAUGE,
+        Unit.SECONDS,
+        "How late a node's event loop is, on average since it started.",
+        stats=Stats.NEVER,
+        row="loop_lag",
+        label="Loop lag",
+    ),
+    Number(
+        "loop_lag_highest",
+        Behaviour.GAUGE,
+        Unit.SECONDS,
+        "The largest lag since the last scrape.",
+        stats=Stats.NEVER,
+        metric="nsqd_event_loop_lag_highest_seconds",
+        label="Largest loop lag",
+    ),
+    Number(
+        "disk_free_bytes",
+        Behaviour.GAUGE,
+        Unit.BYTES,
+        "Room on the disk of the data path.",
+        stats=Stats.NEVER,
+        metric="nsqd_disk_free_bytes",
+        row="disk_free",
+        label="Disk free",
+    ),
+    Number(
+        "damages",
+        Behaviour.COUNTER,
+        Unit.NONE,
+        "Places where the log was found damaged.",
+        stats=Stats.NOT_ZERO,
+        metric="nsqd_damages_total",
+        row="damages",
+        label="Damaged places",
+    ),
+    Number(
+        "lost_messages",
+        Behaviour.COUNTER,
+        Unit.MESSAGES,
+        "Messages lost to damage of the log.",
+        stats=Stats.NOT_ZERO,
+        metric="nsqd_lost_messages_total",
+        row="lost_messages",
+        label="Lost messages",
+    ),
+    Number(
+        "unexpected_errors",
+        Behaviour.COUNTER,
+        Unit.NONE,
+        "Faults of nsqd itself; each is in its log.",
+        stats=Stats.NOT_ZERO,
+        metric="nsqd_unexpected_errors_total",
+        row="unexpected_errors",
+        label="Faults",
+    ),
+    Number(
+        "resident_bytes",
+        Behaviour.GAUGE,
+        Unit.BYTES,
+        "Resident memory.",
+        stats=Stats.NEVER,
+        metric="process_resident_memory_bytes",
+        row="rss",
+        label="Memory",
+    ),
+    Number(
+        "cpu_seconds",
+        Behaviour.COUNTER,
+        Unit.SECONDS,
+        "CPU time, user and system.",
+        stats=Stats.NEVER,
+        metric="process_cpu_seconds_total",
+        label="CPU",
+    ),
+    Number(
+        "allocated_blocks",
+        Behaviour.GAUGE,
+        Unit.NONE,
+        "Blocks that Python's allocator has given out.",
+        stats=Stats.NEVER,
+        metric="python_allocated_blocks",
+        label="Allocated blocks",
+    ),
+    *PROCESS,
+)
+
+
+def number_of(table: Iterable[Number], name: str) -> Number:
+    """Return a number by its name."""
+    return next(number for number in table if number.name == name)
+
+
+def titles(table: Iterable[Number]) -> dict[str, str]:
+    """Return what people see above each column, by the name of the number or rate in a row."""
+    found: dict[str, str] = {}
+    for number in table:
+        if number.row:
+            found[number.row] = number.label
+        if number.rate:
+            found[number.rate] = number.rate_label
+    return found
 
 
 def counted_rows(numbers: Iterable[Number]) -> dict[str, str]:

@@ -4,10 +4,13 @@ import base64
 import hashlib
 import re
 
+import msgspec
+
 from nsqx.admin.shown import plain_page
 from nsqx.cluster.answers import ChannelStats, NsqdStats, TopicStats
 from nsqx.cluster.health import DaemonState
 from nsqx.cluster.merge import ClusterSnapshot, merge
+from nsqx.cluster.node_metrics import NodeMetrics
 from nsqx.cluster.registry import registry_of
 from nsqx.cluster.views import ClusterView, LookupdView, NodeView
 from nsqx.cluster.watch import Watch
@@ -79,6 +82,24 @@ def test_a_node_shows_what_waits_on_it() -> None:
     html = rendered(node(stats=NsqdStats(topics=[TopicStats("t", depth=1_234)])))
     assert '<td class="number">1,234</td>' in html
     assert "<td>ok</td>" in html
+
+
+def test_what_is_mostly_0_has_a_column_where_it_is_not() -> None:
+    stats = msgspec.convert({"topics": [{"topic_name": "t", "refused_count": 4321}]}, NsqdStats)
+    html = rendered(node(stats=stats, metrics=NodeMetrics(others={"unexpected_errors": 5678})))
+    for title, number in (("Refused", "4,321"), ("Faults", "5,678")):
+        assert f">{title}</th>" in html
+        assert f">{number}</td>" in html
+    assert ">Refused</th>" not in rendered(node(stats=NsqdStats(topics=[TopicStats("t")])))
+
+
+def test_a_topic_shows_what_is_its_own_and_a_channel_the_rest() -> None:
+    channels = [ChannelStats("c", in_flight_count=77)]
+    stats = NsqdStats(topics=[TopicStats("t", message_count=55, channels=channels)])
+    of_topic, of_channel = re.findall("<tr[^>]*><td>[tc]</td>.*", rendered(node(stats=stats)))
+    assert ">55<" in of_topic
+    assert ">77<" not in of_topic
+    assert ">77<" in of_channel
 
 
 def test_a_dead_node_is_shown_with_the_age_of_what_is_known() -> None:

@@ -119,13 +119,24 @@ def test_the_text_has_aligned_columns() -> None:
         [SeenChannel("orders", "mail", depth=12345, in_per_second=1.0, is_paused=True)],
     )
     assert lines(seen) == [
-        "NSQD           VERSION  TOPICS  CLIENTS  DEPTH  IN/S",
-        "10.0.0.1:4151  1.3.0         2        1  1,234    57",
-        "h:1                                                   refused",
+        "NSQD           VERSION  TOPICS  CONSUMERS  DEPTH  IN/S",
+        "10.0.0.1:4151  1.3.0         2          1  1,234    57",
+        "h:1                                                     refused",
         "",
-        "TOPIC   CHANNEL         DEPTH  FLIGHT  DEFER  IN/S  DONE/S  CLIENTS",
-        "orders  mail (paused)  12,345       0      0     1                0",
+        "TOPIC   CHANNEL         DEPTH  IN FLIGHT  DEFERRED  IN/S  OUT/S  CONSUMERS",
+        "orders  mail (paused)  12,345          0         0     1                 0",
     ]
+
+
+def test_what_is_mostly_0_has_a_column_where_it_is_not() -> None:
+    fields = {"message_count": 9, "refused_count": 4}
+    seen = view(0, n=node(topic("t", **fields), topic("u", channel("c"))))
+    assert [each.others for each in seen.channels] == [{"refused": 4}, {}]
+    head, refusing, other = lines(seen)[-3:]
+    assert head.endswith("CONSUMERS  REFUSED")
+    assert (refusing.split()[-1], other.split()[-1]) == ("4", "0")
+    seen.nodes[0].others["unexpected_errors"] = 2
+    assert lines(seen)[0].endswith("IN/S  FAULTS")
 
 
 def test_it_can_be_told_as_json() -> None:

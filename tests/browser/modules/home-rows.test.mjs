@@ -37,6 +37,18 @@ test("what is asked for beyond the end is the end", () => {
   assert.equal(keys(shown({ first: 90, last: 120 })), "shop.x");
 });
 
+test("a number that is mostly 0 is told of where one has it, and added up for a family", () => {
+  assert.deepEqual(shown({}).others, []);
+  const of = doc();
+  Object.assign(of.topics["etl.a"], { refused: 4 });
+  Object.assign(of.topics["etl.b"], { refused: 1 });
+  assert.deepEqual(shown({}, of).others, ["refused"]);
+  const [first, second] = shown({ sort: { key: "refused", descending: true } }, of).rows;
+  assert.deepEqual([first.key, second.key], ["etl.a", "etl.a/c"]);
+  const family = shown({ group: "prefix" }, of).rows.find((row) => row.group);
+  assert.equal(family.data.refused, 5);
+});
+
 test("a channel whose topic is not found stands alone", () => {
   const part = shown({ q: "etl c" });
   assert.equal(keys(part), "etl.a/c etl.b/c");

@@ -29,6 +29,10 @@ async def test_every_number_is_shown_where_the_table_says(tmp_path: Path) -> Non
         (shown,) = (await node.stats("&topic=t"))["topics"]
         scrape = (await node.get("/metrics")).decode()
         statsd = "".join(StatsdReport(node.broker, "").lines(None))
+    told = {number.metric for number in numbers.NODE if number.metric}
+    assert told <= {line.split(" ")[2] for line in scrape.splitlines() if line[:6] == "# HELP"}
+    for line in ("nsqd_topics 1", "nsqd_channels 1", "nsqd_healthy 1", "nsqd_damages_total 0"):
+        assert f"\n{line}\n" in scrape
     assert of_t["message_count"] == of_c["depth"] == 2
     assert_told(numbers.TOPIC, of_t, shown, scrape, '{topic="t"')
     assert_told(numbers.CHANNEL, of_c, shown["channels"][0], scrape, '{topic="t",channel="c"')

@@ -11,7 +11,10 @@ from collections.abc import Iterable, Iterator
 from html import escape
 
 from nsqx.cluster.merge import ClusterSnapshot
+from nsqx.cluster.number_fields import seldom
 from nsqx.cluster.rows import Attention, ChannelRow, TopicRow
+from nsqx.runtime import numbers
+from nsqx.runtime.numbers import Behaviour, Stats, titles
 
 __all__ = ["SECURITY_HEADERS", "render"]
 
@@ -31,6 +34,13 @@ th { color: var(--dim); font-weight: 600; }
 .bad { color: var(--bad); } .dim { color: var(--dim); }
 .mark { border: 1px solid var(--line); border-radius: .6rem; padding: 0 .5rem; font-size: .85em; }
 """
+
+_TITLES = {**titles(numbers.TOPIC), **titles(numbers.CHANNEL)}
+_TITLES["nodes"] = "Nodes"
+_TITLES |= {rate: f"{_TITLES.get(rate, 'Out')} a second" for rate in ("in_rate", "out_rate")}
+_NOT_OF_CHANNELS = {"nodes"}
+# Sums over its channels, each of which has a line of its own.
+_NOT_OF_TOPICS = {number.row for number in numbers.CHANNEL if number.is_summed}
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 
@@ -86,16 +96,17 @@ def _nodes(snapshot: ClusterSnapshot) -> Iterator[str]:
     if not snapshot.nodes:
         yield '<p class="dim">No nodes found</p>'
         return
-    yield _table_head(
-        "HTTP address", "TCP address", "Host", "Version", "State", "#Topics", "#Depth"
-    )
+    columns = ["topics", "depth"]
+    columns += [each.row for each in seldom(numbers.NODE, snapshot.nodes.values())]
+    of_node = titles(numbers.NODE)
+    names = ("HTTP address", "TCP address", "Host", "Version", "State")
+    yield _table_head(*names, *(f"#{of_node[column]}" for column in columns))
     for row in snapshot.nodes.values():
         yield _row(
             [
                 *map(_cell, (row.address, row.tcp_address, row.hostname, row.version)),
                 _state_cell(row.state, row.observed_at, row.error, snapshot.t),
-                _number(row.topics),
-                _number(row.depth),
+                *(_number(getattr(row, column)) for column in columns),
             ]
         )
     yield "</table>"
@@ -106,51 +117,35 @@ def _topics(snapshot: ClusterSnapshot) -> Iterator[str]:
     if not snapshot.topics:
         yield '<p class="dim">No topics found</p>'
         return
-    yield _table_head(
-        "Topic, channel",
-        "#Nodes",
-        "#Depth",
-        "#In flight",
-        "#Deferred",
-        "#Requeued",
-        "#Timed out",
-        "#Messages",
-        "#Consumers",
-        "#In a second",
-        "#Out a second",
-    )
+    columns = _columns(snapshot)
+    yield _table_head("Topic, channel", *(f"#{_TITLES[column]}" for column in columns))
     channels: dict[str, list[tuple[str, ChannelRow]]] = {}
     for key in sorted(snapshot.channels):
         topic, _, name = key.partition("/")
         channels.setdefault(topic, []).append((name, snapshot.channels[key]))
     for topic, row in snapshot.topics.items():
-        yield _topic_row(topic, row)
+        yield _row([_name_cell(topic, row.flags), *_numbers(row, columns)])
         for name, channel in channels.get(topic, ()):
-            yield _channel_row(name, channel)
+            cells = [_name_cell(name, channel.flags), *_numbers(channel, columns)]
+            yield _row(cells, css_class="channel")
     yield "</table>"
 
 
-def _topic_row(name: str, topic: TopicRow) -> str:
-    counts = [topic.nodes, topic.depth, None, None, None, None, topic.messages, None]
-    rates = [_number(topic.in_rate), _number(topic.out_rate)]
-    return _row([_name_cell(name, topic.flags), *map(_number, counts), *rates])
-
-
-def _channel_row(name: str, channel: ChannelRow) -> str:
-    counts = [
-        None,
-        channel.depth,
-        channel.in_flight,
-        channel.deferred,
-        channel.requeued,
-        channel.timed_out,
-        channel.messages,
-        channel.clients,
-        channel.in_rate,
-        channel.out_rate,
+def _columns(snapshot: ClusterSnapshot) -> list[str]:
+    """Return what is shown of topics and channels: what is mostly 0 only where it is not."""
+    found = [
+        *(each for each in numbers.CHANNEL if each.row and each.stats is Stats.ALWAYS),
+        *seldom(numbers.TOPIC, snapshot.topics.values()),
+        *seldom(numbers.CHANNEL, snapshot.channels.values()),
     ]
-    cells = [_name_cell(name, channel.flags), *map(_number, counts)]
-    return _row(cells, css_class="channel")
+    shown = {each.row: None for each in found if each.kind is not Behaviour.FLAG}
+    return ["nodes", *shown, "in_rate", "out_rate"]
+
+
+def _numbers(row: TopicRow | ChannelRow, columns: Iterable[str]) -> Iterator[str]:
+    """Yield the cells. A topic has what is its own, a channel all but the number of its nodes."""
+    hidden = _NOT_OF_TOPICS if isinstance(row, TopicRow) else _NOT_OF_CHANNELS
+    return (_number(None if column in hidden else getattr(row, column, None)) for column in columns)
 
 
 def _table_head(*titles: str) -> str:

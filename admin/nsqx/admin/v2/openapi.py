@@ -20,6 +20,7 @@ _NUMBERS = {
     "TopicAtNode": numbers.TOPIC,
     "ChannelRow": numbers.CHANNEL,
     "ChannelAtNode": numbers.CHANNEL,
+    "NodeRow": numbers.NODE,
 }
 SCHEMA_PATH = "#/components/schemas/{name}"
 _Schemas: TypeAlias = Mapping[Any, dict[str, Any]]  # by type

@@ -1,12 +1,17 @@
 """What ``nsqx top`` shows of a cluster at one moment. No I/O."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import msgspec
 
 from nsqx.cluster.health import DaemonState
 from nsqx.cluster.merge import ClusterSnapshot
+from nsqx.cluster.number_fields import seldom
 from nsqx.cluster.rows import ChannelRow, NodeRow, TopicRow
+from nsqx.runtime import numbers
+from nsqx.runtime.numbers import Number
 
 __all__ = ["Seen", "SeenChannel", "SeenNode", "seen_of"]
 
@@ -22,6 +27,7 @@ class SeenNode:
     depth: int | None = None
     in_per_second: float | None = None
     problem: str = ""
+    others: dict[str, float] = field(default_factory=dict)  # that are mostly 0, and are not here
 
 
 @dataclass(slots=True)
@@ -40,6 +46,7 @@ class SeenChannel:
     requeued: int = 0
     timed_out: int = 0
     is_paused: bool = False
+    others: dict[str, float] = field(default_factory=dict)  # that are mostly 0, and are not here
 
 
 @dataclass(slots=True)
@@ -75,6 +82,7 @@ def _node(row: NodeRow) -> SeenNode:
         row.depth,
         row.in_rate,
         health if is_up else row.error,
+        _others(numbers.NODE, row),
     )
 
 
@@ -93,6 +101,7 @@ def _channel(key: str, row: ChannelRow) -> SeenChannel:
         requeued=row.requeued,
         timed_out=row.timed_out,
         is_paused=row.paused,
+        others=_others(numbers.CHANNEL, row),
     )
 
 
@@ -104,4 +113,9 @@ def _bare(name: str, row: TopicRow) -> SeenChannel:
         depth=row.depth or 0,
         in_per_second=row.in_rate,
         is_paused=row.paused,
+        others=_others(numbers.TOPIC, row),
     )
+
+
+def _others(table: Iterable[Number], row: msgspec.Struct) -> dict[str, float]:
+    return {number.row: getattr(row, number.row) for number in seldom(table, [row])}

@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from nsqx.cluster.http import DaemonError, DaemonHttp
 from nsqx.cluster.merge import merge
 from nsqx.cluster.observer import Observer
 from nsqx.cluster.views import ClusterView
+from nsqx.runtime import numbers
+from nsqx.runtime.numbers import titles
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -29,8 +31,9 @@ __all__ = ["lines", "top"]
 
 Show = Callable[[Seen], None]
 
-CHANNEL_COLUMNS = ("TOPIC", "CHANNEL", "DEPTH", "FLIGHT", "DEFER", "IN/S", "DONE/S", "CLIENTS")
-NODE_COLUMNS = ("NSQD", "VERSION", "TOPICS", "CLIENTS", "DEPTH", "IN/S", "")
+_OF_CHANNEL = {**titles(numbers.TOPIC), **titles(numbers.CHANNEL)}
+_OF_NODE = titles(numbers.NODE)
+_IN, _OUT = f"{_OF_CHANNEL['in_rate']}/s", "Out/s"
 
 EPILOG = f"""\b
 Examples:
@@ -155,9 +158,33 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 def lines(seen: Seen) -> list[str]:
     """Return the view as text: nodes, then channels, in columns."""
-    nodes = _columns(NODE_COLUMNS, [node_cells(node) for node in seen.nodes])
-    channels = _columns(CHANNEL_COLUMNS, [channel_cells(each) for each in seen.channels])
-    return [*nodes, "", *channels]
+    more = others_of(seen.nodes)
+    nodes = _columns(node_columns(more), [node_cells(node, more) for node in seen.nodes])
+    more = others_of(seen.channels)
+    cells = [channel_cells(each, more) for each in seen.channels]
+    return [*nodes, "", *_columns(channel_columns(more), cells)]
+
+
+def others_of(rows: Iterable[SeenNode | SeenChannel]) -> list[str]:
+    """Return which numbers that are mostly 0 have a column now."""
+    return list(dict.fromkeys(name for row in rows for name in row.others))
+
+
+def node_columns(others: Iterable[str]) -> tuple[str, ...]:
+    """Return the titles."""
+    named = [_OF_NODE[name] for name in ("topics", "clients", "depth")]
+    return _heads("nsqd", "version", *named, _IN, *(_OF_NODE[name] for name in others), "")
+
+
+def channel_columns(others: Iterable[str]) -> tuple[str, ...]:
+    """Return the titles."""
+    named = [_OF_CHANNEL[name] for name in ("depth", "in_flight", "deferred")]
+    rest = [_OF_CHANNEL[name] for name in ("clients", *others)]
+    return _heads("topic", "channel", *named, _IN, _OUT, *rest)
+
+
+def _heads(*titles: str) -> tuple[str, ...]:
+    return tuple(title.upper() for title in titles)
 
 
 def _columns(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
@@ -171,14 +198,15 @@ def _columns(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def node_cells(node: SeenNode) -> tuple[str, ...]:
+def node_cells(node: SeenNode, others: Iterable[str] = ()) -> tuple[str, ...]:
     """Return a node's row."""
     counts = map(_count, (node.topics, node.clients, node.depth))
     texts = map(printable, (node.address, node.version))
-    return (*texts, *counts, _rate(node.in_per_second), printable(node.problem))
+    more = (_count(node.others.get(name)) for name in others)
+    return (*texts, *counts, _rate(node.in_per_second), *more, printable(node.problem))
 
 
-def channel_cells(channel: SeenChannel) -> tuple[str, ...]:
+def channel_cells(channel: SeenChannel, others: Iterable[str] = ()) -> tuple[str, ...]:
     """Return a channel's row."""
     name = f"{channel.channel} (paused)" if channel.is_paused else channel.channel
     return (
@@ -190,10 +218,11 @@ def channel_cells(channel: SeenChannel) -> tuple[str, ...]:
         _rate(channel.in_per_second),
         _rate(channel.done_per_second),
         f"{channel.clients:,}",
+        *(_count(channel.others.get(name)) for name in others),
     )
 
 
-def _count(number: int | None) -> str:
+def _count(number: float | None) -> str:
     return "" if number is None else f"{number:,}"
 
 
@@ -209,13 +238,17 @@ def screen(seen: Seen) -> "Group":
     from rich.console import Group
     from rich.text import Text  # no markup: what nodes say is text
 
-    nodes = _table(NODE_COLUMNS)
+    more = others_of(seen.nodes)
+    nodes = _table(node_columns(more))
     for node in seen.nodes:
-        nodes.add_row(*map(Text, node_cells(node)), style="bold red" if node.problem else None)
-    channels = _table(CHANNEL_COLUMNS)
+        style = "bold red" if node.problem else None
+        nodes.add_row(*map(Text, node_cells(node, more)), style=style)
+    more = others_of(seen.channels)
+    channels = _table(channel_columns(more))
     for channel in seen.channels:
         is_alone = channel.depth > 0 and channel.channel and not channel.clients
-        channels.add_row(*map(Text, channel_cells(channel)), style="yellow" if is_alone else None)
+        cells = map(Text, channel_cells(channel, more))
+        channels.add_row(*cells, style="yellow" if is_alone else None)
     return Group(nodes, "", channels)
 
 

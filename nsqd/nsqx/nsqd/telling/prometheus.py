@@ -5,8 +5,6 @@ Counters begin at 0 with the process. Each family is made when its turn comes, s
 renders them can let others run in between.
 """
 
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,11 +15,10 @@ from nsqx.nsqd.core.session import Session
 from nsqx.nsqd.core.time_counts import TimeCounts
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.directory.peers import PeerState
-from nsqx.nsqd.telling.memory_stats import resident_bytes
-from nsqx.nsqd.telling.readings import of_channel, of_topic
+from nsqx.nsqd.telling.readings import of_channel, of_node, of_topic
 from nsqx.runtime import numbers
-from nsqx.runtime.metrics import Family, Sample, counter, gauge, histogram
-from nsqx.runtime.numbers import Behaviour, Number
+from nsqx.runtime.metrics import Family, Sample, gauge, histogram, told
+from nsqx.runtime.numbers import Number
 from nsqx.runtime.process import logs, open_files, tasks
 
 __all__ = ["NodeMetrics"]
@@ -60,14 +57,9 @@ class NodeMetrics:
     def _node(self) -> Iterator[Family]:
         broker = self.broker
         yield gauge("nsqd_info", "Which nsqd this is.", [Sample(1, {"version": self.version})])
-        yield gauge("nsqd_start_time_seconds", "When it started (Unix time).", self.start_time_s)
-        yield gauge(
-            "nsqd_healthy", "1 unless the last write to disk failed.", int(broker.health == "OK")
-        )
-        yield gauge("nsqd_topics", "Topics.", len(broker.topics))
-        yield gauge(
-            "nsqd_channels", "Channels.", sum(len(t.channels) for t in broker.topics.values())
-        )
+        for number in numbers.NODE:
+            if number.metric and number not in numbers.PROCESS:
+                yield told(number, of_node(number)(self))
         yield self._connections()
         yield histogram(
             "nsqd_commit_seconds",
@@ -83,37 +75,7 @@ class NodeMetrics:
             self.loop_lag.total_ns / _SECOND_NS,
             {},
         )
-        yield gauge(
-            "nsqd_event_loop_lag_highest_seconds",
-            "The largest lag since the last scrape.",
-            self.loop_lag_highest_ns / _SECOND_NS,
-        )
-        yield gauge(
-            "nsqd_disk_free_bytes", "Room on the disk of the data path.", self.disk_free_bytes
-        )
-        yield counter(
-            "nsqd_damages_total", "Places where the log was found damaged.", len(broker.damages)
-        )
-        yield counter(
-            "nsqd_lost_messages_total",
-            "Messages lost to damage of the log.",
-            sum(damage.end - damage.first for damage in broker.damages),
-        )
-        yield counter(
-            "nsqd_unexpected_errors_total",
-            "Faults of nsqd itself; each is in its log.",
-            broker.failure_count,
-        )
         yield from self._lookupds()
-        yield gauge("process_resident_memory_bytes", "Resident memory.", resident_bytes())
-        yield counter(
-            "process_cpu_seconds_total", "CPU time, user and system.", time.process_time()
-        )
-        yield gauge(
-            "python_allocated_blocks",
-            "Blocks that Python's allocator has given out.",
-            sys.getallocatedblocks(),
-        )
         yield from open_files.families()
         yield from logs.families()
         yield from tasks.families()
@@ -148,7 +110,7 @@ class NodeMetrics:
 
     def _topics(self) -> Iterator[Family]:
         for first, *more in _families(numbers.TOPIC):
-            yield _family(first, self._topic_samples([first, *more]))
+            yield told(first, self._topic_samples([first, *more]))
 
     def _topic_samples(self, family: Sequence[Number]) -> Iterator[Sample]:
         for number in family:
@@ -158,7 +120,7 @@ class NodeMetrics:
 
     def _channels(self) -> Iterator[Family]:
         for first, *more in _families(numbers.CHANNEL):
-            yield _family(first, self._channel_samples([first, *more]))
+            yield told(first, self._channel_samples([first, *more]))
 
     def _channel_samples(self, family: Sequence[Number]) -> Iterator[Sample]:
         for number in family:
@@ -205,8 +167,3 @@ def _families(table: Iterable[Number]) -> list[list[Number]]:
         if number.metric:
             families.setdefault(number.metric, []).append(number)
     return list(families.values())
-
-
-def _family(number: Number, samples: Iterable[Sample]) -> Family:
-    make = counter if number.kind is Behaviour.COUNTER else gauge
-    return make(number.metric, number.help, samples)

@@ -1,21 +1,57 @@
 """
-How each number of the table (``nsqx.runtime.numbers``) is read from a topic or a channel. No I/O.
+How each number of the table (``nsqx.runtime.numbers``) is read from a topic, a channel or a node.
 
 A number that is an attribute of its own name needs no entry here.
 """
 
+import sys
+import time
 from collections.abc import Callable
 from operator import attrgetter
+from typing import Protocol
 
+from nsqx.nsqd.core.broker import Broker
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.topic import Refusal, Topic
+from nsqx.nsqd.telling.memory_stats import resident_bytes
 from nsqx.runtime import numbers
 from nsqx.runtime.numbers import Number, Stats
 
-__all__ = ["ChannelReading", "TopicReading", "of_channel", "of_topic", "read_channel", "read_topic"]
+__all__ = [
+    "ChannelReading",
+    "NodeReading",
+    "Scrape",
+    "TopicReading",
+    "of_channel",
+    "of_node",
+    "of_topic",
+    "read_channel",
+    "read_topic",
+]
 
 TopicReading = Callable[[Topic], float]
 ChannelReading = Callable[[Topic, Channel], float]
+
+
+class Scrape(Protocol):
+    """What is known of a node when somebody asks for its metrics."""
+
+    @property
+    def broker(self) -> Broker: ...
+    @property
+    def start_time_s(self) -> int: ...
+    @property
+    def disk_free_bytes(self) -> int: ...
+    @property
+    def loop_lag_highest_ns(self) -> int: ...
+
+
+NodeReading = Callable[[Scrape], float]
+
+
+def of_node(number: Number) -> NodeReading:
+    """Return how a number of ``numbers.NODE`` is read, but for those of ``numbers.PROCESS``."""
+    return _NODE.get(number.name) or attrgetter(number.name)
 
 
 def of_topic(number: Number) -> TopicReading:
@@ -90,6 +126,18 @@ _CHANNEL: dict[str, ChannelReading] = {
     "global_msg_count": lambda _, channel: channel.delivery_counts[2],
     "client_count": lambda _, channel: len(channel.consumers),
     "paused": lambda _, channel: channel.is_paused,
+}
+_NODE: dict[str, NodeReading] = {
+    "is_healthy": lambda node: int(node.broker.health == "OK"),
+    "topics": lambda node: len(node.broker.topics),
+    "channels": lambda node: sum(len(topic.channels) for topic in node.broker.topics.values()),
+    "loop_lag_highest": lambda node: node.loop_lag_highest_ns / 1e9,
+    "damages": lambda node: len(node.broker.damages),
+    "lost_messages": lambda node: sum(each.end - each.first for each in node.broker.damages),
+    "unexpected_errors": lambda node: node.broker.failure_count,
+    "resident_bytes": lambda _: resident_bytes(),
+    "cpu_seconds": lambda _: time.process_time(),
+    "allocated_blocks": lambda _: sys.getallocatedblocks(),
 }
 
 _TOPIC_STATS = [

@@ -29,7 +29,8 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO
 
-from nsqx.runtime.metrics import Family, counter
+from nsqx.runtime.metrics import Family, told
+from nsqx.runtime.numbers import PROCESS, number_of
 from nsqx.runtime.process.levels import Level, parse_level
 from nsqx.runtime.process.line_writer import LineWriter
 
@@ -143,7 +144,7 @@ def dropped_lines() -> int:
 
 def families() -> Iterator[Family]:
     """Yield what is to be known about the log of this process."""
-    yield counter("log_lines_dropped_total", "Lines that nobody read in time.", dropped_lines())
+    yield told(number_of(PROCESS, "dropped_lines"), dropped_lines())
 
 
 # --- rendering ---

@@ -5,7 +5,8 @@ import os
 import resource
 from collections.abc import Iterator
 
-from nsqx.runtime.metrics import Family, gauge
+from nsqx.runtime.metrics import Family, told
+from nsqx.runtime.numbers import PROCESS, number_of
 
 __all__ = ["families", "limit", "raise_limit"]
 
@@ -27,5 +28,5 @@ def families() -> Iterator[Family]:
     """Yield the metrics that Prometheus's own libraries have for it."""
     with contextlib.suppress(OSError):  # where there is no /proc
         count = len(os.listdir("/proc/self/fd")) - 1  # the listing itself is one
-        yield gauge("process_open_fds", "Open files, connections among them.", count)
-    yield gauge("process_max_fds", "Most files that may be open.", limit())
+        yield told(number_of(PROCESS, "open_fds"), count)
+    yield told(number_of(PROCESS, "fds_max"), limit())

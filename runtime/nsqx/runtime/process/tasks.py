@@ -10,7 +10,8 @@ from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from nsqx.runtime.metrics import Family, counter
+from nsqx.runtime.metrics import Family, told
+from nsqx.runtime.numbers import PROCESS, number_of
 from nsqx.runtime.process.logs import get_logger
 
 __all__ = ["families", "handle_loop_errors", "start", "stop", "wait"]
@@ -51,9 +52,7 @@ def handle_loop_errors(loop: asyncio.AbstractEventLoop) -> None:
 
 def families() -> Iterator[Family]:
     """Yield how many tasks ended by an exception."""
-    yield counter(
-        "tasks_crashed_total", "Background tasks that ended by an error.", sum(_crashed.values())
-    )
+    yield told(number_of(PROCESS, "crashed_tasks"), sum(_crashed.values()))
 
 
 def _ended(task: "asyncio.Task[Any]") -> None:

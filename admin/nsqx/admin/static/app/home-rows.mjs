@@ -13,6 +13,7 @@
  *   last: number, attention: number, busy: boolean, sort: { key: string, descending: boolean } }} HomeRequest
  */
 
+import { CHANNEL_NUMBERS, TOPIC_NUMBERS } from "./numbers.mjs";
 import { inOrder, matches, sortRows, sortTree } from "./rows.mjs";
 
 const ORDER_MS = 5000;
@@ -20,6 +21,9 @@ const MOVERS_MAX = 3;
 /** A backlog that changes by less than this a second, or a hundredth of its traffic, stands still. */
 const MOVE_MIN = 0.2;
 const MOVE_PART_MIN = 0.01;
+
+/** Numbers that most rows do not have: each is a column once a row has some. */
+export const SELDOM = [...new Set([TOPIC_NUMBERS, CHANNEL_NUMBERS].flatMap((table) => Object.keys(table).filter((name) => table[name].optional)))];
 
 /** column -> what it is sorted by. */
 export const VALUES = {
@@ -35,6 +39,7 @@ export const VALUES = {
   timeouts: ({ data }) => data.timeouts,
   clients: ({ data }) => data.clients,
   nodes: ({ data }) => data.nodes,
+  ...Object.fromEntries(SELDOM.map((name) => [name, ({ data }) => data[name] ?? null])),
 };
 
 export class HomeRows {
@@ -50,9 +55,9 @@ export class HomeRows {
    * @param {{ topics: object, channels: object, attention: object[] }} doc the summary
    * @param {HomeRequest} request
    * @param {number} nowMs a clock that only goes forward
-   * @returns {{ attention, problems, rows, first, total, found, all, topics, movers }} `attention` are the first of
+   * @returns {{ attention, problems, rows, first, total, found, all, topics, movers, others }} `attention` are the first of
    *   so many `problems`, as many as the request says: each of some hundred would be drawn anew each second; `rows` are those on screen, from the one
-   *   numbered `first` of `total`; `found` of `all` topics and channels match
+   *   numbered `first` of `total`; `found` of `all` topics and channels match; `others` are those of `SELDOM` that any has
    */
   show(doc, request, nowMs) {
     this.take(doc);
@@ -69,6 +74,7 @@ export class HomeRows {
       all: this.rows.length,
       topics: Object.keys(doc.topics).length,
       movers: this.movers(nowMs),
+      others: SELDOM.filter((name) => this.rows.some(({ data }) => data[name])),
     };
   }
 
@@ -217,7 +223,7 @@ function headRow(prefix, members, show, isOpen) {
   const oldest = members.map(({ data }) => data.oldest_at).filter((at) => at !== null);
   const flags = [...new Set(members.flatMap(({ data }) => [...data.flags, ...(data.channel_flags ?? [])]))];
   const data = { flags, nodes: null, oldest_at: oldest.length ? Math.min(...oldest) : null, total_depth: sum(depthOf) };
-  for (const name of ["in", "out", "in_flight", "deferred", "requeues", "timeouts", "clients"]) data[name] = sum((row) => row.data[name]);
+  for (const name of ["in", "out", "in_flight", "deferred", "requeues", "timeouts", "clients", ...SELDOM]) data[name] = sum((row) => row.data[name] ?? null);
   const problems = members.filter((row) => problemsOf(flagsOf({ ...row, isAlone: true })) > 0).length;
   return { key: headKey(prefix), parent: null, level: 0, topic: prefix, channel: null, data, group: { prefix, size: members.length, problems, isOpen, noun: show === "channels" ? "channel" : "topic" } };
 }

@@ -1,8 +1,9 @@
 /** Columns and figures of the numbers in the table of numbers. */
 
-import { bytes, count } from "./format.mjs";
+import { bytes, count, duration } from "./format.mjs";
 import { html } from "./html.mjs";
-import { Figure, counted } from "./ui.mjs";
+import { RATE_TITLES } from "./numbers.mjs";
+import { Figure, counted, rated } from "./ui.mjs";
 
 /**
  * @param {Record<string, {title: string, unit: string, help: string, optional: boolean}>} numbers
@@ -10,9 +11,18 @@ import { Figure, counted } from "./ui.mjs";
  * @param {string} [wide] the least width of the window in which it is shown
  */
 export function numberColumn(numbers, name, wide) {
-  const { title, unit } = numbers[name];
-  const cell = unit === "bytes" ? ({ data }) => bytes(data[name]) : ({ data }) => counted(data[name]);
-  return { key: name, title, number: true, wide, value: ({ data }) => data[name], cell };
+  const { title, unit, help } = numbers[name];
+  const show = { bytes, seconds: duration }[unit] ?? counted;
+  return { key: name, title, hint: help, number: true, wide, value: ({ data }) => data[name], cell: ({ data }) => show(data[name]) };
+}
+
+/** The column of a rate: what flows a second. What goes out is made of several numbers. */
+export function rateColumn(name, wide) {
+  return { key: name, title: rateTitle(name), number: true, wide, value: ({ data }) => data[name], cell: ({ data }) => rated(data[name]) };
+}
+
+export function rateTitle(name) {
+  return `${RATE_TITLES[name] ?? "Out"} /s`;
 }
 
 /** A column for each number that most rows do not have, and one of these has. */
@@ -22,7 +32,7 @@ export function otherColumns(numbers, rows) {
 }
 
 /** A figure for each number that most rows do not have, and this one has. */
-export function OtherFigures({ numbers, row }) {
+export function OtherFigures({ numbers, row, level = undefined }) {
   const names = Object.keys(numbers).filter((name) => numbers[name].optional && row[name]);
-  return names.map((name) => html`<${Figure} key=${name} label=${numbers[name].title.toLowerCase()}>${count(row[name])}<//>`);
+  return names.map((name) => html`<${Figure} key=${name} label=${numbers[name].title.toLowerCase()} level=${level}>${count(row[name])}<//>`);
 }

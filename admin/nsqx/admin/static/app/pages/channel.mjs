@@ -5,12 +5,12 @@ import { History } from "../charts.mjs";
 import { age, count, duration, rate } from "../format.mjs";
 import { html } from "../html.mjs";
 import { now, useDocument } from "../live.mjs";
-import { OtherFigures, numberColumn, otherColumns } from "../number-columns.mjs";
+import { OtherFigures, numberColumn, otherColumns, rateColumn } from "../number-columns.mjs";
 import { CHANNEL_NUMBERS } from "../numbers.mjs";
 import { route, setQuery } from "../router.mjs";
 import { matches } from "../rows.mjs";
 import { DataTable, Filter, nextSort } from "../table.mjs";
-import { Age, Attention, Badge, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Section, SourceState, counted, rated } from "../ui.mjs";
+import { Age, Attention, Badge, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Section, SourceState, counted } from "../ui.mjs";
 import { parseSort, topicPath } from "../url.mjs";
 import { Latency } from "./topic.mjs";
 
@@ -91,10 +91,10 @@ const NODE_COLUMNS = [
   { key: "node", title: "Node", value: (row) => row.key, cell: ({ key }) => html`<${NodeLink} address=${key} />` },
   { key: "state", title: "State", value: ({ data }) => data.state, cell: ({ data }) => html`<${SourceState} source=${data} />${data.paused && html`<${Badge} level="quiet">paused<//>`}` },
   numberColumn(CHANNEL_NUMBERS, "depth"),
-  { key: "backend", title: "On disk", number: true, wide: "desk", value: ({ data }) => data.backend_depth, cell: ({ data }) => counted(data.backend_depth) },
+  numberColumn(CHANNEL_NUMBERS, "backend_depth", "desk"),
   numberColumn(CHANNEL_NUMBERS, "in_flight"),
   numberColumn(CHANNEL_NUMBERS, "deferred", "desk"),
-  { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => rated(data.out) },
+  rateColumn("out", "tablet"),
   numberColumn(CHANNEL_NUMBERS, "requeued", "desk"),
   numberColumn(CHANNEL_NUMBERS, "timed_out", "desk"),
   numberColumn(CHANNEL_NUMBERS, "clients", "tablet"),

@@ -7,6 +7,8 @@ import { VALUES, depthOf, flagsOf } from "../home-rows.mjs";
 import { html, memo, useEffect } from "../html.mjs";
 import { Icon } from "../icons.mjs";
 import { now, useDocument, useView, viewNow } from "../live.mjs";
+import { rateTitle } from "../number-columns.mjs";
+import { CHANNEL_NUMBERS, TOPIC_NUMBERS } from "../numbers.mjs";
 import { route, setQuery } from "../router.mjs";
 import { Filter, Table, nextSort, useTablePlace } from "../table.mjs";
 import { Attention, Badge, Choice, FLAGS, Flags, Link, Loading } from "../ui.mjs";
@@ -128,7 +130,7 @@ function Rows({ shown, sort, place }) {
   // The ages among the numbers go on without news.
   const time = now.value;
   if (shown.total === 0) return html`<p class="empty">${shown.topics === 0 ? "No topics yet. A topic begins with its first message." : "Nothing matches"}</p>`;
-  return html`<${Table} caption="Topics and channels" columns=${COLUMNS} rows=${shown.rows.map(dressed)} first=${shown.first} total=${shown.total}
+  return html`<${Table} caption="Topics and channels" columns=${columnsWith(shown.others)} rows=${shown.rows.map(dressed)} first=${shown.first} total=${shown.total}
     sort=${sort} onSort=${sortBy} place=${place} time=${time} isFixed />`;
 }
 
@@ -141,26 +143,41 @@ function dressed(row) {
 }
 
 function sortBy(key) {
-  setQuery({ sort: nextSort(COLUMNS, parseSort(route.value.query.sort, "name"), key) });
+  setQuery({ sort: nextSort(columns, parseSort(route.value.query.sort, "name"), key) });
 }
 
 const NOTHING = {};
+const NUMBERS = { ...TOPIC_NUMBERS, ...CHANNEL_NUMBERS };
 const number = (key, title, wide, text, hint) => ({ key, title, wide, hint, number: true, value: VALUES[key], text });
+const known = (key, wide, text = ({ data }) => countOf(data[key])) => number(key, NUMBERS[key].title, wide, text, NUMBERS[key].help);
+const flow = (key, wide) => number(key, rateTitle(key), wide, ({ data }) => rate(data[key]));
+const countOf = (value) => (value === undefined ? "" : count(value));
 
 const COLUMNS = [
   { key: "name", title: "Name", value: VALUES.name, cell: (row) => html`<${Name} row=${row} />` },
   { key: "state", title: "State", wide: "tablet", value: VALUES.state, cell: (row) => html`<${State} row=${row} />` },
-  number("depth", "Depth", "phone", (row) => count(depthOf(row)), "Messages that wait"),
+  known("depth", "phone", (row) => count(depthOf(row))),
   number("oldest", "Oldest", "tablet", ({ data }) => (data.oldest_at === null ? "–" : age(now.value - data.oldest_at)), "Since when the oldest unfinished message waits"),
-  number("in", "In /s", "tablet", ({ data }) => rate(data.in)),
-  number("out", "Out /s", "phone", ({ data }) => rate(data.out)),
-  number("in_flight", "In flight", "tablet", ({ data }) => count(data.in_flight)),
-  number("deferred", "Deferred", "desk", ({ data }) => count(data.deferred)),
-  number("requeues", "Requeues /s", "desk", ({ data }) => rate(data.requeues)),
-  number("timeouts", "Timeouts /s", "desk", ({ data }) => rate(data.timeouts)),
-  number("clients", "Consumers", "tablet", ({ data }) => count(data.clients)),
+  flow("in", "tablet"),
+  flow("out", "phone"),
+  known("in_flight", "tablet"),
+  known("deferred", "desk"),
+  flow("requeues", "desk"),
+  flow("timeouts", "desk"),
+  known("clients", "tablet"),
   number("nodes", "Nodes", "desk", ({ data, group }) => (group ? "" : count(data.nodes))),
 ];
+
+/** The same array as long as the same columns are shown: tables are drawn anew for another one. */
+let columns = COLUMNS;
+let added = "";
+function columnsWith(others) {
+  if (others.join() !== added) {
+    added = others.join();
+    columns = [...COLUMNS, ...others.map((name) => known(name, "desk"))];
+  }
+  return columns;
+}
 
 function Name({ row }) {
   const { topic, channel, data, group } = row;

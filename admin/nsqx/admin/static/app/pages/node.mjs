@@ -5,6 +5,8 @@ import { History } from "../charts.mjs";
 import { age, bytes, count, duration, rate } from "../format.mjs";
 import { html } from "../html.mjs";
 import { now, useDocument } from "../live.mjs";
+import { OtherFigures } from "../number-columns.mjs";
+import { NODE_NUMBERS } from "../numbers.mjs";
 import { route, setQuery } from "../router.mjs";
 import { matches, sortTree } from "../rows.mjs";
 import { DataTable, Filter, nextSort } from "../table.mjs";
@@ -46,7 +48,7 @@ function Figures({ node }) {
     ${node.rss !== null && html`<${Figure} label="memory">${bytes(node.rss)}<//>`}
     ${node.loop_lag !== null && html`<${Figure} label="loop lag">${duration(node.loop_lag)}<//>`}
     ${node.open_fds !== null && html`<${Figure} label="open files" note=${`of ${count(node.fds_max)}`}>${count(node.open_fds)}<//>`}
-    ${node.lost_messages > 0 && html`<${Figure} label="lost messages" level="critical">${count(node.lost_messages)}<//>`}
+    <${OtherFigures} numbers=${NODE_NUMBERS} row=${node} level="critical" />
     <${Figure} label="answers in">${node.answer_ms === null ? "–" : duration(node.answer_ms / 1000)}<//>
   </dl>`;
 }

@@ -1,12 +1,13 @@
 /** The machines: brokers and directories, and how they are. */
 
-import { bytes, duration } from "../format.mjs";
 import { html } from "../html.mjs";
 import { useDocument } from "../live.mjs";
+import { numberColumn, otherColumns, rateColumn } from "../number-columns.mjs";
+import { NODE_NUMBERS } from "../numbers.mjs";
 import { route, setQuery } from "../router.mjs";
 import { matches } from "../rows.mjs";
 import { DataTable, Filter, nextSort } from "../table.mjs";
-import { Age, Badge, Loading, Moment, NodeLink, PageHead, Section, SourceState, counted, rated } from "../ui.mjs";
+import { Age, Badge, Loading, Moment, NodeLink, PageHead, Section, SourceState, counted } from "../ui.mjs";
 import { parseSort } from "../url.mjs";
 
 export function NodesPage() {
@@ -23,14 +24,14 @@ const COLUMNS = [
   { key: "state", title: "State", value: ({ data }) => data.state, cell: ({ data }) => html`<${SourceState} source=${data} />${data.state === "ok" && data.health !== "OK" && html`<${Badge} level="critical">${data.health}<//>`}` },
   { key: "version", title: "Version", wide: "tablet", value: ({ data }) => data.version, cell: ({ data }) => html`${data.version}${data.out_of_date && html` <${Badge} level="warning">out of date<//>`}` },
   { key: "zone", title: "Zone", wide: "desk", value: ({ data }) => `${data.region} ${data.zone}`.trim(), cell: ({ data }) => data.zone || data.region || html`<span class="quiet">–</span>` },
-  { key: "depth", title: "Depth", number: true, value: ({ data }) => data.depth, cell: ({ data }) => counted(data.depth) },
-  { key: "in", title: "In /s", number: true, value: ({ data }) => data.in, cell: ({ data }) => rated(data.in) },
-  { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => rated(data.out) },
-  { key: "topics", title: "Topics", number: true, wide: "desk", value: ({ data }) => data.topics, cell: ({ data }) => counted(data.topics) },
-  { key: "clients", title: "Clients", number: true, wide: "tablet", value: ({ data }) => data.clients, cell: ({ data }) => counted(data.clients) },
-  { key: "disk", title: "Disk free", number: true, wide: "tablet", value: ({ data }) => data.disk_free, cell: ({ data }) => bytes(data.disk_free) },
-  { key: "memory", title: "Memory", number: true, wide: "desk", value: ({ data }) => data.rss, cell: ({ data }) => bytes(data.rss) },
-  { key: "lag", title: "Loop lag", number: true, wide: "desk", hint: "How late the node's event loop is", value: ({ data }) => data.loop_lag, cell: ({ data }) => duration(data.loop_lag) },
+  numberColumn(NODE_NUMBERS, "depth"),
+  rateColumn("in"),
+  rateColumn("out", "tablet"),
+  numberColumn(NODE_NUMBERS, "topics", "desk"),
+  numberColumn(NODE_NUMBERS, "clients", "tablet"),
+  numberColumn(NODE_NUMBERS, "disk_free", "tablet"),
+  numberColumn(NODE_NUMBERS, "rss", "desk"),
+  numberColumn(NODE_NUMBERS, "loop_lag", "desk"),
   { key: "up", title: "Up", number: true, wide: "tablet", value: ({ data }) => -data.start_time, cell: ({ data }) => html`<${Age} at=${data.start_time} />` },
   { key: "directories", title: "Directories", number: true, wide: "desk", value: ({ data }) => data.lookupds.length, cell: ({ data, lookupds }) => html`<${Registered} node=${data} lookupds=${lookupds} />` },
 ];
@@ -49,9 +50,10 @@ function Brokers({ doc }) {
   const rows = Object.entries(doc.nodes)
     .filter(([key, data]) => q === "" || matches(`${key} ${data.hostname} ${data.version} ${data.zone} ${data.region}`, q))
     .map(([key, data]) => ({ key, data, lookupds, className: stateRow(data) }));
+  const columns = [...COLUMNS, ...otherColumns(NODE_NUMBERS, rows)];
   return html`<${Section} id="brokers" title="Brokers" tools=${html`<${Filter} label="Search nodes" value=${q} onInput=${(value) => setQuery({ q: value })} />`}>
-    <${DataTable} caption="Nodes" columns=${COLUMNS} rows=${rows} sort=${sort} orderKey=${q} empty=${q ? "Nothing matches" : "No node is known yet."}
-      onSort=${(key) => setQuery({ sort: nextSort(COLUMNS, sort, key) })} />
+    <${DataTable} caption="Nodes" columns=${columns} rows=${rows} sort=${sort} orderKey=${q} empty=${q ? "Nothing matches" : "No node is known yet."}
+      onSort=${(key) => setQuery({ sort: nextSort(columns, sort, key) })} />
   <//>`;
 }
 

@@ -5,11 +5,11 @@ import { History } from "../charts.mjs";
 import { age, bytes, count, duration, rate } from "../format.mjs";
 import { html } from "../html.mjs";
 import { now, useDocument } from "../live.mjs";
-import { OtherFigures, numberColumn, otherColumns } from "../number-columns.mjs";
+import { OtherFigures, numberColumn, otherColumns, rateColumn } from "../number-columns.mjs";
 import { CHANNEL_NUMBERS, TOPIC_NUMBERS } from "../numbers.mjs";
 import { route, setQuery } from "../router.mjs";
 import { DataTable, nextSort } from "../table.mjs";
-import { Age, Attention, Badge, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Section, SourceState, Tabs, counted, rated } from "../ui.mjs";
+import { Age, Attention, Badge, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Section, SourceState, Tabs, counted } from "../ui.mjs";
 import { channelPath, parseSort, topicPath } from "../url.mjs";
 
 export function TopicPage({ topic }) {
@@ -69,7 +69,7 @@ const CHANNEL_COLUMNS = [
   { key: "state", title: "State", value: ({ data }) => -data.flags.length, cell: ({ data }) => html`<${Flags} flags=${data.flags} />` },
   numberColumn(CHANNEL_NUMBERS, "depth"),
   { key: "oldest", title: "Oldest", number: true, wide: "tablet", value: ({ data }) => (data.oldest_at === null ? null : -data.oldest_at), cell: ({ data }) => html`<${Age} at=${data.oldest_at} />` },
-  { key: "out", title: "Out /s", number: true, value: ({ data }) => data.out, cell: ({ data }) => rated(data.out) },
+  rateColumn("out"),
   numberColumn(CHANNEL_NUMBERS, "in_flight", "tablet"),
   numberColumn(CHANNEL_NUMBERS, "deferred", "desk"),
   numberColumn(CHANNEL_NUMBERS, "requeued", "desk"),
@@ -96,8 +96,8 @@ const NODE_COLUMNS = [
   { key: "state", title: "State", value: ({ data }) => data.state, cell: ({ data }) => html`<${SourceState} source=${data} />${data.tombstoned && html`<${Badge} level="warning">tombstoned<//>`}${data.paused && html`<${Badge} level="quiet">paused<//>`}` },
   { key: "depth", title: "Depth", number: true, value: ({ data }) => data.total_depth, cell: ({ data }) => counted(data.total_depth) },
   { key: "backend", title: "On disk", number: true, wide: "desk", value: ({ data }) => data.backend_depth, cell: ({ data }) => counted(data.backend_depth) },
-  { key: "in", title: "In /s", number: true, value: ({ data }) => data.in, cell: ({ data }) => rated(data.in) },
-  { key: "out", title: "Out /s", number: true, wide: "tablet", value: ({ data }) => data.out, cell: ({ data }) => rated(data.out) },
+  rateColumn("in"),
+  rateColumn("out", "tablet"),
   numberColumn(TOPIC_NUMBERS, "messages", "tablet"),
   { key: "log", title: "Log", number: true, wide: "desk", value: ({ data }) => data.log_bytes, cell: ({ data }) => bytes(data.log_bytes) },
   { key: "e2e", title: "Latency", wide: "desk", cell: ({ data }) => html`<${Latency} e2e=${data.e2e} />` },
