@@ -2,10 +2,11 @@
 
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+
+from tests.support import fork_server
 
 __all__ = ["Done", "nsqx", "running_nsqx"]
 
@@ -30,14 +31,10 @@ async def nsqx(*arguments: str, stdin: bytes = b"") -> Done:
 
 
 @asynccontextmanager
-async def running_nsqx(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def running_nsqx(*arguments: str) -> AsyncIterator[fork_server.Process]:
     """``nsqx`` with pipes for all three streams; killed and reaped if it runs at the end."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "nsqx.apps", *arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    pipe = fork_server.PIPE
+    process = await fork_server.start("nsqx.apps", *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
     try:
         yield process
     finally:

@@ -31,12 +31,13 @@ from typing import Any, TypeVar
 import aiohttp
 import pytest_asyncio
 
+from tests.support import fork_server
+
 __all__ = ["Admin", "Cluster", "Daemon", "Lookupd", "Nsqd", "cluster", "eventually", "free_port"]
 
 START_SECONDS_MAX = 60.0  # a full machine takes half of it; nothing waits longer than it has to
 STOP_SECONDS_MAX = 20.0
 POLL_SECONDS = 0.02
-LOG_LINE_BYTES_MAX = 1 << 20
 
 _LISTENING = re.compile(r'(TCP|HTTP|HTTPS): listening on ([^\s"]+)')
 
@@ -58,7 +59,7 @@ class Daemon:
         self.flags = list(flags)
         self.log: list[str] = []
         self.addresses: dict[str, str] = {}
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | fork_server.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._log_changed = asyncio.Condition()
         self._log_start = 0  # of the last start
@@ -107,12 +108,7 @@ class Daemon:
         assert not self.running, f"{self.name} runs already"
         self._log_start = len(self.log)
         self._log_ended = False
-        self._process = await asyncio.create_subprocess_exec(
-            *self.command(),
-            stdin=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            limit=LOG_LINE_BYTES_MAX,
-        )
+        self._process = await _start(self.command())
         assert self._process.stderr is not None
         self._reader = asyncio.create_task(self._read_log(self._process.stderr))
         try:
@@ -350,6 +346,17 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+async def _start(command: list[str]) -> asyncio.subprocess.Process | fork_server.Process:
+    if command[:2] == [sys.executable, "-m"]:
+        return await fork_server.start(*command[2:], stderr=fork_server.PIPE)
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        limit=fork_server.STREAM_LIMIT_BYTES,
+    )
 
 
 def _port(address: str) -> int:

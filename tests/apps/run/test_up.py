@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from tests.support.commands import nsqx, running_nsqx
+from tests.support.fork_server import Process
 from tests.support.processes import eventually
 
 SECONDS_MAX = 60.0
@@ -231,7 +232,7 @@ async def test_the_example_of_the_readme_loses_nothing(tmp_path: Path) -> None:
     )
 
 
-async def read_lines(process: asyncio.subprocess.Process, count: int) -> bytes:
+async def read_lines(process: Process, count: int) -> bytes:
     assert process.stdout is not None
     read = b""
     while read.count(b"\n") <= count:

@@ -19,6 +19,7 @@ import pytest
 
 from nsqx.client import Producer
 from tests.support.commands import nsqx, running_nsqx
+from tests.support.fork_server import Process
 from tests.support.processes import Cluster, Nsqd, eventually, free_port
 from tests.support.recording_servers import RecordingNsqd
 
@@ -27,8 +28,6 @@ MESSAGES = 100_000
 # What a killed process had in flight is delivered again after this.
 AFTER_A_KILL = "--msg-timeout=2s"
 LOOK_SECONDS = 0.001  # how often the size of the files is looked at
-
-Process = asyncio.subprocess.Process
 
 
 @asynccontextmanager

@@ -1,0 +1,327 @@
+"""
+Python programs that start at once: forked from a process that has imported them already.
+
+Importing costs a daemon half a second of processor time, and the tests start thousands. A program
+that is started here is a process of its own all the same, with its own pid, memory, descriptors,
+signals, and exit code; only ``/proc/PID/cmdline`` is the fork server's. How a program starts from
+nothing is for tests that run the interpreter (`tests.nsqd.test_daemon_cli` and others).
+
+    process = await start("nsqx.nsqd", "--tcp-address=127.0.0.1:0", stderr=PIPE)
+
+One server per process that runs tests, started by the first program. When that process ends,
+however it ends, the server ends and kills whatever it had started.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+__all__ = ["PIPE", "Process", "start"]
+
+PIPE = subprocess.PIPE
+DEVNULL = subprocess.DEVNULL
+# What is imported before anything is forked.
+PROGRAMS = (
+    "nsqx.nsqd.daemon",
+    "nsqx.lookupd.daemon",
+    "nsqx.admin.daemon",
+    "nsqx.runtime.process.run",
+    "nsqx.apps.cli",
+)
+REQUEST_BYTES_MAX = 1 << 20
+STREAM_LIMIT_BYTES = 1 << 20
+_ENDED = 4  # bytes: an exit code, as subprocess counts
+
+
+class Process:
+    """
+    A program that was started: the part of ``asyncio.subprocess.Process`` that tests use.
+
+    Attributes:
+        pid: of the process.
+        returncode: its exit code, below 0 for a signal; None while it runs.
+        stdin, stdout, stderr: the streams that were asked for as ``PIPE``.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self.stdin: asyncio.StreamWriter | None = None
+        self.stdout: asyncio.StreamReader | None = None
+        self.stderr: asyncio.StreamReader | None = None
+        self._ended = asyncio.Event()
+
+    async def wait(self) -> int:
+        """Return the exit code when it has ended."""
+        await self._ended.wait()
+        assert self.returncode is not None
+        return self.returncode
+
+    async def communicate(self, data: bytes | None = None) -> tuple[bytes, bytes]:
+        """Write ``data``, read both streams to their ends, and wait for the process."""
+        _, out, err, _ = await asyncio.gather(
+            self._feed(data), _read(self.stdout), _read(self.stderr), self.wait()
+        )
+        return out, err
+
+    def send_signal(self, signum: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signum)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def note_end(self, code: int) -> None:
+        """Take the exit code that the server told."""
+        self.returncode = code
+        self._ended.set()
+
+    async def _feed(self, data: bytes | None) -> None:
+        if self.stdin is not None:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                if data:
+                    self.stdin.write(data)
+                    await self.stdin.drain()
+                self.stdin.close()
+                await self.stdin.wait_closed()
+
+
+async def start(
+    module: str,
+    *arguments: str,
+    stdin: int = DEVNULL,
+    stdout: int | None = None,
+    stderr: int | None = None,
+) -> Process:
+    """
+    Start ``python -m module arguments`` and return it.
+
+    Args:
+        stdin, stdout, stderr: as for ``asyncio.create_subprocess_exec``: ``PIPE``, ``DEVNULL``,
+            ``STDOUT``, a descriptor, or None for that of the tests.
+    """
+    with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+        null = os.open(os.devnull, os.O_RDWR)
+        theirs.callback(os.close, null)
+        pipes: list[int | None] = []
+        given: list[int] = []
+        for number, wanted in enumerate((stdin, stdout, stderr)):
+            mine, its = _ends(number, wanted, null, given)
+            pipes.append(mine)
+            if mine is not None:
+                ours.callback(os.close, mine)
+                theirs.callback(os.close, its)
+            given.append(its)
+        end_read, end_write = os.pipe()
+        ours.callback(os.close, end_read)
+        theirs.callback(os.close, end_write)
+        pid = _server().fork(module, arguments, [*given, end_write])
+        ours.pop_all()
+    process = Process(pid)
+    await _attach(process, pipes, end_read)
+    return process
+
+
+def _ends(
+    number: int, wanted: int | None, null: int, given: Sequence[int]
+) -> tuple[int | None, int]:
+    """Return our end of a stream if it is a pipe, and the program's."""
+    if wanted == PIPE:
+        read, write = os.pipe()
+        return (write, read) if number == 0 else (read, write)
+    if wanted == subprocess.STDOUT:
+        return None, given[1]
+    if wanted == DEVNULL:
+        return None, null
+    return None, number if wanted is None else wanted
+
+
+async def _attach(process: Process, pipes: Sequence[int | None], end_read: int) -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_reader(end_read, _note_end, loop, process, end_read)
+    stdin, stdout, stderr = pipes
+    if stdin is not None:
+        transport, protocol = await loop.connect_write_pipe(
+            lambda: asyncio.streams.FlowControlMixin(loop), os.fdopen(stdin, "wb", 0)
+        )
+        process.stdin = asyncio.StreamWriter(transport, protocol, None, loop)
+    process.stdout = None if stdout is None else await _reader(loop, stdout)
+    process.stderr = None if stderr is None else await _reader(loop, stderr)
+
+
+async def _reader(loop: asyncio.AbstractEventLoop, pipe: int) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader(STREAM_LIMIT_BYTES)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await loop.connect_read_pipe(lambda: protocol, os.fdopen(pipe, "rb", 0))
+    return reader
+
+
+def _note_end(loop: asyncio.AbstractEventLoop, process: Process, end_read: int) -> None:
+    told = os.read(end_read, _ENDED)
+    loop.remove_reader(end_read)
+    os.close(end_read)
+    # Nothing is told when the server itself is gone, and then it has killed all it had.
+    process.note_end(int.from_bytes(told, "big", signed=True) if told else -signal.SIGKILL)
+
+
+async def _read(stream: asyncio.StreamReader | None) -> bytes:
+    return b"" if stream is None else await stream.read()
+
+
+class _Server:
+    """The fork server as the tests see it."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+
+    def fork(self, module: str, arguments: Sequence[str], descriptors: Sequence[int]) -> int:
+        """Have a program started, and return its pid."""
+        request = {
+            "module": module,
+            "arguments": list(arguments),
+            "environment": dict(os.environ),
+            "folder": os.getcwd(),
+        }
+        socket.send_fds(self._socket, [json.dumps(request).encode()], list(descriptors))
+        answer = self._socket.recv(REQUEST_BYTES_MAX)
+        assert answer, "the fork server has ended; its error is above"
+        return int(answer)
+
+
+_servers: dict[int, _Server] = {}
+
+
+def _server() -> _Server:
+    """Return that of this process; a fork of it must not talk in its name."""
+    if (server := _servers.get(os.getpid())) is None:
+        server = _servers[os.getpid()] = _Server()
+    return server
+
+
+# What follows runs in the server.
+
+
+def serve(requests: socket.socket) -> None:
+    """Fork what is asked for until nobody asks any more."""
+    ends: dict[int, int] = {}
+    woken, wake = socket.socketpair()
+    woken.setblocking(False)
+    wake.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(requests, selectors.EVENT_READ)
+        selector.register(woken, selectors.EVENT_READ)
+        try:
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is woken:
+                        woken.recv(4096)
+                        _reap(ends)
+                    elif not _answer(requests, ends):
+                        return
+        finally:
+            for pid in ends:
+                os.kill(pid, signal.SIGKILL)
+
+
+def _answer(requests: socket.socket, ends: dict[int, int]) -> bool:
+    request, descriptors, _, _ = socket.recv_fds(requests, REQUEST_BYTES_MAX, 4)
+    if not request:
+        return False
+    *streams, end = descriptors
+    pid = os.fork()
+    if pid == 0:
+        _become(json.loads(request), streams)
+    for stream in streams:
+        os.close(stream)
+    ends[pid] = end
+    requests.send(str(pid).encode())
+    return True
+
+
+def _reap(ends: dict[int, int]) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+            pid, status = ended
+            code = os.waitstatus_to_exitcode(status)
+            end = ends.pop(pid)
+            with contextlib.suppress(BrokenPipeError):
+                os.write(end, code.to_bytes(_ENDED, "big", signed=True))
+            os.close(end)
+
+
+def _become(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:
+    """Be the program that was asked for, and end with it."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        os.chdir(request["folder"])
+        random.seed()
+        sys.argv = [request["module"], *request["arguments"]]
+        code = _run(request["module"])
+    finally:
+        os._exit(code)
+
+
+def _run(module: str) -> int:
+    """Run the module as ``python -m`` does, to the exit code."""
+    sys.modules.pop(module, None)  # an import of it by others is not its run
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as exc:
+        code = _exit_code(exc.code)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    return code
+
+
+def _exit_code(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    sys.stderr.write(f"{code}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    import importlib
+
+    for program in PROGRAMS:
+        importlib.import_module(program)
+    serve(socket.socket(fileno=int(sys.argv[1])))
