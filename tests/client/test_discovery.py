@@ -12,6 +12,7 @@ from nsqx.client.reconnect import ReconnectDelays
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import eventually
 from tests.support.scripted_nsqd import ScriptedNsqd
+from tests.support.stream_server import stream_server
 
 TOPIC = "/lookup?topic=t"
 
@@ -107,19 +108,16 @@ async def test_one_bad_lookupd_does_not_matter(
 async def test_a_lookupd_that_says_nothing_is_not_waited_for_longer_than_told(
     found: Findings,
 ) -> None:
-    writers: list[asyncio.StreamWriter] = []
-    silent = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
-    async with silent:
-        host, port = silent.sockets[0].getsockname()
-        discovery = Discovery([f"{host}:{port}"], "t", found, timeout=0.05)
+    async def say_nothing(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    async with stream_server(say_nothing) as address:
+        discovery = Discovery([address], "t", found, timeout=0.05)
         try:
             async with asyncio.timeout(2):  # the usual time is 5 s
                 assert await found.polls.get() == (set(), False)
         finally:
             await asyncio.wait([discovery.stop()])
-            for writer in writers:
-                writer.close()
-                await writer.wait_closed()
 
 
 def test_jitter_is_a_share_of_the_interval_around_it() -> None:

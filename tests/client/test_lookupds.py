@@ -18,6 +18,7 @@ from nsqx.protocol.commands import Publish
 from tests.support.dns import Dns
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.scripted_nsqd import ScriptedNsqd
+from tests.support.stream_server import stream_server
 
 SECONDS = 5.0
 
@@ -147,15 +148,10 @@ async def test_a_directory_that_sends_elsewhere_is_not_followed() -> None:
     async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 307 Elsewhere\r\nLocation: /lookup\r\nContent-Length: 0\r\n\r\n")
-        writer.close()
 
-    async with (
-        await asyncio.start_server(redirect, "127.0.0.1", 0) as server,
-        ClientSession() as session,
-    ):
-        port = server.sockets[0].getsockname()[1]
+    async with stream_server(redirect) as address, ClientSession() as session:
         with pytest.raises(LookupFailed, match="status 307"):
-            await lookup(session, f"http://127.0.0.1:{port}/lookup?topic=t")
+            await lookup(session, f"http://{address}/lookup?topic=t")
     assert len(asked) == 1
 
 

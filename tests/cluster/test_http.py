@@ -12,6 +12,7 @@ from nsqx.cluster.http import DaemonError, DaemonHttp, HangingError, StatusError
 from nsqx.cluster.lookups import list_nodes, list_topics, lookup
 from tests.support.fake_http import fake_http
 from tests.support.processes import free_port
+from tests.support.stream_server import stream_server
 
 
 @pytest.fixture
@@ -55,12 +56,10 @@ async def test_failures_say_who_and_why_in_a_few_words(http: DaemonHttp) -> None
 async def test_a_port_that_does_not_speak_http_is_said_to_be_one(http: DaemonHttp) -> None:
     async def refuse(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"\x00\x00\x00\x0f\x00\x00\x00\x01E_BAD_PROTO")
-        writer.close()
 
-    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with stream_server(refuse) as address:
         with pytest.raises(DaemonError) as exc:
-            await http.get(f"127.0.0.1:{port}", "/ping")
+            await http.get(address, "/ping")
     assert exc.value.reason == "what answers there does not speak HTTP"
 
 
@@ -79,17 +78,15 @@ async def test_a_redirect_is_no_answer(http: DaemonHttp) -> None:
         await reader.readexactly(2 if head.startswith(b"POST /hook") else 0)
         writer.write(b"HTTP/1.1 307 Elsewhere\r\nLocation: http://10.0.0.1/\r\n")
         writer.write(b"Connection: close\r\nContent-Length: 0\r\n\r\n")
-        writer.close()
 
-    async with await asyncio.start_server(redirect, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with stream_server(redirect) as address:
         with pytest.raises(StatusError) as exc:
-            await http.post(f"127.0.0.1:{port}", "/topic/delete?topic=t")
+            await http.post(address, "/topic/delete?topic=t")
         assert exc.value.status == 307
         # Nor by those that are no daemons.
         with pytest.raises(DaemonError, match="status 307"):
-            await http.notify(f"http://127.0.0.1:{port}/hook", b"{}")
-        assert (await http.fetch(f"http://127.0.0.1:{port}/render")).status == 307
+            await http.notify(f"http://{address}/hook", b"{}")
+        assert (await http.fetch(f"http://{address}/render")).status == 307
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ async def _attach(process: Process, pipes: Sequence[int | None], end_read: int) 
     stdin, stdout, stderr = pipes
     if stdin is not None:
         transport, protocol = await loop.connect_write_pipe(
-            lambda: asyncio.streams.FlowControlMixin(loop), os.fdopen(stdin, "wb", 0)
+            lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), os.fdopen(stdin, "wb", 0)
         )
         process.stdin = asyncio.StreamWriter(transport, protocol, None, loop)
     process.stdout = None if stdout is None else await _reader(loop, stdout)

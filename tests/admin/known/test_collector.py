@@ -5,7 +5,6 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from nsqx.cluster.registry import inputs_of
 from nsqx.cluster.rows import QuantileRow
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import eventually, free_port
+from tests.support.stream_server import stream_server
 
 INTERVAL_S, PATIENCE_S = 0.05, 1.0
 
@@ -169,13 +169,9 @@ async def test_a_slow_node_is_slow_and_not_dead(http: DaemonHttp) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await asyncio.sleep(2 * INTERVAL_S)
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + body)
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
 
     states: list[DaemonState] = []
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with stream_server(answer) as address:
         producer = {"broadcast_address": "127.0.0.1", "tcp_port": 1}
         nodes = {"producers": [{**producer, "http_port": int(address.partition(":")[2])}]}
         async with (

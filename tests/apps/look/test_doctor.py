@@ -24,6 +24,7 @@ from tests.support.commands import nsqx
 from tests.support.dns import play_dns
 from tests.support.fake_http import fake_http
 from tests.support.processes import Cluster, Lookupd, Nsqd, eventually, free_port
+from tests.support.stream_server import stream_server
 
 
 async def examine(*arguments: str) -> tuple[int, dict[str, Any]]:
@@ -233,15 +234,8 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def listening(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await talk(reader, writer)
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
+    async with stream_server(talk, tls) as address:
+        yield int(address.partition(":")[2])
 
 
 def saying(answer: bytes) -> Talk:

@@ -15,6 +15,7 @@ from nsqx.nsqd.edge.auth import AuthAnswerError, decode_answer, without_secrets
 from tests.support.auth_server import running_auth_server
 from tests.support.certificates import Authority
 from tests.support.processes import Cluster, Nsqd, free_port
+from tests.support.stream_server import stream_server
 
 SECONDS_MAX = 20.0
 EVERYTHING = {"topic": ".*", "channels": [".*"], "permissions": ["subscribe", "publish"]}
@@ -151,16 +152,13 @@ async def test_all_down_is_a_failure_without_a_reason(cluster: Cluster) -> None:
 async def test_a_server_that_says_nothing_is_given_up(cluster: Cluster) -> None:
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
 
-    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    address = "{}:{}".format(*silent.sockets[0].getsockname())
-    node = await cluster.nsqd(
-        f"--auth-http-address={address}", "--http-client-request-timeout=300ms"
-    )
-    async with Client.of(node) as client:
-        assert await client.authenticate(b"full") == "E_AUTH_FAILED AUTH failed"
-        silent.close()
+    async with stream_server(say_nothing) as address:
+        node = await cluster.nsqd(
+            f"--auth-http-address={address}", "--http-client-request-timeout=300ms"
+        )
+        async with Client.of(node) as client:
+            assert await client.authenticate(b"full") == "E_AUTH_FAILED AUTH failed"
 
 
 async def test_commands_behind_auth_wait_for_its_answer(cluster: Cluster) -> None:
@@ -256,21 +254,18 @@ async def test_an_answer_in_pieces_is_read_whole_and_secrets_are_not_logged(
                 await asyncio.sleep(0)
                 # The next one begins a segment of its own.
                 await asyncio.to_thread(lambda: None)
-        writer.close()
 
     asked: list[str] = []
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    address = "http://user:pw@{}:{}/auth?key=KEY".format(*server.sockets[0].getsockname())
-    node = await cluster.nsqd(f"--auth-http-address={address}")
-    async with Client.of(node) as client:
-        assert "iiii" in await client.authenticate(b"good")
-    async with Client.of(node) as client:
-        assert await client.authenticate(b"bad") == "E_AUTH_FAILED AUTH failed"
-    line = await node.wait_for_log("failed auth against")
+    async with stream_server(answer) as address:
+        node = await cluster.nsqd(f"--auth-http-address=http://user:pw@{address}/auth?key=KEY")
+        async with Client.of(node) as client:
+            assert "iiii" in await client.authenticate(b"good")
+        async with Client.of(node) as client:
+            assert await client.authenticate(b"bad") == "E_AUTH_FAILED AUTH failed"
+        line = await node.wait_for_log("failed auth against")
     assert line.endswith("/auth - status 403, 3 bytes")
     assert "GET /auth?key=KEY&" in asked[0]
     assert not any("KEY" in line or "pw" in line for line in node.log)
-    server.close()
 
 
 @pytest.mark.parametrize(
