@@ -119,10 +119,11 @@ async def test_deltas(described: Described) -> None:
     described.check(changed, "get", "/api/v2/snapshot")
 
 
-async def test_what_a_viewer_without_documents_gets(described: Described) -> None:
-    answer = await described.dashboard.get("/api/v2/topics/nosuch")
-    assert answer["full"] is None
-    described.check(answer, "get", "/api/v2/topics/{topic}")
+async def test_what_is_missing_is_described_too(described: Described) -> None:
+    dashboard = described.dashboard
+    async with dashboard.session.get(dashboard.url("/api/v2/topics/nosuch")) as response:
+        assert response.status == 404
+        described.check(await response.json(), "get", "/api/v2/topics/{topic}", "default")
 
 
 async def test_changes(described: Described) -> None:

@@ -1,7 +1,7 @@
 """``/api/v2/topics``, ``/channels``, ``/nodes``: rows of the summary, filtered and by pages."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -31,7 +31,6 @@ class ListAnswer(TypedDict):
     total: int
     next: int | None
     rows: list[dict[str, Any]]
-    name: NotRequired[str]
 
 
 class ListEndpoints:

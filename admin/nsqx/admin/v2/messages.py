@@ -1,6 +1,5 @@
 """``/api/v2/topics/T/messages``: looking into a topic, finding a message, publishing."""
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -130,12 +129,12 @@ class MessageEndpoints:
         """Ask every node that has the topic: only one has the message."""
         _check_reader(visitor)
         topic, id = _topic(request), request.parameters["id"]
-        nodes = self._nodes(topic, request.query().get("node", ""))
-        states = await asyncio.gather(*(self._state(topic, id, node.address) for node in nodes))
-        found = next(filter(None, states), None)
-        if found is None:
-            raise V2Error(404, "MESSAGE_NOT_FOUND", "no node knows this message, any more or yet")
-        return json_bytes(msgspec.json.encode(found))
+        nodes = [each.address for each in self._nodes(topic, request.query().get("node", ""))]
+        query = urlencode({"topic": topic, "id": id})
+        answers = await self._http.ask_all(nodes, f"/message?{query}", _MessageAnswer)
+        for address, answer in answers.by_address.items():
+            return json_bytes(msgspec.json.encode(await self._state(topic, id, address, answer)))
+        raise _no_message(answers.errors.values(), "knows")
 
     async def body(self, request: Request, visitor: Visitor) -> Answer:
         """Give the body of one message as its bytes, whole, to be saved."""
@@ -148,19 +147,11 @@ class MessageEndpoints:
             for message in answer.messages:
                 if message.id == id:
                     return download(message.body_bytes(), f"{topic}-{id}")
-        # What failed otherwise than by not having it may well have it.
-        if failures := [each for each in answers.errors.values() if not _knows_nothing(each)]:
-            raise V2Error(502, "UPSTREAM", str(failures[0]))
-        raise V2Error(404, "MESSAGE_NOT_FOUND", "no node keeps this message, any more or yet")
+        raise _no_message(answers.errors.values(), "keeps")
 
-    async def _state(self, topic: str, id: str, address: str) -> MessageState | None:
-        if self._http.hanging(address):
-            return None
-        query = urlencode({"topic": topic, "id": id})
-        try:
-            answer = await self._http.ask(address, f"/message?{query}", _MessageAnswer)
-        except DaemonError:
-            return None
+    async def _state(
+        self, topic: str, id: str, address: str, answer: _MessageAnswer
+    ) -> MessageState:
         peeked = await Peeker(self._http, topic).peek(
             [address], LogPlaces(False, f"id:{id}"), 1, MessageFilter.parse("", ""), is_full=True
         )
@@ -281,6 +272,13 @@ def _filter(text: str, expression: str) -> MessageFilter:
         return MessageFilter.parse(text, expression)
     except BadFilter as exc:
         raise V2Error(400, "INVALID_ARG_FILTER", str(exc)) from exc
+
+
+def _no_message(errors: Iterable[DaemonError], verb: str) -> V2Error:
+    # What failed otherwise than by not having it may well have it.
+    if failures := [each for each in errors if not _knows_nothing(each)]:
+        return V2Error(502, "UPSTREAM", str(failures[0]))
+    return V2Error(404, "MESSAGE_NOT_FOUND", f"no node {verb} this message, any more or yet")
 
 
 def _knows_nothing(error: DaemonError) -> bool:
