@@ -18,7 +18,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -186,10 +186,12 @@ async def cluster(size: Size) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def dashboard(lookupd: str, folder: Path) -> AsyncIterator[tuple[str, BrokerProcess]]:
-    """Run nsqadmin; its address and its process."""
+async def dashboard(
+    sources: Sequence[str], folder: Path
+) -> AsyncIterator[tuple[str, BrokerProcess]]:
+    """Run nsqadmin with options that say where the cluster is; its address and its process."""
     log = folder / "log"
-    process = _start(lookupd, log)
+    process = _start(sources, log)
     try:
         deadline = time.monotonic() + START_SECONDS_MAX
         while (found := _LISTENING.search(log.read_text())) is None:
@@ -202,10 +204,10 @@ async def dashboard(lookupd: str, folder: Path) -> AsyncIterator[tuple[str, Brok
         process.wait()
 
 
-def _start(lookupd: str, log: Path) -> subprocess.Popen[bytes]:
-    arguments = ["--http-address=127.0.0.1:0", f"--lookupd-http-address={lookupd}"]
+def _start(sources: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "nsqx.admin", "--http-address=127.0.0.1:0", *sources]
     with log.open("wb") as stderr:
-        return subprocess.Popen([sys.executable, "-m", "nsqx.admin", *arguments], stderr=stderr)
+        return subprocess.Popen(command, stderr=stderr)
 
 
 async def measure(size: Size, keys: list[str], seconds: float) -> Figures:
@@ -213,7 +215,7 @@ async def measure(size: Size, keys: list[str], seconds: float) -> Figures:
     with TemporaryDirectory() as folder:
         async with (
             cluster(size) as lookupd,
-            dashboard(lookupd, Path(folder)) as (address, process),
+            dashboard([f"--lookupd-http-address={lookupd}"], Path(folder)) as (address, process),
             aiohttp.ClientSession() as session,
             session.ws_connect(f"http://{address}/api/v2/ws", max_msg_size=0) as socket,
         ):

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, CDPSession, Page, expect
 
-from tests.support.fake_nodes import fake_nodes
+from benchmarks.imitated_nodes import imitated_nodes
 from tests.support.processes import Admin, running_cluster
 
 NODES = 3
@@ -39,7 +39,7 @@ globalThis.Worker = class extends Worker {
 async def lively(tmp_path_factory: Any) -> AsyncIterator[tuple[Admin, str]]:
     """A dashboard with much news, and one of its nodes."""
     async with (
-        fake_nodes(NODES, TOPICS) as addresses,
+        imitated_nodes(NODES, TOPICS) as addresses,
         running_cluster(tmp_path_factory.mktemp("lively")) as cluster,
     ):
         nodes = (f"--nsqd-http-address={address}" for address in addresses)

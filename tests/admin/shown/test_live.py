@@ -13,11 +13,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from benchmarks.imitated_nodes import imitated_nodes
 from nsqx.admin.daemon import Admin
 from nsqx.admin.options import AdminOptions
 from nsqx.admin.shown.feed import MAPS
 from nsqx.admin.shown.live import LiveLimits
-from tests.support.fake_nodes import fake_nodes
 from tests.support.processes import eventually
 
 POLL_NS = 100_000_000
@@ -64,7 +64,7 @@ async def dashboard(
     topics: int = TOPICS, trusted: Sequence[str] = ("127.0.0.0/8",), **limits: Any
 ) -> AsyncIterator[str]:
     """A dashboard of one node; the address of its WebSocket."""
-    async with fake_nodes(1, topics) as nodes:
+    async with imitated_nodes(1, topics) as nodes:
         options = AdminOptions(
             http_address="127.0.0.1:0",
             nsqd_http_address=nodes,

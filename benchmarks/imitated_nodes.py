@@ -1,4 +1,4 @@
-"""Many nodes with many topics, as far as /info, /ping and /stats go: for tests of size."""
+"""Many nodes with many topics, as far as /info, /ping and /stats go: to try sizes."""
 
 import json
 import time
@@ -8,14 +8,14 @@ from typing import Any
 
 from aiohttp import web
 
-__all__ = ["fake_nodes"]
+__all__ = ["imitated_nodes"]
 
 TOPICS_OF_A_NODE = 2  # nodes that have the same topic
 CHANNELS = ("archive", "billing", "mail", "search")
 
 
 @asynccontextmanager
-async def fake_nodes(
+async def imitated_nodes(
     nodes: int, topics: int, *, are_troubled: bool = False
 ) -> AsyncIterator[list[str]]:
     """
