@@ -23,6 +23,7 @@ _nsqx_options() {
             --e2e-processing-latency-window-time:
             --enable-experiment:
             --http-address:
+            --http-auth
             --http-client-connect-timeout:
             --http-client-request-timeout:
             --https-address:
@@ -136,7 +137,9 @@ _nsqx_options() {
             --lookupd-http-address:
             --message-role:viewer,operator,admin
             --notification-http-endpoint:
+            --nsqd-auth-secret-file:file
             --nsqd-http-address:
+            --nsqd-tls
             --oldest-age-warning:
             --operator-user:
             --poll-interval:
@@ -211,6 +214,12 @@ _nsqx_options() {
             --nsqd:
             --discover
             --cluster:
+            --tls
+            --tls-ca-file:
+            --tls-cert:
+            --tls-key:
+            --tls-insecure
+            --auth-secret-file:file
             --interval:
             -n:
             --json
@@ -266,6 +275,12 @@ _nsqx_options() {
             --nsqd:
             --discover
             --cluster:
+            --tls
+            --tls-ca-file:
+            --tls-cert:
+            --tls-key:
+            --tls-insecure
+            --auth-secret-file:file
             --timeout:
             --json
             -h

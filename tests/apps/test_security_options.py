@@ -1,5 +1,6 @@
 """Commands reach nsqds that want TLS and a secret, by NSQ's protocol and by HTTPS."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,18 @@ async def test_tls_and_auth(
         monkeypatch.setenv("NSQX_AUTH_SECRET", "anybody")
         done = await nsqx("tail", "t", tcp, "--channel=c", "-n1", trust)
         assert (done.code, done.out) == (0, "hello\n")
+        http = f"--nsqd={node.http_address}"
+        done = await nsqx("peek", "t", http, "--bodies", trust)
+        assert (done.code, done.out) == (0, "hello\n")
+        done = await nsqx("top", http, "-n1", "--json", trust)
+        assert (done.code, json.loads(done.out)["channels"][0]["topic"]) == (0, "t")
+        done = await nsqx("doctor", http, "--json", trust)
+        (seen,) = json.loads(done.out)["nsqds"]
+        assert (seen["tcp"]["problem"], seen["http"]["problem"]) == ("", "")
+        monkeypatch.setenv("NSQX_AUTH_SECRET", "denied")
+        done = await nsqx("doctor", http, "--json", trust)
+        (seen,) = json.loads(done.out)["nsqds"]
+        assert seen["tcp"]["problem"] == "E_AUTH_FAILED AUTH failed"
     node = await cluster.nsqd(*tls)
     done = await nsqx("pub", "t", f"--nsqd={node.tcp_address}", "-q", trust, stdin=b"1\n2\n")
     assert (done.code, done.err) == (0, "")

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,9 @@ import pytest
 from nsqx.cluster.answers import NodesAnswer, TopicsAnswer
 from nsqx.cluster.http import DaemonError, DaemonHttp, HangingError, StatusError
 from nsqx.cluster.lookups import list_nodes, list_topics, lookup
-from tests.support.fake_http import fake_http
+from nsqx.net.tls import server_context
+from tests.support.certificates import Authority
+from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import free_port
 from tests.support.stream_server import stream_server
 
@@ -117,3 +121,97 @@ async def test_the_same_bytes_are_the_same_answer(http: DaemonHttp) -> None:
     async with fake_http({"/nodes": {"producers": [producer("10.0.0.1")]}}) as fake:
         first = await http.ask_again(fake.address, "/nodes", NodesAnswer, None)
         assert await http.ask_again(fake.address, "/nodes", NodesAnswer, first) is first
+
+
+# HTTPS and secrets
+
+DEMANDED = {"/topics": (401, {"message": "UNAUTHORIZED"})}
+
+
+async def test_a_secret_is_shown_to_who_demands_one_and_to_nobody_else() -> None:
+    async with (
+        fake_http({"/topics": {"topics": []}}) as other,
+        fake_http(DEMANDED) as nsqd,
+        DaemonHttp(secret="key") as http,
+    ):
+        await http.get(other.address, "/topics")
+        for _ in range(2):
+            with pytest.raises(StatusError, match="UNAUTHORIZED"):
+                await http.get(nsqd.address, "/topics")
+        assert other.authorizations == [None]
+        assert nsqd.authorizations == [None, "Bearer key", "Bearer key"]
+
+
+async def test_a_secret_is_not_sent_in_clear_where_tls_was_asked_for() -> None:
+    async with (
+        fake_http({**DEMANDED, "/info": {"https_port": 0}}) as false,
+        DaemonHttp(secret="key", is_secret_clear=False) as http,
+    ):
+        with pytest.raises(DaemonError, match="it serves no HTTPS"):
+            await http.get(false.address, "/topics")
+        assert false.authorizations == [None, None]
+
+
+async def test_a_secret_goes_to_no_certificate_of_others(tmp_path: Path) -> None:
+    async with (
+        https(Authority(tmp_path, name="stranger"), DEMANDED) as theirs,
+        fake_http({**DEMANDED, "/info": {"https_port": port_of(theirs)}}) as false,
+        DaemonHttp(
+            secret="key", is_secret_clear=False, tls=Authority(tmp_path).client_context
+        ) as http,
+    ):
+        with pytest.raises(DaemonError, match="certificate verify failed"):
+            await http.get(false.address, "/topics")
+        assert (false.authorizations, theirs.requests) == ([None, None], [])
+
+
+async def test_what_must_be_encrypted_is_sent_nowhere_else(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    async with (
+        https(authority, {"/pub": (401, {})}) as encrypted,
+        fake_http({"/info": {"https_port": port_of(encrypted)}}) as plain,
+        DaemonHttp(secret="key", is_secret_clear=False, tls=authority.client_context) as http,
+    ):
+        http.only_https = lambda address: address == plain.address
+        for _ in range(2):
+            with pytest.raises(StatusError):
+                await http.post(plain.address, "/pub", b"body")
+        assert plain.requests == ["/info"]
+        assert encrypted.authorizations == [None, "Bearer key", "Bearer key"]
+
+
+async def test_who_demanded_https_once_is_asked_by_it_from_then_on(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    async with (
+        https(authority, {"/topics": {"topics": []}}) as encrypted,
+        DaemonHttp(tls=authority.client_context) as http,
+    ):
+        demand = (403, {"message": "TLS_REQUIRED", "https_port": port_of(encrypted)})
+        async with fake_http({"/topics": demand}) as plain:
+            for _ in range(2):
+                await http.get(plain.address, "/topics")
+        assert (plain.requests, len(encrypted.requests)) == (["/topics"], 2)
+
+
+def port_of(fake: FakeHttp) -> int:
+    return int(fake.address.rpartition(":")[2])
+
+
+@asynccontextmanager
+async def https(authority: Authority, answers: dict[str, Any]) -> AsyncIterator[FakeHttp]:
+    identity = authority.server()
+    context = server_context(str(identity.certificate), str(identity.key))
+    async with fake_http(answers, tls=context) as fake:
+        yield fake
+
+
+async def test_keys_of_urls_are_in_no_error() -> None:
+    url = f"http://user:hidden@127.0.0.1:{free_port()}"
+    async with DaemonHttp() as http:
+        with pytest.raises(DaemonError) as fetched:
+            await http.fetch(f"{url}/render?target=a")
+        with pytest.raises(DaemonError) as notified:
+            await http.notify(f"{url}/hook?key=hidden", b"{}")
+    texts = f"{fetched.value} {fetched.value.short} {notified.value} {notified.value.short}"
+    assert "hidden" not in texts
+    assert "/render?target=a" in texts

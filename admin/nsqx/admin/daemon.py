@@ -1,5 +1,6 @@
 """nsqadmin as one object: starts and stops its listener. For its process, ``nsqx up`` and tests."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -9,9 +10,10 @@ from nsqx.admin.guard.access import Access
 from nsqx.admin.known.collector import Collector
 from nsqx.admin.known.history_store import HistoryStore
 from nsqx.admin.options import AdminOptions
-from nsqx.admin.parts import Parts, make_http, make_router
+from nsqx.admin.parts import Parts, make_http, make_router, make_tail_settings, make_tls
 from nsqx.admin.shown.live import LiveLimits
 from nsqx.admin.shown.pages import secure
+from nsqx.client.settings import Settings
 from nsqx.cluster.http import DaemonHttp
 from nsqx.net.addresses import Address, AddressError, bind, parse_address
 from nsqx.net.host_port import host_of, is_loopback
@@ -19,7 +21,7 @@ from nsqx.protocol.errors import StartupError
 from nsqx.runtime.discovery import Directory, Finder
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.http.server import Answer, HttpServer, Request
-from nsqx.runtime.process import logs
+from nsqx.runtime.process import certificates, logs
 from nsqx.runtime.version import NSQ_VERSION, RUNTIME
 
 __all__ = ["Admin"]
@@ -42,6 +44,7 @@ class Admin:
         self._live_limits = live_limits or LiveLimits()
         self.http_address = ""
         self.paths: list[str] = []
+        self._tls: ssl.SSLContext | None = None
         self._running = AsyncExitStack()
 
     async def start(self) -> None:
@@ -54,11 +57,14 @@ class Admin:
         options = self.options
         options.check()
         async with AsyncExitStack() as stack:
+            lookupds = list(options.lookupd_http_address)  # changes while it runs
             try:
-                http = await stack.enter_async_context(make_http(options))
+                tls = make_tls(options)
+                http = await stack.enter_async_context(make_http(options, tls, lookupds))
+                tail_settings = make_tail_settings(options, tls)
             except OSError as exc:
                 raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
-            lookupds = list(options.lookupd_http_address)  # changes while it runs
+            self._tls = tls
             collector = Collector(
                 http,
                 lookupds,
@@ -67,7 +73,7 @@ class Admin:
                 forget_s=options.forget_nodes_after / SECOND_NS,
             )
             await stack.enter_async_context(collector)
-            parts = _parts(options, http, collector, lookupds, self._live_limits)
+            parts = _parts(options, http, collector, lookupds, self._live_limits, tail_settings)
             await stack.enter_async_context(parts.notifications)
             if parts.store is not None:
                 await stack.enter_async_context(_opened(parts.store))
@@ -101,6 +107,12 @@ class Admin:
 
         finder = await stack.enter_async_context(_finder(self.options))
         finder.subscribe(changed)
+
+    def reload(self) -> None:
+        """Show nsqds the certificate that is in its files now, at connections from now on."""
+        if self._tls is not None and self.options.http_client_tls_cert:
+            cert, key = self.options.http_client_tls_cert, self.options.http_client_tls_key
+            certificates.reload(self._tls, cert, key)
 
     async def stop(self) -> None:
         """Let running requests end, and close. Fine when it is not running."""
@@ -148,9 +160,10 @@ def _parts(
     collector: Collector,
     lookupds: list[str],
     live_limits: LiveLimits,
+    tail_settings: Settings,
 ) -> Parts:
     try:
-        return Parts(options, http, collector, lookupds, live_limits)
+        return Parts(options, http, collector, lookupds, live_limits, tail_settings)
     except (OSError, ValueError) as exc:
         raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
 

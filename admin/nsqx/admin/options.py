@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from nsqx.admin.guard.roles import ROLES
-from nsqx.net.host_port import AddressError
+from nsqx.net.host_port import AddressError, format_host_port
 from nsqx.protocol.defaults import DEFAULT_CLUSTER
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.options import flags
@@ -63,6 +63,14 @@ class AdminOptions(flags.DaemonOptions):
         "", group="sources", help="path of the certificate to show an HTTPS nsqd"
     )
     http_client_tls_key: str = flag("", group="sources", help="path of that certificate's key")
+    nsqd_tls: bool = flag(
+        False,
+        group="sources",
+        help="ask nsqds by HTTPS only, and read tails by TLS, instead of when they demand it",
+    )
+    nsqd_auth_secret_file: str = flag(
+        "", group="sources", help="`file` with the secret for nsqds that have an auth server"
+    )
 
     poll_interval: int = flag(
         "1s",
@@ -251,11 +259,24 @@ def _url(text: str, name: str) -> SplitResult:
     return parts
 
 
+def _without_scheme(address: str) -> str:
+    """Return ``host:port`` of an address, which may be a URL: that of a proxy, or HTTPS."""
+    if not address.startswith(("http://", "https://")):
+        return address
+    parts = urlsplit(address)
+    if parts.path.strip("/") or parts.query or parts.username is not None:
+        raise AddressError(f"address {address}: more than scheme, host and port")
+    return format_host_port(parts.hostname or "", parts.port or _PORTS[parts.scheme])
+
+
+_PORTS = {"http": 80, "https": 443}
+
+
 def _check_resolves(address: str, name: str) -> None:
     from nsqx.net import addresses  # --version needs no asyncio
 
     try:
-        target = addresses.parse_tcp_address(address)
+        target = addresses.parse_tcp_address(_without_scheme(address))
         socket.getaddrinfo(target.host or "localhost", target.port, type=socket.SOCK_STREAM)
     except (AddressError, socket.gaierror) as exc:
         reason = exc.strerror if isinstance(exc, socket.gaierror) else exc

@@ -1,6 +1,10 @@
 """Puts the parts of the dashboard together: what needs what, in one place."""
 
+import ssl
 import time
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,16 +34,18 @@ from nsqx.admin.v2.history import HistoryEndpoints
 from nsqx.admin.v2.lists import ListEndpoints
 from nsqx.admin.v2.messages import MessageEndpoints
 from nsqx.admin.v2.routes import V2Api
+from nsqx.client.settings import Settings
 from nsqx.cluster.http import DaemonHttp
 from nsqx.cluster.merge import ClusterSnapshot
 from nsqx.cluster.thresholds import Thresholds
 from nsqx.cluster.watch import Watch, WatchState
+from nsqx.net.host_port import without_secrets
 from nsqx.net.tls import client_context
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.http.config_endpoint import parse_addresses
 from nsqx.runtime.http.server import Handler, Router
 from nsqx.runtime.process import logs
-from nsqx.runtime.version import VERSION
+from nsqx.runtime.version import NSQ_VERSION, VERSION
 
 __all__ = ["Parts", "make_http", "make_router"]
 
@@ -62,6 +68,7 @@ class Parts:
         collector: Collector,
         lookupds: list[str],
         live_limits: LiveLimits,
+        tail_settings: Settings,
     ) -> None:
         self.options = options
         self.live_limits = live_limits
@@ -80,7 +87,7 @@ class Parts:
             self.history.on_minute = self.store.take_minute
             self.audit.on_add = self.store.add_entry
         self._state_kept_at = time.monotonic()
-        self.tails = Tails(lambda: self.hub.view, lookupds)
+        self.tails = Tails(lambda: self.hub.view, lookupds, tail_settings)
         self.gate = Gate(make_access(options), options.allowed_origin, options.allowed_host)
         self.notifications = Notifications(http, options.notification_http_endpoint)
         self.files = StaticFiles(options.dev_static_dir)
@@ -111,25 +118,57 @@ class Parts:
             self.store.keep_state(WATCH_STATE, msgspec.json.encode(self.watch.state()))
 
 
-def make_http(options: AdminOptions) -> DaemonHttp:
+def make_tls(options: AdminOptions) -> ssl.SSLContext:
     """
-    Return what asks daemons.
+    Return how nsqds are verified, and what they are shown.
 
     Raises:
         TlsFileError: a file of certificates cannot be read or holds none.
     """
-    context = client_context(
+    return client_context(
         options.http_client_tls_root_ca_file,
         cert=options.http_client_tls_cert,
         key=options.http_client_tls_key,
         verify=not options.http_client_tls_insecure_skip_verify,
     )
-    return DaemonHttp(
+
+
+def make_tail_settings(options: AdminOptions, tls: ssl.SSLContext) -> Settings:
+    """
+    Return how nsqds are spoken to in NSQ's protocol.
+
+    Raises:
+        OSError: there is no file with the secret.
+    """
+    return Settings(
+        client_id="nsqadmin",
+        user_agent=f"nsqadmin/{NSQ_VERSION} nsqx/{VERSION}",
+        tls=tls if options.nsqd_tls else False,
+        auth_secret=_read_secret(options.nsqd_auth_secret_file) or None,
+    )
+
+
+def _read_secret(path: str) -> str:
+    return Path(path).read_text(errors="replace").strip() if path else ""
+
+
+def make_http(options: AdminOptions, tls: ssl.SSLContext, lookupds: Collection[str]) -> DaemonHttp:
+    """
+    Return what asks daemons; ``lookupds`` are the present ones.
+
+    Raises:
+        OSError: there is no file with the secret.
+    """
+    http = DaemonHttp(
         connect_s=options.http_client_connect_timeout / SECOND_NS,
         request_s=options.http_client_request_timeout / SECOND_NS,
-        tls=lambda: context,
+        tls=lambda: tls,
+        secret=_read_secret(options.nsqd_auth_secret_file),
+        is_secret_clear=not options.nsqd_tls,
         is_routine=True,
     )
+    http.only_https = lambda address: options.nsqd_tls and address not in lookupds
+    return http
 
 
 def make_access(options: AdminOptions) -> Access:
@@ -178,12 +217,16 @@ def make_router(parts: Parts) -> Router[Handler]:
     return router
 
 
+def _without_secrets_of(options: AdminOptions, key: str) -> str:
+    return without_secrets(getattr(options, key))
+
+
 def _graphite_facts(options: AdminOptions) -> dict[str, Any] | None:
     """What a page needs to link to Graphite, as NSQ's page gets it; None: there is none."""
     if not options.graphite_url:
         return None
     return {
-        "url": "" if options.proxy_graphite else options.graphite_url,
+        "url": "" if options.proxy_graphite else without_secrets(options.graphite_url),
         "interval": options.statsd_interval / SECOND_NS,
         "prefix": options.statsd_prefix,
         "counter_format": options.statsd_counter_format,
@@ -224,6 +267,8 @@ def _add_graphite(router: Router[Handler], parts: Parts) -> None:
 def _add_config(router: Router[Handler], parts: Parts) -> None:
     endpoint = AdminConfigEndpoint(parts.options, parts.gate, parts.audit)
     endpoint.may_show("http_address", lambda: parts.http_address)
+    for key in ("notification_http_endpoint", "graphite_url"):
+        endpoint.may_show(key, partial(_without_secrets_of, parts.options, key))
 
     def take(addresses: list[str] | None) -> None:
         parts.lookupds[:] = addresses or ()

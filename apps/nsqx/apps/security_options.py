@@ -5,7 +5,7 @@ How commands show who they are and believe whom they reach: ``--tls`` and its li
     def tail(security: Security, ...) -> None: ...
 
     Consumer(..., settings=security.settings("nsqx-tail"))      NSQ's protocol
-    DaemonHttp(tls=security.tls_context)                        HTTPS, where a daemon demands it
+    security.http(sources.is_lookupd)                           HTTP or HTTPS
 """
 
 import functools
@@ -19,10 +19,11 @@ from typing import Any
 import click
 
 from nsqx.client.settings import Settings
+from nsqx.cluster.http import CONNECT_S, REQUEST_S, DaemonHttp
 from nsqx.net.tls import TlsFileError, client_context
 from nsqx.runtime.version import VERSION
 
-__all__ = ["Security", "security_options"]
+__all__ = ["PLAIN", "Security", "security_options"]
 
 SECRET_VARIABLE = "NSQX_AUTH_SECRET"
 
@@ -59,6 +60,32 @@ class Security:
             tls=self.tls_context() if self.is_tls else False,
             auth_secret=self.auth_secret or None,
         )
+
+    def http(
+        self,
+        is_lookupd: Callable[[str], bool],
+        *,
+        is_routine: bool = False,
+        seconds_max: float = REQUEST_S,
+    ) -> DaemonHttp:
+        """
+        Return what asks daemons: nsqds by nothing but HTTPS, if TLS was asked for.
+
+        nsqlookupds are asked as they are named, and not shown the secret.
+        """
+        http = DaemonHttp(
+            connect_s=min(CONNECT_S, seconds_max),
+            request_s=seconds_max,
+            tls=self.tls_context,
+            secret=self.auth_secret,
+            is_secret_clear=not self.is_tls,
+            is_routine=is_routine,
+        )
+        http.only_https = lambda address: self.is_tls and not is_lookupd(address)
+        return http
+
+
+PLAIN = Security()
 
 
 def security_options(function: Callable[..., None]) -> Callable[..., None]:

@@ -46,6 +46,11 @@ class Sources:
         self.lookupds = lookupds
         self.nsqds = nsqds
         self.finder = finder
+        self._lookupds_asked: set[str] = set()
+
+    def is_lookupd(self, address: str) -> bool:
+        """Whether it was asked as a lookupd."""
+        return address in self._lookupds_asked
 
     async def __aenter__(self) -> Self:
         if self.finder is not None:
@@ -65,6 +70,11 @@ class Sources:
 
     def _asked(self) -> Sequence[str]:
         """Return the lookupds to ask now; DaemonError if the network has none."""
+        asked = self._chosen()
+        self._lookupds_asked.update(asked)
+        return asked
+
+    def _chosen(self) -> Sequence[str]:
         if self.finder is not None:
             found = [each.http_address for each in self.finder.directories]
             if not found and not self.lookupds and not self.nsqds:

@@ -2,9 +2,13 @@
 Asks nsqlookupds and nsqds over HTTP, all at once, each within its deadline: the one client for it.
 
 A daemon that does not answer costs its own answer, never those of the others. An answer has a
-largest size, redirects are not followed (a node's address comes from whoever registered it), and a
-daemon that wants HTTPS says so and is asked again by it. Failures come with a short reason, and as
-the text that nsqadmin shows (nsqadmin section 2).
+largest size, and redirects are not followed: a node's address comes from whoever registered it.
+Failures come with a short reason, and as the text that nsqadmin shows (nsqadmin section 2).
+
+A daemon that wants HTTPS says so (403), is asked again by it, and by it only from then on. Those
+that are to be asked by nothing else (``only_https``) are asked for their port first, in clear: the
+question has no body and no secret, and a wrong answer leads to a certificate that is not theirs.
+A secret is shown to who demands one (401), and in clear only if nothing is to be encrypted.
 """
 
 import asyncio
@@ -20,7 +24,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from nsqx.net.host_port import format_host_port, host_of
+from nsqx.net.host_port import format_host_port, without_secrets
 from nsqx.net.tls import client_context
 from nsqx.protocol.errors import NsqxError, quote
 
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANSWER_BYTES_MAX",
+    "CONNECT_S",
+    "REQUEST_S",
     "Answers",
     "DaemonError",
     "DaemonHttp",
@@ -40,6 +46,7 @@ __all__ = [
 
 CONNECT_S, REQUEST_S = 2.0, 5.0
 ANSWER_BYTES_MAX = 64 << 20  # /stats of some ten thousand channels
+KNOWN_MAX = 10_000  # daemons of which something is remembered
 ROUTINE_HEADER = "X-NSQX-Routine"  # such requests are no line in a daemon's log
 _HEADERS = {"Accept": "application/vnd.nsq; version=1.0"}
 
@@ -117,6 +124,8 @@ class DaemonHttp:
         connect_s, request_s: limits for connecting, and for a whole request.
         answer_bytes_max: an answer that is longer is refused.
         tls: makes how HTTPS is verified, once it is needed; by default the system's certificates.
+        secret: for nsqds with an auth server.
+        is_secret_clear: whether it may be sent without TLS.
         is_routine: whether these requests come all the time, so that nobody wants them logged.
     """
 
@@ -127,6 +136,8 @@ class DaemonHttp:
         request_s: float = REQUEST_S,
         answer_bytes_max: int = ANSWER_BYTES_MAX,
         tls: Callable[[], ssl.SSLContext] = client_context,
+        secret: str = "",
+        is_secret_clear: bool = True,
         is_routine: bool = False,
     ) -> None:
         self._connect_s, self._request_s = connect_s, request_s
@@ -137,6 +148,10 @@ class DaemonHttp:
         self._session: aiohttp.ClientSession | None = None
         self._asking: dict[str, set[asyncio.Timeout]] = {}  # questions without an answer
         self.hanging: Callable[[str], bool] = _nobody  # set by who knows
+        self.only_https: Callable[[str], bool] = _nobody  # the same
+        self._secret, self._is_secret_clear = secret, is_secret_clear
+        self._https: dict[str, str] = {}  # who is asked by HTTPS: the beginning of its URLs
+        self._demanding: set[str] = set()  # a secret, by the beginning of their URLs
 
     async def __aenter__(self) -> Self:
         return self
@@ -269,24 +284,69 @@ class DaemonHttp:
         seconds_max: float | None = None,
     ) -> Reply:
         """
-        Send a request, and once more by HTTPS if the daemon says that it wants that.
+        Send a request, and once more if the daemon wants HTTPS or a secret.
 
         ``host`` is whom the request names, if that is not ``address``.
 
         Raises:
             DaemonError: there is no answer at all.
         """
-        headers = {"Host": host} if host else None
+        headers = {"Host": host} if host else {}
         try:
             async with asyncio.timeout(seconds_max):
-                url = f"{_base(address)}{path}"
-                reply = await self._send(method, address, url, body, headers)
-                if reply.status == 403 and (port := _https_port(reply.body)) is not None:
-                    url = f"https://{format_host_port(host_of(address), port)}{path}"
-                    reply = await self._send(method, address, url, body, headers)
+                return await self._request(method, address, path, body, headers)
         except TimeoutError as exc:
             raise _hangs(method, address, path) from exc
+        except DaemonError:
+            self._https.pop(address, None)  # it may have another port by now, or none
+            raise
+
+    async def _request(
+        self, method: str, address: str, path: str, body: bytes, headers: dict[str, str]
+    ) -> Reply:
+        base = self._https.get(address) or _base(address)
+        if not base.startswith("https:") and self.only_https(address):
+            base = await self._find_https(address)
+        shown = {**headers, **self._authorization(base)}
+        reply = await self._send(method, address, f"{base}{path}", body, shown)
+        if reply.status == 403 and (port := _https_port(reply.body)):
+            base = self._learn(address, port)
+            shown = {**headers, **self._authorization(base)}
+            reply = await self._send(method, address, f"{base}{path}", body, shown)
+        if reply.status == 401 and self._secret and "Authorization" not in shown:
+            base = await self._base_for_secret(address, base)
+            shown = {**headers, **self._authorization(base)}
+            reply = await self._send(method, address, f"{base}{path}", body, shown)
         return reply
+
+    def _authorization(self, base: str) -> dict[str, str]:
+        if base not in self._demanding:
+            return {}
+        return {"Authorization": f"Bearer {self._secret}"}
+
+    async def _base_for_secret(self, address: str, base: str) -> str:
+        """Return where the secret may be sent."""
+        if not base.startswith("https:") and not self._is_secret_clear:
+            base = await self._find_https(address)
+        if len(self._demanding) >= KNOWN_MAX:
+            self._demanding.clear()
+        self._demanding.add(base)
+        return base
+
+    async def _find_https(self, address: str) -> str:
+        """Ask a daemon, in clear, where it serves HTTPS."""
+        url = f"{_base(address)}/info"
+        port = _https_port((await self._send("GET", address, url, b"", None)).body)
+        if not port:
+            raise DaemonError(address, "it serves no HTTPS", f'Get "{url}": it serves no HTTPS')
+        return self._learn(address, port)
+
+    def _learn(self, address: str, port: int) -> str:
+        if len(self._https) >= KNOWN_MAX:
+            self._https.clear()
+        host = urlsplit(_base(address)).hostname or ""
+        self._https[address] = f"https://{format_host_port(host, port)}"
+        return self._https[address]
 
     async def _send(
         self, method: str, address: str, url: str, body: bytes, headers: Mapping[str, str] | None
@@ -312,7 +372,8 @@ class DaemonHttp:
         try:
             return await self._exchange("GET", url, b"", None)
         except _failures() as exc:
-            raise DaemonError(url, _in_words(exc), f'Get "{url}": {_go_text(exc)}') from exc
+            shown = _without_login(url)
+            raise DaemonError(shown, _in_words(exc), f'Get "{shown}": {_go_text(exc)}') from exc
 
     async def notify(self, url: str, body: bytes) -> None:
         """
@@ -325,10 +386,11 @@ class DaemonHttp:
         try:
             reply = await self._exchange("POST", url, body, headers)
         except _failures() as exc:
-            raise DaemonError(url, _in_words(exc), f'Post "{url}": {_go_text(exc)}') from exc
+            shown = without_secrets(url)
+            raise DaemonError(shown, _in_words(exc), f'Post "{shown}": {_go_text(exc)}') from exc
         if not 200 <= reply.status < 300:
-            reason = f"status {reply.status}"
-            raise DaemonError(url, reason, f'Post "{url}": {reason}', reply.status)
+            shown, reason = without_secrets(url), f"status {reply.status}"
+            raise DaemonError(shown, reason, f'Post "{shown}": {reason}', reply.status)
 
     async def _exchange(
         self,
@@ -386,6 +448,13 @@ def _base(address: str) -> str:
         return f"http://{address}"
     parts = urlsplit(address)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _without_login(url: str) -> str:
+    """Return a URL as it is, but for a name and password in it."""
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _hangs(method: str, address: str, path: str) -> HangingError:

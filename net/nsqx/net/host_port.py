@@ -10,7 +10,14 @@ import ipaddress
 
 from nsqx.protocol.errors import NsqxError
 
-__all__ = ["AddressError", "format_host_port", "host_of", "is_loopback", "split_host_port"]
+__all__ = [
+    "AddressError",
+    "format_host_port",
+    "host_of",
+    "is_loopback",
+    "split_host_port",
+    "without_secrets",
+]
 
 
 class AddressError(NsqxError, ValueError):
@@ -63,3 +70,10 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def without_secrets(address: str) -> str:
+    """Return an address or URL for logs and whoever asks: keys may be before and behind it."""
+    scheme, separator, rest = address.rpartition("://")
+    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"

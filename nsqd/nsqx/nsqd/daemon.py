@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-from nsqx.net import tls
 from nsqx.net.addresses import (
     listen_on,
     parse_tcp_address,
@@ -20,7 +19,6 @@ from nsqx.net.addresses import (
     stop_serving,
 )
 from nsqx.net.host_port import format_host_port
-from nsqx.net.tls import TlsFileError
 from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
@@ -49,7 +47,7 @@ from nsqx.protocol.command_parser import Limits
 from nsqx.protocol.errors import StartupError
 from nsqx.protocol.identify import NegotiationOptions
 from nsqx.runtime.options.flags import TlsRequired
-from nsqx.runtime.process import logs, open_files
+from nsqx.runtime.process import certificates, logs, open_files
 from nsqx.runtime.version import NSQ_VERSION, RUNTIME, VERSION
 
 __all__ = ["Nsqd"]
@@ -85,7 +83,7 @@ class Nsqd:
         self.tcp_port = self.http_port = self.https_port = 0
         self._loop: asyncio.AbstractEventLoop
         self._tls: ssl.SSLContext | None = None
-        self._authenticator: AuthServers | None = None
+        self.auth_servers: AuthServers | None = None
         self.is_stopping = False
         self._is_woken = False
         self._clockwork: Clockwork | None = None
@@ -107,7 +105,7 @@ class Nsqd:
             try:
                 self.options.check()
                 self._tls = server_context(self.options)
-                self._authenticator = AuthServers.of(self.options)
+                self.auth_servers = AuthServers.of(self.options)
                 listeners = self._bind(stack)
                 folder = DataFolder(Path(self.options.data_path or os.getcwd()))
             except StartupError as error:
@@ -146,14 +144,8 @@ class Nsqd:
 
     def reload(self) -> None:
         """Use the certificate that is in its files now, for connections from now on."""
-        if self._tls is None:
-            return
-        try:
-            tls.reload_cert_chain(self._tls, self.options.tls_cert, self.options.tls_key)
-        except TlsFileError as error:
-            _log.error("failed to load the certificate again, the old one stays - %s", error)
-        else:
-            _log.info("the certificate was loaded again")
+        if self._tls is not None:
+            certificates.reload(self._tls, self.options.tls_cert, self.options.tls_key)
 
     async def __aenter__(self) -> "Nsqd":
         await self.start()
@@ -238,8 +230,8 @@ class Nsqd:
         _log.info("nsqd v%s (built w/%s)", NSQ_VERSION, RUNTIME)
         self._watch(stack)
         stack.push_async_callback(self.peers.stop)
-        if self._authenticator is not None:
-            stack.push_async_callback(self._authenticator.stop)
+        if self.auth_servers is not None:
+            stack.push_async_callback(self.auth_servers.stop)
         # Closed before HTTP, and opened before it, too: clients first, as in NSQ.
         http = await stack.enter_async_context(AsyncExitStack())
         server = await serve(self.tcp_server.make_connection, listeners["TCP"])
@@ -391,7 +383,7 @@ class Nsqd:
             snappy=options.snappy,
             deflate=options.deflate,
             tls=self._tls is not None,
-            auth_required=self._authenticator is not None,
+            auth_required=self.auth_servers is not None,
             topology_region=options.topology_region,
             topology_zone=options.topology_zone,
             max_msg_size=limits.max_msg_size,
@@ -402,7 +394,7 @@ class Nsqd:
             limits,
             negotiation,
             tls_required=options.tls_required is not TlsRequired.NO,
-            authenticator=self._authenticator,
+            authenticator=self.auth_servers,
         )
 
     # As the broker's `BrokerEvents`

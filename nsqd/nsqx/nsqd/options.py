@@ -136,6 +136,12 @@ class NsqdOptions(DaemonOptions):
     auth_http_request_method: str = flag(
         "get", group="auth", help="how the auth server is asked: get or post"
     )
+    http_auth: bool = flag(
+        True,
+        group="auth",
+        help="with an auth server, let it judge HTTP requests that change or publish something "
+        "or read messages; NSQ lets everybody",
+    )
     http_client_connect_timeout: int = flag(
         "2s", kind=DURATION, group="network", help="time to connect to auth servers and nsqlookupds"
     )
@@ -373,7 +379,7 @@ class NsqdOptions(DaemonOptions):
                 bool(self.tls_client_auth_policy) or auth,
                 ("tls_root_ca_file",),
             ),
-            ("--auth-http-address", auth, ("auth_http_request_method",)),
+            ("--auth-http-address", auth, ("auth_http_request_method", "http_auth")),
             ("--statsd-address", bool(self.statsd_address), _STATSD),
             (
                 "--e2e-processing-latency-percentile",

@@ -19,6 +19,7 @@ from nsqx.protocol.errors import StartupError
 __all__ = [
     "POLICY_REQUIRE_VERIFY",
     "cipher_name",
+    "common_name",
     "load_authorities",
     "server_context",
     "version_name",
@@ -98,6 +99,13 @@ def cipher_name(context: ssl.SSLContext, openssl_name: str) -> str:
             number = cipher["id"] & 0xFFFF
             return _CIPHER_NAMES.get(number, f"Unknown {number}")
     return openssl_name
+
+
+def common_name(tls: ssl.SSLObject) -> str:
+    """Return the common name in the client's certificate, or ``""``."""
+    subject = (tls.getpeercert() or {}).get("subject", ())
+    names = [value for part in subject for key, value in part if key == "commonName"]  # type: ignore[str-unpack]  # typeshed leaves the shape of a name open
+    return names[0] if names else ""
 
 
 def version_name(openssl_name: str) -> str:

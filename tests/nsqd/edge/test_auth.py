@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from nsqx.nsqd.edge.auth import AuthAnswerError, decode_answer, without_secrets
+from nsqx.net.host_port import without_secrets
+from nsqx.nsqd.edge.auth import AuthAnswerError, decode_answer
 from tests.support.auth_server import running_auth_server
 from tests.support.certificates import Authority
 from tests.support.processes import Cluster, Nsqd, free_port

@@ -14,6 +14,7 @@ from typing import Self
 
 from nsqx.admin.guard.credentials import decode_basic
 from nsqx.cluster.http import DaemonError, DaemonHttp
+from nsqx.net.host_port import without_secrets
 from nsqx.runtime.http.server import Request
 from nsqx.runtime.process import logs
 
@@ -65,7 +66,8 @@ class Notifications:
         try:
             self._waiting.put_nowait(json.dumps(fields).encode())
         except asyncio.QueueFull:
-            _log.warning("%s is too slow: a notification is lost", self._endpoint)
+            endpoint = without_secrets(self._endpoint)
+            _log.warning("%s is too slow: a notification is lost", endpoint)
 
     async def _run(self) -> None:
         while True:

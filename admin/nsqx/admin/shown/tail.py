@@ -22,7 +22,6 @@ from nsqx.client.settings import Settings
 from nsqx.cluster.views import ClusterView
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.http.queries import BadQuery, parse_query
-from nsqx.runtime.version import NSQ_VERSION, VERSION
 
 __all__ = ["Tail", "TailKey", "Tails"]
 
@@ -202,9 +201,13 @@ class Tails:
     Args:
         view: the cluster as it is known now.
         lookupds: HTTP addresses; empty if nsqds were given.
+        settings: of connections to nsqds.
     """
 
-    def __init__(self, view: Callable[[], ClusterView], lookupds: Sequence[str]) -> None:
+    def __init__(
+        self, view: Callable[[], ClusterView], lookupds: Sequence[str], settings: Settings
+    ) -> None:
+        self._settings = settings
         self._view = view
         self._lookupds = lookupds
         self._tails: list[Tail] = []
@@ -231,9 +234,7 @@ class Tails:
             nsqd=[address for address in nodes if address],
             lookupd=list(self._lookupds),
             max_in_flight=200,
-            settings=Settings(
-                client_id="nsqadmin", user_agent=f"nsqadmin/{NSQ_VERSION} nsqx/{VERSION}"
-            ),
+            settings=self._settings,
             drain_timeout=1.0,
         )
         tail = Tail(wanted, consumer, notify)

@@ -80,7 +80,7 @@ async def _seek_all(
     sources: Sources, security: Security, topic: str, channel: str, place: str, *, create: bool
 ) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
     """Return what each nsqd says of the channel now, and what went wrong."""
-    async with sources, DaemonHttp(tls=security.tls_context) as http:
+    async with sources, security.http(sources.is_lookupd) as http:
         try:
             nodes = await sources.with_topic(http, topic)
         except DaemonError as exc:

@@ -12,6 +12,7 @@ import click
 from nsqx.apps.look.cluster_facts import ClusterFacts, LookupdFacts, NsqdFacts, Reach
 from nsqx.apps.look.diagnosis import Finding, Severity, diagnose
 from nsqx.apps.look.examination import Examination
+from nsqx.apps.security_options import PLAIN, Security, security_options
 from nsqx.apps.sources import discovery_options
 from nsqx.apps.terminal import printable
 from nsqx.client.addresses import Address, parse_address
@@ -34,9 +35,10 @@ Examples:
   nsqx doctor --json | jq .findings
 
 Every nsqd that a lookupd lists is tried at the address that we, as any client on this host, are
-told: by HTTP, and by TCP as a client. Run it where your clients run. Without --lookupd, --nsqd and
---discover, the lookupd at {LOOKUPD} is asked. NSQ's own daemons do not tell their disks and open
-files. Clocks are compared with ours by the Date of an answer, to about a second.
+told: by HTTP, and by TCP as a client; with --tls, by HTTPS and TLS. Run it where your clients run.
+Without --lookupd, --nsqd and --discover, the lookupd at {LOOKUPD} is asked. NSQ's own daemons do
+not tell their disks and open files. Clocks are compared with ours by the Date of an answer, to
+about a second.
 
 \b
 Exit codes: 0 all is well, 1 something is to be done, 2 wrong usage.
@@ -59,6 +61,7 @@ Exit codes: 0 all is well, 1 something is to be done, 2 wrong usage.
     help="HTTP address of an nsqd, listed or not; may be given several times.",
 )
 @discovery_options
+@security_options
 @click.option(
     "--timeout",
     default=5.0,
@@ -73,6 +76,7 @@ def doctor(
     nsqds: tuple[str, ...],
     discover: bool,
     cluster: str,
+    security: Security,
     timeout: float,
     as_json: bool,
 ) -> None:
@@ -85,7 +89,7 @@ def doctor(
         nsqd_addresses = _parse(nsqds, NSQD_HTTP_PORT)
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from None
-    facts = asyncio.run(_examine(lookupd_addresses, nsqd_addresses, finder, timeout))
+    facts = asyncio.run(_examine(lookupd_addresses, nsqd_addresses, finder, timeout, security))
     findings = diagnose(facts)
     if as_json:
         click.echo(json.dumps(_document(facts, findings), indent=2))
@@ -107,7 +111,11 @@ def _parse(texts: Iterable[str], default_port: int) -> list[Address]:
 
 
 async def _examine(
-    lookupds: list[Address], nsqds: list[Address], finder: Finder | None, timeout_s: float
+    lookupds: list[Address],
+    nsqds: list[Address],
+    finder: Finder | None,
+    timeout_s: float,
+    security: Security = PLAIN,
 ) -> ClusterFacts:
     registrars: list[Address] = []
     if finder is not None:
@@ -119,7 +127,7 @@ async def _examine(
     hosts = await _behind_names(lookupds, timeout_s)
     lookupds = list(dict.fromkeys(hosts))
     shown = {str(address): host for address, host in hosts.items() if host}
-    return await Examination(lookupds, nsqds, registrars, timeout_s, shown).run()
+    return await Examination(lookupds, nsqds, registrars, timeout_s, shown, security=security).run()
 
 
 async def _behind_names(addresses: Iterable[Address], timeout_s: float) -> dict[Address, str]:

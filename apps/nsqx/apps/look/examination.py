@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 from nsqx.apps.look.cluster_facts import ClusterFacts, LookupdFacts, NsqdFacts, Reach, Registration
 from nsqx.apps.look.probes import probe_nsqd, probe_registrar
+from nsqx.apps.security_options import PLAIN, Security
 from nsqx.client.addresses import Address
 from nsqx.cluster.answers import NodeCounts
-from nsqx.cluster.http import DaemonError, DaemonHttp
+from nsqx.cluster.http import DaemonError
 from nsqx.cluster.merge import merge
 from nsqx.cluster.node_metrics import parse_metrics
 from nsqx.cluster.observer import Observer
@@ -66,7 +67,9 @@ class Examination:
         timeout_s: float = 5.0,
         hosts: Mapping[str, str] | None = None,
         second_look_s: float = SECOND_LOOK_S,
+        security: Security = PLAIN,
     ) -> None:
+        self._security = security
         self._lookupds = lookupds
         self._nsqds = nsqds
         self._registrars = registrars
@@ -79,7 +82,10 @@ class Examination:
     async def run(self) -> ClusterFacts:
         """Ask all; takes a few timeouts at most."""
         timeout_s = self._timeout_s
-        async with DaemonHttp(connect_s=timeout_s, request_s=timeout_s) as self._http:
+        directories = frozenset(map(str, self._lookupds))
+        async with self._security.http(
+            directories.__contains__, seconds_max=timeout_s
+        ) as self._http:
             facts = ClusterFacts()
             facts.lookupds = await self._all(map(self._examine_lookupd, self._lookupds))
             facts.nsqds = await self._listed_nsqds(facts.lookupds)
@@ -178,14 +184,20 @@ class Examination:
     async def _examine_nsqd(self, facts: NsqdFacts) -> None:
         await asyncio.gather(self._ask_nsqd(facts), self._talk_to_nsqd(facts))
         if facts.remote_host and not (facts.tcp.is_fine and facts.http.is_fine):
-            there = await probe_nsqd(facts.remote_host, facts.told_tcp_port, self._timeout_s)
+            there = await self._probe(facts.remote_host, facts.told_tcp_port)
             facts.answers_at = facts.remote_host if there.is_fine else ""
 
     async def _talk_to_nsqd(self, facts: NsqdFacts) -> None:
         if not facts.told_tcp_port:
             return  # it could not be asked for it
         host = host_of(facts.tcp.address)
-        facts.tcp = await probe_nsqd(host, facts.told_tcp_port, self._timeout_s)
+        facts.tcp = await self._probe(host, facts.told_tcp_port)
+
+    async def _probe(self, host: str, port: int) -> Reach:
+        security = self._security
+        is_plain = not security.is_tls and not security.auth_secret
+        settings = None if is_plain else security.settings("nsqx-doctor")
+        return await probe_nsqd(host, port, self._timeout_s, settings)
 
     async def _ask_nsqd(self, facts: NsqdFacts) -> None:
         address = facts.http.address
@@ -226,7 +238,8 @@ class Examination:
         return list(dict.fromkeys(addresses))
 
     async def _try_registrar(self, address: Address) -> Reach:
-        return await probe_registrar(address.host, address.port, self._timeout_s)
+        tls = self._security.tls_context() if self._security.is_tls else None
+        return await probe_registrar(address.host, address.port, self._timeout_s, tls)
 
     # HTTP
 

@@ -12,7 +12,7 @@ import msgspec
 from nsqx.apps.complaints import Complaints
 from nsqx.apps.security_options import Security
 from nsqx.apps.sources import Sources
-from nsqx.cluster.http import DaemonError, DaemonHttp
+from nsqx.cluster.http import DaemonError
 
 __all__ = ["Lookout"]
 
@@ -58,10 +58,13 @@ class Lookout:
         self._topics = topics
         self._channel = channel
         self._complaints = complaints
-        self._http = DaemonHttp(tls=security.tls_context, is_routine=True)
+        self._http = security.http(self._is_lookupd, is_routine=True)
         self._dropped: dict[tuple[str, str], int] = {}  # by node and topic
         self._told_dropped = 0
         self._task: asyncio.Task[None] | None = None
+
+    def _is_lookupd(self, address: str) -> bool:
+        return self._sources is not None and self._sources.is_lookupd(address)
 
     async def __aenter__(self) -> Self:
         if self._sources is not None:

@@ -158,7 +158,7 @@ async def _peek_all(
     count: int,
 ) -> tuple[list[Peeked], list[str]]:
     """Return up to ``count`` messages of each nsqd, in the order of time, and what went wrong."""
-    async with sources, DaemonHttp(tls=security.tls_context) as http:
+    async with sources, security.http(sources.is_lookupd) as http:
         try:
             nodes = await sources.with_topic(http, topic)
         except DaemonError as exc:

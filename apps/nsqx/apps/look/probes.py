@@ -7,8 +7,12 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from nsqx.apps.look.cluster_facts import HANGS, Reach
+from nsqx.client.errors import ConnectFailed
+from nsqx.client.nsq import Nsq
+from nsqx.client.settings import Settings
 from nsqx.net.host_port import format_host_port
 from nsqx.net.tls import client_context
 from nsqx.protocol import commands, lookup
@@ -27,23 +31,38 @@ class UnexpectedAnswer(NsqxError):
     """Somebody answers there, but not as they should."""
 
 
-async def probe_nsqd(host: str, port: int, timeout_s: float) -> Reach:
-    """Connect as a client does, and introduce ourselves."""
-    return await _probe(host, port, timeout_s, _identify)
+async def probe_nsqd(
+    host: str, port: int, timeout_s: float, settings: Settings | None = None
+) -> Reach:
+    """Connect as a client does, and introduce ourselves; by TLS and AUTH if ``settings`` say so."""
+    reach = await _probe(host, port, timeout_s, _identify)
+    if settings is None or not reach.is_fine:
+        return reach
+    began = time.monotonic()
+    client = Nsq(nsqd=reach.address, settings=replace(settings, connect_timeout=timeout_s))
+    try:
+        async with client:
+            await client.ready(timeout_s)
+    except ConnectFailed as exc:
+        return Reach(reach.address, exc.reason)
+    return Reach(reach.address, took_s=time.monotonic() - began)
 
 
-async def probe_registrar(host: str, port: int, timeout_s: float) -> Reach:
+async def probe_registrar(
+    host: str, port: int, timeout_s: float, tls: ssl.SSLContext | None = None
+) -> Reach:
     """
-    Connect to an nsqlookupd as nsqd does, and ping.
+    Connect to an nsqlookupd as nsqd does, and ping; by ``tls`` where it is spoken.
 
     Without an IDENTIFY, which would list us as a node.
     """
     plain = await _probe(host, port, timeout_s, _ping)
     if plain.is_fine:
         return plain
-    context = client_context(verify=False)  # whether nsqds accept the certificate is theirs to say
-    tls = await _probe(host, port, timeout_s, _ping, context)
-    return tls if tls.is_fine else plain
+    # Whether nsqds accept the certificate is theirs to say.
+    context = tls or client_context(verify=False)
+    encrypted = await _probe(host, port, timeout_s, _ping, context)
+    return encrypted if encrypted.is_fine else plain
 
 
 async def _probe(

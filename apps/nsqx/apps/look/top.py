@@ -13,6 +13,7 @@ import click
 
 from nsqx.apps.complaints import Complaints
 from nsqx.apps.look.cluster_view import Seen, SeenChannel, SeenNode, seen_of
+from nsqx.apps.security_options import Security, security_options
 from nsqx.apps.sources import LOOKUPD, Sources, source_options
 from nsqx.apps.terminal import printable
 from nsqx.cluster.answers import NodeCounts
@@ -56,6 +57,7 @@ Exit codes: 0 after -n polls or a signal, 1 if nobody could be asked at the star
 @click.command(epilog=EPILOG)
 @click.argument("topics", nargs=-1, metavar="[TOPIC...]")
 @source_options
+@security_options
 @click.option(
     "--interval",
     default=1.0,
@@ -69,13 +71,14 @@ Exit codes: 0 after -n polls or a signal, 1 if nobody could be asked at the star
 def top(
     topics: tuple[str, ...],
     sources: Sources,
+    security: Security,
     interval: float,
     count: int | None,
     as_json: bool,
 ) -> None:
     """Show nodes and channels: what waits, what moves, who consumes."""
     complaints = Complaints("top")
-    watch = Watch(sources, topics, interval, count)
+    watch = Watch(sources, security, topics, interval, count)
     try:
         with ExitStack() as stack:
             asyncio.run(watch.run(_choose(as_json, stack)))
@@ -103,9 +106,15 @@ class Watch:
     """Polls until it was often enough, or a signal comes."""
 
     def __init__(
-        self, sources: Sources, topics: tuple[str, ...], interval: float, count: int | None
+        self,
+        sources: Sources,
+        security: Security,
+        topics: tuple[str, ...],
+        interval: float,
+        count: int | None,
     ) -> None:
         self._sources = sources
+        self._security = security
         self._topics = topics
         self._interval = interval
         self._left = count  # None: no limit
@@ -122,7 +131,7 @@ class Watch:
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
         observer, has_shown = Observer(), False
         nodes: list[str] = []
-        async with self._sources, DaemonHttp() as http:
+        async with self._sources, self._security.http(self._sources.is_lookupd) as http:
             while not stop.is_set() and self._left != 0:
                 try:
                     nodes = await self._sources.all(http)

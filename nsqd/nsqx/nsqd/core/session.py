@@ -125,6 +125,9 @@ class Authorization:
     expires_ns: int  # monotonic
     answer: bytes  # JSON for the client
     is_allowed: Callable[[str, str], bool]  # (topic, channel); publishing has channel ""
+    # A topic, by some channel; and whether names do not matter at all. For HTTP.
+    may_read: Callable[[str], bool] = lambda topic: False
+    is_unlimited: bool = False
 
 
 class Authenticator(Protocol):

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic_ns
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
-from nsqx.net.host_port import host_of
+from nsqx.net.host_port import host_of, without_secrets
 from nsqx.net.tls import client_context
 from nsqx.nsqd.core.session import Authorization, Session
 from nsqx.nsqd.edge.auth_patterns import Matcher, PatternError, compile_pattern, load_re2
@@ -29,7 +29,7 @@ from nsqx.runtime.process import logs, tasks
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["AuthAnswerError", "AuthServers", "decode_answer", "without_secrets"]
+__all__ = ["AuthAnswerError", "AuthServers", "Peer", "decode_answer"]
 
 SECOND_NS = 1_000_000_000
 ANSWER_BYTES_MAX = 1024 * 1024
@@ -44,6 +44,14 @@ Done = Callable[[Authorization | FatalProtocolError], None]
 
 class AuthAnswerError(NsqxError):
     """The server refused, or its answer can not be used."""
+
+
+class Peer(NamedTuple):
+    """Who is asked about, besides the secret."""
+
+    ip: str
+    is_tls: bool
+    common_name: str  # in the certificate, verified or not
 
 
 class AuthServers:
@@ -97,33 +105,41 @@ class AuthServers:
 
     def authenticate(self, secret: bytes, session: Session, done: Done) -> None:
         """See `Authenticator.authenticate`."""
-        values: dict[str, str | bytes] = {
-            # Anybody can write any name into a certificate that nobody verifies.
-            "common_name": session.tls_common_name if self._is_name_verified else "",
-            "remote_ip": host_of(session.remote_address),
-            "secret": secret,
-            "tls": "true" if session.is_tls else "false",
-        }
-        question = tasks.start(self._ask_any(values, done), "auth")
+        address = host_of(session.remote_address)
+        peer = Peer(address, session.is_tls, session.tls_common_name)
+        question = tasks.start(self._tell(secret, peer, done), "auth")
         self._questions.add(question)
         question.add_done_callback(self._questions.discard)
 
-    async def _ask_any(self, values: dict[str, str | bytes], done: Done) -> None:
+    async def _tell(self, secret: bytes, peer: "Peer", done: Done) -> None:
+        authorization = await self.authorize(secret, peer)
+        done(authorization or FatalProtocolError("E_AUTH_FAILED", "AUTH failed"))
+
+    def verified_name(self, peer: "Peer") -> str:
+        """Return the name in a client's certificate, if that was verified; else ``""``."""
+        # Anybody can write any name into a certificate that nobody verifies.
+        return peer.common_name if self._is_name_verified else ""
+
+    async def authorize(self, secret: bytes, peer: "Peer") -> Authorization | None:
+        """Ask what somebody may do; None if no server says it, for whatever reason."""
+        values: dict[str, str | bytes] = {
+            "common_name": self.verified_name(peer),
+            "remote_ip": peer.ip,
+            "secret": secret,
+            "tls": "true" if peer.is_tls else "false",
+        }
         # In a thread: the first may come before HTTP is served, and others are answered meanwhile.
         aiohttp = await asyncio.to_thread(_import_aiohttp)
         first = random.randrange(len(self._addresses))
         for address in (*self._addresses[first:], *self._addresses[:first]):
             try:
-                authorization = decode_answer(await self._ask(address, values), monotonic_ns())
+                return decode_answer(await self._ask(address, values), monotonic_ns())
             except AuthAnswerError as error:
                 _log.error("failed auth against %s - %s", without_secrets(address), error)
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 reason = _reason(error)
                 _log.error("failed auth against %s - %s", without_secrets(address), reason)
-            else:
-                done(authorization)
-                return
-        done(FatalProtocolError("E_AUTH_FAILED", "AUTH failed"))
+        return None
 
     def _open(self) -> "aiohttp.ClientSession":
         import aiohttp
@@ -179,13 +195,6 @@ async def _read_all(response: "aiohttp.ClientResponse") -> bytes:
     return b"".join(pieces)
 
 
-def without_secrets(address: str) -> str:
-    """Return an address for the log and for whoever asks: keys may be before and behind it."""
-    scheme, separator, rest = address.rpartition("://")
-    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
-
-
 @dataclass(frozen=True, slots=True)
 class _Rule:
     """One authorization: who matches it may do what it permits."""
@@ -193,6 +202,7 @@ class _Rule:
     topic: Matcher
     channels: tuple[Matcher, ...]
     permissions: frozenset[str]
+    is_of_all: bool  # topics and channels
 
     def allows(self, permission: str, topic: str, channel: str) -> bool:
         return (
@@ -226,6 +236,12 @@ def decode_answer(body: bytes, now_ns: int) -> Authorization:
         permission = "subscribe" if channel else "publish"
         return any(rule.allows(permission, topic, channel) for rule in rules)
 
+    def may_read(topic: str) -> bool:
+        return any(
+            "subscribe" in rule.permissions and rule.channels and rule.topic(topic)
+            for rule in rules
+        )
+
     return Authorization(
         identity,
         identity_url,
@@ -235,6 +251,11 @@ def decode_answer(body: bytes, now_ns: int) -> Authorization:
             {"identity": identity, "identity_url": identity_url, "permission_count": len(rules)}
         ),
         is_allowed=is_allowed,
+        may_read=may_read,
+        is_unlimited=all(
+            any(rule.is_of_all and permission in rule.permissions for rule in rules)
+            for permission in PERMISSIONS
+        ),
     )
 
 
@@ -243,11 +264,18 @@ def _rule(item: "_Object") -> _Rule:
     for permission in permissions:
         if permission not in PERMISSIONS:
             raise ValueError(f"unknown permission {permission}")
+    topic, channels = item.get("topic", str, ""), item.strings("channels")
     return _Rule(
-        _compile(item.get("topic", str, "")),
-        tuple(map(_compile, item.strings("channels"))),
+        _compile(topic),
+        tuple(map(_compile, channels)),
         frozenset(permissions),
+        is_of_all=_is_any(topic) and any(map(_is_any, channels)),
     )
+
+
+def _is_any(pattern: str) -> bool:
+    """Whether a pattern says that names do not matter. Others that match all do not count."""
+    return pattern.removeprefix("^").removesuffix("$") in (".*", ".+")
 
 
 def _compile(pattern: str) -> Matcher:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol
 
-from nsqx.nsqd.tls import cipher_name, version_name
+from nsqx.nsqd.tls import cipher_name, common_name, version_name
 from nsqx.protocol.compression import Compressor, Decompressor
 
 __all__ = ["CompressionLayer", "Layer", "TlsLayer"]
@@ -97,9 +97,7 @@ class TlsLayer:
         """Return version, cipher and the common name of the client's certificate, or ``""``."""
         cipher = self._tls.cipher()
         suite = cipher_name(self._tls.context, cipher[0]) if cipher else ""
-        subject = (self._tls.getpeercert() or {}).get("subject", ())
-        names = [value for part in subject for key, value in part if key == "commonName"]  # type: ignore[str-unpack]  # typeshed leaves the shape of a name open
-        return version_name(self._tls.version() or ""), suite, names[0] if names else ""
+        return version_name(self._tls.version() or ""), suite, common_name(self._tls)
 
 
 class CompressionLayer:

@@ -10,7 +10,7 @@ import time
 
 from aiohttp import web
 
-from nsqx.nsqd.edge.auth import without_secrets
+from nsqx.net.host_port import without_secrets
 from nsqx.nsqd.edge.steps import in_steps
 from nsqx.nsqd.http.arguments import (
     boolean,
@@ -26,6 +26,7 @@ from nsqx.nsqd.http.node import HttpNode
 from nsqx.nsqd.http.peek import PeekEndpoints
 from nsqx.nsqd.http.publish import PublishEndpoints
 from nsqx.nsqd.http.readiness import Readiness
+from nsqx.nsqd.http.rights import Rights
 from nsqx.nsqd.http.settings import SettingsEndpoints
 from nsqx.nsqd.telling.stats import Selection, Stats
 from nsqx.runtime.http.config_endpoint import ConfigEndpoint, parse_addresses
@@ -87,6 +88,7 @@ class HttpApi:
         config = self._config()
         config.add_to(router)
         config.add_list_to(router)
+        router.wrap(Rights(self._nsqd).guarded)
         return router
 
     def _config(self) -> ConfigEndpoint:
@@ -135,6 +137,7 @@ class HttpApi:
                 "topology_zone": options.topology_zone,
                 "topology_region": options.topology_region,
                 "nsqx_version": VERSION,
+                "https_port": nsqd.https_port,
             }
         )
 

@@ -19,6 +19,7 @@ import traceback
 from collections import Counter
 from urllib.parse import parse_qs
 
+from nsqx.net.host_port import without_secrets
 from nsqx.nsqd.http.node import HttpNode
 from nsqx.runtime.http.server import Answer, ApiError, Handler, Request, Router, plain_text
 from nsqx.runtime.options.go_values import read_int64
@@ -78,7 +79,13 @@ async def _index(request: Request) -> Answer:
 
 
 async def _command_line(request: Request) -> Answer:
-    return plain_text("\0".join(sys.argv))
+    return plain_text("\0".join(map(_shown, sys.argv)))
+
+
+def _shown(argument: str) -> str:
+    """Return an argument without keys: those of URLs, such as the auth server's."""
+    name, equals, value = argument.partition("=") if argument[:1] == "-" else ("", "", argument)
+    return f"{name}{equals}{without_secrets(value)}"
 
 
 async def _symbol(request: Request) -> Answer:

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from nsqx.nsqd.directory.peers import LookupPeers
+from nsqx.nsqd.edge.auth import AuthServers
 from nsqx.nsqd.edge.files import FileStorage
 from nsqx.nsqd.edge.loop_lag import LoopLag
 from nsqx.nsqd.edge.tcp import TcpServer
@@ -27,6 +28,9 @@ class HttpNode(Node, Protocol):
 
     @property
     def statsd_prefix(self) -> str: ...
+
+    @property
+    def auth_servers(self) -> AuthServers | None: ...
 
     @property
     def peers(self) -> LookupPeers: ...

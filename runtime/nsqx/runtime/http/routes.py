@@ -13,6 +13,7 @@ with the right one, but only if that has the method. A parameter takes one segme
 one, and is given decoded.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import unquote
@@ -89,6 +90,24 @@ class Router(Generic[Handler]):
     def paths(self) -> list[str]:
         """Return the paths of all routes, as they were added below the base path."""
         return [*self._fixed, *self._patterns]
+
+    @property
+    def routes(self) -> list[tuple[str, str]]:
+        """Return method and path of each route."""
+        tables = (self._fixed, self._patterns)
+        return [
+            (method, route.path)
+            for table in tables
+            for route in table.values()
+            for method in route.methods
+        ]
+
+    def wrap(self, wrapped: Callable[[str, str, Handler], Handler]) -> None:
+        """Replace each handler by what is made of it; called with method and path."""
+        for table in (self._fixed, self._patterns):
+            for path, route in table.items():
+                for method, handler in route.methods.items():
+                    route.methods[method] = wrapped(method, path, handler)
 
     def add(self, method: str, path: str, handler: Handler) -> None:
         """Add a route. ``path`` is below the base path; ``{name}`` stands for one segment."""
