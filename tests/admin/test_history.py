@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
@@ -115,6 +116,31 @@ def test_a_series_that_vanished_has_a_gap() -> None:
 def test_a_series_that_never_was_is_empty() -> None:
     values = History().read("node:n9:1", RANGES["1h"], float(START))
     assert values == dict.fromkeys(METRICS["node"], [None] * 360)
+
+
+@pytest.mark.parametrize("hours", [-1, 1, 48])
+def test_a_clock_that_is_set_leaves_no_gap_and_loses_nothing(hours: int) -> None:
+    history, stored = History(), list[int]()
+    history.on_minute = lambda at, _samples: stored.append(at)
+    run(history, 120)
+    history.restarted("n1:1", START + 100.0)
+    moved = 3600 * hours
+    for second in range(120, 240):
+        even = START + second + 0.5
+        view = snapshot(even + moved, 20.0), snapshot(even, 20.0)
+        history.record(msgspec.structs.replace(view[0], at_s=view[1].at_s))
+    now = START + 240.5 + moved
+    fine = history.read("total", RANGES["10m"], now)["in"]
+    assert fine[-241:] == [None, *[10.0] * 120, *[20.0] * 120]
+    assert history.read("topic:t", RANGES["1h"], now)["in"][-24:-1] == [
+        *[10.0] * 11,
+        15.0,
+        *[20.0] * 11,
+    ]
+    # Charts end at the time of the wall, and the file has its dates.
+    assert history.start_of(RANGES["10m"], now) == START + moved - 360
+    assert history.restarts(["n1:1"], since=0.0) == [START + 100.0 + moved]
+    assert stored == [START, START + 60 + moved, START + 120 + moved]
 
 
 def test_restarts_are_told_by_node() -> None:

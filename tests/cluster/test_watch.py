@@ -1,5 +1,7 @@
 """The rules of what needs attention, on snapshots made by hand."""
 
+import pytest
+
 from nsqx.cluster.health import DaemonState
 from nsqx.cluster.merge import ClusterSnapshot, merge
 from nsqx.cluster.node_metrics import NodeMetrics
@@ -72,6 +74,48 @@ def test_a_consumer_that_comes_back_soon_is_no_alarm() -> None:
         for second, node in enumerate([gone, gone, back, gone, gone])
     ]
     assert seen == [[]] * 5
+
+
+HOUR_S = 3600.0
+
+
+@pytest.mark.parametrize("set_by", [-HOUR_S, HOUR_S])
+def test_a_clock_that_is_set_makes_no_problem_old_or_new(set_by: float) -> None:
+    """Both a rule that holds back and one that wants a minute go on by the even clock."""
+    alone = topic("t", channel("c", depth=5))
+    still = topic("u", channel("c", depth=3, client_count=2, in_flight_count=2))
+    watch = Watch()
+    seen = {}
+    for second in range(63):
+        jump = set_by if second >= 3 else 0.0
+        view = cluster_view(
+            node_view("n1:1", alone, still, restarted_at=NOW - 30, restarted_at_s=NOW - 30),
+            now=NOW + second + jump,
+            at_s=NOW + second,
+        )
+        seen[second] = judged(watch, view).attention
+    times = {each.rule: each.since for each in seen[61]}
+    assert {each.rule for each in seen[4]} == {"node-restarted"}
+    assert {each.rule for each in seen[6]} == {"no-consumers", "node-restarted"}
+    assert {each.rule for each in seen[31]} == {"no-consumers"}
+    assert {each.rule for each in seen[62]} == {"stuck", "no-consumers"}
+    assert times["no-consumers"] == NOW  # as the wall said then
+
+
+@pytest.mark.parametrize("set_by", [-HOUR_S, 0.0, HOUR_S / 20])
+def test_a_watch_that_goes_on_knows_for_how_long_whatever_the_clock_says(set_by: float) -> None:
+    node = node_view("n1:1", topic("t", channel("c", depth=5)))
+    watch = Watch()
+    for second in (0, 4):
+        judged(watch, cluster_view(node, now=NOW + second + set_by * second, at_s=50.0 + second))
+    state = watch.state()
+    assert state.t - state.since["no-consumers:t/c"] == 4
+    # The machine was started again meanwhile: the even clock begins at 0.
+    other = Watch().restore(state, state.t - 100.0, 3.0)
+    assert rules(judged(other, cluster_view(node, now=state.t - 99.5, at_s=3.5))) == []
+    assert rules(judged(other, cluster_view(node, now=state.t - 98.9, at_s=4.1))) == [
+        "no-consumers"
+    ]
 
 
 def test_a_paused_channel_is_marked_and_no_problem() -> None:
@@ -160,7 +204,7 @@ def test_a_topic_without_channels_or_without_nodes_is_told() -> None:
 
 def test_the_state_of_a_node_is_told() -> None:
     metrics = NodeMetrics(disk_free=5 << 20, lost_messages=3)
-    node = node_view("n1:1", metrics=metrics, restarted_at=NOW + 30)
+    node = node_view("n1:1", metrics=metrics, restarted_at_s=NOW + 30)
     unhealthy = node_view("n2:1", stats={"version": "2"}, version="2")
     assert unhealthy.stats is not None
     unhealthy.stats.health = "NOK - no space"
@@ -231,7 +275,7 @@ def test_what_is_known_of_problems_survives_a_restart() -> None:
     view = cluster_view(node_view("n1:1", topic("t", channel("c", depth=1))))
     judged(watch, view)
     judged(watch, cluster_view(stuck_node(), now=NOW + 10))
-    other = Watch().restore(watch.state(), NOW + 20)
+    other = Watch().restore(watch.state(), NOW + 20, NOW + 20)
     waiting = cluster_view(node_view("n1:1", state=DaemonState.WAITING), now=NOW + 20)
     assert rules(judged(other, waiting)) == []  # nobody was asked yet
     told = judged(other, cluster_view(stuck_node(), now=NOW + 71)).attention

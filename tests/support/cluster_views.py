@@ -104,6 +104,10 @@ def lookupd_view(
 
 
 def cluster_view(
-    *nodes: NodeView, lookupds: Sequence[LookupdView] = (), now: float = NOW
+    *nodes: NodeView,
+    lookupds: Sequence[LookupdView] = (),
+    now: float = NOW,
+    at_s: float | None = None,
 ) -> ClusterView:
-    return ClusterView(now, lookupds, nodes)
+    """``at_s`` is what an even clock says, which is ``now`` as long as nobody sets the other."""
+    return ClusterView(now, now if at_s is None else at_s, lookupds, nodes)

@@ -110,7 +110,7 @@ class Parts:
             except msgspec.DecodeError as exc:
                 _log.warning("what was known of problems is of another version: %s", exc)
             else:
-                self.watch.restore(state, time.time())
+                self.watch.restore(state, time.time(), time.monotonic())
 
     def keep_state(self) -> None:
         """Have what is known of problems survive a restart."""

@@ -42,10 +42,13 @@ class ClusterSnapshot(msgspec.Struct):
     The summary document. Complete once ``Watch`` has judged it; nobody changes it afterwards.
     Rows, and topics and channels as a whole, are those of the snapshot before if they are alike.
 
-    Channels are by ``topic/channel``.
+    Channels are by ``topic/channel``. ``t`` is shown; intervals are between ``at_s``, and by that
+    clock is when a node began anew, as far as it was seen.
     """
 
     t: float
+    at_s: float
+    restarts: dict[str, float]
     verdict: Verdict
     attention: list[Attention]
     totals: Totals
@@ -109,6 +112,12 @@ def _snapshot(view: ClusterView, rows: _Rows) -> ClusterSnapshot:
     lookupds = {lookupd.address: _lookupd_row(lookupd) for lookupd in view.lookupds}
     return ClusterSnapshot(
         t=view.now,
+        at_s=view.at_s,
+        restarts={
+            node.address: node.restarted_at_s
+            for node in view.nodes
+            if node.restarted_at_s is not None
+        },
         verdict=Verdict("waiting", "", {}),
         attention=[],
         totals=msgspec.structs.replace(

@@ -56,4 +56,4 @@ class Observer:
             nodes.append(node)
         for address, error in failures.items():
             nodes.append(NodeView(address, DaemonState.UNREACHABLE, None, now, error))
-        return ClusterView(now, (), sorted(nodes, key=lambda node: node.address))
+        return ClusterView(now, at_s, (), sorted(nodes, key=lambda node: node.address))

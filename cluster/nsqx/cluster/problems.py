@@ -5,6 +5,7 @@ A rule names its problem by an id that stays the same while the problem lasts. W
 no problem, and no sign that one has gone either.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -111,13 +112,15 @@ def find(
     """Yield all problems."""
     yield from _lookupd_problems(snapshot.lookupds)
     for node in snapshot.nodes.values():
-        yield from _node_problems(node, snapshot.t, limits)
+        restarted_at_s = snapshot.restarts.get(node.address, -math.inf)
+        yield from _node_problems(node, snapshot.at_s - restarted_at_s, limits)
     yield from _version_problems(snapshot.nodes)
     yield from _disagreements(registry)
     for name, topic in suspects.topics.items():
         yield from topic_problems(name, topic)
     for key, channel in suspects.channels.items():
-        yield from channel_problems(key, channel, snapshot.t, trend, limits)
+        still_s = trend.still_s(key, snapshot.at_s)
+        yield from channel_problems(key, channel, snapshot.t, trend, limits, still_s)
 
 
 def backlog_problems(snapshot: ClusterSnapshot, limits: Thresholds) -> list[Problem]:
@@ -137,7 +140,8 @@ def _lookupd_problems(lookupds: dict[str, LookupdRow]) -> Iterator[Problem]:
         yield Problem("lookupd-unreachable", severity, text, lookupd=each.address)
 
 
-def _node_problems(node: NodeRow, now: float, limits: Thresholds) -> Iterator[Problem]:
+def _node_problems(node: NodeRow, runs_s: float, limits: Thresholds) -> Iterator[Problem]:
+    """Yield what is wrong with a node; ``runs_s``: since when, if its start was seen."""
     name, address, waiting = f"nsqd {node.address}", node.address, node.depth or 0
 
     def problem(rule: str, severity: str, text: str, lost: int = 0) -> Problem:
@@ -151,7 +155,7 @@ def _node_problems(node: NodeRow, now: float, limits: Thresholds) -> Iterator[Pr
         yield problem("node-slow", WARNING, text)
     if node.health not in ("", "OK"):
         yield problem("node-unhealthy", CRITICAL, f"{name} is not healthy: {node.health}")
-    if node.restarted_at is not None and now - node.restarted_at < limits.restart_s:
+    if runs_s < limits.restart_s:
         yield problem("node-restarted", WARNING, f"{name} was restarted")
     if node.disk_free is not None and node.disk_free < limits.disk_free_warning:
         severity = CRITICAL if node.disk_free < limits.disk_free_critical else WARNING
@@ -191,9 +195,14 @@ def topic_problems(name: str, row: TopicRow) -> Iterator[Problem]:
 
 
 def channel_problems(
-    key: str, row: ChannelRow, now: float, trend: Trend, limits: Thresholds
+    key: str,
+    row: ChannelRow,
+    now: float,
+    trend: Trend,
+    limits: Thresholds,
+    still_s: float = 0.0,
 ) -> Iterator[Problem]:
-    """Yield what is wrong with a channel, ``topic/channel``."""
+    """Yield what is wrong with a channel, ``topic/channel``; ``now`` is wall time, for ages."""
     topic, _, channel = key.partition("/")
     waiting = _waiting(row.depth)
 
@@ -209,7 +218,7 @@ def channel_problems(
     if trend.is_growing(key):
         text = f"{key} grows: {waiting}, {_rate(row.in_rate)} a second come, "
         yield problem("growing", WARNING, f"{text}{_rate(row.out_rate)} go")
-    if row.clients and (still_s := trend.still_s(key, now)) >= limits.stuck_s:
+    if row.clients and still_s >= limits.stuck_s:
         text = f"{key}: {row.clients} consumer{_s(row.clients)}, nothing finished for "
         yield problem("stuck", CRITICAL, f"{text}{_time(still_s)}, {waiting}")
     if row.oldest_at is not None and now - row.oldest_at > limits.oldest_age_s:

@@ -1,5 +1,10 @@
-"""How the depths of channels went in the last minute; only of those where something waits. Pure."""
+"""
+How the depths of channels went in the last minute; only of those where something waits. Pure.
 
+Times are those of a clock that runs evenly.
+"""
+
+import math
 from collections import deque
 from collections.abc import Mapping
 from itertools import pairwise
@@ -24,13 +29,13 @@ class Trend:
         self.earlier: dict[str, float] = {}  # before a restart of whoever looks
         self._limits = limits
         self._samples: dict[str, deque[int]] = {}
-        self._sampled_at = 0.0
+        self._sampled_at = -math.inf
 
-    def add(self, t: float, waiting: Mapping[str, ChannelRow]) -> None:
+    def add(self, at_s: float, waiting: Mapping[str, ChannelRow]) -> None:
         """Take in the channels in which something waits at a time."""
         still: dict[str, float] = {}
         for key, row in waiting.items():
-            since = self.still_since.get(key) or self.earlier.pop(key, None)
+            since = self.still_since.get(key, self.earlier.pop(key, None))
             if row.out_rate or row.paused:
                 continue
             # A node that does not answer, or whose consumers come again after its restart, says
@@ -38,11 +43,11 @@ class Trend:
             if since is not None:
                 still[key] = since
             elif row.clients and row.out_rate is not None:
-                still[key] = t
+                still[key] = at_s
         self.still_since = still
-        if t - self._sampled_at < SAMPLE_S:
+        if at_s - self._sampled_at < SAMPLE_S:
             return
-        self._sampled_at = t
+        self._sampled_at = at_s
         samples: dict[str, deque[int]] = {}
         for key, row in waiting.items():
             samples[key] = self._samples.get(key) or deque(maxlen=SAMPLES)
@@ -60,6 +65,6 @@ class Trend:
         matters = matters or grown >= self._limits.growing_messages
         return matters and all(later >= earlier for earlier, later in pairwise(depths))
 
-    def still_s(self, key: str, now: float) -> float:
+    def still_s(self, key: str, at_s: float) -> float:
         """Return for how long nothing was finished."""
-        return now - self.still_since.get(key, now)
+        return at_s - self.still_since.get(key, at_s)

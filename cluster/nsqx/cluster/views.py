@@ -45,6 +45,7 @@ class NodeView:
     zone: str = ""
     region: str = ""
     restarted_at: float | None = None
+    restarted_at_s: float | None = None  # by the clock of ``ClusterView.at_s``
     lookupds: tuple[str, ...] = ()  # that list it
     tombstoned: frozenset[str] = frozenset()  # topics, at any lookupd
     stats: NodeCounts | None = None
@@ -80,9 +81,16 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """Everything, at one moment."""
+    """
+    Everything, at one moment.
+
+    Attributes:
+        now: seconds since 1970, as shown.
+        at_s: the same moment by a clock that runs evenly, for every interval.
+    """
 
     now: float
+    at_s: float
     lookupds: Sequence[LookupdView]
     nodes: Sequence[NodeView]
 

@@ -2,10 +2,11 @@
 What needs attention: for how long, how much weight it has, who knows of it; and the verdict. No
 I/O; time is in the snapshot.
 
-``since`` is when a problem was first seen. Most are told only after some seconds. The heaviest come
-first: what was lost, then how many messages wait behind it, then how long it lasts. Somebody may
-*acknowledge* a problem, until it goes away, or *silence* it for a time: it is still listed, and no
-longer part of the verdict.
+``since`` is when a problem was first seen, as the clock on the wall said then; for how long it
+lasts is measured by one that runs evenly, so a clock that is set makes no problem old or new. Most
+are told only after some seconds. The heaviest come first: what was lost, then how many messages
+wait behind it, then how long it lasts. Somebody may *acknowledge* a problem, until it goes away, or
+*silence* it for a time: it is still listed, and no longer part of the verdict.
 
 Rows that are the same objects as before are not looked at again: which may have a problem, and what
 flags they got, is kept (``Suspects``, ``_Flagged``). So judging costs what is wrong, not what is.
@@ -13,7 +14,7 @@ flags they got, is kept (``Suspects``, ``_Flagged``). So judging costs what is w
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -42,7 +43,7 @@ class Mark(msgspec.Struct):
 
 
 class WatchState(msgspec.Struct):
-    """What a watch must know after a restart."""
+    """What a watch must know after a restart. All times are wall time: no other outlives it."""
 
     t: float
     since: dict[str, float]
@@ -50,37 +51,58 @@ class WatchState(msgspec.Struct):
     marks: dict[str, Mark]
 
 
+class _Seen(NamedTuple):
+    """When a problem was first seen."""
+
+    t: float  # as shown
+    at_s: float
+
+
 class Watch:
     """Judges snapshot after snapshot."""
 
     def __init__(self, limits: Thresholds | None = None) -> None:
         self._limits = limits or Thresholds()
-        self._since: dict[str, float] = {}
-        self._seen_at: dict[str, float] = {}
+        self._since: dict[str, _Seen] = {}
+        self._seen_at: dict[str, float] = {}  # last; intervals, as the following
         self._marks: dict[str, Mark] = {}
         self._trend = Trend(self._limits)
         self._suspects = Suspects()
         self._topics = _Flagged[TopicRow]()
         self._channels = _Flagged[ChannelRow]()
-        self._t = 0.0
-        self._earlier: dict[str, float] = {}  # before the restart
+        self._t, self._at_s = 0.0, 0.0
+        self._earlier: dict[str, _Seen] = {}  # before the restart
         self._earlier_until = 0.0
 
     # What it knows
 
     def state(self) -> WatchState:
         """Return what ``restore`` takes."""
-        marks, since = dict(self._marks), dict(self._since)
-        return WatchState(self._t, since, dict(self._trend.still_since), marks)
+        ahead = self._t - self._at_s
+        since = {id: seen.at_s + ahead for id, seen in self._since.items()}
+        still = {key: at_s + ahead for key, at_s in self._trend.still_since.items()}
+        return WatchState(self._t, since, still, dict(self._marks))
 
-    def restore(self, state: WatchState, now: float) -> Self:
-        """Go on where another one has ended, unless that is too long ago."""
+    def restore(self, state: WatchState, now: float, at_s: float) -> Self:
+        """
+        Go on where another one has ended, unless that is too long ago.
+
+        Args:
+            state: what it knew.
+            now: seconds since 1970; if that is before it ended, no time has passed.
+            at_s: the same moment by the clock of snapshots.
+        """
         self._marks = dict(state.marks)
-        self._seen_at = dict.fromkeys(self._marks, now)
-        if now - state.t < FORGET_S:
+        self._seen_at = dict.fromkeys(self._marks, at_s)
+        gone_s = max(0.0, now - state.t)
+        if gone_s < FORGET_S:
             # Daemons are asked again only now: what is not seen yet may still be there.
-            self._earlier, self._earlier_until = dict(state.since), now + FORGET_S
-            self._trend.earlier = dict(state.still_since)
+            ages = {id: state.t - since + gone_s for id, since in state.since.items()}
+            self._earlier = {id: _Seen(now - age_s, at_s - age_s) for id, age_s in ages.items()}
+            self._earlier_until = at_s + FORGET_S
+            self._trend.earlier = {
+                key: at_s - (state.t - since + gone_s) for key, since in state.still_since.items()
+            }
         return self
 
     def mark(self, id: str, mark: Mark | None) -> bool:
@@ -98,22 +120,23 @@ class Watch:
     def judge(self, snapshot: ClusterSnapshot, registry: Registry) -> None:
         """Fill in attention, verdict and the flags of all rows."""
         self._suspects.look_at(snapshot)
-        self._trend.add(snapshot.t, self._suspects.waiting)
+        self._trend.add(snapshot.at_s, self._suspects.waiting)
         problems = find(snapshot, self._suspects, registry, self._trend, self._limits)
         found = {each.id: each for each in problems}
-        now = self._t = snapshot.t
-        if self._earlier and now >= self._earlier_until:
+        self._t, self._at_s = snapshot.t, snapshot.at_s
+        if self._earlier and self._at_s >= self._earlier_until:
             self._earlier, self._trend.earlier = {}, {}
+        now = _Seen(snapshot.t, snapshot.at_s)
         self._since = {id: self._since.get(id) or self._earlier.pop(id, now) for id in found}
-        self._forget(now)
+        self._forget()
         told = [
             each
             for id, each in found.items()
-            if now - self._since[id] >= self._limits.hold_s.get(each.rule, 0.0)
+            if self._at_s - self._since[id].at_s >= self._limits.hold_s.get(each.rule, 0.0)
         ]
         told.sort(key=self._weight)
         snapshot.attention = [
-            _attention(each, self._since[each.id], self._marks.get(each.id)) for each in told
+            _attention(each, self._since[each.id].t, self._marks.get(each.id)) for each in told
         ]
         flags = _flags_of(self._suspects, snapshot.attention)
         of_channels = {key: {"flags": each} for key, each in flags.items() if "/" in key}
@@ -124,19 +147,20 @@ class Watch:
     def _weight(self, problem: Problem) -> tuple[Any, ...]:
         is_known = problem.id in self._marks
         is_mild = problem.severity != CRITICAL
-        since = self._since[problem.id]
+        since = self._since[problem.id].at_s
         return is_known, is_mild, -problem.lost, -problem.messages, since, problem.id
 
-    def _forget(self, now: float) -> None:
+    def _forget(self) -> None:
         """Drop the marks that are over, or whose problem has gone for good."""
+        at_s = self._at_s
         self._seen_at = {
-            **{id: at for id, at in self._seen_at.items() if now - at < FORGET_S},
-            **dict.fromkeys(self._since, now),
+            **{id: seen for id, seen in self._seen_at.items() if at_s - seen < FORGET_S},
+            **dict.fromkeys(self._since, at_s),
         }
         self._marks = {
             id: mark
             for id, mark in self._marks.items()
-            if (id in self._seen_at if mark.until is None else now < mark.until)
+            if (id in self._seen_at if mark.until is None else self._t < mark.until)
         }
 
 

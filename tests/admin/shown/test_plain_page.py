@@ -36,7 +36,7 @@ def node(address: str = "n1:4151", **fields: object) -> NodeView:
 
 
 def snapshot(*nodes: NodeView, lookupds: tuple[LookupdView, ...] = ()) -> ClusterSnapshot:
-    view = ClusterView(NOW, lookupds, nodes)
+    view = ClusterView(NOW, NOW, lookupds, nodes)
     made = merge(view)
     Watch().judge(made, registry_of(view))
     return made

@@ -226,6 +226,7 @@ class _Node(_Source):
         self.with_clients: NsqdStats | None = None
         self.latencies: dict[str, Latency] = {}
         self.restarted_at: float | None = None
+        self.restarted_at_s: float | None = None  # monotonic
         self.metrics: NodeMetrics | None = None
         self.settings: NodeSettings | None = None
         self._has_metrics = True
@@ -252,8 +253,9 @@ class _Node(_Source):
             await self._ask_settings()
 
     def _note(self, stats: NodeCounts) -> None:
-        if self._window.add(time.monotonic(), stats):
-            self.restarted_at = time.time()
+        now = time.monotonic()
+        if self._window.add(now, stats):
+            self.restarted_at, self.restarted_at_s = time.time(), now
             self._has_metrics = True
             self.settings = None
             self._collector.on_restart(self.address, self.restarted_at)
@@ -316,6 +318,7 @@ class _Node(_Source):
             zone=about.topology_zone if about else "",
             region=about.topology_region if about else "",
             restarted_at=self.restarted_at,
+            restarted_at_s=self.restarted_at_s,
             lookupds=tuple(address for address, _ in listing),
             tombstoned=frozenset(
                 topic
@@ -414,6 +417,7 @@ class Collector:
         nodes = sorted(self._nodes.values(), key=lambda node: node.address)
         return ClusterView(
             now=time.time(),
+            at_s=time.monotonic(),
             lookupds=[lookupd.view() for lookupd in self._lookupds.values()],
             nodes=[node.view(listings.get(node.address, ())) for node in nodes],
         )

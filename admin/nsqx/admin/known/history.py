@@ -11,6 +11,10 @@ step; rings grow as they fill, so a metric costs 7 KB after a day, and nothing a
 known. What was not
 known is NaN there, and None for the reader.
 
+Slots are counted by a clock that runs evenly from the date of the first snapshot, so none is left
+out, filled twice or lost when the clock on the wall is set. Whoever reads, reads up to now: charts
+end at the time that the wall shows, and what was before keeps its distance from it.
+
 Rates in a snapshot are averages over five seconds. They are sampled each five seconds, and the two
 samples of ten seconds averaged: so no message is counted twice or not at all.
 """
@@ -201,13 +205,28 @@ class History:
         self._wanted_at: dict[str, float] = {}  # when a fine series was last asked for
         self._restarts: deque[tuple[str, float]] = deque(maxlen=RESTARTS_KEPT)
         self._slots: dict[int, int] = {}  # the slot that is being filled, by step
-        self.began_at: float | None = None  # before that nothing is known here
+        self._ahead: float | None = None  # dates of slots, of the even clock of snapshots
+        self._set_by = 0  # seconds by which the clock on the wall was set since
+        self._began = math.inf
+
+    @property
+    def began_at(self) -> float | None:
+        """Before that time nothing is known here."""
+        return None if self._ahead is None else self._began + self._set_by
+
+    def start_of(self, wanted: HistoryRange, now: float) -> int:
+        """Return the time of the first value that ``read`` returns."""
+        end = int(now - self._set_by) // wanted.step_s
+        return (end - wanted.points) * wanted.step_s + self._set_by
 
     def record(self, snapshot: ClusterSnapshot) -> None:
         """Take in a snapshot: each second, more or less."""
-        now = snapshot.t
-        self.began_at = now if self.began_at is None else self.began_at
-        self._record_fine(snapshot)
+        if self._ahead is None:
+            self._ahead = snapshot.t - snapshot.at_s
+            self._began = snapshot.t
+        now = snapshot.at_s + self._ahead
+        self._set_by = round(snapshot.t - now)
+        self._record_fine(snapshot, now)
         if not self._enters_slot(SAMPLE_S, now):
             return
         samples = dict(samples_of(snapshot))
@@ -232,10 +251,9 @@ class History:
         averages = {name: series.close_slot(step, slot) for name, series in self._series.items()}
         if step == COARSE_STEPS[-1]:
             known = {name: sample for name, sample in averages.items() if sample is not None}
-            self.on_minute(slot * step, known)
+            self.on_minute(slot * step + round(self._set_by / step) * step, known)
 
-    def _record_fine(self, snapshot: ClusterSnapshot) -> None:
-        now = snapshot.t
+    def _record_fine(self, snapshot: ClusterSnapshot, now: float) -> None:
         for name in [name for name, at in self._wanted_at.items() if now - at > WATCHED_S]:
             if not self._is_watched(name):
                 del self._wanted_at[name]
@@ -249,19 +267,20 @@ class History:
     def watch(self, series: str, now: float) -> None:
         """Keep a series by the second from now on, for a while."""
         if series != TOTAL:
-            self._wanted_at[series] = now
+            self._wanted_at[series] = now - self._set_by
 
     def restarted(self, node: str, at: float) -> None:
         """Note that a node began anew."""
-        self._restarts.append((node, at))
+        self._restarts.append((node, at - self._set_by))
 
     def restarts(self, nodes: Sequence[str], since: float) -> list[float]:
         """Return when any of some nodes began anew."""
-        return [at for node, at in self._restarts if node in nodes and at >= since]
+        moved = [(node, at + self._set_by) for node, at in self._restarts]
+        return [at for node, at in moved if node in nodes and at >= since]
 
     def read(self, series: str, wanted: HistoryRange, now: float) -> dict[str, list[float | None]]:
         """Return the values of each metric, oldest first; the last slot is the last that ended."""
-        end = int(now) // wanted.step_s
+        end = int(now - self._set_by) // wanted.step_s
         slots = range(end - wanted.points, end)
         kept = self._fine if wanted.step_s == 1 else self._series
         found = kept.get(series)

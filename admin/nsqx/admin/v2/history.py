@@ -69,7 +69,7 @@ class HistoryEndpoints:
         if len(names) > SERIES_MAX:
             raise V2Error(400, "INVALID_ARG_SERIES", f"at most {SERIES_MAX} series")
         now = time.time()
-        start = (int(now) // wanted.step_s - wanted.points) * wanted.step_s
+        start = self._history.start_of(wanted, now)
         series = [await self._read(name, wanted, metrics, now, start) for name in names]
         answer = HistoryAnswer(wanted.name, wanted.step_s, start, series)
         return json_bytes(msgspec.json.encode(answer))
