@@ -1,4 +1,8 @@
-"""The client is a library: its tests run on asyncio's event loop and on uvloop's."""
+"""
+The client is a library: its tests run on asyncio's event loop and on uvloop's.
+
+Those that start processes take long, and run on one of them.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +16,10 @@ from tests.support.dns import Dns, play_dns
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    loops = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    if "cluster" in getattr(item, "fixturenames", ()):
+        del loops["asyncio"]
+    return loops
 
 
 @pytest.fixture

@@ -1,12 +1,27 @@
-"""The client against our real nsqd and nsqlookupd, each a process."""
+"""
+The client against our real nsqd and nsqlookupd.
+
+They are processes where one is killed. Elsewhere an nsqd is as real within the test's own process,
+and there at once.
+"""
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from nsqx.client import Consumer, Message, Producer, PublishFailed, Settings
+from nsqx.testing.cluster import Cluster as LocalCluster
+from tests.support.node import Node, running_node
 from tests.support.processes import Cluster, eventually
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    async with running_node(tmp_path) as node:
+        yield node
 
 
 async def collect(consumer: Consumer, count: int) -> Counter[bytes]:
@@ -20,8 +35,7 @@ async def collect(consumer: Consumer, count: int) -> Counter[bytes]:
     return bodies
 
 
-async def test_published_is_consumed(cluster: Cluster) -> None:
-    node = await cluster.nsqd()
+async def test_published_is_consumed(node: Node) -> None:
     expected = Counter(b"%d" % number for number in range(5000))
     async with (
         Producer(node.tcp_address) as producer,
@@ -31,8 +45,7 @@ async def test_published_is_consumed(cluster: Cluster) -> None:
         assert await collect(consumer, 5000) == expected
 
 
-async def test_single_publishes_in_parallel(cluster: Cluster) -> None:
-    node = await cluster.nsqd()
+async def test_single_publishes_in_parallel(node: Node) -> None:
     expected = Counter(b"%d" % number for number in range(1000))
     async with (
         Producer(node.tcp_address) as producer,
@@ -42,9 +55,15 @@ async def test_single_publishes_in_parallel(cluster: Cluster) -> None:
         assert await collect(consumer, 1000) == expected
 
 
-async def test_consumers_in_the_zone_of_the_node_come_first(cluster: Cluster) -> None:
-    here = ("--topology-region=north", "--topology-zone=a")
-    node = await cluster.nsqd(*here, "--enable-experiment=topology-aware-consumption")
+async def test_consumers_in_the_zone_of_the_node_come_first(tmp_path: Path) -> None:
+    experiment = ["topology-aware-consumption"]
+    async with running_node(
+        tmp_path, topology_region="north", topology_zone="a", enable_experiment=experiment
+    ) as node:
+        await publish_near_and_far(node)
+
+
+async def publish_near_and_far(node: Node) -> None:
     near, far = (
         Consumer(
             "t",
@@ -57,7 +76,7 @@ async def test_consumers_in_the_zone_of_the_node_come_first(cluster: Cluster) ->
     )
 
     async def both_have_room() -> bool:
-        stats = await node.get_json("/stats?format=json&topic=t")
+        stats = await node.stats("&topic=t")
         (channel,) = stats["topics"][0]["channels"]
         return [each["ready_count"] > 0 for each in channel["clients"]] == [True, True]
 
@@ -77,8 +96,7 @@ def test_where_a_client_is_nsqd_is_told_only_if_it_is_known() -> None:
     assert b'"topology_zone":"a"' in Settings(topology_zone="a").identify_body()
 
 
-async def test_requeue_and_attempts(cluster: Cluster) -> None:
-    node = await cluster.nsqd()
+async def test_requeue_and_attempts(node: Node) -> None:
     async with (
         Producer(node.tcp_address) as producer,
         Consumer("t", "c", nsqd=node.tcp_address) as consumer,
@@ -91,8 +109,7 @@ async def test_requeue_and_attempts(cluster: Cluster) -> None:
         second.finish()
 
 
-async def test_deferred(cluster: Cluster) -> None:
-    node = await cluster.nsqd()
+async def test_deferred(node: Node) -> None:
     loop = asyncio.get_running_loop()
     async with (
         Producer(node.tcp_address) as producer,
@@ -104,17 +121,18 @@ async def test_deferred(cluster: Cluster) -> None:
         assert loop.time() - start >= 0.29
 
 
-async def test_a_refused_publish(cluster: Cluster) -> None:
-    node = await cluster.nsqd("--max-msg-size=10")
-    async with Producer(node.tcp_address) as producer:
+async def test_a_refused_publish(tmp_path: Path) -> None:
+    async with (
+        running_node(tmp_path, max_msg_size=10) as node,
+        Producer(node.tcp_address) as producer,
+    ):
         with pytest.raises(PublishFailed, match="PUB message too big 11 > 10"):
             await producer.publish("t", b"x" * 11)
         await producer.publish("t", b"x" * 10)
 
 
 @pytest.mark.parametrize("compression", ["snappy", "deflate"])
-async def test_compressed(cluster: Cluster, compression: str) -> None:
-    node = await cluster.nsqd()
+async def test_compressed(node: Node, compression: str) -> None:
     settings = Settings(compression=compression)  # type: ignore[arg-type]  # one of the two
     expected = Counter(b"%d" % number * 10 for number in range(2000))
     async with (
@@ -125,12 +143,15 @@ async def test_compressed(cluster: Cluster, compression: str) -> None:
         assert await collect(consumer, 2000) == expected
 
 
-async def test_nodes_are_found_through_lookupd(cluster: Cluster) -> None:
-    lookupd = await cluster.lookupd()
-    nodes = [await cluster.nsqd(lookupds=[lookupd]) for _ in range(2)]
+async def test_nodes_are_found_through_lookupd(tmp_path: Path) -> None:
+    with LocalCluster(nodes=2, folder=tmp_path) as cluster:
+        await publish_to_both(cluster)
+
+
+async def publish_to_both(cluster: LocalCluster) -> None:
     async with (
-        Producer([node.tcp_address for node in nodes], spread=True) as producer,
-        Consumer("t", "c", lookupd=lookupd.http_address) as consumer,
+        Producer(cluster.nsqd_addresses, spread=True) as producer,
+        Consumer("t", "c", lookupd=cluster.lookupd_address) as consumer,
     ):
         await producer.ready()
         expected = Counter(b"%d" % number for number in range(1000))
@@ -162,7 +183,7 @@ async def test_every_publish_has_an_outcome_while_nsqd_is_killed_again_and_again
 ) -> None:
     node = await cluster.nsqd()
     outcomes: dict[bytes, BaseException | None] = {}
-    milestones = {number: asyncio.Event() for number in (100, 400, 700)}
+    milestones = {number: asyncio.Event() for number in (200, 600)}
 
     async def publish(producer: Producer, body: bytes) -> None:
         try:
@@ -197,8 +218,7 @@ async def test_every_publish_has_an_outcome_while_nsqd_is_killed_again_and_again
                 break
 
 
-async def test_handlers_drain_when_closed(cluster: Cluster) -> None:
-    node = await cluster.nsqd()
+async def test_handlers_drain_when_closed(node: Node) -> None:
     handled: Counter[bytes] = Counter()
     started = asyncio.Event()
 

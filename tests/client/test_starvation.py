@@ -7,23 +7,35 @@ one has a connection to the only nsqd it knows, the other one has eight, seven o
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
 
 from nsqx.client import Consumer, Producer
-from tests.support.processes import Cluster, Nsqd
+from tests.support.node import Node, running_node
 
 NODES = 8
-MESSAGES = 400  # of the one with a direct connection
+MESSAGES = 200  # of the one with a direct connection
 WORK_SECONDS = 0.005  # for each message
 
 
-async def fill(node: Nsqd, topic: str) -> None:
+@pytest.fixture
+async def nodes(tmp_path: Path) -> AsyncIterator[list[Node]]:
+    async with AsyncExitStack() as stack:
+        folders = [tmp_path / f"node{number}" for number in range(NODES)]
+        for folder in folders:
+            folder.mkdir()
+        yield [await stack.enter_async_context(running_node(folder)) for folder in folders]
+
+
+async def fill(node: Node, topic: str) -> None:
     async with Producer(node.tcp_address) as producer:
         await producer.publish_many(topic, [b"%d" % number for number in range(2 * MESSAGES)])
 
 
 @asynccontextmanager
-async def one_at_a_time(topic: str, nodes: list[Nsqd]) -> AsyncIterator[Consumer]:
+async def one_at_a_time(topic: str, nodes: list[Node]) -> AsyncIterator[Consumer]:
     addresses = [node.tcp_address for node in nodes]
     async with Consumer(topic, "c", nsqd=addresses, max_in_flight=1) as consumer:
         await consumer.ready()
@@ -41,9 +53,8 @@ async def work(consumer: Consumer, count: int) -> None:
 
 
 async def test_one_busy_node_among_idle_ones_is_drained_at_half_the_speed_at_least(
-    cluster: Cluster,
+    nodes: list[Node],
 ) -> None:
-    nodes = await asyncio.gather(*(cluster.nsqd() for _ in range(NODES)))
     await fill(nodes[0], "direct")
     await fill(nodes[0], "spread")
     async with (
@@ -59,12 +70,11 @@ async def test_one_busy_node_among_idle_ones_is_drained_at_half_the_speed_at_lea
     assert drained >= MESSAGES / 2
 
 
-async def test_a_node_that_becomes_busy_is_found(cluster: Cluster) -> None:
-    nodes = await asyncio.gather(*(cluster.nsqd() for _ in range(NODES)))
+async def test_a_node_that_becomes_busy_is_found(nodes: list[Node]) -> None:
     async with one_at_a_time("orders", nodes) as consumer:
-        for node in nodes:
-            await node.post("/pub?topic=orders", node.name.encode())
+        for number, node in enumerate(nodes):
+            await node.post("/pub?topic=orders", b"%d" % number)
             async with asyncio.timeout(10):
                 message = await anext(consumer)
-            assert message.body == node.name.encode()
+            assert message.body == b"%d" % number
             message.finish()

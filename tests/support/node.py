@@ -35,6 +35,10 @@ class Node:
     def broker(self) -> Broker:
         return self.nsqd.broker
 
+    @property
+    def tcp_address(self) -> str:
+        return self.nsqd.tcp_address
+
     def client(self) -> WireClient:
         """A client of the TCP protocol, to be entered."""
         return WireClient(self.nsqd.tcp_address)
