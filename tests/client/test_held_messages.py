@@ -57,7 +57,7 @@ async def test_to_other_brokers_it_is_requeued_and_the_attempt_does_not_count_he
     nsqd: ScriptedNsqd,
 ) -> None:
     async with Consumer("t", "c", nsqd=nsqd.address, max_attempts=3) as consumer:
-        peer = await accept(nsqd, msg_timeout=400)
+        peer = await accept(nsqd, msg_timeout=1000)
         assert await peer.ready() == 50
         peer.deliver(b"1", attempts=3)
         assert await peer.next() == Ready(0)

@@ -61,3 +61,25 @@ async def test_dropped_messages_are_not_handed_out() -> None:
     inbox.put_batch(batch)
     inbox.drop({batch[1]})
     assert inbox.take_batch(10) == [batch[0], batch[2]]
+
+
+async def test_what_is_at_hand_comes_first() -> None:
+    inbox = Inbox()
+    batch = messages(5)
+    inbox.put_batch(batch[:3])
+    assert not inbox.at_hand
+    inbox.bring(2)
+    assert [*inbox.at_hand] == batch[:2]
+    inbox.put_batch(batch[3:])
+    assert len(inbox) == 5
+    assert inbox.drop({batch[0], batch[3]}) == [batch[0], batch[3]]
+    assert await inbox.get() is batch[1]
+    assert inbox.take_batch(10) == [batch[2], batch[4]]
+
+
+async def test_all_may_be_at_hand() -> None:
+    inbox = Inbox()
+    inbox.all_at_hand = True
+    batch = messages(3)
+    inbox.put_batch(batch)
+    assert [*inbox.at_hand] == batch

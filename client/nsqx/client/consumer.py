@@ -34,6 +34,7 @@ from nsqx.client.link import Link
 from nsqx.client.lookup import TIMEOUT_SECONDS
 from nsqx.client.lookupds import LookupdFinder
 from nsqx.client.message import Message
+from nsqx.client.pace import Pace
 from nsqx.client.prefetch import Prefetch
 from nsqx.client.ready_counts import ReadyCounts, Share
 from nsqx.client.resolver import Resolver, is_name
@@ -54,8 +55,6 @@ FORGET_SECONDS = 60.0
 # Who took a message without ``async with`` may have dropped it, for example by leaving a loop.
 UNHELD_SECONDS = 1.0
 CANCEL_SECONDS = 1.0  # until a handler that was cut off has ended, or is left behind
-# Who takes messages without ever waiting for anything lets the event loop turn so often.
-TURN_SECONDS = 0.005
 RETURNED_MAX = 10_000  # ids of messages that are remembered, for an nsqd that counted an attempt
 
 Handler = Callable[[Message], Awaitable[object] | None]
@@ -183,9 +182,9 @@ class Consumer:
         self._watches_answers = cautious  # RDY depends on them
         self._counts = ReadyCounts(0 if cautious else max_in_flight)
         self._inbox = Inbox()
-        self._messages = self._inbox.messages
+        self._at_hand = self._inbox.at_hand
         self._inbox.on_wait = self._steer_soon if cautious else None
-        self._fast_until = 0.0  # time.monotonic(): until then messages are taken without a look
+        self._pace = Pace()
         self._returned: dict[bytes, int] = {}  # deliveries that do not count, by id
         self._given_up = Inbox()
         self._links: dict[Address, Link] = {}
@@ -333,19 +332,23 @@ class Consumer:
         return self
 
     async def __anext__(self) -> Message:
-        messages = self._messages
-        if messages and _now() < self._fast_until:
-            return messages.popleft()
+        at_hand = self._at_hand
+        if at_hand or self._has_more():
+            return at_hand.popleft()
         try:
             return await self._get()
         except InboxClosed:
             raise StopAsyncIteration from None
 
+    def share_with_threads(self) -> None:
+        """Let other threads take messages, by ``take_now``; to be called before it is opened."""
+        self._inbox.all_at_hand = True
+
     def take_now(self) -> Message | None:
-        """Return a message that has come, if it needs no wait. May be called in any thread."""
+        """Return a message that has come, if it needs no wait; see ``share_with_threads``."""
         if not self._is_held_back:
             with contextlib.suppress(IndexError):
-                message = self._inbox.messages.popleft()
+                message = self._at_hand.popleft()
                 if message.is_open:
                     return message
         return None
@@ -461,13 +464,23 @@ class Consumer:
         """Take a message; before, let the event loop turn if it had no turn for long."""
         if not self._was_opened:
             raise ClientClosed("the consumer is not open")
-        if self._inbox.messages and _now() >= self._fast_until:
+        if self._has_more():
+            return self._at_hand.popleft()
+        if self._inbox:
             await asyncio.sleep(0)
             for subscription in list(self._subscriptions.values()):
                 subscription.sweep_if_due()  # timers come after us
         message = await self._inbox.get()
-        self._fast_until = _now() + TURN_SECONDS
+        self._pace.turned(_now())
         return message
+
+    def _has_more(self) -> bool:
+        """Put messages at hand, if some have come and the present turn has time for them."""
+        inbox = self._inbox
+        if (inbox.behind or self._at_hand) and (granted := self._pace.look(_now())):
+            inbox.bring(granted)
+            return True
+        return False
 
     async def _fill(self, batch: list[Message], limit: int, wait: float) -> None:
         try:
@@ -485,11 +498,11 @@ class Consumer:
 
     async def _work(self, handler: Handler, timeout: float | None) -> BaseException | None:
         """Handle one message after another. Returns what a handler raised to end the program."""
-        messages = self._inbox.messages
+        at_hand = self._at_hand
         with contextlib.suppress(InboxClosed):
             while True:
-                is_fast = messages and _now() < self._fast_until
-                message = messages.popleft() if is_fast else await self._get()
+                has_some = at_hand or self._has_more()
+                message = at_hand.popleft() if has_some else await self._get()
                 message.begin()
                 try:
                     if timeout is None:
@@ -725,7 +738,7 @@ class Consumer:
     def _wanted(self) -> int:
         """Return how many messages are in work, or would be if they were here."""
         in_flight = sum(len(share.in_flight) for share in self._subscriptions)
-        return in_flight - len(self._inbox.messages) + self._inbox.wanted
+        return in_flight - len(self._inbox) + self._inbox.wanted
 
     def _answered(self) -> None:
         if self._is_held_back and self._prefetch.finished():

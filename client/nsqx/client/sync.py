@@ -166,7 +166,9 @@ class Consumer:
         return self
 
     async def _open(self) -> AsyncConsumer:
-        return await self._make().__aenter__()
+        consumer = self._make()
+        consumer.share_with_threads()
+        return await consumer.__aenter__()
 
     def __exit__(
         self,
