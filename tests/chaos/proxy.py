@@ -17,11 +17,14 @@ class Proxy:
     Listens on a port of its own and forwards both ways.
 
     While it is stalled, connections stay open and nothing passes, as when a network is gone.
+
+    Attributes:
+        target_port: of 127.0.0.1; may be set later, for who has to know the proxy's port first.
     """
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int = 0) -> None:
         self.port = 0
-        self._target_port = target_port
+        self.target_port = target_port
         self._writers: set[asyncio.StreamWriter] = set()
         self._connections: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
@@ -58,7 +61,7 @@ class Proxy:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._target_port)
+            there, back = await asyncio.open_connection("127.0.0.1", self.target_port)
         except OSError:
             writer.transport.abort()
             self._writers.discard(writer)
