@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum, StrEnum
+from types import GenericAlias
 from typing import Annotated, Any, Literal, NewType, Union, get_args
 
 import msgspec
@@ -228,11 +229,11 @@ KINDS: dict[Any, st.SearchStrategy[Any]] = {
 
 
 def lists(inner: tuple[Any, st.SearchStrategy[Any]]) -> tuple[Any, st.SearchStrategy[Any]]:
-    return list[inner[0]], st.lists(inner[1], max_size=3)  # type: ignore[name-defined]
+    return GenericAlias(list, (inner[0],)), st.lists(inner[1], max_size=3)
 
 
 def mappings(inner: tuple[Any, st.SearchStrategy[Any]]) -> tuple[Any, st.SearchStrategy[Any]]:
-    kind = dict[str, inner[0]]  # type: ignore[name-defined]
+    kind = GenericAlias(dict, (str, inner[0]))
     return kind, st.dictionaries(TEXT, inner[1], max_size=3)
 
 
