@@ -1,7 +1,5 @@
 """The dashboard as a whole, asked over HTTP, with fake daemons behind it."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +10,7 @@ import yarl
 from nsqx.admin.daemon import Admin
 from nsqx.admin.options import AdminOptions
 from nsqx.admin.shown.pages import PAGE_PATHS
+from tests.support import fork_server
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import free_port
 
@@ -207,9 +206,7 @@ async def test_everything_is_under_the_base_path(
 def test_a_start_that_cannot_work_gives_one_line_and_exit_code_1(
     flags: list[str], message: str
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "nsqx.admin", *flags], capture_output=True, text=True, timeout=60
-    )
+    done = fork_server.run("nsqx.admin", *flags)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert f" FATAL: failed to instantiate nsqadmin - {message}" in line

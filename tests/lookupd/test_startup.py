@@ -3,11 +3,11 @@
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support import fork_server
 from tests.support.processes import Cluster
 
 LOCAL = ("--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0")
@@ -15,8 +15,7 @@ LOCAL = ("--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0")
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a directory that ends by itself."""
-    command = [sys.executable, "-m", "nsqx.lookupd", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return fork_server.run("nsqx.lookupd", *arguments)
 
 
 def fatal_line(*arguments: str) -> str:

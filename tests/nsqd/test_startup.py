@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import fork_server
 from tests.support.processes import Cluster
 
 SECONDS_MAX = 30
@@ -16,8 +17,7 @@ SECONDS_MAX = 30
 
 def start(*flags: str) -> tuple[int, list[str]]:
     """Run nsqd until it ends; return its exit code and the lines of stderr."""
-    command = [sys.executable, "-m", "nsqx.nsqd", "--http-address=127.0.0.1:0", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+    done = fork_server.run("nsqx.nsqd", "--http-address=127.0.0.1:0", *flags)
     return done.returncode, done.stderr.splitlines()
 
 
@@ -59,8 +59,9 @@ async def test_files_of_unix_sockets_go_with_the_process(cluster: Cluster, tmp_p
     # The folder is locked: after both sockets were bound the start is refused.
     await asyncio.to_thread(refused, *flags, f"--data-path={node.data_path}")
     assert not any(path.exists() for path in paths)
-    command = [sys.executable, "-m", "nsqx.nsqd", *flags, f"--data-path={tmp_path}"]
-    process = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
+    process = await fork_server.start(
+        "nsqx.nsqd", *flags, f"--data-path={tmp_path}", stderr=fork_server.PIPE
+    )
     assert process.stderr is not None
     async with asyncio.timeout(SECONDS_MAX):
         while b"TCP: listening on %b\n" % bytes(paths[0]) not in await process.stderr.readline():

@@ -23,10 +23,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-__all__ = ["PIPE", "Process", "start"]
+__all__ = ["PIPE", "Process", "run", "start"]
 
 PIPE = subprocess.PIPE
 DEVNULL = subprocess.DEVNULL
@@ -139,6 +140,29 @@ async def start(
     return process
 
 
+def run(
+    module: str, *arguments: str, stdin: str = "", seconds_max: float = 60.0
+) -> subprocess.CompletedProcess[str]:
+    """
+    Run ``python -m module arguments`` to its end, as ``subprocess.run`` with captured text does.
+
+    Raises:
+        TimeoutError: it did not end in time, and was killed.
+    """
+
+    async def whole() -> subprocess.CompletedProcess[str]:
+        process = await start(module, *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        try:
+            async with asyncio.timeout(seconds_max):
+                out, err = await process.communicate(stdin.encode())
+        finally:
+            process.kill()
+        code = await process.wait()
+        return subprocess.CompletedProcess([module, *arguments], code, out.decode(), err.decode())
+
+    return asyncio.run(whole())
+
+
 def _ends(
     number: int, wanted: int | None, null: int, given: Sequence[int]
 ) -> tuple[int | None, int]:
@@ -189,6 +213,7 @@ class _Server:
     """The fork server as the tests see it."""
 
     def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -205,8 +230,9 @@ class _Server:
             "environment": dict(os.environ),
             "folder": os.getcwd(),
         }
-        socket.send_fds(self._socket, [json.dumps(request).encode()], list(descriptors))
-        answer = self._socket.recv(REQUEST_BYTES_MAX)
+        with self._one_at_a_time:
+            socket.send_fds(self._socket, [json.dumps(request).encode()], list(descriptors))
+            answer = self._socket.recv(REQUEST_BYTES_MAX)
         assert answer, "the fork server has ended; its error is above"
         return int(answer)
 
