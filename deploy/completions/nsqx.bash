@@ -32,7 +32,9 @@ _nsqx_options() {
             --log-prefix:
             --lookupd-tcp-address:
             --lookupd-tls
+            --lookupd-tls-cert:file
             --lookupd-tls-insecure-skip-verify
+            --lookupd-tls-key:file
             --lookupd-tls-root-ca-file:file
             --max-body-size:
             --max-bytes-per-file:file
@@ -87,6 +89,7 @@ _nsqx_options() {
             --cluster:
             --config:file
             --http-address:
+            --https-address:
             --inactive-producer-timeout:
             --log-format:nsq,console,json
             --log-level:debug,info,warn,error,fatal
@@ -100,7 +103,10 @@ _nsqx_options() {
             --max-watches:
             --tcp-address:
             --tls-cert:file
+            --tls-client-auth-policy:
             --tls-key:file
+            --tls-min-version:
+            --tls-root-ca-file:file
             --tombstone-lifetime:
             --verbose
             --version

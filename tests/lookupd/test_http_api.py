@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -10,7 +12,9 @@ from yarl import URL
 
 from nsqx.lookupd.daemon import Lookupd
 from nsqx.lookupd.options import LookupdOptions
+from nsqx.protocol.errors import StartupError
 from nsqx.protocol.lookup import PeerInfo
+from tests.support.certificates import Authority
 
 ANY_PORT = "127.0.0.1:0"
 NODE = PeerInfo(broadcast_address="10.1.1.1", http_port=4151, tcp_port=4150, version="1.3.0")
@@ -132,3 +136,55 @@ async def test_ports_are_known_and_free_again_after_the_end() -> None:
     async with Lookupd(again) as lookupd:
         assert lookupd.http_address == http_address
     await lookupd.stop()
+
+
+async def test_pages_in_browsers_change_nothing(api: Api) -> None:
+    async with aiohttp.ClientSession(headers={"Origin": "http://evil.example"}) as page:
+        for path in ("topic/create", "topic/delete", "topic/tombstone", "channel/create"):
+            url = f"http://{api.lookupd.http_address}/{path}?topic=t&channel=c&node=a:1"
+            async with page.post(url) as answer:
+                assert (answer.status, await answer.json()) == (403, {"message": "CROSS_SITE"})
+
+
+async def test_https_is_served_and_its_certificate_replaced(tmp_path: Path) -> None:
+    old, new = Authority(tmp_path, name="old"), Authority(tmp_path, name="new")
+    identity = old.server()
+    options = LookupdOptions(
+        tcp_address=ANY_PORT,
+        http_address=ANY_PORT,
+        https_address=ANY_PORT,
+        tls_cert=str(identity.certificate),
+        tls_key=str(identity.key),
+        tls_client_auth_policy="require-verify",  # of nsqds: who only asks shows nothing
+        tls_root_ca_file=str(old.certificate),
+    )
+    async with Lookupd(options) as lookupd:
+        url = f"https://{lookupd.https_address}/topics"
+        for authority in (old, new):
+            if authority is new:
+                replacement = new.server()
+                replacement.certificate.replace(identity.certificate)
+                replacement.key.replace(identity.key)
+                lookupd.reload()
+            async with (
+                aiohttp.ClientSession() as http,
+                http.get(url, ssl=authority.client_context()) as answer,
+            ):
+                assert await answer.json() == {"topics": []}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"tls_client_auth_policy": "require"}, "needs --tls-cert"),
+        ({"https_address": ANY_PORT}, "needs --tls-cert"),
+        ({"tls_client_auth_policy": "requre"}, "is require or require-verify, not requre"),
+        ({"tls_cert": "a"}, "--tls-cert and --tls-key must be given together"),
+    ],
+)
+async def test_what_would_not_be_what_was_asked_for_ends_the_start(
+    options: dict[str, str], reason: str
+) -> None:
+    known: dict[str, Any] = {"tcp_address": ANY_PORT, "http_address": ANY_PORT, **options}
+    with pytest.raises(StartupError, match=reason):
+        await Lookupd(LookupdOptions(**known)).start()

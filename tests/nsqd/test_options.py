@@ -78,12 +78,14 @@ def test_words_that_are_not_known() -> None:
         "unknown to --enable-experiment, ignored: time-travel; there is topology-aware-consumption"
     ]
     assert notices("--enable-experiment=topology-aware-consumption") == []
-    tls = ("--tls-cert=c", "--tls-key=k")
-    assert notices(*tls, "--tls-client-auth-policy=required") == [
-        "--tls-client-auth-policy=required asks for no certificate; those that do: "
-        "require, require-verify"
-    ]
-    assert notices(*tls, "--tls-client-auth-policy=require") == []
+
+
+def test_a_policy_that_is_not_known_is_not_taken_for_none() -> None:
+    tls: dict[str, Any] = {"tls_cert": "c", "tls_key": "k"}
+    reason = "=required asks for no certificate; those that do: require, require-verify"
+    with pytest.raises(StartupError, match=reason):
+        NsqdOptions(tls_client_auth_policy="required", **tls).check()
+    NsqdOptions(tls_client_auth_policy="require", **tls).check()
 
 
 NUMBERS = [each.attribute for each in flags.list_flags(NsqdOptions) if each.kind in (INT, DURATION)]

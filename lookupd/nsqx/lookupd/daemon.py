@@ -18,13 +18,14 @@ from nsqx.net.addresses import (
     parse_tcp_address,
     socket_text,
 )
+from nsqx.net.client_certificates import demanding_context
 from nsqx.net.tls import TlsFileError, server_context
 from nsqx.protocol import lookup
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.discovery import Advertiser
 from nsqx.runtime.http.server import HttpServer
 from nsqx.runtime.options.flags import Source
-from nsqx.runtime.process import logs
+from nsqx.runtime.process import certificates, logs
 from nsqx.runtime.version import NSQ_VERSION, RUNTIME, VERSION
 
 __all__ = ["PROGRAM", "Lookupd"]
@@ -46,6 +47,7 @@ class Lookupd:
         tcp_address, http_address: where it listens, as ``host:port``. Port 0 in the options lets
             the system choose.
         tcp_port, http_port: the same as numbers.
+        https_address, https_port: the same, if there is such a listener.
     """
 
     def __init__(self, options: LookupdOptions) -> None:
@@ -59,6 +61,7 @@ class Lookupd:
         )
         self.tcp_address, self.tcp_port = "", 0
         self.http_address, self.http_port = "", 0
+        self.https_address, self.https_port = "", 0
         self._tcp = TcpServer(
             self._make_session,
             self.clock,
@@ -68,12 +71,8 @@ class Lookupd:
         answers = Answers(self.registry)
         self._watches = Watches(self.registry, answers, self.clock, options.max_watches)
         api = HttpApi(self.registry, answers, self._watches, self.clock)
-        self._http = HttpServer(
-            api.router(),
-            unlogged=UNLOGGED_PATHS,
-            log=logs.get_logger("HTTP"),
-            ends_with_client=True,
-        )
+        self._router = api.router()
+        self._contexts: list[ssl.SSLContext] = []
         self._limits = lookup.LookupLimits(options.max_line_size, options.max_identify_size)
         self._running = AsyncExitStack()
 
@@ -84,10 +83,16 @@ class Lookupd:
         Raises:
             StartupError: one sentence that says what is wrong. Nothing is left open.
         """
-        tls = _tls_context(self.options)
+        options = self.options
+        tls = _tls_context(options)
+        self._contexts = [tls] if tls is not None else []
         async with AsyncExitStack() as stack:
-            tcp_listener = _listen(self.options.tcp_address, "--tcp-address", stack)
-            http_listener = _listen(self.options.http_address, "--http-address", stack)
+            tcp_listener = _listen(options.tcp_address, "--tcp-address", stack)
+            http_listener = _listen(options.http_address, "--http-address", stack)
+            https_listener = None
+            if options.https_address:
+                https_listener = _listen(options.https_address, "--https-address", stack)
+                self.https_address, self.https_port = _name(https_listener)
             _log.info("%s v%s (built w/%s)", PROGRAM, NSQ_VERSION, RUNTIME)
             # Both are known before the first nsqd is told of them in the answer to IDENTIFY.
             self.tcp_address, self.tcp_port = _name(tcp_listener)
@@ -95,13 +100,34 @@ class Lookupd:
             await self._tcp.start(tcp_listener, tls)
             stack.push_async_callback(self._tcp.stop)
             _log.info("TCP: listening on %s", self.tcp_address)
-            await self._http.start(http_listener)
-            stack.push_async_callback(self._http.stop)
+            await self._serve_http("HTTP", http_listener, None, stack)
+            if https_listener is not None:
+                await self._serve_http("HTTPS", https_listener, _https_context(options), stack)
             stack.callback(self._watches.close)
-            _log.info("HTTP: listening on %s", self.http_address)
-            if self.options.advertise:
+            if options.advertise:
                 await stack.enter_async_context(self._advertiser())
             self._running = stack.pop_all()
+
+    async def _serve_http(
+        self, kind: str, listener: socket.socket, tls: ssl.SSLContext | None, stack: AsyncExitStack
+    ) -> None:
+        server = HttpServer(
+            self._router,
+            unlogged=UNLOGGED_PATHS,
+            refuses_pages=True,
+            log=logs.get_logger(kind),
+            ends_with_client=True,
+        )
+        await server.start(listener, tls)
+        stack.push_async_callback(server.stop)
+        if tls is not None:
+            self._contexts.append(tls)
+        _log.info("%s: listening on %s", kind, server.address)
+
+    def reload(self) -> None:
+        """Use the certificate that is in its files now, for connections from now on."""
+        for context in self._contexts:
+            certificates.reload(context, self.options.tls_cert, self.options.tls_key)
 
     async def stop(self) -> None:
         """Close both listeners and every connection. Fine when it is not running."""
@@ -164,14 +190,26 @@ def _listen(text: str, purpose: str, stack: AsyncExitStack) -> socket.socket:
 
 
 def _tls_context(options: LookupdOptions) -> ssl.SSLContext | None:
-    """Return what connections of nsqds are wrapped in; HTTP is served as it is."""
-    if not options.tls_cert and not options.tls_key:
-        return None
+    """Return what connections of nsqds are wrapped in, and what they are asked for."""
     try:
-        return server_context(options.tls_cert, options.tls_key)
+        options.check()
+        if not options.tls_cert:
+            return None
+        return demanding_context(
+            lambda: _https_context(options),
+            options.tls_client_auth_policy,
+            options.tls_root_ca_file,
+        )
+    except StartupError as exc:
+        raise StartupError(f"failed to instantiate {PROGRAM} - {exc.message}") from exc
     except TlsFileError as exc:
-        reason = f"{exc} (--tls-cert, --tls-key)"
+        reason = str(exc) if "--tls-" in str(exc) else f"{exc} (--tls-cert, --tls-key)"
         raise StartupError(f"failed to instantiate {PROGRAM} - {reason}") from exc
+
+
+def _https_context(options: LookupdOptions) -> ssl.SSLContext:
+    """Return what those are wrapped in who only ask; it demands nothing."""
+    return server_context(options.tls_cert, options.tls_key, options.tls_min_version)
 
 
 def _name(listener: socket.socket) -> tuple[str, int]:

@@ -9,7 +9,8 @@ from nsqx.protocol.defaults import (
     LOOKUP_IDENTIFY_BYTES_MAX,
     LOOKUP_LINE_BYTES_MAX,
 )
-from nsqx.runtime.options.flags import DURATION, STRING, DaemonOptions, flag
+from nsqx.protocol.errors import StartupError
+from nsqx.runtime.options.flags import DURATION, STRING, TLS_MIN_VERSION, DaemonOptions, flag
 
 __all__ = ["LookupdOptions"]
 
@@ -44,6 +45,24 @@ class LookupdOptions(DaemonOptions):
         "", group="tls", help="path of a certificate: every nsqd must then use --lookupd-tls"
     )
     tls_key: str = flag("", group="tls", help="path of its key")
+    tls_client_auth_policy: str = flag(
+        "", group="tls", help="certificates of nsqds: require or require-verify"
+    )
+    tls_root_ca_file: str = flag(
+        "", group="tls", help="path of the certificates that nsqds' must come from"
+    )
+    tls_min_version: int = flag(
+        "tls1.2",
+        kind=TLS_MIN_VERSION,
+        group="tls",
+        help="least version: tls1.0, tls1.1, tls1.2 or tls1.3",
+    )
+    https_address: str = flag(
+        "",
+        group="network",
+        help="`address` to listen on for HTTPS, host:port, with --tls-cert; clients need no "
+        "certificate there",
+    )
     inactive_producer_timeout: int = flag(
         "5m",
         kind=DURATION,
@@ -81,3 +100,22 @@ class LookupdOptions(DaemonOptions):
     max_identify_size: int = flag(
         LOOKUP_IDENTIFY_BYTES_MAX, group="limits", help="most bytes of an IDENTIFY body"
     )
+
+    def check(self) -> None:
+        """
+        Refuse what would not be what was asked for.
+
+        Raises:
+            StartupError: the first thing that is wrong.
+        """
+        from nsqx.net.client_certificates import POLICIES  # --version needs none of it
+
+        policy = self.tls_client_auth_policy
+        if policy not in ("", *POLICIES):
+            raise StartupError(f"--tls-client-auth-policy is {' or '.join(POLICIES)}, not {policy}")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise StartupError("--tls-cert and --tls-key must be given together")
+        dependents = {"tls-client-auth-policy": policy, "https-address": self.https_address}
+        for name, value in dependents.items():
+            if value and not self.tls_cert:
+                raise StartupError(f"--{name} needs --tls-cert and --tls-key")

@@ -13,6 +13,7 @@ __all__ = [
     "TlsFileError",
     "client_context",
     "load_authorities",
+    "load_cert_chain",
     "reload_cert_chain",
     "server_context",
     "set_min_version",
@@ -33,7 +34,7 @@ def server_context(cert: str, key: str, min_version: int | None = None) -> ssl.S
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if min_version is not None:
         set_min_version(context, min_version)
-    _load_cert_chain(context, cert, key)
+    load_cert_chain(context, cert, key)
     return context
 
 
@@ -67,7 +68,7 @@ def client_context(
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if cert:
-        _load_cert_chain(context, cert, key)
+        load_cert_chain(context, cert, key)
     return context
 
 
@@ -90,7 +91,7 @@ def reload_cert_chain(context: ssl.SSLContext, cert: str, key: str) -> None:
         TlsFileError: see `server_context`; the one before is used on.
     """
     server_context(cert, key)  # what does not belong together must not replace what does
-    _load_cert_chain(context, cert, key)
+    load_cert_chain(context, cert, key)
 
 
 def load_authorities(context: ssl.SSLContext, path: str) -> None:
@@ -112,7 +113,13 @@ def _bad_authorities(path: str, error: OSError) -> TlsFileError:
     return TlsFileError(f"open {path}: {error.strerror}")
 
 
-def _load_cert_chain(context: ssl.SSLContext, cert: str, key: str) -> None:
+def load_cert_chain(context: ssl.SSLContext, cert: str, key: str) -> None:
+    """
+    Show a certificate; without ``key`` that is in ``cert``.
+
+    Raises:
+        TlsFileError: see `server_context`.
+    """
     try:
         context.load_cert_chain(cert, key or None, password=_no_password)
     except _EncryptedKeyError as error:

@@ -146,6 +146,7 @@ class Nsqd:
         """Use the certificate that is in its files now, for connections from now on."""
         if self._tls is not None:
             certificates.reload(self._tls, self.options.tls_cert, self.options.tls_key)
+        self.peers.reload()
 
     async def __aenter__(self) -> "Nsqd":
         await self.start()

@@ -32,7 +32,6 @@ __all__ = ["TOPOLOGY_EXPERIMENT", "NsqdOptions"]
 TOPOLOGY_EXPERIMENT = "topology-aware-consumption"
 
 _NODE_IDS = 1024
-_CLIENT_AUTH_POLICIES = ("require", "require-verify")
 _STATSD = (
     "statsd_interval",
     "statsd_mem_stats",
@@ -121,6 +120,10 @@ class NsqdOptions(DaemonOptions):
     lookupd_tls_insecure_skip_verify: bool = flag(
         False, group="tls", help="accept any certificate of an nsqlookupd"
     )
+    lookupd_tls_cert: str = flag(
+        "", group="tls", help="path of the certificate to show nsqlookupds"
+    )
+    lookupd_tls_key: str = flag("", group="tls", help="path of its key")
     discover: bool = flag(
         False, group="network", help="use the nsqlookupds found on the local network too (mDNS)"
     )
@@ -296,7 +299,15 @@ class NsqdOptions(DaemonOptions):
         """
         if self.tls_client_auth_policy and self.tls_required is TlsRequired.NO:
             self.tls_required = TlsRequired.YES
+        from nsqx.net.client_certificates import POLICIES  # --version needs none of it
+
+        policy = self.tls_client_auth_policy
         checks = [
+            (
+                policy in ("", *POLICIES),
+                f"--tls-client-auth-policy={policy} asks for no certificate; "
+                f"those that do: {', '.join(POLICIES)}",
+            ),
             (0 <= self.node_id < _NODE_IDS, f"--node-id must be [0,{_NODE_IDS})"),
             (
                 1 <= self.max_deflate_level <= 9,
@@ -355,11 +366,6 @@ class NsqdOptions(DaemonOptions):
             for name in _BUFFERING
             if self.is_given(name)
         ]
-        if self.tls_client_auth_policy not in ("", *_CLIENT_AUTH_POLICIES):
-            notices.append(
-                f"--tls-client-auth-policy={self.tls_client_auth_policy} asks for no certificate; "
-                f"those that do: {', '.join(_CLIENT_AUTH_POLICIES)}"
-            )
         unknown = [name for name in self.enable_experiment if name != TOPOLOGY_EXPERIMENT]
         if unknown:
             notices.append(
@@ -391,7 +397,12 @@ class NsqdOptions(DaemonOptions):
             (
                 "--lookupd-tls",
                 self.lookupd_tls,
-                ("lookupd_tls_root_ca_file", "lookupd_tls_insecure_skip_verify"),
+                (
+                    "lookupd_tls_root_ca_file",
+                    "lookupd_tls_insecure_skip_verify",
+                    "lookupd_tls_cert",
+                    "lookupd_tls_key",
+                ),
             ),
         ]
 

@@ -21,6 +21,7 @@ from nsqx.nsqd.directory import peers as lookup_peers
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.protocol.errors import StartupError
 from nsqx.protocol.lookup import encode_answer
+from tests.support.certificates import Authority
 from tests.support.processes import eventually
 from tests.support.scripted_lookupd import ScriptedLookupd
 
@@ -427,6 +428,41 @@ def tls_lookupd(folder: Path) -> Lookupd:
         tls_key=str(folder / "key.pem"),
     )
     return Lookupd(options)
+
+
+@pytest.mark.parametrize("policy", ["require", "require-verify"])
+async def test_directories_may_ask_for_certificates(
+    nsqd: Start, nsqd_options: NsqdOptions, tmp_path: Path, policy: str
+) -> None:
+    ours, theirs = Authority(tmp_path, name="ours"), Authority(tmp_path, name="theirs")
+    server = ours.server()
+    lookupd = Lookupd(
+        LookupdOptions(
+            tcp_address="127.0.0.1:0",
+            http_address="127.0.0.1:0",
+            tls_cert=str(server.certificate),
+            tls_key=str(server.key),
+            tls_client_auth_policy=policy,
+            tls_root_ca_file=str(ours.certificate),
+        )
+    )
+    nsqd_options.lookupd_tls = True
+    nsqd_options.lookupd_tls_root_ca_file = str(ours.certificate)
+    async with lookupd:
+        for client, is_taken in (
+            (None, False),
+            (theirs.client("node"), policy == "require"),
+            (ours.client("node"), True),
+        ):
+            if client is not None:
+                nsqd_options.lookupd_tls_cert = str(client.certificate)
+                nsqd_options.lookupd_tls_key = str(client.key)
+            async with nsqd(address_of(lookupd)) as node:
+                (connection,) = node.peers._connections.values()
+                await connection.tried.wait()
+                assert connection.is_connected is is_taken
+                assert bool(lookupd.registry.producers) is is_taken
+            await until(lambda: not lookupd.registry.producers, "it is gone")
 
 
 @pytest.mark.usefixtures("authority")

@@ -177,3 +177,39 @@ async def test_keys_of_urls_are_shown_nowhere(
         ):
             assert b"hidden" not in await node.get(path), path
         assert b"http://auth.example/auth" in await node.get("/debug/pprof/cmdline")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-origin"},  # by a name that leads here
+    ],
+)
+async def test_pages_in_browsers_change_nothing_and_read_no_messages(
+    tmp_path: Path, headers: dict[str, str]
+) -> None:
+    changes = [route for route in RIGHTS if route[0] != "GET"]
+    reads = [route for route, right in RIGHTS.items() if right is Right.READ]
+    async with (
+        running_node(tmp_path) as node,
+        aiohttp.ClientSession(f"http://{node.nsqd.http_address}", headers=headers) as page,
+    ):
+        for method, path in [*changes, *reads]:
+            async with page.request(method, f"{path}?{OF_MESSAGES}", data=b"x") as answer:
+                assert (answer.status, await answer.json()) == (403, {"message": "CROSS_SITE"})
+        assert not node.broker.topics
+        async with page.get("/ping") as answer:
+            assert answer.status == 200
+
+
+async def test_who_types_an_address_is_no_page(tmp_path: Path) -> None:
+    async with guarded_node(tmp_path, http_auth=False) as (node, _):
+        headers = {"Sec-Fetch-Site": "none"}
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"http://{node.nsqd.http_address}/topic/peek?topic=t", headers=headers) as got,
+        ):
+            assert got.status == 200

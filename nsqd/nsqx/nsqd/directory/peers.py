@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from msgspec import UNSET
 
 from nsqx.net.addresses import TcpAddress, parse_tcp_address
-from nsqx.net.tls import TlsFileError, client_context
+from nsqx.net.tls import TlsFileError, client_context, load_cert_chain
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.directory.addresses import PeerAddresses, Resolve, resolve
@@ -30,7 +30,7 @@ from nsqx.nsqd.options import NsqdOptions
 from nsqx.protocol.errors import StartupError
 from nsqx.protocol.lookup import PeerInfo
 from nsqx.runtime.discovery import Directory, Finder
-from nsqx.runtime.process import logs, tasks
+from nsqx.runtime.process import certificates, logs, tasks
 from nsqx.runtime.version import NSQ_VERSION
 
 __all__ = ["LookupPeers", "PeerState"]
@@ -276,6 +276,12 @@ class LookupPeers:
         broker = self._nsqd.broker
         return broker.topics.get(topic.name) is topic and not topic.is_closing
 
+    def reload(self) -> None:
+        """Show nsqlookupds the certificate that is in its files now, at connections from now on."""
+        options = self._nsqd.options
+        if self._tls is not None and options.lookupd_tls_cert:
+            certificates.reload(self._tls, options.lookupd_tls_cert, options.lookupd_tls_key)
+
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = tasks.start(work, "nsqlookupd")
         self._tasks.add(task)
@@ -287,9 +293,15 @@ def _tls_context(options: NsqdOptions) -> ssl.SSLContext | None:
         return None
     ca_file = options.lookupd_tls_root_ca_file
     try:
-        return client_context(ca_file, verify=not options.lookupd_tls_insecure_skip_verify)
+        context = client_context(ca_file, verify=not options.lookupd_tls_insecure_skip_verify)
     except TlsFileError as error:
         raise StartupError(f"{error} (--lookupd-tls-root-ca-file)") from error
+    if options.lookupd_tls_cert:
+        try:
+            load_cert_chain(context, options.lookupd_tls_cert, options.lookupd_tls_key)
+        except TlsFileError as error:
+            raise StartupError(f"{error} (--lookupd-tls-cert, --lookupd-tls-key)") from error
+    return context
 
 
 def _finder(options: NsqdOptions) -> Finder:

@@ -16,12 +16,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
+from nsqx.net.client_certificates import POLICY_REQUIRE_VERIFY
 from nsqx.net.host_port import host_of, without_secrets
 from nsqx.net.tls import client_context
 from nsqx.nsqd.core.session import Authorization, Session
 from nsqx.nsqd.edge.auth_patterns import Matcher, PatternError, compile_pattern, load_re2
 from nsqx.nsqd.options import NsqdOptions
-from nsqx.nsqd.tls import POLICY_REQUIRE_VERIFY, load_authorities
+from nsqx.nsqd.tls import load_authorities
 from nsqx.protocol.errors import FatalProtocolError, NsqxError
 from nsqx.runtime.http import go_json
 from nsqx.runtime.process import logs, tasks

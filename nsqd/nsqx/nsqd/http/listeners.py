@@ -35,6 +35,7 @@ async def serve_http(
             router,
             unlogged=UNLOGGED_PATHS,
             tls_required_port=node.https_port if kind == "HTTP" and is_plain_refused else None,
+            refuses_pages=True,
             log=logs.get_logger(kind),
         )
         await server.start(listeners[kind], contexts[kind])

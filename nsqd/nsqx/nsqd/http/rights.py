@@ -18,7 +18,7 @@ from nsqx.nsqd.core.session import Authorization
 from nsqx.nsqd.edge.auth import AuthServers, Peer
 from nsqx.nsqd.http.node import HttpNode
 from nsqx.nsqd.tls import common_name
-from nsqx.runtime.http.server import Answer, ApiError, Handler, Request, json_answer
+from nsqx.runtime.http.server import Answer, ApiError, Handler, Request, json_answer, refuse_pages
 
 __all__ = ["RIGHTS", "Right", "Rights"]
 
@@ -92,6 +92,8 @@ class Rights:
         """Return a handler that asks first."""
         right = RIGHTS[method, path]
         servers = self._nsqd.auth_servers
+        if right is Right.READ:
+            handler = _of_no_page(handler)
         if right is Right.NONE or servers is None or not self._nsqd.options.http_auth:
             return handler
 
@@ -122,6 +124,16 @@ class Rights:
             if len(self._answers) > ANSWERS_KEPT:
                 self._answers.popitem(last=False)
         return answer
+
+
+def _of_no_page(handler: Handler) -> Handler:
+    """Keep messages from pages: by a name that leads here one is of our own site."""
+
+    async def checked(request: Request) -> Answer:
+        refuse_pages(request)
+        return await handler(request)
+
+    return checked
 
 
 def _allows(authorization: Authorization, right: Right, request: Request, broker: Broker) -> bool:

@@ -55,6 +55,7 @@ __all__ = [
     "empty",
     "json_answer",
     "plain_text",
+    "refuse_pages",
     "text",
 ]
 
@@ -256,6 +257,21 @@ def _split_target(target: str) -> tuple[str, str]:
     return path, query
 
 
+def refuse_pages(request: Request) -> None:
+    """
+    Refuse what a page in a browser has sent, of whatever site: a form, a script, an image.
+
+    Raises:
+        ApiError: 403 CROSS_SITE.
+    """
+    # With every POST comes Origin. What is typed into a browser's address bar is of no site.
+    if request.header("Origin") or request.header("Sec-Fetch-Site") not in ("", "none"):
+        raise ApiError(403, "CROSS_SITE")
+
+
+_ASKING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
 # --- server ---
 
 
@@ -268,6 +284,8 @@ class HttpServer:
         unlogged: paths without a line in the log per request.
         tls_required_port: every request but probes is refused with 403 and told this HTTPS port.
         on_answer: called with each answer before it is sent, such as to compress it.
+        refuses_pages: what a page in a browser sends is refused, unless it only asks (GET): this
+            server has no pages, so it is one of another site.
         ends_with_client: a handler is cancelled when its client is gone. For those that wait.
         limits: what a connection may take.
     """
@@ -279,6 +297,7 @@ class HttpServer:
         unlogged: Collection[str] = (),
         tls_required_port: int | None = None,
         on_answer: Callable[[Request, Answer], None] | None = None,
+        refuses_pages: bool = False,
         log: Logger | None = None,
         ends_with_client: bool = False,
         limits: HttpLimits | None = None,
@@ -287,6 +306,7 @@ class HttpServer:
         self._unlogged = frozenset(unlogged)
         self._tls_required_port = tls_required_port
         self._on_answer = on_answer
+        self._refuses_pages = refuses_pages
         self._log = log or get_logger()
         self._ends_with_client = ends_with_client
         self._limits = limits or HttpLimits(ended_s=ENDED_S if ends_with_client else None)
@@ -352,6 +372,8 @@ class HttpServer:
         if request.header("Transfer-Encoding").lower() not in ("", "chunked"):
             return plain_text("Unsupported transfer encoding", 501)
         try:
+            if self._refuses_pages and request.method not in _ASKING:
+                refuse_pages(request)
             return await self._route(request)
         except ApiError as error:
             return _error(error)
