@@ -259,3 +259,18 @@ async def test_what_was_done_is_in_the_activity(page: Page, stage: Stage) -> Non
     await expect(row).to_contain_text("done")
     await open_page(page, "/topics/audited/activity")
     await expect(page.get_by_role("row").filter(has_text="Pause channel")).to_have_count(1)
+
+
+async def test_a_setting_of_a_channel_is_shown_and_changed(page: Page, stage: Stage) -> None:
+    await stage.make_topic("settled", b"1", channels=["c"])
+    await open_page(page, "/topics/settled/c")
+    section = page.locator("#settings")
+    row = page.get_by_role("row").filter(has_text="msg_timeout")
+    await expect(row).to_contain_text("as the node")
+    await row.get_by_role("button", name="Change").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("New value").fill("5m")
+    await expect(dialog.locator(".impact strong")).to_contain_text("Sets msg_timeout on")
+    await finish(dialog, "Change setting")
+    await expect(row).to_contain_text("5m0s")
+    await expect(section).to_be_visible()

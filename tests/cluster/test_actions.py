@@ -153,3 +153,46 @@ def test_what_destroys_must_be_confirmed() -> None:
         "tombstone",
         "seek",
     }
+
+
+def test_a_setting_is_changed_where_the_channel_is_and_by_ours_only() -> None:
+    view = cluster_view(
+        node_view("n1:1", topic("orders", BILLING), metrics=NodeMetrics()),
+        node_view("foreign:1", topic("orders", BILLING)),
+    )
+    made = plan("configure_channel", view, channel="billing", setting="msg_timeout", value="5m")
+    path = "/channel/settings?topic=orders&channel=billing&msg_timeout=5m"
+    assert paths(made) == [[("n1:1", path), ("foreign:1", path)]]
+    assert [step.refusal for step in made.stages[0]] == ["", "NOT_SUPPORTED by this nsqd"]
+    assert made.impact.text.startswith("Sets msg_timeout on 2 nodes to 5m: time that a consumer")
+    assert (made.power, made.confirm) == (Power.OPERATE, "")
+    back = plan("configure_topic", setting="retain_time", value="default")
+    assert back.impact.text.startswith("Gives back retain_time to 2 nodes: how long")
+    assert back.power is Power.ADMINISTER
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "code"),
+    [
+        ("msg_timeout", "", "MISSING_ARG_VALUE"),
+        ("", "5m", "MISSING_ARG_SETTING"),
+        ("retain_time", "5m", "INVALID_ARG_SETTING"),  # of topics
+        ("msg_timeout", "soon", "INVALID_ARG_VALUE"),
+        ("msg_timeout", "0s", "INVALID_ARG_VALUE"),
+    ],
+)
+def test_what_is_no_setting_or_no_value_of_it_is_refused(
+    setting: str, value: str, code: str
+) -> None:
+    with pytest.raises(BadAction) as caught:
+        plan("configure_channel", channel="billing", setting=setting, value=value)
+    assert caught.value.code == code
+
+
+def test_what_an_action_says_besides_names_is_kept_in_one_word() -> None:
+    requests = [
+        ActionRequest(setting="msg_timeout", value="5m"),
+        ActionRequest(to="end"),
+        ActionRequest(from_="start"),
+    ]
+    assert [each.detail for each in requests] == ["msg_timeout=5m", "end", "start"]

@@ -34,3 +34,16 @@ def test_a_value_is_read_by_its_kind_and_range() -> None:
             timeout.parse(text, options)
     with pytest.raises(ValueError, match="os, fsync"):
         setting("durability").parse("memory", options)
+
+
+def test_who_does_not_know_a_node_can_check_all_but_what_is_too_much_there() -> None:
+    timeout = setting("msg_timeout")
+    assert timeout.parse("1000h") == 1000 * 3600 * 10**9
+    with pytest.raises(ValueError, match="too small"):
+        timeout.parse("1ns")
+
+
+@pytest.mark.parametrize("entry", SETTINGS, ids=lambda entry: entry.name)
+def test_a_value_is_shown_as_it_is_read(entry: Setting) -> None:
+    value = FLAGS[entry.name].default
+    assert entry.parse(entry.show(value)) == value

@@ -34,6 +34,7 @@ from nsqx.admin.v2.history import HistoryEndpoints
 from nsqx.admin.v2.lists import ListEndpoints
 from nsqx.admin.v2.messages import MessageEndpoints
 from nsqx.admin.v2.routes import V2Api
+from nsqx.admin.v2.settings import SettingsEndpoints
 from nsqx.client.settings import Settings
 from nsqx.cluster.http import DaemonHttp
 from nsqx.cluster.merge import ClusterSnapshot
@@ -251,6 +252,7 @@ def _add_v2(router: Router[Handler], parts: Parts, facts: dict[str, Any]) -> Non
         ActionEndpoint(*acting),
         MarkEndpoint(parts.hub, parts.watch, parts.audit),
         ListEndpoints(parts.hub),
+        SettingsEndpoints(parts.hub, parts.http),
     )
     api.add_to(router)
 

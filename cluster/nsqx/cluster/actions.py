@@ -17,6 +17,7 @@ from nsqx.cluster.rows import ChannelRow, TopicRow
 from nsqx.cluster.views import ClusterView, NodeView
 from nsqx.protocol.errors import NsqxError
 from nsqx.protocol.names import is_valid_name
+from nsqx.runtime.settings import DEFAULT, Scope, Setting, of_scope
 
 __all__ = ["ACTIONS", "ActionRequest", "BadAction", "Impact", "Plan", "Power", "Step", "make_plan"]
 
@@ -41,9 +42,16 @@ class ActionRequest(msgspec.Struct, rename={"from_": "from"}):
     from_: str = ""
     to: str = ""
     new_channel: str = ""
+    setting: str = ""
+    value: str = ""
     dry_run: bool = False
     confirm: str = ""
     idempotency_key: str = ""
+
+    @property
+    def detail(self) -> str:
+        """What it says besides names, in one word."""
+        return f"{self.setting}={self.value}" if self.setting else self.to or self.from_
 
 
 class BadAction(NsqxError):
@@ -281,6 +289,29 @@ def _replay(case: _Case) -> list[list[Step]]:
     return [case.to_ours(f"/channel/create?{names}")]
 
 
+def _configure(scope: Scope) -> Callable[[_Case], list[list[Step]]]:
+    def stages(case: _Case) -> list[list[Step]]:
+        setting = _setting(scope, case)
+        names = case.names(channel=case.request.channel, **{setting.name: case.request.value})
+        return [case.to_ours(f"/{scope.value}/settings?{names}")]
+
+    return stages
+
+
+def _setting(scope: Scope, case: _Case) -> Setting:
+    """Return the setting that is wanted; BadAction if there is none, or it can't be so."""
+    request = case.request
+    setting = next((each for each in of_scope(scope) if each.name == request.setting), None)
+    if setting is None:
+        known = ", ".join(each.name for each in of_scope(scope))
+        raise BadAction("INVALID_ARG_SETTING", f"{request.setting[:100]!r} is none of {known}")
+    try:
+        setting.parse(request.value)
+    except ValueError as exc:
+        raise BadAction("INVALID_ARG_VALUE", f"{setting.name}: {exc}") from exc
+    return setting
+
+
 # --- what they mean, in words ---
 
 
@@ -354,6 +385,16 @@ def _replay_text(case: _Case) -> str:
     )
 
 
+def _configure_text(scope: Scope) -> Callable[[_Case], str]:
+    def text(case: _Case) -> str:
+        setting, value = _setting(scope, case), case.request.value
+        what = f"Gives back {setting.name} to" if value == DEFAULT else f"Sets {setting.name} on"
+        end = "" if value == DEFAULT else f" to {value}"
+        return f"{what} {_nodes(case)}{end}: {setting.help}"
+
+    return text
+
+
 def _nodes(case: _Case) -> str:
     return _number(len(case.nodes), "node")
 
@@ -425,5 +466,17 @@ ACTIONS: dict[str, _Action] = {
         OPERATOR, _register, _plain_text("Has the topic registered again"), ("topic", "node")
     ),
     "seek": _Action(OPERATOR, _seek, _seek_text, ("topic", "channel", "to"), confirm="channel"),
+    "configure_topic": _Action(
+        ADMIN,
+        _configure(Scope.TOPIC),
+        _configure_text(Scope.TOPIC),
+        ("topic", "setting", "value"),
+    ),
+    "configure_channel": _Action(
+        OPERATOR,
+        _configure(Scope.CHANNEL),
+        _configure_text(Scope.CHANNEL),
+        (*_CHANNEL, "setting", "value"),
+    ),
     "replay": _Action(OPERATOR, _replay, _replay_text, ("topic", "new_channel", "from_")),
 }

@@ -15,9 +15,9 @@ from typing import Any
 from nsqx.runtime.options.flags import flag
 from nsqx.runtime.options.kinds import DURATION, INT, STRING, Kind
 
-__all__ = ["SETTINGS", "Scope", "Setting", "of_scope", "option_of", "setting"]
+__all__ = ["DEFAULT", "SETTINGS", "Scope", "Setting", "of_scope", "option_of", "setting"]
 
-DEFAULT_WORD = "default"
+DEFAULT = "default"
 
 
 class Scope(Enum):
@@ -58,23 +58,29 @@ class Setting:
     most_option: str = ""
     choices: tuple[str, ...] = ()
 
-    def parse(self, text: str, options: Mapping[str, Any]) -> Any:
+    def parse(self, text: str, options: Mapping[str, Any] | None = None) -> Any:
         """
         Return the value of a text; None if it is ``default``, which gives back the node's.
 
+        ``options`` are the node's; without them it is not known which values are too large there.
+
         Raises:
-            ValueError: it is none, or out of range. ``options`` has the node's.
+            ValueError: it is none, or out of range.
         """
-        if text == DEFAULT_WORD:
+        if text == DEFAULT:
             return None
         value = self.kind.parse(text)
         if self.choices and value not in self.choices:
             raise ValueError(f"{text} is none of {', '.join(self.choices)}")
         if self.least is not None and value < self.least:
             raise ValueError(f"{text} is too small")
-        if self.most_option and value > options[self.most_option]:
+        if self.most_option and options is not None and value > options[self.most_option]:
             raise ValueError(f"{text} is more than --{self.most_option.replace('_', '-')}")
         return value
+
+    def show(self, value: Any) -> str:
+        """Return a value as `parse` reads it."""
+        return value if isinstance(value, str) else self.kind.show(value)
 
 
 SETTINGS: Sequence[Setting] = (

@@ -167,7 +167,6 @@ class ActionEndpoint:
         insists = bool(wanted.nodes)
         for stage in plan.stages:
             results += await self._run(stage, insists=insists)
-        place = wanted.to or wanted.from_
         entry = self._audit.add(
             wanted.action,
             user=visitor.user,
@@ -177,7 +176,7 @@ class ActionEndpoint:
             topic=wanted.topic,
             channel=wanted.new_channel or wanted.channel,
             node=wanted.node or ",".join(wanted.nodes),
-            detail=place,
+            detail=wanted.detail,
             results=results,
         )
         self._notifications.tell(

@@ -16,6 +16,7 @@ from nsqx.admin.v2.lists import LIST_QUERY, ListAnswer, ListEndpoints
 from nsqx.admin.v2.messages import MessageEndpoints, MessageState, PublishRequest
 from nsqx.admin.v2.openapi import describe
 from nsqx.admin.v2.route import PREFIX, Route
+from nsqx.admin.v2.settings import SettingsAnswer, SettingsEndpoints
 from nsqx.admin.v2.shapes import (
     ActivityDocument,
     ChannelDocument,
@@ -47,6 +48,7 @@ class V2Api:
         actions: ActionEndpoint,
         marks: MarkEndpoint,
         lists: ListEndpoints,
+        settings: SettingsEndpoints,
     ) -> None:
         self._gate = gate
         self.routes = [
@@ -54,6 +56,7 @@ class V2Api:
             *_message_routes(messages),
             *_history_routes(history),
             *_list_routes(lists),
+            *_setting_routes(settings),
             Route(
                 "POST",
                 "/actions",
@@ -162,6 +165,16 @@ def _list_routes(lists: ListEndpoints) -> list[Route]:
             ("/topics", lists.topics, "Topics, filtered and by pages"),
             ("/channels", lists.channels, "Channels, filtered and by pages"),
             ("/nodes", lists.nodes, "Nodes, filtered and by pages"),
+        )
+    ]
+
+
+def _setting_routes(settings: SettingsEndpoints) -> list[Route]:
+    return [
+        Route("GET", f"{path}/settings", handler, summary, answers=(SettingsAnswer,))
+        for path, handler, summary in (
+            ("/topics/{topic}", settings.topic, "What is set for a topic"),
+            ("/topics/{topic}/channels/{channel}", settings.channel, "What is set for a channel"),
         )
     ]
 

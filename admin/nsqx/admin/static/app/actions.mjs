@@ -8,7 +8,7 @@
 import { ApiError, idempotencyKey, postJson } from "./api.mjs";
 import { Dialog, closeDialog, openDialog, takeFocus } from "./dialogs.mjs";
 import { plural } from "./format.mjs";
-import { html, useEffect, useRef, useState } from "./html.mjs";
+import { html, signal, useEffect, useRef, useState } from "./html.mjs";
 import { Icon } from "./icons.mjs";
 import { me, useDocument } from "./live.mjs";
 import { route, navigate } from "./router.mjs";
@@ -33,9 +33,14 @@ export const ACTIONS = {
   delete_channel: { title: "Delete channel", right: "administer", danger: true, after: ({ topic }) => topicPath(topic) },
   seek: { title: "Seek", right: "operate", fields: ["to"], danger: true },
   replay: { title: "Replay into a new channel", right: "operate", fields: ["new_channel", "from"], after: ({ topic, new_channel: name }) => channelPath(topic, name) },
+  configure_topic: { title: "Change setting", right: "administer", fields: ["value"] },
+  configure_channel: { title: "Change setting", right: "operate", fields: ["value"] },
   tombstone: { title: "Tombstone", right: "administer", danger: true },
   register_topic: { title: "Register again", right: "operate" },
 };
+
+/** How many actions were done: for what is asked once, and again after a change. */
+export const finished = signal(0);
 
 const FIELDS = {
   topic: { label: "Topic" },
@@ -43,6 +48,7 @@ const FIELDS = {
   new_channel: { label: "Name of the new channel" },
   from: { label: "Begin at", place: "start" },
   to: { label: "Go on at", place: "end" },
+  value: { label: "New value; default gives back the node's" },
   nodes: { label: "On", none: "the node that first gets a message" },
 };
 
@@ -257,14 +263,15 @@ function withoutEmpty(given) {
   return Object.fromEntries(entries.map(([name, value]) => [name.replace("?", ""), name === "nodes?" ? [value] : value]));
 }
 
-function subject({ topic, channel, node }) {
+function subject({ topic, channel, node, setting }) {
   const name = [topic, channel].filter(Boolean).join("/");
   if (!name) return "";
-  return ` ${name}${node ? ` at ${node}` : ""}`;
+  return `${setting ? ` ${setting} of` : ""} ${name}${node ? ` at ${node}` : ""}`;
 }
 
 function finish(about, request, results) {
   closeDialog();
+  finished.value += 1;
   const gone = about.after !== undefined && results.every((result) => result.ok);
   if (gone && route.value.page !== "registry") navigate(about.after(request));
 }

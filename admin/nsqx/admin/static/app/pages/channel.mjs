@@ -7,6 +7,7 @@ import { html } from "../html.mjs";
 import { now, useDocument } from "../live.mjs";
 import { OtherFigures, numberColumn, otherColumns, rateColumn } from "../number-columns.mjs";
 import { CHANNEL_NUMBERS } from "../numbers.mjs";
+import { OwnSettings } from "../own-settings.mjs";
 import { route, setQuery } from "../router.mjs";
 import { matches } from "../rows.mjs";
 import { DataTable, Filter, nextSort } from "../table.mjs";
@@ -42,7 +43,8 @@ export function ChannelPage({ topic, channel }) {
     </dl>
     <${History} title="History" series=${`channel:${topic}/${channel}`} row=${row} t=${t} charts=${[["in", "out", "requeues"], ["depth"]]} />
     <${Clients} clients=${doc.clients} />
-    <${Nodes} nodes=${doc.nodes} />`;
+    <${Nodes} nodes=${doc.nodes} />
+    <${OwnSettings} path=${`topics/${encodeURIComponent(topic)}/channels/${encodeURIComponent(channel)}/settings`} action="configure_channel" target=${target} />`;
 }
 
 function drainText({ row, drain_seconds: seconds }) {

@@ -149,6 +149,7 @@ function sortBy(key) {
 const NOTHING = {};
 const NUMBERS = { ...TOPIC_NUMBERS, ...CHANNEL_NUMBERS };
 const number = (key, title, wide, text, hint) => ({ key, title, wide, hint, number: true, value: VALUES[key], text });
+/** @type {(key: string, wide: string, text?: (row: any) => string) => object} */
 const known = (key, wide, text = ({ data }) => countOf(data[key])) => number(key, NUMBERS[key].title, wide, text, NUMBERS[key].help);
 const flow = (key, wide) => number(key, rateTitle(key), wide, ({ data }) => rate(data[key]));
 const countOf = (value) => (value === undefined ? "" : count(value));

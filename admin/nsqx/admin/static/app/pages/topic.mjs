@@ -7,6 +7,7 @@ import { html } from "../html.mjs";
 import { now, useDocument } from "../live.mjs";
 import { OtherFigures, numberColumn, otherColumns, rateColumn } from "../number-columns.mjs";
 import { CHANNEL_NUMBERS, TOPIC_NUMBERS } from "../numbers.mjs";
+import { OwnSettings } from "../own-settings.mjs";
 import { route, setQuery } from "../router.mjs";
 import { DataTable, nextSort } from "../table.mjs";
 import { Age, Attention, Badge, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Section, SourceState, Tabs, counted } from "../ui.mjs";
@@ -29,7 +30,8 @@ export function TopicPage({ topic }) {
     <${History} title="History" series=${`topic:${topic}`} row=${{ in: row.in, out: row.out, depth: row.total_depth, requeues: row.requeues }} t=${t}
       charts=${[["in", "out"], ["depth"]]} />
     <${Channels} topic=${topic} channels=${doc.channels} />
-    <${Nodes} topic=${topic} nodes=${doc.nodes} />`;
+    <${Nodes} topic=${topic} nodes=${doc.nodes} />
+    <${OwnSettings} path=${`topics/${encodeURIComponent(topic)}/settings`} action="configure_topic" target=${{ topic }} />`;
 }
 
 /** The head of a topic's page and of its tabs. */
