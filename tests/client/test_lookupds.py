@@ -10,12 +10,12 @@ import trustme
 from aiohttp import ClientSession, TCPConnector
 
 from nsqx.client import Consumer, Nsq
-from nsqx.client.addresses import Address, lookup_url
+from nsqx.client.addresses import lookup_url
 from nsqx.client.errors import LookupFailed
 from nsqx.client.lookup import lookup
 from nsqx.client.lookupds import LookupdUrls
 from nsqx.protocol.commands import Publish
-from tests.support.dns import Dns
+from tests.support.dns import Dns, hanging_dns
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.scripted_nsqd import ScriptedNsqd
 from tests.support.stream_server import stream_server
@@ -134,12 +134,32 @@ async def test_an_outage_of_dns_changes_nothing(dns: Dns) -> None:
 
 
 async def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def hang(address: Address) -> set[Address]:
-        await asyncio.Event().wait()
-        raise AssertionError
+    with hanging_dns(monkeypatch):
+        unresolved = {"http://hangs:4161/lookup?topic=t": ""}
+        assert await urls("hangs").resolve(0.01) == unresolved
+        async with asyncio.timeout(SECONDS):
+            found = await urls("hangs", "10.0.0.1").resolve(60)
+        assert found == unresolved | {"http://10.0.0.1:4161/lookup?topic=t": ""}
 
-    monkeypatch.setattr("nsqx.client.lookupds.resolve", hang)
-    assert await urls("directory").resolve(0.01) == {"http://directory:4161/lookup?topic=t": ""}
+
+async def test_a_name_over_which_dns_hangs_does_not_keep_the_others_from_being_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with ScriptedNsqd() as nsqd, fake_http(names(nsqd)) as lookupd:
+        with hanging_dns(monkeypatch):
+            lookupds = ["hangs:4161", lookupd.address]
+            async with (
+                asyncio.timeout(SECONDS),
+                Nsq(lookupd=lookupds) as nsq,
+                nsq.consume("t", "c"),
+            ):
+                await (await nsqd.accept()).subscribe()
+                publishing = asyncio.create_task(nsq.publish("t", b"x"))
+                peer = await nsqd.accept()
+                await peer.identify()
+                await peer.expect(Publish)
+                peer.ok()
+                await publishing
 
 
 async def test_a_directory_that_sends_elsewhere_is_not_followed() -> None:

@@ -29,6 +29,7 @@ from nsqx.client.session import (
     StartTls,
 )
 from nsqx.client.settings import Settings
+from nsqx.net import names
 
 __all__ = ["Connection", "Listener", "connect"]
 
@@ -109,14 +110,26 @@ class Connection(asyncio.Protocol):
 
     async def open(self) -> None:
         """Connect and do the handshake; only ``connect`` calls this."""
-        host, port = self.address
-        local = self._settings.local_address
-        await self._loop.create_connection(lambda: self, host, port, local_addr=local)
+        await self._connect()
         if isinstance(await self._next_step(), StartTls):
             await self._start_tls()
             await self._next_step()
         if not self.is_open:  # and lost again
             raise self.reason
+
+    async def _connect(self) -> None:
+        """Connect to the first address behind the host that can be reached."""
+        host, port = self.address
+        hosts = await names.addresses_of(host, port) if names.is_name(host) else [host]
+        local = self._settings.local_address
+        for each in hosts:
+            try:
+                await self._loop.create_connection(lambda: self, each, port, local_addr=local)
+            except OSError:
+                if each == hosts[-1]:
+                    raise
+            else:
+                return
 
     async def _next_step(self) -> StartTls | Opened:
         step = asyncio.ensure_future(self._steps.get())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nsqx.client.addresses import Address, lookup_url
 from nsqx.client.errors import LookupFailed
-from nsqx.client.lookup import TIMEOUT_SECONDS, lookup, parse_lookup
+from nsqx.client.lookup import TIMEOUT_SECONDS, lookup, make_session, parse_lookup
 from nsqx.client.lookupds import FoundLookupd, LookupdUrls
 from nsqx.client.tasks import start
 from nsqx.client.watch import watch, watch_url
@@ -97,13 +97,10 @@ class Discovery:
         return self._task
 
     async def _run(self) -> None:
-        # Imported here: it takes longer than all of the client, and direct addresses need no HTTP.
-        import aiohttp
-
         headers = {"Accept": "application/vnd.nsq; version=1.0"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token.decode()}"
-        async with aiohttp.ClientSession(headers=headers) as session:
+        async with make_session(headers) as session:
             try:
                 while True:
                     self._awake.clear()

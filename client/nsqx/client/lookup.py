@@ -2,17 +2,21 @@
 
 import json
 import logging
+import socket
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from nsqx.client.addresses import Address, heard_address
 from nsqx.client.errors import LookupFailed, reason_of
+from nsqx.net import names
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
+    from aiohttp.abc import AbstractResolver, ResolveResult
 
-__all__ = ["Lookup", "lookup", "parse_lookup"]
+__all__ = ["Lookup", "lookup", "make_session", "parse_lookup"]
 
 _log = logging.getLogger("nsqx.client")
 
@@ -34,6 +38,36 @@ class Lookup(NamedTuple):
     watch_index: str | None
 
 
+def make_session(headers: Mapping[str, str] | None = None) -> "ClientSession":
+    """Return a session, to be entered, that leaves no look-up of a name behind."""
+    # Imported here: it takes longer than all of the client, and direct addresses need no HTTP.
+    import aiohttp
+
+    connector = aiohttp.TCPConnector(resolver=cast("AbstractResolver", _Names()))
+    return aiohttp.ClientSession(headers=headers, connector=connector)
+
+
+class _Names:
+    """The resolver of sessions: ``nsqx.net.names``."""
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list["ResolveResult"]:
+        """See aiohttp."""
+        return [
+            {
+                "hostname": host,
+                "host": address,
+                "port": port,
+                "family": socket.AF_INET6 if names.is_ipv6(address) else socket.AF_INET,
+                "proto": 0,
+                "flags": socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            }
+            for address in await names.addresses_of(host, port)
+        ]
+
+    async def close(self) -> None:
+        """See aiohttp."""
+
+
 async def lookup(
     session: "ClientSession", url: str, seconds: float = TIMEOUT_SECONDS, host: str = ""
 ) -> Lookup:
@@ -47,8 +81,7 @@ async def lookup(
     Raises:
         LookupFailed: there is no sensible answer.
     """
-    # Imported here: it takes longer than all of the client, and direct addresses need no HTTP.
-    import aiohttp
+    import aiohttp  # see make_session
 
     timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=TIMEOUT_SECONDS)
     headers = {"Host": host} if host else None

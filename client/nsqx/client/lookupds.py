@@ -19,6 +19,8 @@ __all__ = ["FoundLookupd", "LookupdFinder", "LookupdUrls"]
 
 _log = logging.getLogger("nsqx.client")
 
+TOGETHER_SECONDS = 0.5  # between the first name and the others, before it is used without them
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -76,12 +78,22 @@ class LookupdUrls:
         requests and certificates should have it; else it is empty.
 
         Args:
-            seconds: for DNS. What cannot be resolved stays as it was the last time.
+            seconds: for DNS, and less for those that are later than others. What cannot be
+                resolved stays as it was the last time.
         """
-        targets: dict[str, str] = {}
-        for behind in await asyncio.gather(*(self._resolve(url, seconds) for url in self._given)):
-            targets |= behind
-        return {**dict.fromkeys(self._found, ""), **targets}
+        resolving = {url: asyncio.create_task(self._resolve(url, seconds)) for url in self._given}
+        if resolving:
+            tasks = resolving.values()
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(tasks, timeout=TOGETHER_SECONDS)
+            finally:
+                for task in tasks:
+                    task.cancel()  # the look-up itself goes on
+        targets = dict.fromkeys(self._found, "")
+        for url, task in resolving.items():
+            targets |= task.result() if task.done() else self._resolved.get(url, {url: ""})
+        return targets
 
     async def _resolve(self, url: str, seconds: float) -> dict[str, str]:
         parts = urlsplit(url)
@@ -90,8 +102,7 @@ class LookupdUrls:
         if not is_name(address):
             return {url: ""}
         try:
-            async with asyncio.timeout(seconds):
-                addresses = await resolve(address)
+            addresses = await resolve(address, seconds)
         except (OSError, UnicodeError):  # TimeoutError is an OSError; UnicodeError: no such label
             return self._resolved.get(url, {url: ""})  # asking tells what is wrong
         alone = addresses == {address}

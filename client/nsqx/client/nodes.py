@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from nsqx.client.addresses import nodes_url
 from nsqx.client.errors import ClientClosed, LookupFailed
-from nsqx.client.lookup import TIMEOUT_SECONDS, lookup
+from nsqx.client.lookup import TIMEOUT_SECONDS, lookup, make_session
 from nsqx.client.lookupds import FoundLookupd, LookupdFinder, LookupdUrls
 from nsqx.client.producer import CLOSE_TIMEOUT_SECONDS, Producer
 from nsqx.client.tasks import start
@@ -192,9 +192,7 @@ class Nodes:
         task.add_done_callback(self._closing.discard)
 
     async def _poll(self) -> None:
-        import aiohttp  # see discovery.py
-
-        async with aiohttp.ClientSession() as session:
+        async with make_session() as session:
             while True:
                 self._awake.clear()
                 await self._ask_all(session)

@@ -25,14 +25,14 @@ def is_name(address: Address) -> bool:
     return names.is_name(address.host)
 
 
-async def resolve(address: Address) -> set[Address]:
+async def resolve(address: Address, seconds: float = names.LOOK_UP_SECONDS_MAX) -> set[Address]:
     """
     Return the nsqds that a name stands for: ``address`` itself if that is one.
 
     Raises:
-        OSError: the name cannot be resolved.
+        OSError: the name cannot be resolved, within so many seconds.
     """
-    found = await names.addresses_of(address.host, address.port)
+    found = await names.addresses_of(address.host, address.port, seconds)
     several = {Address(host, address.port) for host in names.of_one_family(found)}
     return several if len(several) > 1 else {address}
 
