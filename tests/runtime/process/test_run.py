@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -31,13 +32,17 @@ async def daemon():
             await asyncio.Event().wait()
         print("stopped", flush=True)
 
+os.umask(int(os.environ.get("UMASK", "022"), 8))
 options = flags.parse(flags.DaemonOptions, sys.argv[1:], "nsqd", environ={})
 sys.exit(run_daemon(daemon, options))
 """
 
 
+started: list[asyncio.subprocess.Process] = []
+
+
 async def start(*argv: str, **variables: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         PROGRAM,
@@ -46,6 +51,18 @@ async def start(*argv: str, **variables: str) -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+    started.append(process)
+    return process
+
+
+@pytest.fixture(autouse=True)
+async def no_daemon_outlives_its_test() -> AsyncIterator[None]:
+    yield
+    while started:
+        process = started.pop()
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -124,9 +141,10 @@ async def test_words_that_are_no_options_are_refused_and_not_shown() -> None:
     assert b"SECRET" not in errors
 
 
-async def test_what_a_daemon_stores_is_not_for_everybody() -> None:
-    process = await start(MODE="umask")
+@pytest.mark.parametrize(("given", "used"), [("022", b"0o27\n"), ("077", b"0o77\n")])
+async def test_what_a_daemon_stores_is_not_for_everybody(given: str, used: bytes) -> None:
+    process = await start(MODE="umask", UMASK=given)
     assert process.stdout is not None
-    assert await process.stdout.readline() == b"0o27\n"
+    assert await process.stdout.readline() == used
     process.terminate()
     await process.communicate()
