@@ -7,7 +7,7 @@ import threading
 import pytest
 from hypothesis import given, strategies as st
 
-from nsqx.apps.lines import LineSplitter, LineTooLong, read_chunk
+from nsqx.apps.lines import LineSplitter, LineTooLongError, read_chunk
 
 
 def split(*chunks: bytes) -> list[bytes]:
@@ -36,7 +36,7 @@ def test_empty_lines_are_dropped_and_counted() -> None:
 def test_a_line_that_never_ends_is_refused() -> None:
     splitter = LineSplitter(line_bytes_max=10)
     splitter.receive(b"x" * 10)
-    with pytest.raises(LineTooLong):
+    with pytest.raises(LineTooLongError):
         splitter.receive(b"x")
 
 

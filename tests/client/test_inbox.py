@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from nsqx.client.inbox import Inbox, InboxClosed
+from nsqx.client.inbox import Inbox, InboxClosedError
 from nsqx.client.message import Message
 
 
@@ -47,7 +47,7 @@ async def test_closing_ends_waits_and_returns_the_rest() -> None:
     get = asyncio.create_task(inbox.get())
     await asyncio.sleep(0)
     assert inbox.close() == []
-    with pytest.raises(InboxClosed):
+    with pytest.raises(InboxClosedError):
         await get
     inbox = Inbox()
     batch = messages(2)

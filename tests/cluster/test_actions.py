@@ -2,7 +2,7 @@
 
 import pytest
 
-from nsqx.cluster.actions import ACTIONS, ActionRequest, BadAction, Plan, Power, make_plan
+from nsqx.cluster.actions import ACTIONS, ActionRequest, BadActionError, Plan, Power, make_plan
 from nsqx.cluster.health import DaemonState
 from nsqx.cluster.merge import merge
 from nsqx.cluster.node_metrics import NodeMetrics
@@ -119,7 +119,7 @@ def test_a_topic_is_registered_again_by_a_channel_that_comes_and_goes() -> None:
 
 def test_a_topic_without_channels_is_not_registered_that_way() -> None:
     """What waits there would go into that channel, and with it."""
-    with pytest.raises(BadAction) as raised:
+    with pytest.raises(BadActionError) as raised:
         plan("register_topic", topic="other", node="n3:1")
     assert raised.value.code == "NO_CHANNELS"
 
@@ -138,7 +138,7 @@ def test_a_topic_without_channels_is_not_registered_that_way() -> None:
     ],
 )
 def test_what_cannot_be_is_refused(fields: dict[str, str], code: str) -> None:
-    with pytest.raises(BadAction) as raised:
+    with pytest.raises(BadActionError) as raised:
         plan(**fields)  # type: ignore[arg-type]  # as named
     assert raised.value.code == code
 
@@ -184,7 +184,7 @@ def test_a_setting_is_changed_where_the_channel_is_and_by_ours_only() -> None:
 def test_what_is_no_setting_or_no_value_of_it_is_refused(
     setting: str, value: str, code: str
 ) -> None:
-    with pytest.raises(BadAction) as caught:
+    with pytest.raises(BadActionError) as caught:
         plan("configure_channel", channel="billing", setting=setting, value=value)
     assert caught.value.code == code
 

@@ -27,7 +27,7 @@ from nsqx.nsqd.log.topic_log import TopicLog
 from nsqx.nsqd.log.trash import Trash
 from nsqx.protocol import commands
 from nsqx.protocol.command_parser import CommandParser, Limits
-from nsqx.protocol.commands import Identify, LineTooLong, Publish, Violation
+from nsqx.protocol.commands import Identify, LineTooLongError, Publish, Violation
 from nsqx.protocol.compression import (
     Decompressor,
     DeflateCompressor,
@@ -110,7 +110,7 @@ def _commands_of(pieces: list[bytes]) -> list[object]:
 
 def _finals(found: list[object]) -> list[object]:
     """Return how it ended: runs of FINs and the starts of MPUBs depend on the cut."""
-    return [repr(each) for each in found if isinstance(each, Violation | LineTooLong)]
+    return [repr(each) for each in found if isinstance(each, Violation | LineTooLongError)]
 
 
 def feed_identify(data: bytes) -> None:

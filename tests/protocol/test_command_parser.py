@@ -22,7 +22,7 @@ from nsqx.protocol.commands import (
     Finish,
     FinishRun,
     Identify,
-    LineTooLong,
+    LineTooLongError,
     MultiPublish,
     MultiPublishStart,
     Nop,
@@ -117,12 +117,12 @@ def test_a_line_may_fill_the_buffer() -> None:
     line = b"NOP " + b"x" * (LINE_BYTES_MAX - 5) + b"\n"
     assert parse(line) == [Nop()]
     assert parse(line + line) == [Nop(), Nop()]
-    assert parse(b"NOP\nNOP x" + line[4:]) == [Nop(), LineTooLong()]
+    assert parse(b"NOP\nNOP x" + line[4:]) == [Nop(), LineTooLongError()]
 
 
 def test_a_line_beyond_the_buffer_closes_without_an_answer() -> None:
     parser = greeted()
-    assert parser.receive_data(b"NOP\n" + b"A" * LINE_BYTES_MAX) == [Nop(), LineTooLong()]
+    assert parser.receive_data(b"NOP\n" + b"A" * LINE_BYTES_MAX) == [Nop(), LineTooLongError()]
     assert parser.receive_data(b"\nNOP\n") == []
     assert parser.error is None
     assert parser.finished
@@ -131,7 +131,7 @@ def test_a_line_beyond_the_buffer_closes_without_an_answer() -> None:
 def test_a_line_too_long_is_found_before_its_newline_comes() -> None:
     parser = greeted()
     assert parser.receive_data(b"A" * (LINE_BYTES_MAX - 1)) == []
-    assert parser.receive_data(b"A") == [LineTooLong()]
+    assert parser.receive_data(b"A") == [LineTooLongError()]
 
 
 # States

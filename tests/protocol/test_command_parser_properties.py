@@ -17,7 +17,7 @@ from nsqx.protocol.commands import (
     Close,
     Finish,
     Identify,
-    LineTooLong,
+    LineTooLongError,
     MultiPublish,
     Nop,
     Publish,
@@ -145,7 +145,7 @@ def test_garbage_is_parsed_or_refused_the_same_way_however_it_is_cut(
 def test_nothing_is_read_after_a_violation(stream: bytes, more: bytes) -> None:
     parser = CommandParser(LIMITS)
     events = parser.receive_data(stream)
-    if events and isinstance(events[-1], Violation | LineTooLong):
+    if events and isinstance(events[-1], Violation | LineTooLongError):
         assert parser.receive_data(more) == []
         assert parser.receive_data(commands.pub("t", b"x")) == []
         assert parser.receive_eof() == []

@@ -21,7 +21,7 @@ from nsqx.protocol.commands import (
     Close,
     Command,
     Identify,
-    LineTooLong,
+    LineTooLongError,
     MultiPublish,
     Publish,
     Subscribe,
@@ -85,7 +85,7 @@ class YesSayer:
                     self.answers.append(b"CLOSE_WAIT")
                 case Violation(error):
                     self._fail(error)
-                case LineTooLong():
+                case LineTooLongError():
                     self.closed = True
                 case Auth():
                     self._fail(FatalProtocolError("E_AUTH_DISABLED", "AUTH disabled"))

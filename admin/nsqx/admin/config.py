@@ -3,7 +3,7 @@
 import ipaddress
 
 from nsqx.admin.changed.audit import AuditTrail, NodeResult
-from nsqx.admin.guard.access import Role, Unauthorized, Visitor
+from nsqx.admin.guard.access import Role, UnauthorizedError, Visitor
 from nsqx.admin.guard.gate import Gate
 from nsqx.admin.options import AdminOptions
 from nsqx.runtime.http.config_endpoint import ConfigEndpoint
@@ -75,5 +75,5 @@ class AdminConfigEndpoint(ConfigEndpoint):
     async def _visitor(self, request: Request) -> Visitor:
         try:
             return await self._gate.access.visitor(request)
-        except Unauthorized as exc:
+        except UnauthorizedError as exc:
             raise ApiError(401, "UNAUTHORIZED") from exc

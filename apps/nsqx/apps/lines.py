@@ -5,14 +5,14 @@ import os
 from nsqx.apps.blocking import in_thread
 from nsqx.protocol.errors import NsqxError
 
-__all__ = ["LINE_BYTES_MAX", "LineSplitter", "LineTooLong", "read_chunk"]
+__all__ = ["LINE_BYTES_MAX", "LineSplitter", "LineTooLongError", "read_chunk"]
 
 # More than any nsqd takes as a message; a file without line ends must not fill the memory.
 LINE_BYTES_MAX = 64 << 20
 CHUNK_BYTES = 1 << 20
 
 
-class LineTooLong(NsqxError):
+class LineTooLongError(NsqxError):
     """No line end came within so many bytes."""
 
     def __init__(self, bytes_max: int) -> None:
@@ -42,7 +42,7 @@ class LineSplitter:
         Return the lines that ``data`` completes.
 
         Raises:
-            LineTooLong: the stream cannot go on.
+            LineTooLongError: the stream cannot go on.
         """
         *complete, rest = data.split(self._delimiter)
         if complete:
@@ -53,7 +53,7 @@ class LineSplitter:
             self._begun.append(rest)
             self._begun_bytes += len(rest)
         if self._begun_bytes > self._line_bytes_max:
-            raise LineTooLong(self._line_bytes_max)
+            raise LineTooLongError(self._line_bytes_max)
         return self._without_empty(complete)
 
     def receive_end(self) -> list[bytes]:

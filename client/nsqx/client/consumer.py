@@ -29,7 +29,7 @@ from nsqx.client.codecs import JSON, Codec
 from nsqx.client.discovery import INTERVAL_SECONDS, JITTER, Discovery
 from nsqx.client.errors import ClientClosed, ConnectFailed, DecodeFailed, HandlerFailed
 from nsqx.client.handlers import check_handler, is_cancelled
-from nsqx.client.inbox import Inbox, InboxClosed
+from nsqx.client.inbox import Inbox, InboxClosedError
 from nsqx.client.link import Link
 from nsqx.client.lookup import TIMEOUT_SECONDS
 from nsqx.client.lookupds import LookupdFinder
@@ -337,7 +337,7 @@ class Consumer:
             return at_hand.popleft()
         try:
             return await self._get()
-        except InboxClosed:
+        except InboxClosedError:
             raise StopAsyncIteration from None
 
     def share_with_threads(self) -> None:
@@ -369,7 +369,7 @@ class Consumer:
                 batch = [await self._get()]
                 batch += self._inbox.take_batch(limit - 1)
                 await self._fill(batch, limit, wait)
-            except InboxClosed:
+            except InboxClosedError:
                 return
             yield batch
 
@@ -499,7 +499,7 @@ class Consumer:
     async def _work(self, handler: Handler, timeout: float | None) -> BaseException | None:
         """Handle one message after another. Returns what a handler raised to end the program."""
         at_hand = self._at_hand
-        with contextlib.suppress(InboxClosed):
+        with contextlib.suppress(InboxClosedError):
             while True:
                 has_some = at_hand or self._has_more()
                 message = at_hand.popleft() if has_some else await self._get()
@@ -543,7 +543,7 @@ class Consumer:
 
     async def _give_up(self) -> None:
         """Deal with messages that were delivered too often, one after another."""
-        with contextlib.suppress(InboxClosed):
+        with contextlib.suppress(InboxClosedError):
             while True:
                 message = await self._given_up.get()
                 self.stats.given_up += 1

@@ -9,10 +9,10 @@ from itertools import filterfalse
 from nsqx.client.message import Message
 from nsqx.protocol.errors import NsqxError
 
-__all__ = ["Inbox", "InboxClosed"]
+__all__ = ["Inbox", "InboxClosedError"]
 
 
-class InboxClosed(NsqxError):
+class InboxClosedError(NsqxError):
     """Nothing comes any more. Never seen by users."""
 
 
@@ -58,11 +58,11 @@ class Inbox:
         Take a message, and wait for one if there is none.
 
         Raises:
-            InboxClosed: it is closed and empty.
+            InboxClosedError: it is closed and empty.
         """
         while not self.at_hand and not self.behind:
             if self.is_closed:
-                raise InboxClosed
+                raise InboxClosedError
             await self._wait()
         if not self.at_hand:
             self.bring(1)

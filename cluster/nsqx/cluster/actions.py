@@ -19,7 +19,16 @@ from nsqx.protocol.errors import NsqxError
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.settings import DEFAULT, Scope, Setting, of_scope
 
-__all__ = ["ACTIONS", "ActionRequest", "BadAction", "Impact", "Plan", "Power", "Step", "make_plan"]
+__all__ = [
+    "ACTIONS",
+    "ActionRequest",
+    "BadActionError",
+    "Impact",
+    "Plan",
+    "Power",
+    "Step",
+    "make_plan",
+]
 
 LOOKUPD, NSQD = "nsqlookupd", "nsqd"
 
@@ -54,7 +63,7 @@ class ActionRequest(msgspec.Struct, rename={"from_": "from"}):
         return f"{self.setting}={self.value}" if self.setting else self.to or self.from_
 
 
-class BadAction(NsqxError):
+class BadActionError(NsqxError):
     """The request makes no sense; ``code`` is for the answer."""
 
     def __init__(self, code: str, detail: str) -> None:
@@ -157,11 +166,11 @@ def make_plan(request: ActionRequest, view: ClusterView, snapshot: ClusterSnapsh
     Return what a request would do.
 
     Raises:
-        BadAction: it cannot be done.
+        BadActionError: it cannot be done.
     """
     action = ACTIONS.get(request.action)
     if action is None:
-        raise BadAction("INVALID_ACTION", f"no action is called {request.action[:100]!r}")
+        raise BadActionError("INVALID_ACTION", f"no action is called {request.action[:100]!r}")
     _check(request, action)
     case = _Case(
         request,
@@ -172,7 +181,7 @@ def make_plan(request: ActionRequest, view: ClusterView, snapshot: ClusterSnapsh
     )
     stages = [stage for stage in action.stages(case) if stage]
     if not stages:
-        raise BadAction("NOTHING_TO_DO", f"no node has the topic {request.topic}")
+        raise BadActionError("NOTHING_TO_DO", f"no node has the topic {request.topic}")
     return Plan(
         power=action.power,
         confirm=str(getattr(request, action.confirm)) if action.confirm else "",
@@ -186,19 +195,21 @@ def _check(request: ActionRequest, action: _Action) -> None:
         value = str(getattr(request, name))
         plain = name.rstrip("_")
         if not value:
-            raise BadAction(f"MISSING_ARG_{plain.upper()}", f"{plain} is missing")
+            raise BadActionError(f"MISSING_ARG_{plain.upper()}", f"{plain} is missing")
         if name in ("topic", "channel", "new_channel") and not is_valid_name(value):
-            raise BadAction(f"INVALID_ARG_{plain.upper()}", f"{value[:100]!r} is no valid name")
+            raise BadActionError(
+                f"INVALID_ARG_{plain.upper()}", f"{value[:100]!r} is no valid name"
+            )
     place = request.to or request.from_
     if place.startswith("seq:") and len(request.nodes) != 1:
-        raise BadAction("INVALID_ARG_NODES", "numbers of messages are those of a single node")
+        raise BadActionError("INVALID_ARG_NODES", "numbers of messages are those of a single node")
 
 
 def _nodes_of(request: ActionRequest, action: _Action, view: ClusterView) -> list[NodeView]:
     wanted = set(request.nodes) | ({request.node} if request.node else set())
     unknown = wanted - {node.address for node in view.nodes}
     if unknown:
-        raise BadAction("UNKNOWN_NODE", f"there is no node {', '.join(sorted(unknown))}")
+        raise BadActionError("UNKNOWN_NODE", f"there is no node {', '.join(sorted(unknown))}")
     if wanted:
         return [node for node in view.nodes if node.address in wanted]
     return list(view.nodes) if action.everywhere else view.nodes_with(request.topic)
@@ -273,7 +284,7 @@ def _register(case: _Case) -> list[list[Step]]:
     not be the topic's only one: it would take what waits at the topic along.
     """
     if not all(node.has_channels(case.request.topic) for node in case.nodes):
-        raise BadAction("NO_CHANNELS", f"{case.request.topic} needs a channel there first")
+        raise BadActionError("NO_CHANNELS", f"{case.request.topic} needs a channel there first")
     names = case.names(channel="admin-register#ephemeral")
     create, delete = f"/channel/create?{names}", f"/channel/delete?{names}"
     return [case.to_nodes(create), case.to_nodes(delete)]
@@ -299,16 +310,16 @@ def _configure(scope: Scope) -> Callable[[_Case], list[list[Step]]]:
 
 
 def _setting(scope: Scope, case: _Case) -> Setting:
-    """Return the setting that is wanted; BadAction if there is none, or it can't be so."""
+    """Return the setting that is wanted; BadActionError if there is none, or it can't be so."""
     request = case.request
     setting = next((each for each in of_scope(scope) if each.name == request.setting), None)
     if setting is None:
         known = ", ".join(each.name for each in of_scope(scope))
-        raise BadAction("INVALID_ARG_SETTING", f"{request.setting[:100]!r} is none of {known}")
+        raise BadActionError("INVALID_ARG_SETTING", f"{request.setting[:100]!r} is none of {known}")
     try:
         setting.parse(request.value)
     except ValueError as exc:
-        raise BadAction("INVALID_ARG_VALUE", f"{setting.name}: {exc}") from exc
+        raise BadActionError("INVALID_ARG_VALUE", f"{setting.name}: {exc}") from exc
     return setting
 
 

@@ -131,7 +131,7 @@ def load_cert_chain(context: ssl.SSLContext, cert: str, key: str) -> None:
         raise TlsFileError(f"open {_unreadable(cert, key)}: {error.strerror}") from error
 
 
-class _EncryptedKeyError(Exception):
+class _EncryptedKeyError(NsqxError):
     pass
 
 

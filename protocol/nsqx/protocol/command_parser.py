@@ -34,7 +34,7 @@ from nsqx.protocol.commands import (
     Finish,
     FinishRun,
     Identify,
-    LineTooLong,
+    LineTooLongError,
     MultiPublish,
     MultiPublishStart,
     Publish,
@@ -300,7 +300,7 @@ class CommandParser:
         if len(data) - start < LINE_BYTES_MAX:
             self._missing = 1
             return start
-        self._events.append(LineTooLong())
+        self._events.append(LineTooLongError())
         self._finish()
         return len(data)
 

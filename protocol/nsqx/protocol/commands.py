@@ -25,7 +25,7 @@ __all__ = [
     "Finish",
     "FinishRun",
     "Identify",
-    "LineTooLong",
+    "LineTooLongError",
     "MultiPublish",
     "MultiPublishStart",
     "Nop",
@@ -167,7 +167,7 @@ class Violation:
 
 
 @dataclass(slots=True)
-class LineTooLong:
+class LineTooLongError:
     """A line beyond the limit: close without an answer. Nothing follows."""
 
 
@@ -189,7 +189,7 @@ Command = (
     | MultiPublishStart
     | MultiPublish
     | Violation
-    | LineTooLong
+    | LineTooLongError
 )
 
 

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from nsqx.admin.guard.access import Access, Role, Unauthorized, parse_networks
+from nsqx.admin.guard.access import Access, Role, UnauthorizedError, parse_networks
 from nsqx.admin.guard.credentials import Credentials, main, password_line, token_line
 from nsqx.admin.guard.same_origin import comes_from_elsewhere
 from nsqx.runtime.http.server import Request
@@ -102,7 +102,7 @@ async def test_a_bearer_token_has_its_role(tmp_path: Path) -> None:
     visitor = await rules.visitor(asked("10.1.2.3", Authorization="Bearer s3cret"))
     assert (visitor.user, visitor.role) == ("ci", Role.OPERATOR)
     for wrong in ("Bearer other", "Bearer ", "", basic("ci", "s3cret")):
-        with pytest.raises(Unauthorized):
+        with pytest.raises(UnauthorizedError):
             await rules.visitor(asked(Authorization=wrong))
 
 
@@ -113,7 +113,7 @@ async def test_a_password_has_its_role(tmp_path: Path) -> None:
         visitor = await rules.visitor(asked(Authorization=basic("alice", "pass:word")))
         assert (visitor.user, visitor.role) == ("alice", Role.ADMIN)
     for wrong in (basic("alice", "password"), basic("bob", "pass:word"), "Basic !", "Digest x"):
-        with pytest.raises(Unauthorized):
+        with pytest.raises(UnauthorizedError):
             await rules.visitor(asked(Authorization=wrong))
 
 
@@ -122,9 +122,9 @@ async def test_a_trusted_header_is_proof_enough_beside_files(tmp_path: Path) -> 
     rules = access(admins=("alice",), credentials=Credentials.read(tokens, ""))
     visitor = await rules.visitor(asked(X_Forwarded_User="alice"))
     assert visitor.role is Role.ADMIN
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         await rules.visitor(asked("10.1.2.3", X_Forwarded_User="alice"))
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         await rules.visitor(asked(X_Forwarded_User="eve"))
 
 

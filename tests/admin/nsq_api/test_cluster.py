@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nsqx.admin.nsq_api.cluster import AllFailed, Cluster, Warnings
+from nsqx.admin.nsq_api.cluster import AllFailedError, Cluster, Warnings
 from nsqx.cluster.http import DaemonHttp
 from tests.support.fake_http import fake_http
 from tests.support.processes import free_port
@@ -74,7 +74,7 @@ async def test_a_dead_lookupd_is_a_warning_as_long_as_another_answers(http: Daem
 async def test_without_any_answer_all_errors_are_told(http: DaemonHttp) -> None:
     dead = f"127.0.0.1:{free_port()}"
     async with fake_http({"/topics": (500, {"message": "INTERNAL_ERROR"})}) as broken:
-        with pytest.raises(AllFailed) as raised:
+        with pytest.raises(AllFailedError) as raised:
             await Cluster(http, [dead, broken.address], []).topics(Warnings())
     refused, bad_status = str(raised.value).split("\n")
     assert refused.startswith(f'failed to query any nsqlookupd: Get "http://{dead}/topics": ')
@@ -90,7 +90,7 @@ async def test_without_any_answer_all_errors_are_told(http: DaemonHttp) -> None:
 )
 async def test_a_wrong_answer_is_a_failed_one(http: DaemonHttp, answer: Any) -> None:
     async with fake_http({"/topics": answer}) as odd:
-        with pytest.raises(AllFailed, match="/topics"):
+        with pytest.raises(AllFailedError, match="/topics"):
             await Cluster(http, [odd.address], []).topics(Warnings())
 
 
@@ -159,5 +159,5 @@ async def test_an_nsqd_that_requires_tls_is_asked_again_over_https(http: DaemonH
     port = free_port()
     answer = (403, json.dumps({"message": "TLS_REQUIRED", "https_port": port}))
     async with fake_http({"/stats": answer}) as nsqd:
-        with pytest.raises(AllFailed, match=f"https://127.0.0.1:{port}/stats"):
+        with pytest.raises(AllFailedError, match=f"https://127.0.0.1:{port}/stats"):
             await Cluster(http, [], [nsqd.address]).topics(Warnings())

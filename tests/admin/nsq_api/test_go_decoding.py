@@ -2,7 +2,7 @@
 
 import pytest
 
-from nsqx.admin.nsq_api.go_decoding import BadBody, decode_object, text_field
+from nsqx.admin.nsq_api.go_decoding import BadBodyError, decode_object, text_field
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from nsqx.admin.nsq_api.go_decoding import BadBody, decode_object, text_field
     ],
 )
 def test_messages(body: bytes, message: str) -> None:
-    with pytest.raises(BadBody) as raised:
+    with pytest.raises(BadBodyError) as raised:
         decode_object(body)
     assert str(raised.value) == message
 
@@ -39,5 +39,5 @@ def test_null_is_an_empty_object() -> None:
 def test_fields_are_text_or_missing() -> None:
     assert text_field({"topic": "t"}, "topic") == "t"
     assert text_field({"topic": None}, "topic") == text_field({}, "topic") == ""
-    with pytest.raises(BadBody, match="cannot unmarshal number"):
+    with pytest.raises(BadBodyError, match="cannot unmarshal number"):
         text_field({"topic": 5}, "topic")

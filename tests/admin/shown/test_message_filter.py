@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, strategies as st
 
-from nsqx.admin.shown.message_filter import BadFilter, Candidate, MessageFilter
+from nsqx.admin.shown.message_filter import BadFilterError, Candidate, MessageFilter
 
 
 def message(body: bytes = b"", attempts: int | None = 1) -> Candidate:
@@ -90,13 +90,13 @@ def test_what_cannot_be_evaluated_is_counted() -> None:
     ],
 )
 def test_what_is_refused(expression: str, reason: str) -> None:
-    with pytest.raises(BadFilter, match=reason) as raised:
+    with pytest.raises(BadFilterError, match=reason) as raised:
         passes(expression)
     assert "\n" not in str(raised.value)
 
 
 def test_a_text_that_is_too_long_is_refused() -> None:
-    with pytest.raises(BadFilter, match="at most 1000 bytes"):
+    with pytest.raises(BadFilterError, match="at most 1000 bytes"):
         MessageFilter.parse("x" * 1001, "")
 
 
@@ -104,7 +104,7 @@ def test_little_stays_little() -> None:
     """Doubling by pipes would be 2 to the power of 60 elements."""
     body = b'{"a":["' + b"x" * 1000 + b'"]}'
     for step in ("[@, @][]", "join('', [@, @])", "map(&[@, @], @)[]"):
-        with pytest.raises(BadFilter):
+        with pytest.raises(BadFilterError):
             passes("|".join([step] * 60), body)
     began = time.monotonic()
     assert not passes("|".join(["values(@)[]"] * 80), body)
@@ -113,7 +113,7 @@ def test_little_stays_little() -> None:
 
 @given(st.text(max_size=40), st.binary(max_size=40))
 def test_any_expression_is_refused_or_runs(expression: str, body: bytes) -> None:
-    with suppress(BadFilter):
+    with suppress(BadFilterError):
         assert passes(expression, body) in (True, False)
 
 
@@ -125,7 +125,7 @@ TOKENS += ["==", "<", "length(", "contains(", "to_string(", ",", "|", "@", "*", 
     st.lists(st.sampled_from(TOKENS), max_size=12), st.sampled_from([b'{"a":[1,{"a":2}]}', b"x"])
 )
 def test_what_looks_like_one_is_refused_or_runs(tokens: list[str], body: bytes) -> None:
-    with suppress(BadFilter):
+    with suppress(BadFilterError):
         assert passes("".join(tokens), body) in (True, False)
 
 

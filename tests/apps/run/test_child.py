@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from nsqx.apps.run.child import Child, ChildEnded, Patience
+from nsqx.apps.run.child import Child, ChildEndedError, Patience
 
 SERVER = """
 import signal, socket, sys
@@ -61,14 +61,14 @@ async def test_it_is_ready_when_it_listens_and_its_port_is_known() -> None:
 async def test_death_before_it_is_ready_is_an_error_and_its_own_words_were_told() -> None:
     lines = Lines()
     child = script_child(lines, before='sys.exit("FATAL: no luck")')
-    with pytest.raises(ChildEnded, match="x ended with exit code 1"):
+    with pytest.raises(ChildEndedError, match="x ended with exit code 1"):
         await child.start()
     assert "x: FATAL: no luck" in lines.told
 
 
 async def test_one_that_never_gets_ready_is_killed() -> None:
     patience = Patience(ready_max=0.2)
-    with pytest.raises(ChildEnded, match="x was ended by SIGKILL"):
+    with pytest.raises(ChildEndedError, match="x was ended by SIGKILL"):
         await script_child(Lines(), before="signal.pause()", patience=patience).start()
 
 
@@ -90,7 +90,7 @@ async def test_one_that_keeps_dying_is_started_ever_later() -> None:
     lines = Lines()
     command = [sys.executable, "-c", "raise SystemExit(3)"]
     child = Child("x", command, {"TCP": "x:0"}, lines, Patience(backoff_min=0.01, backoff_max=0.02))
-    with pytest.raises(ChildEnded):
+    with pytest.raises(ChildEndedError):
         await child.start()
     keeping = asyncio.create_task(child.keep_running())
     await lines.wait_for("starting it again", count=3)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nsqx.apps.tools.file_names import FileNames, MissingRevision, format_time
+from nsqx.apps.tools.file_names import FileNames, MissingRevisionError, format_time
 
 WHEN = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -56,7 +56,7 @@ def test_the_revision_is_left_out_where_there_is_one_file() -> None:
 
 
 def test_a_format_without_revision_is_refused_where_there_may_be_several_files() -> None:
-    with pytest.raises(MissingRevision, match="missing <REV> in --filename-format"):
+    with pytest.raises(MissingRevisionError, match="missing <REV> in --filename-format"):
         names("<TOPIC>.log", revisions=True)
 
 

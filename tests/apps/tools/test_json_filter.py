@@ -5,7 +5,7 @@ import contextlib
 import pytest
 from hypothesis import given, strategies as st
 
-from nsqx.apps.tools.json_filter import Dropped, JsonFilter, MissingField
+from nsqx.apps.tools.json_filter import Dropped, JsonFilter, MissingFieldError
 
 
 def passes(body: bytes, field: str, value: str = "") -> bool:
@@ -26,7 +26,7 @@ def test_without_a_filter_every_body_passes_as_it_is(body: bytes) -> None:
 
 @given(st.binary())
 def test_no_body_breaks_a_filter(body: bytes) -> None:
-    with contextlib.suppress(Dropped, MissingField):
+    with contextlib.suppress(Dropped, MissingFieldError):
         JsonFilter("a", "1", ["a"]).apply(body)
 
 
@@ -42,7 +42,7 @@ def test_a_field_must_be_there() -> None:
 
 
 def test_a_missing_field_whose_value_is_asked_for_is_an_error() -> None:
-    with pytest.raises(MissingField, match="'a'"):
+    with pytest.raises(MissingFieldError, match="'a'"):
         JsonFilter("a", "1", []).apply(b'{"b": 1}')
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from nsqx.runtime.http.queries import BadQuery, parse_query
+from nsqx.runtime.http.queries import BadQueryError, parse_query
 
 
 @pytest.mark.parametrize(
@@ -25,10 +25,10 @@ def test_the_first_value_of_a_key_counts(raw: str, values: dict[str, str]) -> No
     "raw", ["a=%zz", "%zz", "a=%", "a=%4", "topic=t&a;b=c", "a=1;2", "ok=1&x=%G0"]
 )
 def test_a_bad_part_spoils_the_whole_query(raw: str) -> None:
-    with pytest.raises(BadQuery):
+    with pytest.raises(BadQueryError):
         parse_query(raw)
 
 
 def test_the_text_is_that_of_go() -> None:
-    with pytest.raises(BadQuery, match=r'^invalid URL escape "%zz"$'):
+    with pytest.raises(BadQueryError, match=r'^invalid URL escape "%zz"$'):
         parse_query("inactive=%zz1")

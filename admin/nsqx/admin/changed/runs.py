@@ -14,7 +14,7 @@ from nsqx.admin.known.collector import Collector
 from nsqx.admin.nsq_api.notifications import Notifications
 from nsqx.admin.shown.hub import Hub
 from nsqx.admin.v2.answers import json_bytes
-from nsqx.cluster.actions import ActionRequest, BadAction, Impact, Plan, Step, make_plan
+from nsqx.cluster.actions import ActionRequest, BadActionError, Impact, Plan, Step, make_plan
 from nsqx.cluster.http import DaemonError, DaemonHttp, HangingError
 from nsqx.runtime.http.server import Answer, Request
 
@@ -142,7 +142,7 @@ class ActionEndpoint:
         wanted = _decoded(body)
         try:
             plan = make_plan(wanted, self._hub.view, self._hub.snapshot)
-        except BadAction as exc:
+        except BadActionError as exc:
             raise V2Error(404 if exc.is_missing else 400, exc.code, str(exc)) from exc
         if wanted.dry_run:
             return json_bytes(msgspec.json.encode(_impact(wanted, plan, visitor)))

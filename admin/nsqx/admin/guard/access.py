@@ -22,7 +22,7 @@ from nsqx.cluster.actions import Power
 from nsqx.protocol.errors import NsqxError
 from nsqx.runtime.http.server import Request
 
-__all__ = ["Access", "Role", "Unauthorized", "Visitor", "parse_networks", "role_for"]
+__all__ = ["Access", "Role", "UnauthorizedError", "Visitor", "parse_networks", "role_for"]
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -58,7 +58,7 @@ def role_for(power: Power) -> Role:
     return Role.OPERATOR if power is Power.OPERATE else Role.ADMIN
 
 
-class Unauthorized(NsqxError):
+class UnauthorizedError(NsqxError):
     """Nobody who may even look."""
 
 
@@ -112,7 +112,7 @@ class Access:
         Return who asks.
 
         Raises:
-            Unauthorized: a proof is demanded and there is no valid one.
+            UnauthorizedError: a proof is demanded and there is no valid one.
         """
         user, role = await self._user_and_role(request)
         return Visitor(user, role, self.read_only, role >= self.message_role)
@@ -128,7 +128,7 @@ class Access:
         if user in self.operators:
             return user, Role.OPERATOR
         if self.credentials.exist:
-            raise Unauthorized
+            raise UnauthorizedError
         if self.admins or self.operators:
             return user, Role.VIEWER
         return user, Role.ADMIN

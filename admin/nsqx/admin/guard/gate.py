@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from aiohttp import web
 
-from nsqx.admin.guard.access import Access, Role, Unauthorized, Visitor
+from nsqx.admin.guard.access import Access, Role, UnauthorizedError, Visitor
 from nsqx.admin.guard.known_hosts import KnownHosts, name_of
 from nsqx.admin.guard.same_origin import WRITE_HEADER, comes_from_elsewhere
 from nsqx.protocol.errors import NsqxError
@@ -53,7 +53,7 @@ class Gate:
         async def wrapped(request: Request) -> Answer:
             try:
                 await self.access.visitor(request)
-            except Unauthorized:
+            except UnauthorizedError:
                 return self._unauthorized()
             return await handler(request)
 
@@ -65,7 +65,7 @@ class Gate:
         async def wrapped(request: Request) -> Answer:
             try:
                 visitor = await self.access.visitor(request)
-            except Unauthorized:
+            except UnauthorizedError:
                 return self._unauthorized()
             if not visitor.may(role) or self.is_cross_site(request):
                 raise ApiError(403, "FORBIDDEN")
@@ -101,7 +101,7 @@ class Gate:
         async def wrapped(request: Request) -> Answer:
             try:
                 visitor = await self.access.visitor(request)
-            except Unauthorized:
+            except UnauthorizedError:
                 return self._unauthorized()
             if self.is_strange_host(request):  # bodies are for who we know
                 visitor = replace(visitor, reads_messages=False)

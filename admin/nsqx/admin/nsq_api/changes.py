@@ -40,7 +40,7 @@ class Changes:
         self.results.append(NodeResult("", "", False, error))
 
     async def create(self, topic: str, channel: str) -> None:
-        """Raises: AllFailed. Without lookupds nothing happens, as in NSQ."""
+        """Raises: AllFailedError. Without lookupds nothing happens, as in NSQ."""
         if not self._cluster.lookupds:
             return
         await self._post_to_lookupds(f"/topic/create?{_names(topic)}")
@@ -51,14 +51,14 @@ class Changes:
             await self._post_to_nodes(nodes, f"/channel/create?{names}")
 
     async def delete(self, topic: str, channel: str = "") -> None:
-        """Raises: AllFailed."""
+        """Raises: AllFailedError."""
         nodes = await self._nodes_with(topic)
         path = f"/{'channel' if channel else 'topic'}/delete?{_names(topic, channel)}"
         await self._post_to_lookupds(path)
         await self._post_to_nodes(nodes, path)
 
     async def act(self, action: str, topic: str, channel: str = "") -> None:
-        """Pause, unpause or empty. Raises: AllFailed."""
+        """Pause, unpause or empty. Raises: AllFailedError."""
         nodes = await self._nodes_with(topic)
         kind = "channel" if channel else "topic"
         await self._post_to_nodes(nodes, f"/{kind}/{action}?{_names(topic, channel)}")
@@ -68,7 +68,7 @@ class Changes:
         Hide a topic at a node from lookups, and delete it there.
 
         Raises:
-            AllFailed: the node does not say who it is. The tombstone is set then.
+            AllFailedError: the node does not say who it is. The tombstone is set then.
         """
         path = f"/topic/tombstone?{_names(topic)}&node={quote(node, safe='')}"
         await self._post_to_lookupds(path)

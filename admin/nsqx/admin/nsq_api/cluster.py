@@ -32,14 +32,14 @@ from nsqx.cluster.http import Answers, DaemonError, DaemonHttp
 from nsqx.cluster.versions import version_key
 from nsqx.protocol.errors import NsqError
 
-__all__ = ["AllFailed", "Cluster", "Node", "Warnings"]
+__all__ = ["AllFailedError", "Cluster", "Node", "Warnings"]
 
 LOOKUPD, NSQD = "nsqlookupd", "nsqd"
 
 AnswerType = TypeVar("AnswerType")
 
 
-class AllFailed(NsqError):
+class AllFailedError(NsqError):
     """None of the daemons of one step answered, so there is nothing to show."""
 
 
@@ -54,11 +54,11 @@ class Warnings:
         Note what failed, and return what did not.
 
         Raises:
-            AllFailed: nothing is left.
+            AllFailedError: nothing is left.
         """
         failed = "\n".join(map(str, answers.errors.values()))
         if not answers.by_address:
-            raise AllFailed(f"failed to query any {kind}: {failed}")
+            raise AllFailedError(f"failed to query any {kind}: {failed}")
         if failed and failed not in self.steps:
             self.steps.append(failed)
         return answers.by_address
@@ -136,7 +136,7 @@ class Cluster:
         Return the names of all topics, sorted.
 
         Raises:
-            AllFailed: no source answered.
+            AllFailedError: no source answered.
         """
         if self._is_by_lookupds:
             answers = await self._ask_lookupds("/topics", TopicsAnswer, warnings)
@@ -149,7 +149,7 @@ class Cluster:
         Return the topics that lookupds know and no nsqd has, with their channels.
 
         Raises:
-            AllFailed: no lookupd answered. Without lookupds, no topic is ever inactive.
+            AllFailedError: no lookupd answered. Without lookupds, no topic is ever inactive.
         """
         if not self._is_by_lookupds:
             return {}
@@ -166,7 +166,7 @@ class Cluster:
         Return all nsqds, by host name.
 
         Raises:
-            AllFailed: no source answered.
+            AllFailedError: no source answered.
         """
         if self._is_by_lookupds:
             asked = await self._http.ask_all(self._lookupds, "/nodes", NodesAnswer)
@@ -183,7 +183,7 @@ class Cluster:
         Return the nsqds that have a topic; with lookupds, those that are listed for it.
 
         Raises:
-            AllFailed: no source answered. A lookupd that does not know the topic has failed.
+            AllFailedError: no source answered. A lookupd that does not know the topic has failed.
         """
         if not self._is_by_lookupds:
             return await self._given_nodes_with(topic, warnings)
@@ -201,12 +201,12 @@ class Cluster:
         Return the nsqd at an HTTP address, from what it says itself.
 
         Raises:
-            AllFailed: it does not answer.
+            AllFailedError: it does not answer.
         """
         try:
             return Node(await self._http.ask(address, "/info", NsqdInfo), {})
         except DaemonError as exc:
-            raise AllFailed(f"failed to query any {NSQD}: {exc}") from exc
+            raise AllFailedError(f"failed to query any {NSQD}: {exc}") from exc
 
     # Statistics
 
@@ -215,7 +215,7 @@ class Cluster:
         Return TOPIC, the sum over all nodes.
 
         Raises:
-            AllFailed: no source answered, or no node has it.
+            AllFailedError: no source answered, or no node has it.
         """
         nodes = await self.nodes_with(topic, warnings)
         stats = await self._stats_of(nodes, warnings, topic)
@@ -233,7 +233,7 @@ class Cluster:
         Return CHANNEL, the sum over all nodes; None if none of them has it.
 
         Raises:
-            AllFailed: no source answered, or no node has the topic.
+            AllFailedError: no source answered, or no node has the topic.
         """
         nodes = await self.nodes_with(topic, warnings)
         stats = await self._stats_of(nodes, warnings, topic, channel)
@@ -253,7 +253,7 @@ class Cluster:
         Return TOPIC for each topic of a node, with all clients.
 
         Raises:
-            AllFailed: it does not answer.
+            AllFailedError: it does not answer.
         """
         path = "/stats?format=json&include_mem=false"
         asked = await self._http.ask_all([node.http_address], path, NsqdStats)
@@ -266,7 +266,7 @@ class Cluster:
         Return the entries of ``/api/counter``.
 
         Raises:
-            AllFailed: no source answered, or there are no nodes.
+            AllFailedError: no source answered, or there are no nodes.
         """
         nodes = await self.nodes(warnings)
         stats = await self._stats_of(nodes, warnings)

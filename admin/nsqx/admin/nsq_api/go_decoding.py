@@ -5,7 +5,7 @@ from typing import Any
 
 from nsqx.protocol.errors import NsqxError
 
-__all__ = ["BadBody", "decode_object", "text_field"]
+__all__ = ["BadBodyError", "decode_object", "text_field"]
 
 # Python's sentences, and Go's for the same place.
 _GO_SENTENCES = {
@@ -21,7 +21,7 @@ _GO_SENTENCES = {
 }
 
 
-class BadBody(NsqxError, ValueError):
+class BadBodyError(NsqxError, ValueError):
     """The text is Go's."""
 
 
@@ -30,19 +30,19 @@ def decode_object(body: bytes) -> dict[str, Any]:
     Return the object at the beginning of a body; what follows is not looked at, as in Go.
 
     Raises:
-        BadBody: there is none.
+        BadBodyError: there is none.
     """
     text = body.decode("utf-8", "replace").lstrip(" \t\r\n")
     if not text:
-        raise BadBody("EOF")
+        raise BadBodyError("EOF")
     try:
         value, _ = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode(text)
     except json.JSONDecodeError as exc:
-        raise BadBody(_go_text(text, exc)) from exc
+        raise BadBodyError(_go_text(text, exc)) from exc
     if value is None:  # Go leaves the structure as it is
         return {}
     if not isinstance(value, dict):
-        raise BadBody(f"json: cannot unmarshal {_go_type(value)} into Go value of type struct")
+        raise BadBodyError(f"json: cannot unmarshal {_go_type(value)} into Go value of type struct")
     return value
 
 
@@ -51,20 +51,20 @@ def text_field(value: dict[str, Any], name: str) -> str:
     Return a text of an object; empty if it is missing.
 
     Raises:
-        BadBody: it is no text.
+        BadBodyError: it is no text.
     """
     text = value.get(name)
     if text is None:
         return ""
     if not isinstance(text, str):
-        raise BadBody(
+        raise BadBodyError(
             f"json: cannot unmarshal {_go_type(text)} into Go struct field .{name} of type string"
         )
     return text
 
 
 def _refuse_constant(name: str) -> None:
-    raise BadBody(f"invalid character '{name[0]}' looking for beginning of value")
+    raise BadBodyError(f"invalid character '{name[0]}' looking for beginning of value")
 
 
 def _go_text(text: str, error: json.JSONDecodeError) -> str:

@@ -12,12 +12,12 @@ from nsqx.admin.changed.audit import AuditTrail
 from nsqx.admin.guard.access import Role, Visitor
 from nsqx.admin.guard.gate import Gate
 from nsqx.admin.nsq_api.changes import Changes
-from nsqx.admin.nsq_api.cluster import AllFailed, Cluster, Warnings
-from nsqx.admin.nsq_api.go_decoding import BadBody, decode_object, text_field
+from nsqx.admin.nsq_api.cluster import AllFailedError, Cluster, Warnings
+from nsqx.admin.nsq_api.go_decoding import BadBodyError, decode_object, text_field
 from nsqx.admin.nsq_api.notifications import Notifications
 from nsqx.cluster.http import DaemonHttp
 from nsqx.protocol.names import is_valid_name
-from nsqx.runtime.http.queries import BadQuery, parse_query
+from nsqx.runtime.http.queries import BadQueryError, parse_query
 from nsqx.runtime.http.server import (
     Answer,
     ApiError,
@@ -161,7 +161,7 @@ class NsqApi:
         changes = Changes(self._cluster, self._http)
         try:
             await changes.act(action, topic, channel)
-        except AllFailed as exc:
+        except AllFailedError as exc:
             changes.fail(str(exc))
             raise ApiError(502, f"UPSTREAM_ERROR: {exc}") from exc
         finally:  # these are told also when they failed
@@ -186,7 +186,7 @@ class NsqApi:
     async def _tombstone(self, request: Request, visitor: Visitor) -> Answer:
         try:
             topic = text_field(decode_object(await _read(request)), "topic")
-        except BadBody as exc:
+        except BadBodyError as exc:
             raise ApiError(400, "INVALID_BODY") from exc
         if not is_valid_name(topic):
             raise ApiError(400, "INVALID_TOPIC")
@@ -227,14 +227,14 @@ T = TypeVar("T")
 async def _or_502(asking: Awaitable[T]) -> T:
     try:
         return await asking
-    except AllFailed as exc:
+    except AllFailedError as exc:
         raise ApiError(502, f"UPSTREAM_ERROR: {exc}") from exc
 
 
 def _query(request: Request) -> dict[str, str]:
     try:
         return parse_query(request.raw_query)
-    except BadQuery as exc:
+    except BadQueryError as exc:
         # Not INVALID_REQUEST as everywhere else: nsqadmin lets Go's own text through.
         raise ApiError(400, str(exc)) from exc
 
@@ -246,12 +246,12 @@ async def _read(request: Request) -> bytes:
 async def _body(request: Request) -> dict[str, Any]:
     try:
         return decode_object(await _read(request))
-    except BadBody as exc:
+    except BadBodyError as exc:
         raise ApiError(400, str(exc)) from exc
 
 
 def _text(body: dict[str, Any], name: str) -> str:
     try:
         return text_field(body, name)
-    except BadBody as exc:
+    except BadBodyError as exc:
         raise ApiError(400, str(exc)) from exc

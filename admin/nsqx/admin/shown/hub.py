@@ -32,7 +32,7 @@ from nsqx.protocol.errors import NsqxError
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.process import logs
 
-__all__ = ["Hub", "UnknownKey", "Watcher", "check_key"]
+__all__ = ["Hub", "UnknownKeyError", "Watcher", "check_key"]
 
 REGISTRY_EVERY = 5  # ticks: it costs the most, if anything has changed
 FEED_SECONDS = 120.0  # how long a document that nobody watches can be resumed
@@ -42,7 +42,7 @@ SOON_S = 0.1  # most answers are here by then
 _log = logs.get_logger("HUB")
 
 
-class UnknownKey(NsqxError):
+class UnknownKeyError(NsqxError):
     """No document can have this key."""
 
 
@@ -155,7 +155,7 @@ class Hub:
         Return the feed of a document, brought up to date.
 
         Raises:
-            UnknownKey: there can be no such document.
+            UnknownKeyError: there can be no such document.
         """
         feed = self._feeds.get(key)
         if feed is None:
@@ -215,7 +215,7 @@ def check_key(key: str) -> None:
     Refuse what no document can have as its key.
 
     Raises:
-        UnknownKey: with the reason.
+        UnknownKeyError: with the reason.
     """
     kind, _, name = key.partition(":")
     match kind:
@@ -231,7 +231,7 @@ def check_key(key: str) -> None:
         case _:
             is_right = False
     if not is_right:
-        raise UnknownKey(f"no document has the key {key[:300]!r}")
+        raise UnknownKeyError(f"no document has the key {key[:300]!r}")
 
 
 def _shows_clients(key: str) -> bool:

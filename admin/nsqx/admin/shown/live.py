@@ -17,7 +17,7 @@ import msgspec
 from aiohttp import web
 
 from nsqx.admin.shown.deliveries import Deliveries
-from nsqx.admin.shown.hub import Hub, UnknownKey, Watcher
+from nsqx.admin.shown.hub import Hub, UnknownKeyError, Watcher
 from nsqx.admin.shown.tail import Tail, TailKey, Tails
 from nsqx.runtime.http.server import Request
 
@@ -153,7 +153,7 @@ class LiveChannel:
             return
         try:
             self._hub.feed(key)
-        except UnknownKey as exc:
+        except UnknownKeyError as exc:
             self._answer_error("UNKNOWN_KEY", str(exc), key)
             return
         self._deliveries.add(key, has)
@@ -235,7 +235,7 @@ async def envelopes(hub: Hub, key: str, heartbeat_s: float) -> AsyncIterator[byt
     None: there was nothing new for ``heartbeat_s``.
 
     Raises:
-        UnknownKey: there can be no such document.
+        UnknownKeyError: there can be no such document.
     """
     watcher = Watcher([key])
     hub.subscribe(watcher)

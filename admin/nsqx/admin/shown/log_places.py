@@ -17,12 +17,12 @@ from typing import Self
 
 from nsqx.protocol.errors import NsqxError
 
-__all__ = ["BadPlace", "LogPlaces", "text_of_places"]
+__all__ = ["BadPlaceError", "LogPlaces", "text_of_places"]
 
 NUMBER_DIGITS_MAX = 18
 
 
-class BadPlace(NsqxError, ValueError):
+class BadPlaceError(NsqxError, ValueError):
     """The text names no place."""
 
 
@@ -47,7 +47,7 @@ class LogPlaces:
         Read the text; what nsqd knows is left to nsqd.
 
         Raises:
-            BadPlace: numbers of nodes that are none.
+            BadPlaceError: numbers of nodes that are none.
         """
         kind, _, rest = text.partition(":")
         if kind not in ("before", "after"):
@@ -82,5 +82,5 @@ def text_of_places(kind: str, places: Iterable[tuple[str, int]]) -> str | None:
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= NUMBER_DIGITS_MAX):
-        raise BadPlace(f"{text[:100]!r} is no number of a message")
+        raise BadPlaceError(f"{text[:100]!r} is no number of a message")
     return int(text)

@@ -26,7 +26,7 @@ from jmespath.exceptions import JMESPathError
 
 from nsqx.protocol.errors import NsqxError
 
-__all__ = ["BadFilter", "Candidate", "MessageFilter"]
+__all__ = ["BadFilterError", "Candidate", "MessageFilter"]
 
 TEXT_BYTES_MAX = 1000
 EXPRESSION_LENGTH_MAX = 1000
@@ -70,7 +70,7 @@ FUNCTIONS = frozenset(
 )
 
 
-class BadFilter(NsqxError, ValueError):
+class BadFilterError(NsqxError, ValueError):
     """It cannot be used; the text says why."""
 
 
@@ -112,11 +112,11 @@ class MessageFilter:
         Return the filter; both may be empty.
 
         Raises:
-            BadFilter: too long, no JMESPath, or more than is allowed.
+            BadFilterError: too long, no JMESPath, or more than is allowed.
         """
         wanted = text.encode("utf-8", "replace")
         if len(wanted) > TEXT_BYTES_MAX:
-            raise BadFilter(f"a text has at most {TEXT_BYTES_MAX} bytes")
+            raise BadFilterError(f"a text has at most {TEXT_BYTES_MAX} bytes")
         return cls(wanted, _compiled(expression) if expression else None)
 
     def twin(self) -> Self:
@@ -141,15 +141,15 @@ class MessageFilter:
 
 def _compiled(expression: str) -> Any:
     if len(expression) > EXPRESSION_LENGTH_MAX:
-        raise BadFilter(f"an expression has at most {EXPRESSION_LENGTH_MAX} characters")
+        raise BadFilterError(f"an expression has at most {EXPRESSION_LENGTH_MAX} characters")
     try:
         compiled = jmespath.compile(expression)
         for node in _nodes(compiled.parsed):
             _check(node)
     except JMESPathError as exc:
-        raise BadFilter(" ".join(str(exc).split())) from exc
+        raise BadFilterError(" ".join(str(exc).split())) from exc
     except RecursionError as exc:
-        raise BadFilter("the expression is nested too deeply") from exc
+        raise BadFilterError("the expression is nested too deeply") from exc
     return compiled
 
 
@@ -168,10 +168,10 @@ def _passes(parsed: Any) -> int:
 
 def _check(node: dict[str, Any]) -> None:
     if (example := REFUSED_NODES.get(node["type"])) is not None:
-        raise BadFilter(f"{example} is not allowed in a filter")
+        raise BadFilterError(f"{example} is not allowed in a filter")
     if node["type"] == "function_expression" and node["value"] not in FUNCTIONS:
         known = ", ".join(sorted(FUNCTIONS))
-        raise BadFilter(
+        raise BadFilterError(
             f"the function {node['value']} is not allowed in a filter; these are: {known}"
         )
 

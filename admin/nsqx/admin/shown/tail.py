@@ -21,7 +21,7 @@ from nsqx.client import Consumer, Message
 from nsqx.client.settings import Settings
 from nsqx.cluster.views import ClusterView
 from nsqx.protocol.names import is_valid_name
-from nsqx.runtime.http.queries import BadQuery, parse_query
+from nsqx.runtime.http.queries import BadQueryError, parse_query
 
 __all__ = ["Tail", "TailKey", "Tails"]
 
@@ -55,7 +55,7 @@ class TailKey:
         try:
             wanted = parse_query(query)
             rate = int(wanted.get("rate", RATE_DEFAULT))
-        except (BadQuery, ValueError) as exc:
+        except (BadQueryError, ValueError) as exc:
             raise ValueError(f"the parameters of a tail are filter, where and rate: {exc}") from exc
         if not 1 <= rate <= RATE_MAX:
             raise ValueError(f"rate is 1 to {RATE_MAX}")

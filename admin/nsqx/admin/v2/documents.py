@@ -14,7 +14,7 @@ from aiohttp import web
 from nsqx.admin.guard.access import Visitor
 from nsqx.admin.guard.gate import Gate, V2Error
 from nsqx.admin.guard.same_origin import WRITE_HEADER
-from nsqx.admin.shown.hub import Hub, UnknownKey
+from nsqx.admin.shown.hub import Hub, UnknownKeyError
 from nsqx.admin.shown.live import LiveChannel, LiveLimits, envelopes
 from nsqx.admin.shown.tail import Tails
 from nsqx.admin.v2.answers import NO_STORE, json_bytes
@@ -91,7 +91,7 @@ class DocumentEndpoints:
             since = 0
         try:
             feed = self._hub.feed(key)
-        except UnknownKey as exc:
+        except UnknownKeyError as exc:
             raise V2Error(404, "UNKNOWN_KEY", str(exc)) from exc
         if not feed.exists:
             kind, _, name = key.partition(":")
@@ -125,7 +125,7 @@ class DocumentEndpoints:
         for key, has in wanted:
             try:
                 found += self._hub.feed(key).since(has)
-            except UnknownKey as exc:
+            except UnknownKeyError as exc:
                 raise V2Error(404, "UNKNOWN_KEY", str(exc)) from exc
         head = b'{"t":%b,"boot":%b,"documents":[' % (
             msgspec.json.encode(time.time()),
@@ -172,7 +172,7 @@ class DocumentEndpoints:
         key = request.query().get("key", "summary")
         try:
             self._hub.feed(key)
-        except UnknownKey as exc:
+        except UnknownKeyError as exc:
             raise V2Error(404, "UNKNOWN_KEY", str(exc)) from exc
         with self._watching(request, visitor):
             return await self._stream(request, key)

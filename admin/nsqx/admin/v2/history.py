@@ -18,7 +18,7 @@ from nsqx.admin.known.history import (
     sample_of,
 )
 from nsqx.admin.known.history_store import HistoryStore
-from nsqx.admin.shown.hub import Hub, UnknownKey, check_key
+from nsqx.admin.shown.hub import Hub, UnknownKeyError, check_key
 from nsqx.admin.v2.answers import json_bytes
 from nsqx.runtime.http.server import Answer, Request
 
@@ -142,7 +142,7 @@ def _check_series(name: str) -> None:
     try:
         if name != TOTAL:
             check_key(name)
-    except UnknownKey as exc:
+    except UnknownKeyError as exc:
         raise V2Error(400, "INVALID_ARG_SERIES", str(exc)) from exc
     if name.partition(":")[0] not in METRICS:
         raise V2Error(400, "INVALID_ARG_SERIES", f"{name[:100]!r} has no history")

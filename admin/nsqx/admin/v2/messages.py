@@ -17,8 +17,8 @@ from nsqx.admin.guard.gate import V2Error
 from nsqx.admin.known.collector import Collector
 from nsqx.admin.nsq_api.notifications import Notifications
 from nsqx.admin.shown.hub import Hub
-from nsqx.admin.shown.log_places import BadPlace, LogPlaces
-from nsqx.admin.shown.message_filter import BadFilter, MessageFilter
+from nsqx.admin.shown.log_places import BadPlaceError, LogPlaces
+from nsqx.admin.shown.message_filter import BadFilterError, MessageFilter
 from nsqx.admin.shown.message_rows import MessageRow
 from nsqx.admin.shown.peek import Peeker
 from nsqx.admin.v2.answers import download, json_bytes
@@ -270,7 +270,7 @@ def _check_reader(visitor: Visitor) -> None:
 def _filter(text: str, expression: str) -> MessageFilter:
     try:
         return MessageFilter.parse(text, expression)
-    except BadFilter as exc:
+    except BadFilterError as exc:
         raise V2Error(400, "INVALID_ARG_FILTER", str(exc)) from exc
 
 
@@ -288,7 +288,7 @@ def _knows_nothing(error: DaemonError) -> bool:
 def _places(text: str) -> LogPlaces:
     try:
         return LogPlaces.parse(text)
-    except BadPlace as exc:
+    except BadPlaceError as exc:
         raise V2Error(400, "INVALID_ARG_FROM", str(exc)) from exc
 
 

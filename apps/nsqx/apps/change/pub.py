@@ -14,7 +14,7 @@ from typing import BinaryIO
 import click
 
 from nsqx.apps.complaints import Complaints
-from nsqx.apps.lines import LineSplitter, LineTooLong, read_chunk
+from nsqx.apps.lines import LineSplitter, LineTooLongError, read_chunk
 from nsqx.apps.security_options import Security, security_options
 from nsqx.apps.sources import discovery_options
 from nsqx.client.errors import ConnectFailed, NsqError, PartlyPublished
@@ -160,7 +160,7 @@ def _run(target: Target, file: BinaryIO, summary: Summary, *, show_progress: boo
     try:
         with _progress(file.fileno(), show_progress) as advance:
             asyncio.run(_publish_all(target, file.fileno(), summary, advance))
-    except (NsqError, OSError, ValueError, LineTooLong) as exc:
+    except (NsqError, OSError, ValueError, LineTooLongError) as exc:
         summary.error = str(exc)
     except KeyboardInterrupt:
         summary.error = "interrupted"

@@ -27,7 +27,7 @@ READ_BYTES = 65536
 _Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class UnexpectedAnswer(NsqxError):
+class UnexpectedAnswerError(NsqxError):
     """Somebody answers there, but not as they should."""
 
 
@@ -79,7 +79,7 @@ async def _probe(
                 writer.close()
                 with suppress(OSError):
                     await writer.wait_closed()
-    except (OSError, UnexpectedAnswer, UnicodeError) as exc:  # a TimeoutError is an OSError
+    except (OSError, UnexpectedAnswerError, UnicodeError) as exc:  # a TimeoutError is an OSError
         problem = reason(exc, timeout_s)
         if is_connected and isinstance(exc, TimeoutError):
             problem = f"{HANGS} ({problem})"
@@ -98,12 +98,12 @@ async def _identify(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     parser = FrameParser[Message]()
     while not (frames := parser.receive_data(await _read(reader))):
         if parser.error is not None:
-            raise UnexpectedAnswer("it does not speak NSQ's protocol")
+            raise UnexpectedAnswerError("it does not speak NSQ's protocol")
     answer = frames[0]
     if isinstance(answer, ErrorFrame):
-        raise UnexpectedAnswer(f"it refuses clients: {answer.line.decode(errors='replace')}")
+        raise UnexpectedAnswerError(f"it refuses clients: {answer.line.decode(errors='replace')}")
     if not isinstance(answer, Response) or not answer.data.startswith(b"{"):
-        raise UnexpectedAnswer("it does not answer to IDENTIFY")
+        raise UnexpectedAnswerError("it does not answer to IDENTIFY")
 
 
 async def _ping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -112,13 +112,13 @@ async def _ping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     while len(received) < len(lookup.OK_ANSWER):
         received += await _read(reader)
     if received != lookup.OK_ANSWER:
-        raise UnexpectedAnswer("it does not speak nsqlookupd's protocol")
+        raise UnexpectedAnswerError("it does not speak nsqlookupd's protocol")
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
     data = await reader.read(READ_BYTES)
     if not data:
-        raise UnexpectedAnswer("it closes the connection")
+        raise UnexpectedAnswerError("it closes the connection")
     return data
 
 

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 
 from nsqx.protocol.errors import NsqxError
 
-__all__ = ["Child", "ChildEnded", "Patience"]
+__all__ = ["Child", "ChildEndedError", "Patience"]
 
 LOG_LINE_BYTES_MAX = 1 << 20
 
 _LISTENING = re.compile(r'(TCP|HTTP): listening on ([^\s"]+)')
 
 
-class ChildEnded(NsqxError):
+class ChildEndedError(NsqxError):
     """
     A child ended, or was ended, before it was ready.
 
@@ -83,7 +83,7 @@ class Child:
         Start it and wait until all its listeners are open.
 
         Raises:
-            ChildEnded: it ended first, or was not ready in time and was killed.
+            ChildEndedError: it ended first, or was not ready in time and was killed.
         """
         self._listening.clear()
         self._ready.clear()
@@ -115,7 +115,7 @@ class Child:
             backoff = min(backoff * 2, patience.backoff_max)
             try:
                 await self.start()
-            except ChildEnded:
+            except ChildEndedError:
                 continue
             self._tell(self.name, "is back")
 
@@ -178,7 +178,7 @@ class Child:
         if process.returncode is None:
             self._tell(self.name, f"was not ready in {ready_max:g} s, killing it")
             self.kill()
-        raise ChildEnded(f"{self.name} {await self._wait()}")
+        raise ChildEndedError(f"{self.name} {await self._wait()}")
 
     async def _pass_on(self, stream: asyncio.StreamReader) -> None:
         async for raw in stream:

@@ -73,7 +73,7 @@ class LocalCluster:
             Whether every process ended in order.
 
         Raises:
-            ChildEnded: one of them did not start. The others were ended.
+            ChildEndedError: one of them did not start. The others were ended.
             OSError: a data folder cannot be made, or no port is free.
         """
         self._work = asyncio.create_task(self._start_and_watch(on_ready))

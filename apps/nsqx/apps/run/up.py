@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from nsqx.apps.run.child import ChildEnded
+from nsqx.apps.run.child import ChildEndedError
 from nsqx.apps.run.local_cluster import LocalCluster
 
 __all__ = ["up"]
@@ -66,7 +66,7 @@ def up(
     )
     try:
         in_order = asyncio.run(cluster.run(announce))
-    except (ChildEnded, OSError) as exc:
+    except (ChildEndedError, OSError) as exc:
         raise click.ClickException(str(exc)) from None
     sys.exit(0 if in_order else 1)
 

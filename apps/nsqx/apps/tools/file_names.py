@@ -12,13 +12,13 @@ from datetime import datetime
 
 from nsqx.protocol.errors import NsqxError
 
-__all__ = ["FileNames", "MissingRevision", "format_time"]
+__all__ = ["FileNames", "MissingRevisionError", "format_time"]
 
 _DIRECTIVE = re.compile(r"%([BbmAadHIMSYypZz%])")
 REVISION = "<REV>"
 
 
-class MissingRevision(NsqxError, ValueError):
+class MissingRevisionError(NsqxError, ValueError):
     """The format gives one name only where several are needed."""
 
     def __init__(self) -> None:
@@ -50,10 +50,10 @@ class FileNames:
         ``revisions`` says whether there may be several files of one time.
 
         Raises:
-            MissingRevision: then the format must have a place for it.
+            MissingRevisionError: then the format must have a place for it.
         """
         if revisions and REVISION not in filename_format:
-            raise MissingRevision
+            raise MissingRevisionError
         if not revisions:
             filename_format = filename_format.replace(REVISION, "")
         if gzip and not filename_format.endswith(".gz"):

@@ -12,14 +12,14 @@ from typing import Any
 from nsqx.protocol.errors import NsqxError
 from nsqx.runtime.http import go_json
 
-__all__ = ["Dropped", "JsonFilter", "MissingField"]
+__all__ = ["Dropped", "JsonFilter", "MissingFieldError"]
 
 
 class Dropped(NsqxError):
     """The message goes nowhere, and is finished. Its text is worth a line in the log, if any."""
 
 
-class MissingField(NsqxError):
+class MissingFieldError(NsqxError):
     """The message cannot be judged."""
 
 
@@ -44,7 +44,7 @@ class JsonFilter:
 
         Raises:
             Dropped: it is not to be published.
-            MissingField: the message should be tried again, as it makes no sense.
+            MissingFieldError: the message should be tried again, as it makes no sense.
         """
         if not self._field and not self._whitelist:
             return body
@@ -60,7 +60,7 @@ class JsonFilter:
     def _require(self, content: dict[str, Any]) -> None:
         if self._field not in content:
             if self._value:
-                raise MissingField(f"the message has no field {self._field!r}")
+                raise MissingFieldError(f"the message has no field {self._field!r}")
             raise Dropped
         if self._value and not _is_value(content[self._field], self._value):
             raise Dropped

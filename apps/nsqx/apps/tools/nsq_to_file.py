@@ -35,7 +35,7 @@ from nsqx.apps.tools.consuming import (
     start_log,
     stop_event,
 )
-from nsqx.apps.tools.file_names import FileNames, MissingRevision
+from nsqx.apps.tools.file_names import FileNames, MissingRevisionError
 from nsqx.apps.tools.rolling_file import FilePlaces, RollingFile
 from nsqx.apps.tools.rotation import Rotation, RotationPolicy
 from nsqx.client.consumer import Consumer
@@ -304,7 +304,7 @@ class Archive:
         consumer = make_consumer(options, topic, options.channel, TOOL, gives_up=False)
         try:
             file = _file_of(topic, options)
-        except MissingRevision as exc:
+        except MissingRevisionError as exc:
             _log.error("couldn't create logger for new topic %s: %s", topic, exc)
             return None
         writer = TopicWriter(consumer, file, options)
@@ -321,7 +321,7 @@ def _is_wanted(topic: str, pattern: str) -> bool:
 
 
 def _file_of(topic: str, options: ToFileOptions) -> RollingFile:
-    """Return the files of a topic; raises MissingRevision."""
+    """Return the files of a topic; raises MissingRevisionError."""
     output = Path(options.output_dir)
     work = Path(options.work_dir or options.output_dir)
     is_rotated = options.rotate_size > 0 or options.rotate_interval > 0

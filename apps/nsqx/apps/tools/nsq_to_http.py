@@ -134,7 +134,7 @@ async def _send_all(options: ToHttpOptions, consumer: Consumer) -> None:
         await consume([consumer], work, stop_event())
 
 
-class SendFailed(NsqxError):
+class SendFailedError(NsqxError):
     """A server did not take a message."""
 
 
@@ -159,17 +159,17 @@ class Sender:
         Send a message to the address of this number.
 
         Raises:
-            SendFailed: it was not accepted: GET must be answered with 200, POST with 2xx.
+            SendFailedError: it was not accepted: GET must be answered with 200, POST with 2xx.
         """
         import aiohttp
 
         try:
             status = await (self._get(index, body) if self._templates else self._post(index, body))
         except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
-            raise SendFailed(f"{self.urls[index]}: {str(exc) or type(exc).__name__}") from exc
+            raise SendFailedError(f"{self.urls[index]}: {str(exc) or type(exc).__name__}") from exc
         is_success = status == 200 if self._templates else 200 <= status < 300
         if not is_success:
-            raise SendFailed(f"{self.urls[index]}: status {status}")
+            raise SendFailedError(f"{self.urls[index]}: status {status}")
 
     async def _get(self, index: int, body: bytes) -> int:
         from yarl import URL
@@ -215,7 +215,7 @@ class Dispatcher:
         Send a message to whom it may concern.
 
         Raises:
-            SendFailed: the message is to be requeued.
+            SendFailedError: the message is to be requeued.
         """
         if self._sample < 1.0 and random.random() >= self._sample:
             return

@@ -135,7 +135,7 @@ class Copier:
 
         Raises:
             NsqError: it was not confirmed.
-            MissingField: it could not be judged.
+            MissingFieldError: it could not be judged.
         """
         try:
             body = self._filter.apply(body)

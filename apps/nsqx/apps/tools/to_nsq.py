@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from nsqx.apps.lines import LineSplitter, LineTooLong, read_chunk
+from nsqx.apps.lines import LineSplitter, LineTooLongError, read_chunk
 from nsqx.apps.tools.consumer_options import CONSUMER_OPTION, Given
 from nsqx.apps.tools.consuming import check, make_producers, run, start_log, stop_event
 from nsqx.apps.tools.standard_log import say
@@ -96,7 +96,7 @@ async def _read(stop: asyncio.Event) -> bytes:
 def _pieces(splitter: LineSplitter, chunk: bytes) -> list[bytes]:
     try:
         return splitter.receive(chunk)
-    except LineTooLong as exc:
+    except LineTooLongError as exc:
         raise StartupError(str(exc), bare=True) from exc
 
 

@@ -17,7 +17,7 @@ from nsqx.protocol.commands import (
     Finish,
     FinishRun,
     Identify,
-    LineTooLong,
+    LineTooLongError,
     MultiPublish,
     MultiPublishStart,
     Nop,
@@ -83,7 +83,7 @@ def execute(session: "Session", command: Command, now_ns: int) -> None:
             _answer_failed(session, b"FIN", command.id, NotInFlightError())
         case Violation():
             session.fail(command.error)
-        case LineTooLong():
+        case LineTooLongError():
             session.close()
         case _:
             assert_never(command)

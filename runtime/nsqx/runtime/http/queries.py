@@ -9,12 +9,12 @@ from urllib.parse import unquote_plus
 
 from nsqx.protocol.errors import NsqxError
 
-__all__ = ["BadQuery", "parse_query"]
+__all__ = ["BadQueryError", "parse_query"]
 
 _BAD_ESCAPE = re.compile("%(?![0-9a-fA-F]{2})")
 
 
-class BadQuery(NsqxError, ValueError):
+class BadQueryError(NsqxError, ValueError):
     """A query with ``;`` or a ``%`` that is no escape; the text is Go's."""
 
 
@@ -23,16 +23,16 @@ def parse_query(raw: str) -> dict[str, str]:
     Return the first value of each key; bytes that are not UTF-8 become replacement characters.
 
     Raises:
-        BadQuery: for the whole query, whichever part is wrong.
+        BadQueryError: for the whole query, whichever part is wrong.
     """
     values: dict[str, str] = {}
     for part in raw.split("&"):
         if not part:
             continue
         if ";" in part:
-            raise BadQuery("invalid semicolon separator in query")
+            raise BadQueryError("invalid semicolon separator in query")
         if bad := _BAD_ESCAPE.search(part):
-            raise BadQuery(f'invalid URL escape "{part[bad.start() : bad.start() + 3]}"')
+            raise BadQueryError(f'invalid URL escape "{part[bad.start() : bad.start() + 3]}"')
         key, _, value = part.partition("=")
         values.setdefault(unquote_plus(key), unquote_plus(value))
     return values

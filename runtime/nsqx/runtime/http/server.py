@@ -40,7 +40,7 @@ from nsqx.protocol.errors import NsqxError
 from nsqx.runtime.durations import format_duration
 from nsqx.runtime.http import go_json
 from nsqx.runtime.http.connection import HttpConnection, HttpLimits, QuietServer
-from nsqx.runtime.http.queries import BadQuery, parse_query
+from nsqx.runtime.http.queries import BadQueryError, parse_query
 from nsqx.runtime.http.routes import Match, NotAllowed, Redirect, Router
 from nsqx.runtime.process.logs import Logger, get_logger
 
@@ -202,7 +202,7 @@ class Request:
         if self._query is None:
             try:
                 self._query = parse_query(self.raw_query)
-            except BadQuery as exc:
+            except BadQueryError as exc:
                 raise ApiError(400, "INVALID_REQUEST") from exc
         return self._query
 
