@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from deploy.programs import ALIASES, Option, Program, programs
 from deploy.references import DAEMON_OPTIONS
-from nsqx.runtime.version import VERSION
+from nsqx.protocol.version import VERSION
 
 __all__ = ["manuals"]
 

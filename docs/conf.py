@@ -1,6 +1,6 @@
 """Sphinx: ``make docs`` builds these pages into build/docs; a warning is an error."""
 
-from nsqx.runtime.version import VERSION
+from nsqx.protocol.version import VERSION
 
 project = "nsqx"
 author = "the nsqx developers"

@@ -21,7 +21,7 @@ from hatchling.metadata.core import ProjectMetadata
 from hatchling.plugin.manager import PluginManager
 
 from deploy.generate import ROOT
-from nsqx.runtime.version import VERSION
+from nsqx.protocol.version import VERSION
 
 STATIC_FILES = ("app/main.mjs", "app.css", "vendor/preact.mjs", "vendor/uplot.css")
 

@@ -18,11 +18,11 @@ from nsqx.cluster.http import DaemonHttp
 from nsqx.net.addresses import Address, AddressError, bind, parse_address
 from nsqx.net.host_port import host_of, is_loopback
 from nsqx.protocol.errors import StartupError
+from nsqx.protocol.version import NSQ_VERSION, RUNTIME
 from nsqx.runtime.discovery import Directory, Finder
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.http.server import Answer, HttpServer, Request
 from nsqx.runtime.process import certificates, logs
-from nsqx.runtime.version import NSQ_VERSION, RUNTIME
 
 __all__ = ["Admin"]
 

@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from nsqx.admin.guard.roles import ROLES
 from nsqx.net.host_port import AddressError, format_host_port
-from nsqx.protocol.defaults import DEFAULT_CLUSTER
+from nsqx.protocol.defaults import ADMIN_HTTP_PORT, DEFAULT_CLUSTER
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import DURATION, flag
@@ -22,7 +22,9 @@ class AdminOptions(flags.DaemonOptions):
     """Durations are nanoseconds."""
 
     log_prefix: str = flag("[nsqadmin] ", group="logging", help="text before every log line")
-    http_address: str = flag("0.0.0.0:4171", help="<addr>:<port> to listen on for HTTP clients")
+    http_address: str = flag(
+        f"0.0.0.0:{ADMIN_HTTP_PORT}", help="<addr>:<port> to listen on for HTTP clients"
+    )
     base_path: str = flag("/", help="URL path under which everything is")
     dev_static_dir: str = flag(
         "",
@@ -276,8 +278,7 @@ def _check_resolves(address: str, name: str) -> None:
     from nsqx.net import addresses  # --version needs no asyncio
 
     try:
-        target = addresses.parse_tcp_address(_without_scheme(address))
-        socket.getaddrinfo(target.host or "localhost", target.port, type=socket.SOCK_STREAM)
+        addresses.look_up(addresses.parse_tcp_address(_without_scheme(address)))
     except (AddressError, socket.gaierror) as exc:
         reason = exc.strerror if isinstance(exc, socket.gaierror) else exc
         raise ValueError(f"failed to resolve {name} ({address}) - {reason}") from exc

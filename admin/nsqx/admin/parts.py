@@ -42,11 +42,11 @@ from nsqx.cluster.thresholds import Thresholds
 from nsqx.cluster.watch import Watch, WatchState
 from nsqx.net.host_port import without_secrets
 from nsqx.net.tls import client_context
+from nsqx.protocol.version import NSQ_VERSION, VERSION
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.http.config_endpoint import parse_addresses
 from nsqx.runtime.http.server import Handler, Router
 from nsqx.runtime.process import logs
-from nsqx.runtime.version import NSQ_VERSION, VERSION
 
 __all__ = ["Parts", "make_http", "make_router"]
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from nsqx.runtime.version import VERSION
+from nsqx.protocol.version import VERSION
 
 __all__ = ["main"]
 

@@ -21,7 +21,7 @@ import click
 from nsqx.client.settings import Settings
 from nsqx.cluster.http import CONNECT_S, REQUEST_S, DaemonHttp
 from nsqx.net.tls import TlsFileError, client_context
-from nsqx.runtime.version import VERSION
+from nsqx.protocol.version import VERSION
 
 __all__ = ["PLAIN", "Security", "security_options"]
 

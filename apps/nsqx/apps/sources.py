@@ -18,14 +18,14 @@ import click
 
 from nsqx.cluster.http import DaemonError, DaemonHttp
 from nsqx.cluster.lookups import list_nodes, lookup
-from nsqx.protocol.defaults import DEFAULT_CLUSTER
+from nsqx.protocol.defaults import DEFAULT_CLUSTER, LOOKUPD_HTTP_PORT
 from nsqx.runtime.discovery import Finder
 from nsqx.runtime.process import logs
 from nsqx.runtime.process.levels import Level
 
 __all__ = ["LOOKUPD", "Sources", "source_options"]
 
-LOOKUPD = "127.0.0.1:4161"
+LOOKUPD = f"127.0.0.1:{LOOKUPD_HTTP_PORT}"
 DISCOVER_SECONDS = 3.0
 OTHERS_SECONDS = 1.0  # behind the first that was heard; nobody says that all have been
 

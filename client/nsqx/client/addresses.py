@@ -5,11 +5,9 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from nsqx.net.host_port import format_host_port
+from nsqx.protocol.defaults import LOOKUPD_HTTP_PORT, NSQD_TCP_PORT
 
 __all__ = ["Address", "lookup_url", "nodes_url", "parse_address", "parse_addresses"]
-
-NSQD_PORT = 4150
-LOOKUPD_HTTP_PORT = 4161
 
 
 class Address(NamedTuple):
@@ -35,7 +33,7 @@ def parse_address(text: str) -> Address:
     parts = urlsplit(f"//{rest if separator else text}")
     if not parts.hostname or parts.path.strip("/") or parts.query or parts.username is not None:
         raise ValueError(f"not an address of an nsqd: {text!r}")
-    port = parts.port if parts.port is not None else NSQD_PORT
+    port = parts.port if parts.port is not None else NSQD_TCP_PORT
     return Address(parts.hostname, port)
 
 

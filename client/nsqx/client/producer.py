@@ -48,7 +48,7 @@ from nsqx.client.link import Link
 from nsqx.client.message import MakeMessage, Message
 from nsqx.client.session import Limits
 from nsqx.client.settings import Settings
-from nsqx.protocol import commands
+from nsqx.protocol import commands, defaults
 
 __all__ = ["Producer", "batches"]
 
@@ -66,7 +66,9 @@ LOSSES_MAX = 1  # of connections under a publish; one that loses more is risky
 
 # Of an nsqd that does not say what it takes, and has not refused anything yet.
 USUAL_LIMITS = Limits(
-    max_msg_size=1024 * 1024, max_body_size=5 * 1024 * 1024, max_req_timeout_ms=3_600_000
+    max_msg_size=defaults.MAX_MSG_SIZE,
+    max_body_size=defaults.MAX_BODY_SIZE,
+    max_req_timeout_ms=defaults.MAX_REQ_TIMEOUT_MS,
 )
 _TOO_MUCH = {
     "max_msg_size": re.compile(r"message too big \d+ > (\d+)"),

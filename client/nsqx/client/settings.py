@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nsqx.net.tls import client_context
+from nsqx.protocol.version import VERSION
 
 __all__ = ["USER_AGENT", "Settings"]
 
-USER_AGENT = "nsqx/0.1.0"
+USER_AGENT = f"nsqx/{VERSION}"
 
 # Fields of IDENTIFY that are left out when they are None: nsqd's own defaults then hold.
 _MS_PER_SECOND = 1000

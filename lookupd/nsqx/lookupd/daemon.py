@@ -22,11 +22,11 @@ from nsqx.net.client_certificates import demanding_context
 from nsqx.net.tls import TlsFileError, server_context
 from nsqx.protocol import lookup
 from nsqx.protocol.errors import StartupError
+from nsqx.protocol.version import NSQ_VERSION, RUNTIME, VERSION
 from nsqx.runtime.discovery import Advertiser
 from nsqx.runtime.http.server import HttpServer
 from nsqx.runtime.options.flags import Source
 from nsqx.runtime.process import certificates, logs
-from nsqx.runtime.version import NSQ_VERSION, RUNTIME, VERSION
 
 __all__ = ["PROGRAM", "Lookupd"]
 

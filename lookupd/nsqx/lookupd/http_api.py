@@ -13,6 +13,7 @@ from nsqx.lookupd.answers import Answers
 from nsqx.lookupd.registry import Registry, RegistryFullError
 from nsqx.lookupd.watches import TooManyWatchesError, Watches
 from nsqx.protocol.names import is_valid_name
+from nsqx.protocol.version import NSQ_VERSION, VERSION
 from nsqx.runtime import metrics
 from nsqx.runtime.durations import parse_duration
 from nsqx.runtime.http.server import (
@@ -28,7 +29,6 @@ from nsqx.runtime.http.server import (
 )
 from nsqx.runtime.metrics import Sample, counter, gauge
 from nsqx.runtime.process import logs, open_files, tasks
-from nsqx.runtime.version import NSQ_VERSION, VERSION
 
 __all__ = ["UNLOGGED_PATHS", "HttpApi"]
 

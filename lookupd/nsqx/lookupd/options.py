@@ -8,6 +8,8 @@ from nsqx.protocol.defaults import (
     DEFAULT_CLUSTER,
     LOOKUP_IDENTIFY_BYTES_MAX,
     LOOKUP_LINE_BYTES_MAX,
+    LOOKUPD_HTTP_PORT,
+    LOOKUPD_TCP_PORT,
 )
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.options.flags import DURATION, STRING, TLS_MIN_VERSION, DaemonOptions, flag
@@ -23,10 +25,14 @@ class LookupdOptions(DaemonOptions):
         "[nsqlookupd] ", group="logging", help="text before every line of the nsq log format"
     )
     tcp_address: str = flag(
-        "0.0.0.0:4160", group="network", help="`address` to listen on for nsqd, host:port"
+        f"0.0.0.0:{LOOKUPD_TCP_PORT}",
+        group="network",
+        help="`address` to listen on for nsqd, host:port",
     )
     http_address: str = flag(
-        "0.0.0.0:4161", group="network", help="`address` to listen on for HTTP, host:port"
+        f"0.0.0.0:{LOOKUPD_HTTP_PORT}",
+        group="network",
+        help="`address` to listen on for HTTP, host:port",
     )
     broadcast_address: str = flag(
         factory=socket.gethostname,

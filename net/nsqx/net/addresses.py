@@ -164,10 +164,21 @@ def _bind_wildcard(address: TcpAddress) -> socket.socket:
 
 
 def _bind_one(address: TcpAddress) -> socket.socket:
-    family, _, _, _, name = socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    return socket.create_server((str(name[0]), address.port), family=family, backlog=LISTEN_BACKLOG)
+    family, host = look_up(address, flags=socket.AI_PASSIVE)
+    return socket.create_server((host, address.port), family=family, backlog=LISTEN_BACKLOG)
+
+
+def look_up(address: TcpAddress, *, flags: int = 0) -> tuple[socket.AddressFamily, str]:
+    """
+    Return the first address that a name stands for; blocks, so only where a program starts.
+
+    Raises:
+        socket.gaierror: it stands for none.
+    """
+    host = address.host or "localhost"
+    found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=flags)
+    family, _, _, _, name = found[0]
+    return family, str(name[0])
 
 
 def _bind_unix(address: UnixAddress) -> socket.socket:

@@ -46,9 +46,9 @@ from nsqx.nsqd.tls import server_context
 from nsqx.protocol.command_parser import Limits
 from nsqx.protocol.errors import StartupError
 from nsqx.protocol.identify import NegotiationOptions
+from nsqx.protocol.version import NSQ_VERSION, RUNTIME, VERSION
 from nsqx.runtime.options.flags import TlsRequired
 from nsqx.runtime.process import certificates, logs, open_files
-from nsqx.runtime.version import NSQ_VERSION, RUNTIME, VERSION
 
 __all__ = ["Nsqd"]
 

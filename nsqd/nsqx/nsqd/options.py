@@ -11,6 +11,9 @@ from nsqx.protocol.defaults import (
     MAX_BODY_SIZE,
     MAX_MSG_SIZE,
     MAX_RDY_COUNT,
+    NSQD_HTTP_PORT,
+    NSQD_HTTPS_PORT,
+    NSQD_TCP_PORT,
 )
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.options.flags import (
@@ -75,15 +78,19 @@ class NsqdOptions(DaemonOptions):
     )
 
     tcp_address: str = flag(
-        "0.0.0.0:4150", group="network", help="`address` for clients, host:port or a socket's path"
+        f"0.0.0.0:{NSQD_TCP_PORT}",
+        group="network",
+        help="`address` for clients, host:port or a socket's path",
     )
     http_address: str = flag(
-        "0.0.0.0:4151",
+        f"0.0.0.0:{NSQD_HTTP_PORT}",
         group="network",
         help="`address` for HTTP, host:port or a socket's path; empty for none",
     )
     https_address: str = flag(
-        "0.0.0.0:4152", group="network", help="`address` for HTTPS, used with a certificate only"
+        f"0.0.0.0:{NSQD_HTTPS_PORT}",
+        group="network",
+        help="`address` for HTTPS, used with a certificate only",
     )
     broadcast_address: str = flag(
         factory=socket.gethostname,

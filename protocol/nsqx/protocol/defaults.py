@@ -1,8 +1,11 @@
 """What NSQ's programs have unless they are told otherwise, where more than one place needs it."""
 
 __all__ = [
+    "ADMIN_HTTP_PORT",
     "ADVERTISED_MAX",
     "DEFAULT_CLUSTER",
+    "LOOKUPD_HTTP_PORT",
+    "LOOKUPD_TCP_PORT",
     "LOOKUP_IDENTIFY_BYTES_MAX",
     "LOOKUP_LINE_BYTES_MAX",
     "MAX_BODY_SIZE",
@@ -11,7 +14,14 @@ __all__ = [
     "MAX_RDY_COUNT",
     "MAX_REQ_TIMEOUT_MS",
     "MSG_TIMEOUT_MS",
+    "NSQD_HTTPS_PORT",
+    "NSQD_HTTP_PORT",
+    "NSQD_TCP_PORT",
 ]
+
+NSQD_TCP_PORT, NSQD_HTTP_PORT, NSQD_HTTPS_PORT = 4150, 4151, 4152
+LOOKUPD_TCP_PORT, LOOKUPD_HTTP_PORT = 4160, 4161
+ADMIN_HTTP_PORT = 4171
 
 # Options of nsqd of the same names. A client assumes them of an nsqd that does not tell its own.
 MAX_MSG_SIZE = 1024 * 1024

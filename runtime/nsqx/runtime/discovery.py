@@ -35,8 +35,8 @@ from typing import TYPE_CHECKING, Self
 
 from nsqx.net.host_port import format_host_port
 from nsqx.protocol.defaults import DEFAULT_CLUSTER
+from nsqx.protocol.version import VERSION
 from nsqx.runtime.process.logs import get_logger
-from nsqx.runtime.version import VERSION
 
 if TYPE_CHECKING:
     from zeroconf import ServiceStateChange, Zeroconf

@@ -19,7 +19,7 @@ from nsqx.apps.look.probes import probe_nsqd, probe_registrar
 from nsqx.client.addresses import Address
 from nsqx.protocol.frames import encode_error, encode_response
 from nsqx.protocol.lookup import OK_ANSWER
-from nsqx.runtime.version import VERSION
+from nsqx.protocol.version import VERSION
 from tests.support.commands import nsqx
 from tests.support.dns import play_dns
 from tests.support.fake_http import fake_http

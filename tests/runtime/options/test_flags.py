@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from nsqx.protocol.version import NSQ_VERSION, VERSION
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import (
     DURATION,
@@ -24,7 +25,6 @@ from nsqx.runtime.options.flags import (
     TlsRequired,
     flag,
 )
-from nsqx.runtime.version import NSQ_VERSION, VERSION
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "daemon_cli.json"
 

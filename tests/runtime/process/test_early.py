@@ -41,5 +41,5 @@ def test_a_program_says_what_it_is_before_it_imports_what_takes_long(
     )
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert done.returncode == 0
-    assert "nsqx.runtime.version" in imported
+    assert "nsqx.protocol.version" in imported
     assert not imported & HEAVY

@@ -14,8 +14,8 @@ from nsqx.admin.guard.gate import Gate
 from nsqx.admin.shown import plain_page
 from nsqx.admin.shown.static_files import DEPTH_MAX, StaticFiles
 from nsqx.cluster.merge import ClusterSnapshot
+from nsqx.protocol.version import VERSION
 from nsqx.runtime.http.server import Answer, Handler, Request, Router
-from nsqx.runtime.version import VERSION
 
 __all__ = ["PAGE_PATHS", "SECURITY_HEADERS", "Pages", "secure"]
 

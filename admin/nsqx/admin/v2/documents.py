@@ -18,8 +18,8 @@ from nsqx.admin.shown.hub import Hub, UnknownKeyError
 from nsqx.admin.shown.live import LiveChannel, LiveLimits, envelopes
 from nsqx.admin.shown.tail import Tails
 from nsqx.admin.v2.answers import NO_STORE, json_bytes
+from nsqx.protocol.version import VERSION
 from nsqx.runtime.http.server import Answer, Request
-from nsqx.runtime.version import VERSION
 
 __all__ = ["DocumentEndpoints"]
 

@@ -10,8 +10,8 @@ from nsqx.admin.changed.runs import ActionResult
 from nsqx.admin.guard.same_origin import WRITE_HEADER
 from nsqx.admin.v2.route import PREFIX, Route
 from nsqx.cluster.number_fields import descriptions
+from nsqx.protocol.version import VERSION
 from nsqx.runtime import numbers
-from nsqx.runtime.version import VERSION
 
 __all__ = ["describe"]
 

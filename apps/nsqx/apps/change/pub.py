@@ -20,6 +20,7 @@ from nsqx.apps.sources import discovery_options
 from nsqx.client.errors import ConnectFailed, NsqError, PartlyPublished
 from nsqx.client.nsq import Nsq
 from nsqx.client.settings import Settings
+from nsqx.protocol.defaults import NSQD_TCP_PORT
 from nsqx.protocol.names import is_valid_name
 from nsqx.runtime.discovery import Finder
 from nsqx.runtime.process import logs
@@ -30,7 +31,7 @@ __all__ = ["pub"]
 Advance = Callable[[int], None]
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
-NSQD = "127.0.0.1:4150"
+NSQD = f"127.0.0.1:{NSQD_TCP_PORT}"
 FIND_SECONDS = 5.0  # until an nsqd to publish to is known
 
 EPILOG = f"""\b

@@ -13,17 +13,15 @@ from nsqx.apps.look.cluster_facts import ClusterFacts, LookupdFacts, NsqdFacts, 
 from nsqx.apps.look.diagnosis import Finding, Severity, diagnose
 from nsqx.apps.look.examination import Examination
 from nsqx.apps.security_options import PLAIN, Security, security_options
-from nsqx.apps.sources import discovery_options
+from nsqx.apps.sources import LOOKUPD, discovery_options
 from nsqx.apps.terminal import printable
 from nsqx.client.addresses import Address, parse_address
 from nsqx.client.resolver import is_name, resolve
+from nsqx.protocol.defaults import LOOKUPD_HTTP_PORT, NSQD_HTTP_PORT
 from nsqx.runtime.discovery import Finder
 
 __all__ = ["doctor"]
 
-LOOKUPD = "127.0.0.1:4161"
-LOOKUPD_HTTP_PORT = 4161
-NSQD_HTTP_PORT = 4151
 DISCOVER_SECONDS = 3.0
 
 EPILOG = f"""\b

@@ -18,7 +18,7 @@ from nsqx.net.tls import client_context
 from nsqx.protocol import commands, lookup
 from nsqx.protocol.errors import NsqxError
 from nsqx.protocol.frames import ErrorFrame, FrameParser, Message, Response
-from nsqx.runtime.version import VERSION
+from nsqx.protocol.version import VERSION
 
 __all__ = ["probe_nsqd", "probe_registrar"]
 

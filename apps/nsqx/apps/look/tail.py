@@ -16,7 +16,7 @@ from nsqx.apps.complaints import Complaints
 from nsqx.apps.look.lookout import Lookout
 from nsqx.apps.look.printer import Enough, Format, Printer, format_body, format_with_topic
 from nsqx.apps.security_options import Security, security_options
-from nsqx.apps.sources import Sources, discovery_options
+from nsqx.apps.sources import LOOKUPD, Sources, discovery_options
 from nsqx.client.consumer import Consumer
 from nsqx.client.errors import NsqError
 from nsqx.client.message import Message
@@ -26,7 +26,6 @@ from nsqx.runtime.process.levels import Level
 
 __all__ = ["tail"]
 
-LOOKUPD = "127.0.0.1:4161"
 MAX_IN_FLIGHT = 200
 DRAIN_SECONDS = 1.0  # what is not printed by then will be delivered again
 

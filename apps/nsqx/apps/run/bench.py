@@ -19,6 +19,7 @@ from nsqx.client.consumer import Consumer
 from nsqx.client.errors import NsqError
 from nsqx.client.producer import Producer
 from nsqx.cluster.http import DaemonError, DaemonHttp
+from nsqx.protocol.defaults import NSQD_TCP_PORT
 from nsqx.runtime.process.run import new_event_loop
 
 __all__ = ["Result", "bench"]
@@ -86,7 +87,7 @@ class Result:
 @click.command(epilog=EPILOG)
 @click.option(
     "--nsqd",
-    default="127.0.0.1:4150",
+    default=f"127.0.0.1:{NSQD_TCP_PORT}",
     show_default=True,
     metavar="HOST:PORT",
     help="TCP address of the nsqd.",

@@ -14,14 +14,15 @@ from pathlib import Path
 from nsqx.apps.run.child import Child
 from nsqx.apps.run.ports import Ports
 from nsqx.net.host_port import format_host_port, split_host_port
+from nsqx.protocol import defaults
 
 __all__ = ["LocalCluster"]
 
 STOP_SECONDS_MAX = 20.0
 
-LOOKUPD_PORTS = {"TCP": 4160, "HTTP": 4161}
-NSQD_PORTS = {"TCP": 4150, "HTTP": 4151}
-ADMIN_PORTS = {"HTTP": 4171}
+LOOKUPD_PORTS = {"TCP": defaults.LOOKUPD_TCP_PORT, "HTTP": defaults.LOOKUPD_HTTP_PORT}
+NSQD_PORTS = {"TCP": defaults.NSQD_TCP_PORT, "HTTP": defaults.NSQD_HTTP_PORT}
+ADMIN_PORTS = {"HTTP": defaults.ADMIN_HTTP_PORT}
 
 # A wildcard is an address to listen at, not one to connect to.
 REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}

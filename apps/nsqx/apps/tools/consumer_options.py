@@ -27,7 +27,7 @@ from nsqx.runtime.durations import (
     parse_duration,
 )
 from nsqx.runtime.options.flags import STRINGS
-from nsqx.runtime.options.go_values import go_quote, read_bool, read_int64
+from nsqx.runtime.options.go_values import go_quote, read_bool, read_float, read_int64
 
 __all__ = ["CONSUMER_OPTION", "ClientOptions", "Given", "lenient", "parse_option"]
 
@@ -42,13 +42,6 @@ Given = tuple[str, Value]  # name and value of an option
 
 def _text(text: str) -> str:
     return text
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"strconv.ParseFloat: parsing {go_quote(text)}: invalid syntax") from None
 
 
 def _duration(text: str) -> int:
@@ -102,7 +95,7 @@ _OPTIONS: Mapping[str, _Option] = {
     "write_timeout": _Option(_duration, 10 * SECOND_NS, 100 * MILLISECOND_NS, 5 * MINUTE_NS),
     "local_addr": _Option(_local_address, None),
     "lookupd_poll_interval": _Option(_duration, MINUTE_NS, 10 * MILLISECOND_NS, 5 * MINUTE_NS),
-    "lookupd_poll_jitter": _Option(_float, 0.3, 0.0, 1.0),
+    "lookupd_poll_jitter": _Option(read_float, 0.3, 0.0, 1.0),
     "lookupd_poll_timeout": _Option(_duration, MINUTE_NS),
     "max_requeue_delay": _Option(_duration, 15 * MINUTE_NS, 0, HOUR_NS),
     "default_requeue_delay": _Option(_duration, 90 * SECOND_NS, 0, HOUR_NS),

@@ -16,9 +16,9 @@ from nsqx.client.errors import ConnectFailed, NsqError
 from nsqx.client.producer import Producer
 from nsqx.protocol.errors import StartupError
 from nsqx.protocol.names import is_valid_name
+from nsqx.protocol.version import NSQ_VERSION, VERSION
 from nsqx.runtime.options.flags import Options, flag
 from nsqx.runtime.process.run import new_event_loop
-from nsqx.runtime.version import NSQ_VERSION, VERSION
 
 __all__ = [
     "DRAIN_SECONDS",

@@ -25,11 +25,11 @@ from nsqx.apps.tools.url_template import UrlTemplate
 from nsqx.client.consumer import Consumer
 from nsqx.client.message import Message
 from nsqx.protocol.errors import NsqxError, StartupError
+from nsqx.protocol.version import NSQ_VERSION
 from nsqx.runtime.durations import SECOND_NS
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import DURATION, Source, flag
 from nsqx.runtime.process.startup import exit_with_failure
-from nsqx.runtime.version import NSQ_VERSION
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession

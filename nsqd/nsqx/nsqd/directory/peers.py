@@ -29,9 +29,9 @@ from nsqx.nsqd.node import Node
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.protocol.errors import StartupError
 from nsqx.protocol.lookup import PeerInfo
+from nsqx.protocol.version import NSQ_VERSION
 from nsqx.runtime.discovery import Directory, Finder
 from nsqx.runtime.process import certificates, logs, tasks
-from nsqx.runtime.version import NSQ_VERSION
 
 __all__ = ["LookupPeers", "PeerState"]
 

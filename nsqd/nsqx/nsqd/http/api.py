@@ -29,6 +29,7 @@ from nsqx.nsqd.http.readiness import Readiness
 from nsqx.nsqd.http.rights import Rights
 from nsqx.nsqd.http.settings import SettingsEndpoints
 from nsqx.nsqd.telling.stats import Selection, Stats
+from nsqx.protocol.version import NSQ_VERSION, RUNTIME, VERSION
 from nsqx.runtime.http.config_endpoint import ConfigEndpoint, parse_addresses
 from nsqx.runtime.http.server import (
     JSON_TYPE,
@@ -42,7 +43,6 @@ from nsqx.runtime.http.server import (
     plain_text,
     text,
 )
-from nsqx.runtime.version import NSQ_VERSION, RUNTIME, VERSION
 
 __all__ = ["UNLOGGED_PATHS", "HttpApi"]
 

@@ -11,9 +11,9 @@ from nsqx.nsqd.http.node import HttpNode
 from nsqx.nsqd.log.log import LogView
 from nsqx.nsqd.telling.latencies import accepted_ns
 from nsqx.nsqd.telling.prometheus import NodeMetrics
+from nsqx.protocol.version import VERSION
 from nsqx.runtime import metrics
 from nsqx.runtime.http.server import Answer, Handler, Request, Router
-from nsqx.runtime.version import VERSION
 
 __all__ = ["MetricsEndpoint"]
 

@@ -17,11 +17,11 @@ from nsqx.nsqd.core.latency import Histogram, LatencyWindow, merged
 from nsqx.nsqd.core.session import Session
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.telling.readings import read_channel, read_topic
+from nsqx.protocol.version import VERSION
 from nsqx.runtime import numbers
 from nsqx.runtime.durations import SECOND_NS, format_duration
 from nsqx.runtime.http import go_json
 from nsqx.runtime.numbers import Number, Text
-from nsqx.runtime.version import VERSION
 
 __all__ = ["Selection", "Stats", "format_latency"]
 

@@ -34,6 +34,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
 
 from nsqx.protocol.errors import NsqxError, StartupError
+from nsqx.protocol.version import NSQ_VERSION, RUNTIME
 from nsqx.runtime.durations import format_duration, parse_duration
 from nsqx.runtime.options import config_file
 from nsqx.runtime.options.flag import Flag
@@ -54,7 +55,6 @@ from nsqx.runtime.options.kinds import (
 )
 from nsqx.runtime.process.levels import Level
 from nsqx.runtime.process.startup import exit_with_failure
-from nsqx.runtime.version import NSQ_VERSION, RUNTIME
 
 __all__ = [
     "BOOL",

@@ -4,12 +4,22 @@ import re
 
 from nsqx.protocol.errors import quote
 
-__all__ = ["BOOLS", "INT64_MAX", "INT64_MIN", "go_quote", "read_bool", "read_int64"]
+__all__ = [
+    "BOOLS",
+    "FLOAT_TEXT",
+    "INT64_MAX",
+    "INT64_MIN",
+    "go_quote",
+    "read_bool",
+    "read_float",
+    "read_int64",
+]
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 BOOLS = {"1": True, "t": True, "T": True, "TRUE": True, "true": True, "True": True}
 BOOLS |= {"0": False, "f": False, "F": False, "FALSE": False, "false": False, "False": False}
 
+FLOAT_TEXT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _DECIMAL = re.compile(r"[+-]?[0-9]+")
 
 
@@ -23,6 +33,13 @@ def read_bool(text: str) -> bool:
     if text not in BOOLS:
         raise ValueError(f"strconv.ParseBool: parsing {go_quote(text)}: invalid syntax")
     return BOOLS[text]
+
+
+def read_float(text: str) -> float:
+    """Return what ``strconv.ParseFloat`` does; ValueError with its words."""
+    if not FLOAT_TEXT.fullmatch(text):
+        raise ValueError(f"strconv.ParseFloat: parsing {go_quote(text)}: invalid syntax")
+    return float(text)
 
 
 def read_int64(text: str) -> int:

@@ -14,10 +14,12 @@ from nsqx.protocol.errors import StartupError
 from nsqx.runtime.durations import MILLISECOND_NS, format_duration, parse_duration
 from nsqx.runtime.options.go_values import (
     BOOLS,
+    FLOAT_TEXT,
     INT64_MAX,
     INT64_MIN,
     go_quote,
     read_bool,
+    read_float,
     read_int64,
 )
 from nsqx.runtime.process.levels import Level, parse_level
@@ -128,7 +130,6 @@ _INTEGERS = (
     (8, re.compile(r"0[oO]?((?:_?[0-7])+)")),
     (10, re.compile(r"(0|[1-9](?:_?[0-9])*)")),
 )
-_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 def _parse_int(text: str) -> int:
@@ -154,7 +155,7 @@ def _int_from_file(value: object) -> int:
 
 
 def _parse_float(text: str) -> float:
-    if not _FLOAT.fullmatch(text):
+    if not FLOAT_TEXT.fullmatch(text):
         raise ValueError("parse error")
     return float(text)
 
@@ -164,15 +165,13 @@ def _float_from_file(value: object) -> float:
         return float(value)
     if not isinstance(value, str):
         raise ValueError("invalid value type")
-    if not _FLOAT.fullmatch(value):
-        raise ValueError(f"strconv.ParseFloat: parsing {go_quote(value)}: invalid syntax")
-    return float(value)
+    return read_float(value)
 
 
 def _parse_floats(text: str) -> list[float]:
     numbers = []
     for item in text.split(","):
-        if not _FLOAT.fullmatch(item):
+        if not FLOAT_TEXT.fullmatch(item):
             raise StartupError(f"Could not parse: {item}", bare=True)
         numbers.append(float(item))
     return sorted(numbers, reverse=True)
