@@ -100,6 +100,7 @@ _nsqx_options() {
             --max-identify-size:
             --max-line-size:
             --max-registrations:
+            --max-registrations-per-address:
             --max-watches:
             --tcp-address:
             --tls-cert:file

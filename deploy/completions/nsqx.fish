@@ -221,6 +221,8 @@ complete -c nsqlookupd -l max-line-size -o max-line-size -x -d 'most bytes of a 
 complete -c nsqx -n '__nsqx_is lookupd' -l max-line-size -o max-line-size -x -d 'most bytes of a command line'
 complete -c nsqlookupd -l max-registrations -o max-registrations -x -d 'most topics and channels that one nsqd may register'
 complete -c nsqx -n '__nsqx_is lookupd' -l max-registrations -o max-registrations -x -d 'most topics and channels that one nsqd may register'
+complete -c nsqlookupd -l max-registrations-per-address -o max-registrations-per-address -x -d 'most topics and channels that the nsqds at one address may register'
+complete -c nsqx -n '__nsqx_is lookupd' -l max-registrations-per-address -o max-registrations-per-address -x -d 'most topics and channels that the nsqds at one address may register'
 complete -c nsqlookupd -l max-watches -o max-watches -x -d 'most long polls (/watch) at a time'
 complete -c nsqx -n '__nsqx_is lookupd' -l max-watches -o max-watches -x -d 'most long polls (/watch) at a time'
 complete -c nsqlookupd -l tcp-address -o tcp-address -x -d 'address to listen on for nsqd, host:port'

@@ -283,6 +283,41 @@ def test_full_registry_takes_no_half_of_a_channel_and_its_topic() -> None:
     directory.registry.create_channel("t2", "c")
 
 
+def test_one_address_registers_so_much_and_no_more() -> None:
+    directory = Directory(Limits(registrations_per_address=2))
+    first, second = directory.connect(), directory.connect()  # of one address
+    directory.registry.register(first, "a", None)
+    directory.registry.register(second, "b", None)
+    with pytest.raises(RegistryFullError, match="of one address, limit 2"):
+        directory.registry.register(second, "c", None)
+    directory.registry.remove_producer(first)
+    directory.registry.register(second, "c", None)
+    assert directory.topics() == ["a", "b", "c"]
+
+
+def test_what_nobody_has_makes_room_for_what_a_producer_has() -> None:
+    directory = Directory(Limits(entries=3))
+    producer = directory.connect()
+    directory.registry.register(producer, "ours", None)
+    directory.registry.create_channel("rubbish", "c")
+    directory.registry.register(producer, "new", None)
+    assert directory.topics() == ["new", "ours"]
+    with pytest.raises(RegistryFullError):
+        directory.registry.register(producer, "more", "c")
+
+
+def test_of_topics_that_nobody_has_only_the_newest_are_kept() -> None:
+    directory = Directory(Limits(unused=2))
+    producer = directory.connect()
+    directory.registry.register(producer, "ours", None)
+    for name in ("a", "b", "c"):
+        directory.registry.create_topic(name)
+    assert directory.topics() == ["b", "c", "ours"]
+    directory.registry.remove_producer(producer)  # now nobody has it since a moment
+    directory.registry.create_topic("d")
+    assert directory.topics() == ["d", "ours"]
+
+
 Key = tuple[str, str, str]
 TOPICS = ("a", "b", "e#ephemeral")
 CHANNELS = ("x", "y", "z#ephemeral")

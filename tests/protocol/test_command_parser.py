@@ -12,7 +12,14 @@ from array import array
 import pytest
 
 from nsqx.protocol import commands
-from nsqx.protocol.command_parser import LEGAL, LINE_BYTES_MAX, CommandParser, Limits, State
+from nsqx.protocol.command_parser import (
+    LEGAL,
+    LINE_BYTES_MAX,
+    STRANGER_BODY_BYTES_MAX,
+    CommandParser,
+    Limits,
+    State,
+)
 from nsqx.protocol.commands import (
     MAGIC_V2,
     NOP,
@@ -719,3 +726,18 @@ def test_strangers_may_not_send_much(word: str) -> None:
     [violation] = parser.receive_data(b"  V2%b\n\x00\x01\x00\x01" % word.encode())
     assert isinstance(violation, Violation)
     assert violation.error.line == f"E_BAD_BODY {word} body too big 65537 > 65536".encode()
+
+
+@pytest.mark.parametrize("word", ["PUB t", "DPUB t 5"])
+def test_a_long_body_of_who_has_shown_no_secret_is_not_waited_for(word: str) -> None:
+    start = f"{word}\n".encode() + (STRANGER_BODY_BYTES_MAX + 1).to_bytes(4, "big")
+    parser = CommandParser(Limits())
+    parser.auth_is_missing = True
+    (violation,) = parser.receive_data(MAGIC_V2 + start)
+    refused = f"E_AUTH_FIRST AUTH required before {word.split()[0]}".encode()
+    assert isinstance(violation, Violation)
+    assert violation.error.line == refused
+    parser = CommandParser(Limits())
+    parser.auth_is_missing = True
+    assert parser.receive_data(MAGIC_V2 + b"AUTH\n\0\0\0\6secret" + start) == [Auth(b"secret")]
+    assert parser.error is None

@@ -24,7 +24,8 @@ from nsqx.protocol import lookup
 from nsqx.protocol.errors import StartupError
 from nsqx.protocol.version import NSQ_VERSION, RUNTIME, VERSION
 from nsqx.runtime.discovery import Advertiser
-from nsqx.runtime.http.server import HttpServer
+from nsqx.runtime.http.connection import CONNECTIONS_MAX, HttpLimits
+from nsqx.runtime.http.server import ENDED_S, HttpServer
 from nsqx.runtime.options.flags import Source
 from nsqx.runtime.process import certificates, logs
 
@@ -56,7 +57,11 @@ class Lookupd:
         self.registry = Registry(
             inactive_timeout_ns=options.inactive_producer_timeout,
             tombstone_lifetime_ns=options.tombstone_lifetime,
-            limits=Limits(options.max_registrations, options.max_entries),
+            limits=Limits(
+                options.max_registrations,
+                options.max_registrations_per_address,
+                options.max_entries,
+            ),
             first_index=self.clock(),  # so that a restart is noticed by whoever watches
         )
         self.tcp_address, self.tcp_port = "", 0
@@ -117,6 +122,9 @@ class Lookupd:
             refuses_pages=True,
             log=logs.get_logger(kind),
             ends_with_client=True,
+            limits=HttpLimits(
+                ended_s=ENDED_S, connections=CONNECTIONS_MAX + self.options.max_watches
+            ),
         )
         await server.start(listener, tls)
         stack.push_async_callback(server.stop)

@@ -94,6 +94,11 @@ class LookupdOptions(DaemonOptions):
         group="limits",
         help="most topics and channels that one nsqd may register",
     )
+    max_registrations_per_address: int = flag(
+        limits.REGISTRATIONS_PER_ADDRESS_MAX,
+        group="limits",
+        help="most topics and channels that the nsqds at one address may register",
+    )
     max_entries: int = flag(
         limits.ENTRIES_MAX, group="limits", help="most topics and channels in all"
     )

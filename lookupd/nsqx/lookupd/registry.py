@@ -17,14 +17,20 @@ Whoever watches a topic is told by its index: a number that is another one whene
 its lookup has changed, and never comes back. An unknown topic has index 0.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
-from nsqx.lookupd.limits import ENTRIES_MAX, REGISTRATIONS_PER_PRODUCER_MAX
+from nsqx.lookupd.limits import (
+    ENTRIES_MAX,
+    REGISTRATIONS_PER_ADDRESS_MAX,
+    REGISTRATIONS_PER_PRODUCER_MAX,
+    UNUSED_MAX,
+)
 from nsqx.lookupd.networks import Networks, View, parse_network
-from nsqx.net.host_port import format_host_port
+from nsqx.net.host_port import format_host_port, host_of
 from nsqx.protocol.errors import NsqError
 from nsqx.protocol.lookup import Advertised, Network, PeerInfo
 from nsqx.protocol.names import is_ephemeral
@@ -54,7 +60,9 @@ class Limits:
     """What clients may make the registry hold."""
 
     registrations_per_producer: int = REGISTRATIONS_PER_PRODUCER_MAX
+    registrations_per_address: int = REGISTRATIONS_PER_ADDRESS_MAX
     entries: int = ENTRIES_MAX
+    unused: int = UNUSED_MAX
 
 
 @dataclass(slots=True, frozen=True)
@@ -126,6 +134,8 @@ class Registry:
         self.registrations = 0  # pairs of an entry and a producer
         self.entries = 0  # of topics and channels
         self.index = first_index  # the last one given out
+        self._by_host: Counter[str] = Counter()  # registrations
+        self._unused: dict[str, None] = {}  # topics that no producer has, the oldest first
         self.on_lookup_changed: Callable[[str], None] = _ignore  # gets the topic's name
         self.topics_answer: Answer | None = None
         self.nodes_answers: dict[View, Answer] = {}
@@ -181,6 +191,10 @@ class Registry:
         limit = self.limits.registrations_per_producer
         if producer.registrations + missing > limit:
             raise RegistryFullError(f"too many registrations, limit {limit}")
+        limit = self.limits.registrations_per_address
+        if self._by_host[host_of(producer.id)] + missing > limit:
+            raise RegistryFullError(f"too many registrations of one address, limit {limit}")
+        self._drop_unused(self.limits.entries - missing, topic_name)
         topic = self._create(topic_name, channel)
         self._join_topic(producer, topic)
         if channel is not None:
@@ -308,14 +322,32 @@ class Registry:
             topic.known = True
             self.lookup_changed(topic)
             self.topics_answer = None
+            self._note_use(topic)
         if new_channel and channel is not None:
             topic.channels[channel] = {}
             self._channels_changed(topic)
         self.entries += new_topic + new_channel
+        while len(self._unused) > self.limits.unused:
+            self.delete_topic(next(iter(self._unused)))
         return topic
+
+    def _note_use(self, topic: Topic) -> None:
+        if topic.known and not topic.producers:
+            self._unused[topic.name] = None
+        else:
+            self._unused.pop(topic.name, None)
+
+    def _drop_unused(self, entries: int, wanted: str) -> None:
+        """Make room for what a producer has: topics that nobody has go, the oldest first."""
+        while self.entries > entries and self._unused:
+            oldest = next(iter(self._unused))
+            if oldest == wanted:
+                return
+            self.delete_topic(oldest)
 
     def _forget_topic(self, topic: Topic) -> None:
         topic.known = False
+        self._note_use(topic)
         self.lookup_changed(topic)
         self.topics_answer = None
         self.entries -= 1
@@ -347,6 +379,7 @@ class Registry:
         if producer not in topic.producers:
             topic.producers[producer] = None
             producer.topics[topic.name] = None
+            self._note_use(topic)
             self._count_registrations(producer, 1)
             self._producers_changed(topic, producer)
 
@@ -354,6 +387,7 @@ class Registry:
         if producer in topic.producers:
             del topic.producers[producer]
             del producer.topics[topic.name]
+            self._note_use(topic)
             self._count_registrations(producer, -1)
             self._producers_changed(topic, producer)
 
@@ -377,6 +411,10 @@ class Registry:
     def _count_registrations(self, producer: Producer, change: int) -> None:
         producer.registrations += change
         self.registrations += change
+        host = host_of(producer.id)
+        self._by_host[host] += change
+        if not self._by_host[host]:
+            del self._by_host[host]
 
     def lookup_changed(self, topic: Topic) -> None:
         """A lookup of the topic answers something else now; also called when time did it."""

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
-from nsqx.lookupd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX
+from nsqx.lookupd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, STRANGERS_MAX
 from nsqx.lookupd.session import Session
 from nsqx.net.addresses import remove_socket_file, serve, socket_text, stop_serving
 from nsqx.net.host_port import host_of
@@ -161,7 +161,8 @@ class TcpServer:
 
     def add(self, connection: Connection, host: str) -> None:
         """Count a new connection; if there are too many, the oldest stranger makes room."""
-        if len(self.connections) >= self.connections_max and self.strangers:
+        is_full = len(self.connections) >= self.connections_max
+        if self.strangers and (is_full or len(self.strangers) >= STRANGERS_MAX):
             next(iter(self.strangers)).transport.abort()
         self.connections.add(connection)
         self.strangers[connection] = None

@@ -113,6 +113,8 @@ class CommandParser:
         heartbeats_enabled: False after an IDENTIFY that turned them off: SUB is refused. Set by
             the caller before it resumes.
         returns_enabled: RETURN was granted; else there is no such command. Set likewise.
+        auth_is_missing: AUTH is required and has not come: then a long body of a publish, which
+            will be refused, is not waited for. Set by the caller at the beginning.
     """
 
     __slots__ = (
@@ -132,6 +134,7 @@ class CommandParser:
         "_publish_topic",
         "_stopped",
         "_try_whole_run",
+        "auth_is_missing",
         "error",
         "finished",
         "heartbeats_enabled",
@@ -147,6 +150,7 @@ class CommandParser:
         self.tls_required = tls_required
         self.heartbeats_enabled = True
         self.returns_enabled = False
+        self.auth_is_missing = False
         self._limits = limits
         self._max_msg_size = limits.max_msg_size
         self._greeted = False
@@ -322,6 +326,7 @@ class CommandParser:
         secret = self._body(data, after, _AUTH_BODY, self._limits.stranger_body_size)
         if secret is None:
             return None
+        self.auth_is_missing = False  # what comes behind it waits for its answer, unread
         self._events.append(Auth(secret))
         return after + _SIZE.size + len(secret)
 
@@ -394,6 +399,7 @@ class CommandParser:
         topic = _topic(words, "")
         body = self._body(data, after, _PUB_BODY, self._max_msg_size)
         if body is None:
+            self._wait_for_nobody("PUB", len(data) - after)
             return None
         self._events.append(Publish(topic, body, None))
         self._publish_line = b"PUB %b\n" % words[1]
@@ -413,6 +419,7 @@ class CommandParser:
             raise _invalid(f"DPUB timeout {defer_ms} out of range 0-{limit_ms}")
         body = self._body(data, after, _DPUB_BODY, self._max_msg_size)
         if body is None:
+            self._wait_for_nobody("DPUB", len(data) - after)
             return None
         self._events.append(Publish(topic, body, defer_ms))
         return after + _SIZE.size + len(body)
@@ -444,6 +451,11 @@ class CommandParser:
             self._wait(end - len(data), texts.code, texts.no_body)
             return None
         return data[start:end]
+
+    def _wait_for_nobody(self, word: str, have: int) -> None:
+        """Refuse the long body of who has no right to publish, before it is here."""
+        if self.auth_is_missing and have + self._missing > self._limits.stranger_body_size:
+            raise FatalProtocolError("E_AUTH_FIRST", f"AUTH required before {word}")
 
     def _wait(self, missing: int, code: str, eof_detail: str) -> None:
         """Nothing can be decided before ``missing`` bytes have come; EOF would be this error."""

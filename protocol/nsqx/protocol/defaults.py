@@ -36,5 +36,5 @@ DEFAULT_CLUSTER = "default"
 
 # What an nsqlookupd takes of one nsqd.
 LOOKUP_LINE_BYTES_MAX = 16 * 1024  # the longest line anyone needs has 141: two names and a word
-LOOKUP_IDENTIFY_BYTES_MAX = 1024 * 1024
+LOOKUP_IDENTIFY_BYTES_MAX = 32 * 1024  # with as many addresses as it may have, of full length
 ADVERTISED_MAX = 64  # of one nsqd, which has an address or two in each network it is in

@@ -2,9 +2,12 @@
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from nsqx.nsqd.edge.tcp import Strangers
 from tests.support.node import running_node
 
 
@@ -39,3 +42,43 @@ async def test_a_client_too_many_is_told_so_and_those_before_stay(
         assert await first_reader.readexactly(10) == b"\x00\x00\x00\x06\x00\x00\x00\x00OK"
         first.close()
         await first.wait_closed()
+
+
+class Newcomer:
+    """A connection that may have shown what it came for."""
+
+    def __init__(self, *, is_stranger: bool = True) -> None:
+        self.session = SimpleNamespace(is_stranger=is_stranger)
+        self.is_gone = False
+
+    def make_room(self) -> None:
+        self.is_gone = True
+
+
+def added(strangers: Strangers, host: str, count: int, *, is_stranger: bool = True) -> list[Any]:
+    newcomers: list[Any] = [Newcomer(is_stranger=is_stranger) for _ in range(count)]
+    for newcomer in newcomers:
+        strangers.add(newcomer, host)
+    return newcomers
+
+
+def test_of_too_many_strangers_the_newest_of_the_greatest_crowd_goes() -> None:
+    strangers = Strangers(4)
+    crowd = added(strangers, "crowd", 3)
+    others = added(strangers, "other", 2)
+    assert [each.is_gone for each in crowd] == [False, False, True]
+    more = added(strangers, "crowd", 1)  # the same address again: only itself pays
+    assert [each.is_gone for each in (*crowd, *others, *more)] == [False, False, True] + [
+        False
+    ] * 2 + [True]
+
+
+def test_who_has_shown_what_it_came_for_does_not_make_room() -> None:
+    strangers = Strangers(2)
+    clients = added(strangers, "ours", 10, is_stranger=False)
+    (stranger,) = added(strangers, "other", 1)
+    assert not any(each.is_gone for each in (*clients, stranger))
+    for client in clients:
+        strangers.discard(client, "ours")
+    strangers.discard(stranger, "other")
+    assert added(strangers, "new", 2)[-1].is_gone is False

@@ -228,6 +228,7 @@ class Session:
         self._send = sink.send
         self.is_anybody_allowed = settings.authenticator is None
         self._parser = CommandParser(settings.limits, tls_required=settings.tls_required)
+        self._parser.auth_is_missing = settings.authenticator is not None
         self._at_gate: deque[Command] = deque()  # what waits at the gate
         self._outstanding = 0  # publishes that are not answered yet, all at one topic
         self._publish_topic: Topic | None = None
@@ -334,6 +335,11 @@ class Session:
         """Return when there is something to do in `tick`, at the earliest."""
         due_ns = self._liveness.due_ns
         return due_ns if self.is_admitted else min(due_ns, self._admitted_by_ns)
+
+    @property
+    def is_stranger(self) -> bool:
+        """Return whether it has not, and nothing of ours is what it waits for."""
+        return not self.is_admitted and self.gate is not Gate.AUTH_SERVER
 
     @property
     def is_admitted(self) -> bool:

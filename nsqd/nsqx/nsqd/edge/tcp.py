@@ -42,6 +42,8 @@ OUTPUT_BYTES_MAX = 1024 * 1024
 # What one connection may have handed up in one turn of the loop: as much as one read of a socket.
 FEED_BYTES = 256 * 1024
 TLS_HANDSHAKE_NS = 5 * 10**9
+# Connections that have not shown what they came for (`Session.is_admitted`), in all.
+STRANGERS_MAX = 1000
 CLOSE_NS = 5 * 10**9  # how long a closing connection may take to accept what is left
 
 _log = logs.get_logger("TCP")
@@ -63,6 +65,40 @@ class ConnectionLimits:
         return ""
 
 
+class Strangers:
+    """
+    Connections that may not have shown yet what they came for; they are asked when it matters.
+
+    When there are too many, the newest of the address that has most of them goes: what is under
+    way goes on, and others than that address notice nothing.
+    """
+
+    def __init__(self, most: int = STRANGERS_MAX) -> None:
+        self._most = most
+        self._by_host: dict[str, dict[Connection, None]] = {}
+        self._count = 0
+
+    def add(self, connection: "Connection", host: str) -> None:
+        """Count one, and have another one make room if there are too many."""
+        self._by_host.setdefault(host, {})[connection] = None
+        self._count += 1
+        while self._count > self._most:
+            greatest = max(self._by_host, key=lambda each: len(self._by_host[each]))
+            newest = next(reversed(self._by_host[greatest]))
+            self.discard(newest, greatest)
+            if newest.session.is_stranger:
+                newest.make_room()
+
+    def discard(self, connection: "Connection", host: str) -> None:
+        """Count it no more. Fine if it is not counted."""
+        of_host = self._by_host.get(host)
+        if of_host is not None and connection in of_host:
+            del of_host[connection]
+            self._count -= 1
+            if not of_host:
+                del self._by_host[host]
+
+
 class TcpServer:
     """Accepts clients, and keeps their connections."""
 
@@ -81,6 +117,7 @@ class TcpServer:
         self.limits = limits or ConnectionLimits()
         self.connections: set[Connection] = set()
         self.by_host: Counter[str] = Counter()
+        self.strangers = Strangers()
         self.deadlines: Timers[Connection] = Timers()
         self.busy_poll = BusyPoll(asyncio.get_running_loop(), busy_poll_ns)
 
@@ -183,6 +220,7 @@ class Connection(asyncio.Protocol):
         server.connections.add(self)
         self._host = self.session.hostname
         server.by_host[self._host] += 1
+        server.strangers.add(self, self._host)
         self.schedule()
         _log.info("new client(%s)", remote_address)
         reason = server.limits.reason(len(server.connections), server.by_host[self._host])
@@ -190,9 +228,16 @@ class Connection(asyncio.Protocol):
             _log.warning("client(%s) refused - %s", remote_address, reason)
             self.session.fail(FatalProtocolError("E_INVALID", reason))
 
+    def make_room(self) -> None:
+        """End it: it has shown nothing, and there are too many of its kind."""
+        reason = f"too many connections that have shown nothing, limit {STRANGERS_MAX}"
+        _log.warning("client(%s) refused - %s", self.session.remote_address, reason)
+        self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Called exactly once, however the connection ends: the only place that cleans up."""
         self._server.connections.discard(self)
+        self._server.strangers.discard(self, self._host)
         self._server.by_host[self._host] -= 1
         if not self._server.by_host[self._host]:
             del self._server.by_host[self._host]

@@ -3,7 +3,7 @@ One HTTP connection: aiohttp's, with what Go's server does and aiohttp's does no
 
 - A client that ends its direction behind its requests gets its answers; then the connection ends.
 - A head has a time and a size. Between requests there is no limit: producers stay for days.
-- No more connections than allowed; whoever is too many is closed at once.
+- No more connections than allowed (`Crowd`).
 """
 
 import asyncio
@@ -11,7 +11,10 @@ import asyncio
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-__all__ = ["HttpConnection", "HttpLimits", "QuietServer"]
+from nsqx.runtime.http.crowd import Crowd
+from nsqx.runtime.process import open_files
+
+__all__ = ["CONNECTIONS_MAX", "HttpConnection", "HttpLimits", "QuietServer"]
 
 # How often a connection whose client ended its direction is asked whether it is idle. Answers say
 # "Connection: close" then, so this is for what was answered in the same moment.
@@ -23,6 +26,9 @@ _TOO_LARGE = (
 )
 
 
+CONNECTIONS_MAX = 3000
+
+
 class HttpLimits:
     """
     What one connection may take.
@@ -32,7 +38,7 @@ class HttpLimits:
         head_s: until a head that has begun, or the first one, is complete.
         body_idle_s: without a byte of a body that is being read.
         ended_s: until an answer, once the client has ended its direction; None for no limit.
-        connections: in all.
+        connections: in all, if a fifth of the files that may be open allows as many.
     """
 
     BODY_IDLE_S = 60.0
@@ -44,19 +50,20 @@ class HttpLimits:
         head_s: float = 60.0,
         body_idle_s: float = BODY_IDLE_S,
         ended_s: float | None = None,
-        connections: int = 100_000,
+        connections: int = CONNECTIONS_MAX,
     ) -> None:
         self.head_bytes = head_bytes
         self.head_s = head_s
         self.body_idle_s = body_idle_s
         self.ended_s = ended_s
-        self.connections = connections
+        self.connections = min(connections, open_files.limit() // 5)
 
 
 class QuietServer(web.Server):
     """Makes the connections of one listener."""
 
     limits: HttpLimits
+    crowd: "Crowd[HttpConnection]"
 
     def __call__(self) -> RequestHandler:
         """Return the protocol of a new connection."""
@@ -66,11 +73,21 @@ class QuietServer(web.Server):
 class HttpConnection(RequestHandler):
     """See above."""
 
-    __slots__ = ("_ended_at", "_head_bytes", "_head_timer", "_limits", "_overdue_timer")
+    __slots__ = (
+        "_crowd",
+        "_ended_at",
+        "_head_bytes",
+        "_head_timer",
+        "_host",
+        "_limits",
+        "_overdue_timer",
+    )
 
     def __init__(self, manager: QuietServer, **arguments: object) -> None:
         super().__init__(manager, **arguments)  # type: ignore[arg-type]  # as the server got them
         self._limits = manager.limits
+        self._crowd = manager.crowd
+        self._host = ""
         self._head_bytes = 0  # of a head that is not complete
         self._head_timer: asyncio.TimerHandle | None = None
         self._overdue_timer: asyncio.TimerHandle | None = None
@@ -83,14 +100,19 @@ class HttpConnection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert self._manager is not None
-        if len(self._manager.connections) > self._limits.connections:
-            self.force_close()
-        else:
-            self._start_head_timer()
+        peer = transport.get_extra_info("peername")
+        self._host = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._start_head_timer()
+        self._crowd.enter(self, self._host)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of it is being answered."""
+        return not self._request_in_progress and not self._messages
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop_head_timer()
+        self._crowd.leave(self, self._host)
+        self._end_head()
         if self._overdue_timer is not None:
             self._overdue_timer.cancel()
         super().connection_lost(exc)
@@ -101,18 +123,23 @@ class HttpConnection(RequestHandler):
         count = self._request_count
         super().data_received(data)
         if self._request_count != count or self._request_in_progress or self._messages:
-            self._head_bytes = 0
-            self._stop_head_timer()
+            self._end_head()
         elif data and not self._upgraded and not self._force_close:
             self._head_bytes += len(data)
             self._start_head_timer()
-            if self._head_bytes > self._limits.head_bytes:
+            has_room = self._crowd.grow_head(len(data), self._head_bytes)
+            if not has_room or self._head_bytes > self._limits.head_bytes:
                 self._refuse_head()
 
     def _refuse_head(self) -> None:
         if self.transport is not None:
             self.transport.write(_TOO_LARGE)
         self.force_close()
+
+    def _end_head(self) -> None:
+        self._crowd.end_head(self._head_bytes)
+        self._head_bytes = 0
+        self._stop_head_timer()
 
     def _start_head_timer(self) -> None:
         if self._head_timer is None:

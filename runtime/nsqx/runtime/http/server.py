@@ -40,11 +40,13 @@ from nsqx.protocol.errors import NsqxError
 from nsqx.runtime.durations import format_duration
 from nsqx.runtime.http import go_json
 from nsqx.runtime.http.connection import HttpConnection, HttpLimits, QuietServer
+from nsqx.runtime.http.crowd import Crowd
 from nsqx.runtime.http.queries import BadQueryError, parse_query
 from nsqx.runtime.http.routes import Match, NotAllowed, Redirect, Router
 from nsqx.runtime.process.logs import Logger, get_logger
 
 __all__ = [
+    "ENDED_S",
     "ROUTINE_HEADER",
     "Answer",
     "ApiError",
@@ -335,6 +337,7 @@ class HttpServer:
             max_line_size=self._limits.head_bytes,
         )
         self._server.limits = self._limits
+        self._server.crowd = Crowd(self._limits.connections)
         self._acceptor = await serve(self._server, listener, ssl_context)
 
     async def stop(self, grace_s: float = 5.0) -> None:
