@@ -403,7 +403,7 @@ class DaemonHttp:
 
         if self._session is None:
             self._session = self._open()
-        began = time.perf_counter()
+        began = time.monotonic()
         # The URL is taken as it is: escapes such as %23 have a meaning.
         async with self._session.request(
             method,
@@ -419,7 +419,7 @@ class DaemonHttp:
                 await self._read(response),
                 response.headers.get("Content-Type", ""),
                 response.headers.get("Date", ""),
-                time.perf_counter() - began,
+                time.monotonic() - began,
             )
 
     def _verification(self, url: str) -> ssl.SSLContext | bool:

@@ -70,13 +70,13 @@ class PrometheusMetrics(Observer):
 
     @contextmanager
     def publishing(self, topic: str) -> Iterator[None]:
-        started = time.perf_counter()
+        started = time.monotonic()
         try:
             yield
         except Exception as exc:
             self._publish_errors.labels(topic, type(exc).__name__).inc()
             raise
-        self._publish_seconds.labels(topic).observe(time.perf_counter() - started)
+        self._publish_seconds.labels(topic).observe(time.monotonic() - started)
 
     def published(self, topic: str, messages: int) -> None:
         self._published.labels(topic).inc(messages)
@@ -84,14 +84,14 @@ class PrometheusMetrics(Observer):
     @contextmanager
     def handling(self, message: Message, topic: str, channel: str) -> Iterator[None]:
         self._age.labels(topic, channel).observe(message.age)
-        started = time.perf_counter()
+        started = time.monotonic()
         try:
             yield
         except Exception as exc:
             self._handler_errors.labels(topic, channel, type(exc).__name__).inc()
             raise
         finally:
-            self._handler_seconds.labels(topic, channel).observe(time.perf_counter() - started)
+            self._handler_seconds.labels(topic, channel).observe(time.monotonic() - started)
 
     def consumer_opened(self, consumer: Consumer) -> None:
         self._consumers.add(consumer)

@@ -101,7 +101,7 @@ class _Source:
 
     async def poll(self) -> None:
         """Ask once, and note the answer or the miss."""
-        began = time.perf_counter()
+        began = time.monotonic()
         was = self.health.state
         try:
             async with asyncio.timeout(self._collector.deadline_s):
@@ -113,11 +113,11 @@ class _Source:
             if hangs:
                 self._collector.http.give_up(self.address)
         else:
-            self.health.answered(time.time(), time.perf_counter() - began)
+            self.health.answered(time.time(), time.monotonic() - began)
             if self.more is None or self.more.done():
                 self.more = asyncio.create_task(self._ask_beside(), name=f"ask {self.address}")
                 self.more.add_done_callback(_tell_failure)
-        self.took_s = time.perf_counter() - began
+        self.took_s = time.monotonic() - began
         self.polls += 1
         self._tell_changes(was)
 

@@ -202,9 +202,9 @@ async def _delete_topic(http: str, topic: str) -> bool:
 @contextmanager
 def timed(phase: Phase, size: int) -> Iterator[Callable[[int], None]]:
     """Measure from here to the last call of what is yielded, with the messages done by then."""
-    began, cpu_began = time.perf_counter(), time.process_time()
+    began, cpu_began = time.monotonic(), time.process_time()
     yield lambda messages: phase.end(
-        messages, size, time.perf_counter() - began, time.process_time() - cpu_began
+        messages, size, time.monotonic() - began, time.process_time() - cpu_began
     )
 
 

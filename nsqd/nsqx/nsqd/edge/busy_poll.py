@@ -41,7 +41,7 @@ class BusyPoll:
         loop: asyncio.AbstractEventLoop,
         duration_ns: int,
         *,
-        clock: Callable[[], int] = time.perf_counter_ns,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.is_on = False
         self.may_begin = duration_ns > 0

@@ -15,7 +15,7 @@ STEP_NS = 5_000_000
 T = TypeVar("T")
 
 
-async def in_steps(pieces: Iterable[T], clock: Callable[[], int] = time.perf_counter_ns) -> list[T]:
+async def in_steps(pieces: Iterable[T], clock: Callable[[], int] = time.monotonic_ns) -> list[T]:
     """Collect pieces, letting others run every few milliseconds; a piece is not interrupted."""
     collected: list[T] = []
     step_end_ns = clock() + STEP_NS

@@ -57,7 +57,7 @@ class MemoryStats:
         }
 
     def _observe(self, phase: str, info: Mapping[str, int]) -> None:
-        now_ns = time.perf_counter_ns()
+        now_ns = time.monotonic_ns()
         if phase == "start":
             self._began_ns = now_ns
         else:

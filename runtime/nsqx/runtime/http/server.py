@@ -353,7 +353,7 @@ class HttpServer:
         await server.shutdown(grace_s)
 
     async def _handle(self, http: web.BaseRequest) -> Answer:
-        started_ns = time.perf_counter_ns()
+        started_ns = time.monotonic_ns()
         request = Request(http, self._limits.body_idle_s)
         answer = await self._answer(request)
         if not answer.prepared:
@@ -366,7 +366,7 @@ class HttpServer:
             if self._on_answer is not None:
                 self._on_answer(request, answer)
         if request.path not in self._unlogged:
-            self._log_request(request, answer.status, time.perf_counter_ns() - started_ns)
+            self._log_request(request, answer.status, time.monotonic_ns() - started_ns)
         return answer
 
     async def _answer(self, request: Request) -> Answer:
