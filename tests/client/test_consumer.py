@@ -8,7 +8,7 @@ import pytest
 
 from nsqx.client import BackoffPolicy, ClientClosed, Consumer, Message, Settings
 from nsqx.client.consumer import Handler
-from nsqx.protocol.commands import Close, Finish, FinishRun, Nop, Requeue, Subscribe, Touch
+from nsqx.protocol.commands import Close, FinishRun, Nop, Requeue, Subscribe, Touch, UnknownId
 from tests.support.scripted_nsqd import Peer, ScriptedNsqd
 
 
@@ -187,7 +187,7 @@ async def test_requeue_delays(
         peer = await accept(nsqd)
         peer.deliver(b"1", attempts=attempts)
         (await anext(consumer)).requeue(delay)
-        assert await peer.next() == Requeue(b"0000000000000001", sent_ms)
+        assert await peer.next() == Requeue(1, sent_ms)
 
 
 async def test_touch(nsqd: ScriptedNsqd) -> None:
@@ -196,7 +196,7 @@ async def test_touch(nsqd: ScriptedNsqd) -> None:
         peer.deliver(b"1")
         message = await anext(consumer)
         assert message.touch()
-        assert await peer.next() == Touch(b"0000000000000001")
+        assert await peer.next() == Touch(1)
         message.finish()
 
 
@@ -216,7 +216,7 @@ async def test_async_with_requeues_on_error(nsqd: ScriptedNsqd) -> None:
         with pytest.raises(ZeroDivisionError):
             async with await anext(consumer):
                 raise ZeroDivisionError
-        assert await peer.next() == Requeue(b"0000000000000001", 2000)
+        assert await peer.next() == Requeue(1, 2000)
 
 
 async def test_an_answer_inside_the_block_stands(nsqd: ScriptedNsqd) -> None:
@@ -226,7 +226,7 @@ async def test_an_answer_inside_the_block_stands(nsqd: ScriptedNsqd) -> None:
         async with await anext(consumer) as message:
             message.requeue(0)
         peer.heartbeat()
-        assert await peer.next() == Requeue(b"0000000000000001", 0)
+        assert await peer.next() == Requeue(1, 0)
         await peer.expect(Nop)
 
 
@@ -467,7 +467,7 @@ async def test_a_message_that_could_not_be_given_up_is_requeued(nsqd: ScriptedNs
     async with Consumer("t", "c", nsqd=nsqd.address, max_attempts=1, on_give_up=fail):
         peer = await accept(nsqd)
         peer.deliver(b"poison", attempts=2)
-        assert await peer.next() == Requeue(b"0000000000000001", 180_000)
+        assert await peer.next() == Requeue(1, 180_000)
 
 
 # Connections
@@ -540,7 +540,7 @@ async def test_close_returns_what_nobody_took(nsqd: ScriptedNsqd) -> None:
         (await anext(consumer)).finish()
         await peer.finished()
         close = asyncio.create_task(consumer.close())
-        assert await peer.next() == Requeue(b"0000000000000002", 0)
+        assert await peer.next() == Requeue(2, 0)
         await peer.expect(Close)
         await close
 
@@ -566,7 +566,7 @@ async def test_close_requeues_what_is_not_answered_in_time(nsqd: ScriptedNsqd) -
         message = await anext(consumer)
         close = asyncio.create_task(consumer.close())
         await peer.expect(Close)
-        assert await peer.next() == Requeue(b"0000000000000001", 0)
+        assert await peer.next() == Requeue(1, 0)
         await close
         assert not message.finish()
 
@@ -579,7 +579,7 @@ async def test_what_comes_after_cls_goes_back(nsqd: ScriptedNsqd) -> None:
         await peer.expect(Close)
         peer.deliver(b"1")
         peer.close_wait()
-        assert await peer.next() == Requeue(b"0000000000000001", 0)
+        assert await peer.next() == Requeue(1, 0)
         await close
 
 
@@ -637,4 +637,4 @@ async def test_ids_that_are_not_hex_work_too(nsqd: ScriptedNsqd) -> None:
         peer = await accept(nsqd)
         peer.send(b"\0\0\0\x1f\0\0\0\x02" + b"\0" * 8 + b"\0\x01" + b"opaque-message-!" + b"x")
         (await anext(consumer)).finish()
-        assert await peer.next() == Finish(b"opaque-message-!")
+        assert await peer.next() == UnknownId(b"FIN", b"opaque-message-!")

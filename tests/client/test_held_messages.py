@@ -61,7 +61,7 @@ async def test_to_other_brokers_it_is_requeued_and_the_attempt_does_not_count_he
         assert await peer.ready() == 50
         peer.deliver(b"1", attempts=3)
         assert await peer.next() == Ready(0)
-        assert await peer.next() == Requeue(b"0000000000000001", 0)
+        assert await peer.next() == Requeue(1, 0)
         taking = asyncio.ensure_future(anext(consumer))
         assert await peer.ready() == 1  # as many as are waited for
         peer.deliver(b"1", attempts=4)
@@ -119,7 +119,7 @@ async def test_messages_that_wait_to_be_given_up_are_touched(nsqd: ScriptedNsqd)
             for command in [await peer.next() for _ in range(4)]
             if isinstance(command, Touch)
         ]
-        assert {*touched} == {b"0000000000000001", b"0000000000000002"}
+        assert {*touched} == {1, 2}
         going_on.set()
 
 

@@ -100,6 +100,10 @@ def _commands_of(pieces: list[bytes]) -> list[object]:
         if body is not None:
             found.append(Publish(topic, body, None))
             continue
+        answer = parser.lone_answer(piece)
+        if answer is not None:
+            found.append(answer)
+            continue
         events = parser.receive_data(piece)
         while events:
             found += events

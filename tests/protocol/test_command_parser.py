@@ -26,7 +26,6 @@ from nsqx.protocol.commands import (
     Auth,
     Close,
     Command,
-    Finish,
     FinishRun,
     Identify,
     LineTooLongError,
@@ -39,6 +38,7 @@ from nsqx.protocol.commands import (
     Return,
     Subscribe,
     Touch,
+    UnknownId,
     Violation,
 )
 from tests.support.command_events import error_lines, normalized, parse_pieces
@@ -63,10 +63,14 @@ def parse(data: bytes) -> list[Command]:
     return greeted().receive_data(data)
 
 
-def parse_subscribed(data: bytes) -> list[Command]:
+def subscribed() -> CommandParser:
     parser = greeted()
     assert parser.receive_data(SUB) == [Subscribe("t", "c")]
-    return parser.receive_data(data)
+    return parser
+
+
+def parse_subscribed(data: bytes) -> list[Command]:
+    return subscribed().receive_data(data)
 
 
 def only_error(events: list[Command]) -> bytes:
@@ -161,8 +165,8 @@ def test_after_cls_answers_still_work_and_rdy_does_nothing() -> None:
     assert parse_subscribed(b"CLS\n" + answers) == [
         Close(),
         FinishRun(array("Q", [ID_NUMBER])),
-        Requeue(ID, 0),
-        Touch(ID),
+        Requeue(ID_NUMBER, 0),
+        Touch(ID_NUMBER),
         Nop(),
     ]
 
@@ -355,11 +359,11 @@ def test_a_run_ends_where_another_command_begins() -> None:
 @pytest.mark.parametrize("id", [b"0123456789ABCDEF", b"not-hex-16-bytes", b"\xff" * 16, b"\t" * 16])
 def test_ids_that_are_not_ours_come_as_they_are(id: bytes) -> None:
     line = b"FIN %b\n" % id
-    assert parse_subscribed(line) == [Finish(id)]
+    assert parse_subscribed(line) == [UnknownId(b"FIN", id)]
     ours = commands.fin(ID)
     assert parse_subscribed(ours + line + ours) == [
         FinishRun(array("Q", [ID_NUMBER])),
-        Finish(id),
+        UnknownId(b"FIN", id),
         FinishRun(array("Q", [ID_NUMBER])),
     ]
 
@@ -401,7 +405,7 @@ def test_answers_check_words_then_id(word: bytes) -> None:
     ],
 )
 def test_a_requeue_beyond_the_limit_is_cut(word: bytes, timeout_ms: int) -> None:
-    assert parse_subscribed(b"REQ %b %b\n" % (ID, word)) == [Requeue(ID, timeout_ms)]
+    assert parse_subscribed(b"REQ %b %b\n" % (ID, word)) == [Requeue(ID_NUMBER, timeout_ms)]
 
 
 def test_req_needs_a_number() -> None:
@@ -706,6 +710,57 @@ def test_bytes_inside_of_a_batch_or_behind_its_upgrade_are_no_publish() -> None:
 
 def test_a_publish_to_another_topic_than_the_caller_means_is_parsed() -> None:
     assert publishing().lone_publish(commands.pub("t", b"a"), "u") is None
+
+
+# A consumer that answers its messages one by one
+
+
+@pytest.mark.parametrize(
+    ("data", "answer"),
+    [
+        (b"FIN " + ID + b"\n", FinishRun(array("Q", [ID_NUMBER]))),
+        (b"TOUCH " + ID + b"\n", Touch(ID_NUMBER)),
+        (b"REQ " + ID + b" 0\n", Requeue(ID_NUMBER, 0)),
+        (b"REQ " + ID + b" 999999999999999999\n", Requeue(ID_NUMBER, LIMITS.max_req_timeout_ms)),
+    ],
+)
+def test_one_answer_needs_no_parsing(data: bytes, answer: Command) -> None:
+    parser = subscribed()
+    assert parser.lone_answer(data) == answer
+    assert parser.receive_data(data) == [answer]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"FIN " + ID + b"\nN",
+        b"FIN " + ID.upper() + b"\n",
+        b"FIN " + ID + b" 0\n",
+        b"TOUCH " + ID + b"\r\n",
+        b"TOUCH 0123_5678_abcdef\n",
+        b"REQ " + ID + b"\n",
+        b"REQ " + ID + b" \n",
+        b"REQ " + ID + b" -1\n",
+        b"REQ " + ID + b" 1",
+        b"REQ " + ID + b" 9999999999999999999\n",
+        b"REQ  123456789abcdef 0\n",
+        b"RDY 1\n",
+        b"\n",
+    ],
+)
+def test_what_is_more_or_less_than_one_answer_is_parsed(data: bytes) -> None:
+    parser = subscribed()
+    assert parser.lone_answer(data) is None
+    assert normalized(parser.receive_data(data)) == normalized(subscribed().receive_data(data))
+
+
+def test_bytes_inside_of_a_body_and_before_sub_are_no_answer() -> None:
+    data = b"TOUCH " + ID + b"\n"
+    assert greeted().lone_answer(data) is None
+    parser = subscribed()
+    assert parser.receive_data(b"PUB t\n" + u32(len(data))) == []
+    assert parser.lone_answer(data) is None
+    assert parser.receive_data(data) == [Publish("t", data, None)]
 
 
 def test_a_run_of_nops_is_one_event() -> None:

@@ -15,7 +15,6 @@ from nsqx.protocol.commands import (
     MAGIC_V2,
     Auth,
     Close,
-    Finish,
     Identify,
     LineTooLongError,
     MultiPublish,
@@ -25,6 +24,7 @@ from nsqx.protocol.commands import (
     Requeue,
     Subscribe,
     Touch,
+    UnknownId,
     Violation,
 )
 from tests.support.command_events import normalized, parse_pieces
@@ -62,9 +62,13 @@ after_sub: st.SearchStrategy[Any] = st.one_of(
     st.lists(hex_ids, min_size=1, max_size=9).map(
         lambda ids: (commands.fin_run([id for id, _ in ids]), [event for _, event in ids])
     ),
-    other_ids.map(lambda id: (commands.fin(id), [Finish(id)])),
-    other_ids.map(lambda id: (commands.touch(id), [Touch(id)])),
-    st.tuples(other_ids, delays_ms).map(lambda args: (commands.req(*args), [Requeue(*args)])),
+    other_ids.map(lambda id: (commands.fin(id), [UnknownId(b"FIN", id)])),
+    other_ids.map(lambda id: (commands.touch(id), [UnknownId(b"TOUCH", id)])),
+    other_ids.map(lambda id: (commands.req(id, 1), [UnknownId(b"REQ", id)])),
+    numbers.map(lambda number: (commands.touch(b"%016x" % number), [Touch(number)])),
+    st.tuples(numbers, delays_ms).map(
+        lambda args: (commands.req(b"%016x" % args[0], args[1]), [Requeue(*args)])
+    ),
 )
 
 

@@ -23,7 +23,8 @@ def parse_pieces(
     """
     Feed the pieces to a new parser, going on behind each IDENTIFY; normalized events.
 
-    As a session does it: a piece that may be a publish like the last one is tried as that first.
+    As a session does it: a piece that may be a publish like the last one, or one answer, is tried
+    as that first.
     """
     parser = CommandParser(limits or Limits())
     events: list[Command] = []
@@ -32,6 +33,10 @@ def parse_pieces(
         body = parser.lone_publish(piece, topic)
         if body is not None:
             events.append(Publish(topic, body, None))
+            continue
+        answer = parser.lone_answer(piece)
+        if answer is not None:
+            events.append(answer)
             continue
         new = parser.receive_data(piece)
         events += new

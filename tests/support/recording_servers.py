@@ -111,7 +111,7 @@ class RecordingNsqd:
         if self._attempts:
             frame, _ = messages.encode_messages([b"x"], 0x0123456789ABCDE0, 10**18)
             attempts, self._attempts = self._attempts, 0
-            return messages.with_attempts(frame, attempts)
+            return bytes(messages.with_attempts(frame, attempts))
         return frames.HEARTBEAT_FRAME if self._heartbeat else b""
 
     def _note(self, heard: Heard) -> None:

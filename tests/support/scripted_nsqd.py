@@ -126,7 +126,7 @@ class Peer(asyncio.Protocol):
         """Send messages with consecutive ids."""
         for offset, body in enumerate(bodies):
             frame, _ = messages.encode_messages([body], first_id + offset, 1_700_000_000 * 10**9)
-            self.send(messages.with_attempts(frame, attempts))
+            self.send(bytes(messages.with_attempts(frame, attempts)))
 
     def disconnect(self) -> None:
         """Cut the connection; the client sees an error."""

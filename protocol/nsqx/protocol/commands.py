@@ -22,7 +22,6 @@ __all__ = [
     "Auth",
     "Close",
     "Command",
-    "Finish",
     "FinishRun",
     "Identify",
     "LineTooLongError",
@@ -35,6 +34,7 @@ __all__ = [
     "Return",
     "Subscribe",
     "Touch",
+    "UnknownId",
     "Violation",
     "auth",
     "cls",
@@ -93,17 +93,18 @@ class FinishRun:
 
 
 @dataclass(slots=True)
-class Finish:
-    """FIN with an id that no broker of ours gives: 16 bytes, but not lower-case hex."""
+class UnknownId:
+    """FIN, REQ or TOUCH with an id that no broker of ours gives: 16 bytes, not lower-case hex."""
 
+    word: bytes
     id: bytes
 
 
 @dataclass(slots=True)
 class Requeue:
-    """REQ; the timeout is already cut to the limit."""
+    """REQ, the id as a number; the timeout is already cut to the limit."""
 
-    id: bytes
+    id: int
     timeout_ms: int
 
 
@@ -116,9 +117,9 @@ class Return:
 
 @dataclass(slots=True)
 class Touch:
-    """TOUCH."""
+    """TOUCH, the id as a number."""
 
-    id: bytes
+    id: int
 
 
 @dataclass(slots=True)
@@ -179,7 +180,6 @@ Command = (
     | Subscribe
     | Ready
     | FinishRun
-    | Finish
     | Requeue
     | Return
     | Touch
@@ -188,6 +188,7 @@ Command = (
     | Publish
     | MultiPublishStart
     | MultiPublish
+    | UnknownId
     | Violation
     | LineTooLongError
 )

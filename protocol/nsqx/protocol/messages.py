@@ -36,6 +36,7 @@ __all__ = [
     "id_of",
     "ids_to_hex",
     "message_id",
+    "set_attempts",
     "split_frame",
     "timestamp_of",
     "with_attempts",
@@ -191,7 +192,13 @@ def body_size_of(frame: bytes | memoryview) -> int:
     return size - _SIZE_BEYOND_BODY
 
 
-def with_attempts(frame: bytes, attempts: int) -> bytes:
+def with_attempts(frame: bytes, attempts: int) -> bytearray:
     """Return the frame as it goes out at a later delivery. Attempts stop at 65,535."""
-    packed = _ATTEMPTS.pack(min(attempts, ATTEMPTS_MAX))
-    return frame[:_ATTEMPTS_AT] + packed + frame[_ATTEMPTS_AT + 2 :]
+    copy = bytearray(frame)
+    set_attempts(copy, min(attempts, ATTEMPTS_MAX))
+    return copy
+
+
+def set_attempts(frame: bytearray, attempts: int) -> None:
+    """Make a frame what goes out at a later delivery; ``attempts`` is at most `ATTEMPTS_MAX`."""
+    _ATTEMPTS.pack_into(frame, _ATTEMPTS_AT, attempts)

@@ -97,12 +97,13 @@ def test_a_touch_gives_more_time_but_not_for_ever() -> None:
     in_flight = InFlight(_ignore)
     one = entered(in_flight)
     in_flight.deliver(0, 2, one, 0)
-    in_flight.touch(0, one, TIMEOUT_NS, 8 * SECOND_NS, 15 * SECOND_NS)
+    in_flight.touch_if_owned(0, one, TIMEOUT_NS, 8 * SECOND_NS, 15 * SECOND_NS)
     assert in_flight.expire(14 * SECOND_NS, ALL) == [(1, 1)]
-    in_flight.touch(0, one, TIMEOUT_NS, 14 * SECOND_NS, 15 * SECOND_NS)
+    in_flight.touch_if_owned(0, one, TIMEOUT_NS, 14 * SECOND_NS, 15 * SECOND_NS)
     assert in_flight.expire(15 * SECOND_NS, ALL) == [(0, 1)]
+    assert not in_flight.touch_if_owned(0, one, TIMEOUT_NS, 16 * SECOND_NS, 15 * SECOND_NS)
     with pytest.raises(NotInFlightError):
-        in_flight.touch(0, one, TIMEOUT_NS, 16 * SECOND_NS, 15 * SECOND_NS)
+        in_flight.check_owner(0, one)
 
 
 def test_a_gone_consumer_keeps_its_slot_until_all_is_answered_or_timed_out() -> None:
@@ -182,7 +183,7 @@ def test_deadlines_of_answered_messages_do_not_pile_up() -> None:
     for number in range(10 * DEADLINES_MIN):
         in_flight.deliver_again(8, 2, one, 0)
         in_flight.take(8, one)
-        in_flight.touch(7, one, TIMEOUT_NS, number, 100 * SECOND_NS)
+        in_flight.touch_if_owned(7, one, TIMEOUT_NS, number, 100 * SECOND_NS)
         assert len(in_flight._deadlines) <= DEADLINES_MIN + 10
     assert in_flight.expire(100 * SECOND_NS, ALL) == [(7, 2)]
 
@@ -283,10 +284,9 @@ class InFlightMachine(RuleBasedStateMachine):
         sequence, one = self.next - back, self.some(who)
         delivery = self.model.get(sequence)
         if delivery is None or delivery.consumer is not one:
-            with pytest.raises(LookupError):
-                self.in_flight.touch(sequence, one, timeout_ns, self.now_ns, 12)
+            assert not self.in_flight.touch_if_owned(sequence, one, timeout_ns, self.now_ns, 12)
             return
-        self.in_flight.touch(sequence, one, timeout_ns, self.now_ns, 12)
+        assert self.in_flight.touch_if_owned(sequence, one, timeout_ns, self.now_ns, 12)
         latest_ns = delivery.delivered_ns + 12
         delivery.slack_ns = max(
             0, min(self.now_ns + timeout_ns, latest_ns + delivery.slack_ns) - latest_ns

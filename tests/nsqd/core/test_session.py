@@ -693,3 +693,13 @@ def test_a_producer_needs_no_identify(bench: SessionBench) -> None:
         bench.wait(1000)
         producer.tell(commands.nop())
     assert not producer.is_closed
+
+
+def test_what_is_deferred_alike_in_one_turn_is_one_batch(bench: SessionBench) -> None:
+    for connection in (bench.connect(), bench.connect()):
+        bench.now_ns += 1
+        connection.session.receive(commands.dpub("t", 50, b"x"), bench.now_ns)
+    bench.broker.flush()
+    [(first, end, due_ns)] = list(bench.broker.topics["t"].log.deferred_batches(0))
+    assert (first, end) == (0, 2)
+    assert 50 * MILLISECOND_NS <= due_ns - bench.wall_ns <= 51 * MILLISECOND_NS

@@ -165,8 +165,11 @@ class Backlog:
         Raises:
             NotInFlightError, NotOwnerError
         """
-        sequence, attempts = self._take(message_id, consumer)
-        self._put_back(sequence, attempts, min(due_ns, DUE_NS_MAX))
+        sequence = message_id - self._id_base  # see `_take`
+        attempts = self.in_flight.take_if_owned(sequence, consumer)
+        if not attempts:
+            sequence, attempts = self._take(message_id, consumer)
+        self._put_back(sequence, attempts, due_ns)
 
     def give_back(self, message_id: int, consumer: Consumer) -> None:
         """
@@ -188,9 +191,11 @@ class Backlog:
             NotInFlightError, NotOwnerError
         """
         sequence = message_id - self._id_base
-        if self.in_flight.consumer_of(sequence) is not consumer:
+        touch = self.in_flight.touch_if_owned
+        if not touch(sequence, consumer, timeout_ns, now_ns, latest_ns):
             sequence = self._sequence_of(message_id)
-        self.in_flight.touch(sequence, consumer, timeout_ns, now_ns, latest_ns)
+            self.in_flight.check_owner(sequence, consumer)
+            touch(sequence, consumer, timeout_ns, now_ns, latest_ns)
 
     def _take(self, message_id: int, consumer: Consumer) -> tuple[int, int]:
         # Bases are numbers of 62 bits drawn at random: with a wrong one nothing is found.
@@ -217,10 +222,14 @@ class Backlog:
     # What is aside
 
     def _put_back(self, sequence: int, attempts: int, due_ns: int) -> None:
+        if sequence not in self._stragglers:
+            aside, bucket = self._aside, sequence >> _BUCKET_BITS
+            aside[bucket] = aside.get(bucket, 0) + 1
         if due_ns:
-            self._defer(sequence, due_ns, attempts)
+            due_ns = min(due_ns, DUE_NS_MAX)
+            if self.deferred.add(sequence, due_ns, attempts):
+                self._owner.look_when_due(due_ns)
         else:
-            self._put_aside(sequence)
             self.retries.append(sequence << _ATTEMPTS_BITS | attempts)
         if self.journal is not None:
             self.journal.requeued(sequence, due_ns, attempts)
@@ -248,14 +257,14 @@ class Backlog:
         self._aside[bucket] = self._aside.get(bucket, 0) + 1
 
     def _take_back(self, sequence: int) -> None:
-        if sequence in self._stragglers:
-            return
+        """Count a message no more as aside; no straggler is."""
         bucket = sequence >> _BUCKET_BITS
-        left = self._aside[bucket] - 1
+        aside = self._aside
+        left = aside[bucket] - 1
         if left:
-            self._aside[bucket] = left
+            aside[bucket] = left
         else:
-            del self._aside[bucket]
+            del aside[bucket]
 
     # Time
 
@@ -324,32 +333,36 @@ class Backlog:
         self.cursor = first + count
         return frames, count
 
-    def deliver_again(self, consumer: Consumer, count: int, now_ns: int) -> list[bytes]:
+    def deliver_again(self, consumer: Consumer, count: int, now_ns: int) -> list[bytearray]:
         """
         Put up to ``count`` of the retries in flight.
 
         Returns:
             Their frames; fewer than ``count`` if others are to be waited for.
         """
-        frames: list[bytes] = []
-        retries = self.retries
+        frames: list[bytearray] = []
+        retries, stragglers = self.retries, self._stragglers
         block: Block | None = None
-        while retries and len(frames) < count:
+        while count and retries:
             sequence, attempts = retries[0] >> _ATTEMPTS_BITS, retries[0] & _ATTEMPTS_MASK
-            frame = self._stragglers.get(sequence)
-            if frame is None:
+            attempts = attempts + 1 if attempts < ATTEMPTS_MAX else ATTEMPTS_MAX
+            frame = None
+            if sequence in stragglers:
+                frame = with_attempts(stragglers[sequence], attempts)
+            else:
                 if block is None or not block.first <= sequence < block.end:
                     block = self.source.block(sequence)
                 if block is not None:
-                    frame = block.frame(sequence)
+                    frame = block.frame_again(sequence, attempts)
                 elif not self.source.is_lost(sequence):
                     break
             retries.popleft()
-            self._take_back(sequence)
+            if sequence not in stragglers:
+                self._take_back(sequence)
             if frame is not None:
-                attempts = attempts + 1 if attempts < ATTEMPTS_MAX else ATTEMPTS_MAX
                 self.in_flight.deliver_again(sequence, attempts, consumer, now_ns)
-                frames.append(with_attempts(frame, attempts))
+                frames.append(frame)
+                count -= 1
         return frames
 
     @property
@@ -365,7 +378,8 @@ class Backlog:
     def drop_retry(self) -> None:
         """Finish the next of the retries without a delivery."""
         sequence = self.retries.popleft() >> _ATTEMPTS_BITS
-        self._take_back(sequence)
+        if sequence not in self._stragglers:
+            self._take_back(sequence)
         self._is_finished(sequence)
 
     # Stragglers

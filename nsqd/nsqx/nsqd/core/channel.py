@@ -175,10 +175,12 @@ class Channel:
         Raises:
             NotInFlightError, NotOwnerError
         """
-        self._backlog_of(message_id).requeue(message_id, consumer, due_ns)
+        backlog = self.backlog if len(self._backlogs) == 1 else self._backlog_of(message_id)
+        backlog.requeue(message_id, consumer, due_ns)
         consumer.requeue_count += 1
         self.requeue_count += 1
-        self.refresh(consumer)
+        if not consumer.is_waiting:
+            self.refresh(consumer)
 
     def give_back(self, consumer: Consumer, message_id: int) -> None:
         """
@@ -198,13 +200,15 @@ class Channel:
             NotInFlightError, NotOwnerError
         """
         latest_ns = self._settings.max_msg_timeout_ns
-        self._backlog_of(message_id).touch(message_id, consumer, timeout_ns, now_ns, latest_ns)
+        backlog = self.backlog if len(self._backlogs) == 1 else self._backlog_of(message_id)
+        backlog.touch(message_id, consumer, timeout_ns, now_ns, latest_ns)
 
     def _backlog_of(self, message_id: int) -> Backlog:
         """Return the backlog whose message has this id; any if it is none's."""
-        for backlog in self._backlogs[1:]:
-            if backlog.sequence_of(message_id) is not None:
-                return backlog
+        if len(self._backlogs) > 1:
+            for backlog in self._backlogs[1:]:
+                if backlog.sequence_of(message_id) is not None:
+                    return backlog
         return self._backlogs[0]
 
     # Time, and what its backlogs tell (see `backlog.Owner`)
@@ -264,12 +268,18 @@ class Channel:
 
     def dispatch(self, now_ns: int) -> None:
         """Deliver what can be delivered. Costs what it delivers."""
-        if self.is_paused or not self._ready:
+        ready = self._ready
+        if not ready or self.is_paused:
             return
         for backlog in self._backlogs:
             # As a rule there is nothing: asked here, that costs no call.
-            if backlog.retries or backlog.cursor < backlog.source.passed:
+            if backlog.cursor < backlog.source.passed:
                 self._draw(backlog, now_ns)
+            elif backlog.retries:
+                if len(ready) == 1 and not ready[0].sample_rate:
+                    self._draw_retries(backlog, ready[0], now_ns)
+                else:
+                    self._draw(backlog, now_ns)
         if len(self._backlogs) > 1:
             self._backlogs.append(self._backlogs.pop(0))  # each goes first in turn
 
@@ -282,7 +292,8 @@ class Channel:
             new = backlog.available() if may_new and backlog.cursor < source.passed else 0
             if not retries and not new:
                 break
-            consumer = self._next_ready()
+            is_near = self._settings.place is not None
+            consumer = self._nearest() if is_near else ready.popleft()
             room = consumer.room
             if room <= 0:
                 consumer.is_waiting = False
@@ -290,7 +301,6 @@ class Channel:
             # Fair: nobody gets more than a share while others wait.
             share = retries + new
             if ready:
-                is_near = self._settings.place is not None
                 rivals = self._rivals_of(consumer) if is_near else len(ready)
                 share = -(-share // (rivals + 1))
             if share > room:
@@ -324,6 +334,23 @@ class Channel:
         if not (may_retry and may_new):
             self.look_at(now_ns + ASK_AGAIN_NS)
 
+    def _draw_retries(self, backlog: Backlog, consumer: Consumer, now_ns: int) -> None:
+        """Do what `_draw` does where nothing is new and one consumer waits, which samples not."""
+        self._do_both_wait = False
+        room = consumer.room
+        if room > 0:
+            frames = backlog.deliver_again(consumer, room, now_ns)
+            if frames:
+                self._send(
+                    consumer, frames[0] if len(frames) == 1 else b"".join(frames), len(frames)
+                )
+                room -= len(frames)
+            if room and backlog.retries:
+                self.look_at(now_ns + ASK_AGAIN_NS)
+        if room <= 0:
+            self._ready.popleft()
+            consumer.is_waiting = False
+
     def _share_of_retries(self, count: int, retries: int) -> int:
         """Return how many of ``count`` messages are to be retries while both wait: half."""
         if not self._do_both_wait:
@@ -331,13 +358,10 @@ class Channel:
             self._lead = 0
         return min(max(0, count + 1 - self._lead) // 2, retries, count)
 
-    def _next_ready(self) -> Consumer:
-        """Take the consumer whose turn it is: the nearest, and of those the longest waiting."""
-        ready = self._ready
-        if self._settings.place is None or len(ready) == 1:
-            return ready.popleft()
-        nearest = min(ready, key=_distance_of)
-        ready.remove(nearest)
+    def _nearest(self) -> Consumer:
+        """Take the nearest consumer that waits, and of those the one that does so longest."""
+        nearest = min(self._ready, key=_distance_of)
+        self._ready.remove(nearest)
         return nearest
 
     def _rivals_of(self, consumer: Consumer) -> int:
@@ -368,7 +392,7 @@ class Channel:
     def _send(self, consumer: Consumer, frames: bytes | bytearray, count: int) -> None:
         consumer.message_count += count
         self.delivery_counts[consumer.distance] += count
-        consumer.sink.send(frames)
+        consumer.send(frames)
 
     # Control
 

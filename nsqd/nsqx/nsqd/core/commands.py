@@ -14,7 +14,6 @@ from nsqx.protocol.commands import (
     Auth,
     Close,
     Command,
-    Finish,
     FinishRun,
     Identify,
     LineTooLongError,
@@ -27,6 +26,7 @@ from nsqx.protocol.commands import (
     Return,
     Subscribe,
     Touch,
+    UnknownId,
     Violation,
 )
 from nsqx.protocol.errors import FatalProtocolError, ProtocolError
@@ -57,14 +57,14 @@ def execute(session: "Session", command: Command, now_ns: int) -> None:
             _publish(session, command, now_ns)
         case FinishRun():
             _finish_run(session, command)
-        case MultiPublish():
-            _multi_publish(session, command, now_ns)
-        case Ready():
-            _ready(session, command)
         case Requeue():
             _requeue(session, command)
         case Touch():
             _touch(session, command, now_ns)
+        case MultiPublish():
+            _multi_publish(session, command, now_ns)
+        case Ready():
+            _ready(session, command)
         case Return():
             _return(session, command)
         case Nop():
@@ -79,8 +79,8 @@ def execute(session: "Session", command: Command, now_ns: int) -> None:
             _subscribe(session, command, now_ns)
         case Close():
             _close(session)
-        case Finish():  # an id that no broker of ours gives
-            _answer_failed(session, b"FIN", command.id, NotInFlightError())
+        case UnknownId():
+            _answer_failed(session, command.word, command.id, NotInFlightError())
         case Violation():
             session.fail(command.error)
         case LineTooLongError():
@@ -246,11 +246,11 @@ def _finish_run(session: "Session", command: FinishRun) -> None:
 
 def _requeue(session: "Session", command: Requeue) -> None:
     channel, consumer = _subscribed(session)
+    due_ns = _due_ns(session, command.timeout_ms) if command.timeout_ms else 0
     try:
-        number = _number_of(command.id)
-        channel.requeue(consumer, number, _due_ns(session, command.timeout_ms))
+        channel.requeue(consumer, command.id, due_ns)
     except LookupError as error:
-        _answer_failed(session, b"REQ", command.id, error)
+        _answer_failed(session, b"REQ", message_id(command.id), error)
 
 
 def _return(session: "Session", command: Return) -> None:
@@ -267,14 +267,22 @@ def _touch(session: "Session", command: Touch, now_ns: int) -> None:
     if session.identified.asked_msg_timeout:  # maybe anew, after SUB
         timeout_ns = session.identified.msg_timeout_ms * MILLISECOND_NS
     try:
-        channel.touch(consumer, _number_of(command.id), timeout_ns, now_ns)
+        channel.touch(consumer, command.id, timeout_ns, now_ns)
     except LookupError as error:
-        _answer_failed(session, b"TOUCH", command.id, error)
+        _answer_failed(session, b"TOUCH", message_id(command.id), error)
 
 
 def _due_ns(session: "Session", delay_ms: int) -> int:
-    """Return when a delay that begins now is over, in wall time; 0 without one."""
-    return session.broker.clock.wall() + delay_ms * MILLISECOND_NS if delay_ms > 0 else 0
+    """
+    Return when a delay that begins now is over, in wall time; 0 without one.
+
+    At the end of a millisecond: what is published in one turn of the loop with one delay is due
+    together, and so it is one batch of the log.
+    """
+    if delay_ms <= 0:
+        return 0
+    end_ms = -(-session.broker.clock.wall() // MILLISECOND_NS) + delay_ms
+    return end_ms * MILLISECOND_NS
 
 
 def _answer_failed(session: "Session", word: bytes, raw_id: bytes, error: Exception) -> None:

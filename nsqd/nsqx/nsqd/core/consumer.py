@@ -1,5 +1,6 @@
 """A client that is subscribed to a channel, as the channel sees it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,8 +27,9 @@ class Place:
 class Sink(Protocol):
     """Where frames for a client go."""
 
-    def send(self, data: bytes | bytearray) -> None:
-        """Send frames. Never blocks; tells by `Consumer.writable` when it has had enough."""
+    @property
+    def send(self) -> Callable[[bytes | bytearray], None]:
+        """What sends frames. Never blocks; `Consumer.writable` tells when it has had enough."""
 
     def close(self) -> None:
         """End the connection."""
@@ -51,6 +53,7 @@ class Consumer:
         "ready_count",
         "requeue_count",
         "sample_rate",
+        "send",
         "sink",
         "topology_region",
         "topology_zone",
@@ -67,6 +70,7 @@ class Consumer:
         topology_zone: str = "",
     ) -> None:
         self.sink = sink
+        self.send = sink.send  # found once: no layer comes after SUB
         self.msg_timeout_ns = msg_timeout_ns
         self.sample_rate = sample_rate  # percent of messages to deliver; 0 delivers all
         self.topology_region = topology_region

@@ -195,12 +195,22 @@ class InFlight:
         """Do what `take` does, but return 0 instead of an error."""
         delivery = self._others.get(sequence)
         if delivery is None:
-            return int(self.finish_range(sequence, 1, consumer))
-        if delivery[0] is not consumer:
-            return 0
-        del self._others[sequence]
-        self._is_answered(consumer)
-        return delivery[1]
+            place = sequence - self.start
+            owners = self._owners
+            if not 0 <= place < len(owners) or owners[place] != self._slots.get(consumer):
+                return 0
+            owners[place] = _NOBODY
+            attempts = 1
+        else:
+            owner, attempts, _, _ = delivery
+            if owner is not consumer:
+                return 0
+            del self._others[sequence]
+        self._count -= 1
+        consumer.in_flight -= 1
+        if consumer.closing:
+            self.leave(consumer)
+        return attempts
 
     def take(self, sequence: int, consumer: Consumer) -> int:
         """
@@ -218,27 +228,43 @@ class InFlight:
         self._is_answered(consumer)
         return attempts
 
-    def touch(
+    def touch_if_owned(
         self, sequence: int, consumer: Consumer, timeout_ns: int, now_ns: int, latest_after_ns: int
-    ) -> None:
+    ) -> bool:
         """
         Give a message ``timeout_ns`` from now, up to ``latest_after_ns`` after its delivery.
 
-        Raises:
-            NotInFlightError, NotOwnerError: nothing has changed.
+        Returns:
+            False if it is not in flight to the consumer; then nothing has changed.
         """
         delivery = self._others.get(sequence)
         if delivery is not None:
             owner, attempts, delivered_ns, _ = delivery
             if owner is not consumer:
-                raise NotOwnerError
+                return False
         else:
-            attempts = self._attempts_if_owned(sequence, consumer)
+            place = sequence - self.start
+            owners = self._owners
+            if not 0 <= place < len(owners) or owners[place] != self._slots.get(consumer):
+                return False
+            owners[place] = _NOBODY
+            attempts = 1
             delivered_ns = self._delivered_ns(sequence)
-            self._owners[sequence - self.start] = _NOBODY
-        deadline_ns = min(now_ns + timeout_ns, delivered_ns + latest_after_ns)
+        deadline_ns = now_ns + timeout_ns
+        if deadline_ns > delivered_ns + latest_after_ns:
+            deadline_ns = delivered_ns + latest_after_ns
         self._others[sequence] = consumer, attempts, delivered_ns, deadline_ns
         self._note_deadline(deadline_ns, sequence)
+        return True
+
+    def check_owner(self, sequence: int, consumer: Consumer) -> None:
+        """
+        Do nothing if a message is in flight to a consumer.
+
+        Raises:
+            NotInFlightError, NotOwnerError
+        """
+        self._attempts_if_owned(sequence, consumer)
 
     def consumer_of(self, sequence: int) -> Consumer | None:
         """Return who has a message, or None."""

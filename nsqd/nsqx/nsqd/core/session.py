@@ -268,6 +268,15 @@ class Session:
                 if topic.publish_one(body, self._acknowledge_one):
                     self.broker.mark(topic)
                 return
+        channel = self.channel
+        if channel is not None and self.gate is _OPEN and not self._outstanding:
+            # A consumer that answers its messages one by one: half of what any command costs.
+            answer = self._parser.lone_answer(data)
+            if answer is not None:
+                self._liveness.heard_ns = now_ns
+                commands.execute(self, answer, now_ns)
+                channel.dispatch(now_ns)
+                return
         received = self._parser.receive_data(data)
         if received:
             self._liveness.heard_ns = now_ns

@@ -9,7 +9,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from nsqx.protocol.messages import timestamp_of
+from nsqx.protocol.messages import set_attempts, timestamp_of
 
 __all__ = ["Block", "BlockCache", "BlockMemory"]
 
@@ -72,6 +72,14 @@ class Block:
         """Return one message's frame."""
         index = sequence - self.first
         return bytes(self.data[self.offsets[index] : self.offsets[index + 1]])
+
+    def frame_again(self, sequence: int, attempts: int) -> bytearray:
+        """Return one message's frame as it goes out at a later delivery."""
+        index = sequence - self.first
+        offsets = self.offsets
+        frame = self.data[offsets[index] : offsets[index + 1]]
+        set_attempts(frame, attempts)
+        return frame
 
     def timestamp(self, sequence: int) -> int:
         """Return when a message was accepted, in nanoseconds since 1970."""
