@@ -13,6 +13,13 @@ ROOT = Path(__file__).parents[1]
 FACTS = {
     "how TLS contexts are made": (r"ssl\.SSLContext\(|create_default_context", {"net/tls"}),
     "what a name stands for": (r"getaddrinfo\(|gethostbyname", {"net/names", "net/addresses"}),
+    # Those of the client know no runtime; the others talk to no daemon of a cluster.
+    "how daemons are asked by HTTP": (
+        r"aiohttp\.ClientSession\(",
+        {"cluster/http", "client/lookup", "nsqd/edge/auth", "apps/tools/nsq_to_http"},
+    ),
+    "what is judged as too much": (r"class \w*Thresholds", {"cluster/thresholds"}),
+    "relative imports": (r"(?m)^\s*from \.", set()),
     "the versions": (
         rf'"(nsqx/)?{re.escape(VERSION)}"|"{re.escape(NSQ_VERSION)}"',
         {"protocol/version"},

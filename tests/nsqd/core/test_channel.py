@@ -391,7 +391,7 @@ def test_the_state_of_a_message_is_known(bench: BrokerBench) -> None:
     client.finish(first)
     client.requeue(second, SECOND_NS)
     channel = bench.channel()
-    states = [channel.backlog.state_of(sequence) for sequence in range(6)]
+    states = [channel.backlog.search_state(sequence)() for sequence in range(6)]
     assert [state.state for state in states] == [
         "finished", "deferred", "in_flight", "waiting", "waiting", "deferred",
     ]  # fmt: skip

@@ -511,10 +511,6 @@ class Backlog:
         """Return the frame of a straggler, or None if the message is none."""
         return self._stragglers.get(sequence)
 
-    def state_of(self, sequence: int) -> MessageState:
-        """Return what became of a message. May search all that is aside."""
-        return self.search_state(sequence)()
-
     def search_state(self, sequence: int) -> Callable[[], MessageState]:
         """
         Return what finds out what became of a message up to now; it may run in any thread.

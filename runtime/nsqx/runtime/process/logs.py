@@ -70,10 +70,6 @@ class Logger:
     def __init__(self, name: str = "") -> None:
         self.name = name
 
-    def is_enabled(self, level: Level) -> bool:
-        """Whether a line of this level is written; for lines that cost something to prepare."""
-        return level >= _output.level
-
     def log(self, level: Level, text: str, *arguments: object, **fields: Any) -> None:
         """Write a line. A traceback is added by ``exc_info=True`` or ``exc_info=error``."""
         if level < _output.level:
