@@ -121,8 +121,8 @@ def memory_bytes(node: Nsqd) -> int:
             "E_BAD_MESSAGE MPUB message too big 2147483647 > 1048576",
         ),
         # Who is not known yet may send less (decision 86).
-        (b"IDENTIFY\n\0\1\0\1", "E_BAD_BODY IDENTIFY body too big 65537 > 65536"),
-        (b"AUTH\n\0\1\0\1", "E_BAD_BODY AUTH body too big 65537 > 65536"),
+        (b"IDENTIFY\n\0\0\x40\1", "E_BAD_BODY IDENTIFY body too big 16385 > 16384"),
+        (b"AUTH\n\0\0\x40\1", "E_BAD_BODY AUTH body too big 16385 > 16384"),
     ],
 )
 async def test_an_oversized_body_fails_before_it_arrives(

@@ -778,9 +778,9 @@ def test_a_run_of_nops_is_one_event() -> None:
 @pytest.mark.parametrize("word", ["IDENTIFY", "AUTH"])
 def test_strangers_may_not_send_much(word: str) -> None:
     parser = CommandParser(Limits())
-    [violation] = parser.receive_data(b"  V2%b\n\x00\x01\x00\x01" % word.encode())
+    [violation] = parser.receive_data(b"  V2%b\n\x00\x00\x40\x01" % word.encode())
     assert isinstance(violation, Violation)
-    assert violation.error.line == f"E_BAD_BODY {word} body too big 65537 > 65536".encode()
+    assert violation.error.line == f"E_BAD_BODY {word} body too big 16385 > 16384".encode()
 
 
 @pytest.mark.parametrize("word", ["PUB t", "DPUB t 5"])

@@ -117,7 +117,7 @@ def test_identify_needs_what_a_consumer_needs(missing: str) -> None:
         b'{"tcp_port":9223372036854775808}',
         b'{"version":1}',
         b'{"version":"\xff"}',
-        b"[" * 100_000,
+        b"[" * 10_000,
     ],
 )
 def test_identify_that_is_not_the_right_json(body: bytes) -> None:

@@ -14,13 +14,13 @@ __all__ = [
 CONNECTIONS_MAX = 10_000  # each nsqd has one
 CONNECTIONS_PER_ADDRESS_MAX = 1_000
 
-STRANGERS_MAX = 500  # of these, who have not said who they are; an nsqd does so at once
+STRANGERS_MAX = 250  # of these, who have not said who they are; an nsqd does so at once
 
 # Entries stay when their producers go, so the first two alone bound nothing. An entry is some
 # 500 bytes, a registration 150.
-REGISTRATIONS_PER_PRODUCER_MAX = 100_000
-REGISTRATIONS_PER_ADDRESS_MAX = 100_000
+REGISTRATIONS_PER_PRODUCER_MAX = 20_000
+REGISTRATIONS_PER_ADDRESS_MAX = 20_000
 ENTRIES_MAX = 1_000_000
-UNUSED_MAX = 20_000  # topics that no producer has
+UNUSED_MAX = 5_000  # topics that no producer has
 
 WATCHES_MAX = 10_000

@@ -27,6 +27,7 @@ __all__ = ["Connection", "TcpServer"]
 # Some 500 short commands, which take a millisecond or two.
 TURN_BYTES = 8 * 1024
 
+RECEIVE_BUFFER_BYTES = 64 * 1024
 IDENTIFY_S = 60.0  # until IDENTIFY
 
 _log = logs.get_logger("TCP")
@@ -83,7 +84,9 @@ class Connection(asyncio.Protocol):
         self._write(self.session.receive_data(data[:TURN_BYTES], self._server.clock()))
         if self._timer is not None and self.session.producer is not None:
             self._introduced()
-        if self._waiting and self._is_writable:
+        if self.session.is_over:
+            self._waiting = b""
+        elif self._waiting and self._is_writable:
             self.transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._go_on)
 
@@ -191,6 +194,8 @@ class TcpServer:
     ) -> None:
         """Accept from a bound socket until ``stop`` closes it; with a context, TLS only."""
         self._listener = listener
+        # Connections inherit it: of so many at once each hands over so much at a time.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         self.is_stopping = False
         self._acceptor = await serve(lambda: Connection(self), listener, ssl_context)
 

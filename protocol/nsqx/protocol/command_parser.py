@@ -52,7 +52,7 @@ from nsqx.protocol.names import is_valid_name
 
 __all__ = ["LEGAL", "LINE_BYTES_MAX", "CommandParser", "Limits", "State"]
 
-STRANGER_BODY_BYTES_MAX = 64 * 1024  # an IDENTIFY has some 300 bytes, a token some 2,000
+STRANGER_BODY_BYTES_MAX = 16 * 1024  # an IDENTIFY has some 300 bytes, a token some 2,000
 LINE_BYTES_MAX = 16384  # with its newline
 
 _SIZE = struct.Struct(">i")  # signed, as nsqd reads it
@@ -286,6 +286,7 @@ class CommandParser:
                 position = self._parse(data, position)
         except FatalProtocolError as exc:
             self.error = exc
+            exc.__traceback__ = None  # its frames hold all that was read
             self._finish()
             events.append(Violation(exc))
         else:

@@ -235,6 +235,7 @@ class RequestParser:
                 if request is not None:
                     requests.append(request)
         except FatalProtocolError as exc:
+            exc.__traceback__ = None  # its frames hold all that was read
             requests.append(self._fail(exc))
         else:
             # Once per read: a deletion per request moves the rest of the buffer each time.

@@ -60,6 +60,6 @@ def test_heads_are_bounded_in_all_and_small_ones_always_pass() -> None:
     crowd: Crowd[Member] = Crowd(2, heads_bytes_max=100_000)
     assert crowd.grow_head(90_000, 90_000)
     assert not crowd.grow_head(20_000, 20_000)
-    assert crowd.grow_head(SMALL_HEAD_BYTES, SMALL_HEAD_BYTES)
+    assert crowd.grow_head(SMALL_HEAD_BYTES - 1, SMALL_HEAD_BYTES - 1)
     crowd.end_head(90_000)
     assert crowd.grow_head(20_000, 20_000)

@@ -23,7 +23,7 @@ from nsqx.runtime.http.server import Answer, ApiError, Handler, Request, json_an
 __all__ = ["RIGHTS", "Right", "Rights"]
 
 ANSWERS_KEPT = 1000  # of the auth server
-SECRET_BYTES_MAX = 64 * 1024  # as in AUTH
+SECRET_BYTES_MAX = 16 * 1024  # as in AUTH
 
 
 class Right(Enum):

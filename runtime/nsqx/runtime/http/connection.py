@@ -11,7 +11,7 @@ import asyncio
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from nsqx.runtime.http.crowd import Crowd
+from nsqx.runtime.http.crowd import SMALL_HEAD_BYTES, Crowd
 from nsqx.runtime.process import open_files
 
 __all__ = ["CONNECTIONS_MAX", "HttpConnection", "HttpLimits", "QuietServer"]
@@ -120,6 +120,13 @@ class HttpConnection(RequestHandler):
     # Heads
 
     def data_received(self, data: bytes) -> None:
+        if len(data) > SMALL_HEAD_BYTES and self.is_idle and not self._upgraded:
+            # A head that is not complete by then is judged before the parser has more of it.
+            self._feed(data[:SMALL_HEAD_BYTES])
+            data = data[SMALL_HEAD_BYTES:]
+        self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
         count = self._request_count
         super().data_received(data)
         if self._request_count != count or self._request_in_progress or self._messages:

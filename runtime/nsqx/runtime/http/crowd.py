@@ -8,10 +8,10 @@ busy is refused new ones. What has begun of heads is bounded in all.
 
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Crowd", "Member"]
+__all__ = ["SMALL_HEAD_BYTES", "Crowd", "Member"]
 
-HEADS_BYTES_MAX = 8 * 1024 * 1024  # of all heads that are not complete
-SMALL_HEAD_BYTES = 16 * 1024  # these are never refused
+HEADS_BYTES_MAX = 4 * 1024 * 1024  # of all heads that are not complete
+SMALL_HEAD_BYTES = 16 * 1024  # what is below is never refused
 
 
 class Member(Protocol):
@@ -76,7 +76,7 @@ class Crowd(Generic[Connection]):
     def grow_head(self, count: int, size: int) -> bool:
         """Count bytes of a head that is ``size`` long by now; return whether there is room."""
         self._heads_bytes += count
-        return size <= SMALL_HEAD_BYTES or self._heads_bytes <= self._heads_bytes_max
+        return size < SMALL_HEAD_BYTES or self._heads_bytes <= self._heads_bytes_max
 
     def end_head(self, size: int) -> None:
         """A head is complete, or given up."""
