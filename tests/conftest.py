@@ -77,6 +77,7 @@ REAL_TIME = (
     "tests/nsqd/test_startup.py",
     "tests/runtime/process",
     "tests/runtime/test_discovery.py",
+    "tests/strangers",
     "tests/support",
     "tests/system",
     "tests/testing",

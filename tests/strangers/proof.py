@@ -88,7 +88,7 @@ class Guarded:
         Raises:
             AssertionError: a client failed. TimeoutError: something does not arrive.
         """
-        nsqd, lookupd, admin = self.cluster.daemons
+        lookupd, nsqd, admin = self.cluster.daemons
         async with asyncio.timeout(SECONDS_MAX):
             async with Producer(nsqd.tcp_address, settings=SECRET) as newcomer:
                 await newcomer.publish(TOPIC, b"newcomer")

@@ -36,7 +36,7 @@ class Admin:
     Attributes:
         http_address: where it listens, as ``host:port``. Port 0 in the options lets the system
             choose.
-        paths: what it serves, once it has started.
+        paths, routes: what it serves, once it has started; routes with their methods.
     """
 
     def __init__(self, options: AdminOptions, live_limits: LiveLimits | None = None) -> None:
@@ -44,6 +44,7 @@ class Admin:
         self._live_limits = live_limits or LiveLimits()
         self.http_address = ""
         self.paths: list[str] = []
+        self.routes: list[tuple[str, str]] = []
         self._tls: ssl.SSLContext | None = None
         self._running = AsyncExitStack()
 
@@ -81,7 +82,7 @@ class Admin:
                 stack.callback(parts.keep_state)
             await stack.enter_async_context(parts.hub)
             router = make_router(parts)
-            self.paths = router.paths
+            self.paths, self.routes = router.paths, router.routes
             server = HttpServer(router, log=logs.get_logger("HTTP"), on_answer=_finish)
             listener = _listener_address(options.http_address)
             _log.info("nsqadmin v%s (built w/%s)", NSQ_VERSION, RUNTIME)

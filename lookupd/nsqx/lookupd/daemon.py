@@ -49,6 +49,7 @@ class Lookupd:
             the system choose.
         tcp_port, http_port: the same as numbers.
         https_address, https_port: the same, if there is such a listener.
+        routes: method and path of what HTTP serves.
     """
 
     def __init__(self, options: LookupdOptions) -> None:
@@ -77,6 +78,7 @@ class Lookupd:
         self._watches = Watches(self.registry, answers, self.clock, options.max_watches)
         api = HttpApi(self.registry, answers, self._watches, self.clock)
         self._router = api.router()
+        self.routes = self._router.routes
         self._contexts: list[ssl.SSLContext] = []
         self._limits = lookup.LookupLimits(options.max_line_size, options.max_identify_size)
         self._running = AsyncExitStack()
