@@ -13,6 +13,7 @@ however it ends, the server ends and kills whatever it had started.
 """
 
 import asyncio
+import atexit
 import contextlib
 import json
 import os
@@ -236,6 +237,11 @@ class _Server:
         assert answer, "the fork server has ended; its error is above"
         return int(answer)
 
+    def close(self) -> None:
+        """Let it end: nobody asks any more."""
+        self._socket.close()
+        self._process.wait()
+
 
 _servers: dict[int, _Server] = {}
 
@@ -244,6 +250,7 @@ def _server() -> _Server:
     """Return that of this process; a fork of it must not talk in its name."""
     if (server := _servers.get(os.getpid())) is None:
         server = _servers[os.getpid()] = _Server()
+        atexit.register(server.close)
     return server
 
 
