@@ -12,6 +12,7 @@ on time, so a second try could only hide a defect.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ FAILED = ROOT / "artifacts" / "failed.json"
 AGAIN_MAX = 10
 FAILED_OPTION = "--failed-to"
 REAL_TIME = "real_time"
+NOT_COMPILED = "PYTHONDONTWRITEBYTECODE"
 
 RunPytest = Callable[[Sequence[str]], int]
 
@@ -111,7 +113,9 @@ def run(
 
 def _run_pytest(arguments: Sequence[str]) -> int:
     command = [sys.executable, "-m", "pytest", *arguments]
-    return subprocess.run(command, check=False, cwd=ROOT).returncode
+    # Without compiled files every process that a test starts would compile all it imports.
+    environment = {name: value for name, value in os.environ.items() if name != NOT_COMPILED}
+    return subprocess.run(command, check=False, cwd=ROOT, env=environment).returncode
 
 
 if __name__ == "__main__":
