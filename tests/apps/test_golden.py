@@ -10,8 +10,6 @@ import gzip
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import ExitStack
@@ -21,6 +19,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.support import fork_server
+from tests.support.fork_server import BlockingProcess
 from tests.support.processes import running_cluster
 from tests.support.recording_servers import RecordingHttp, RecordingNsqd
 from tests.support.transcripts import Case, Event, Handler, Replay, Target, case_params, replay
@@ -38,8 +38,6 @@ SUB_COMMANDS = {
 SECONDS_MAX = 30.0
 POLL_SECONDS = 0.01
 LONG_MESSAGE = b"a" * 1025 + b"\nb\n"  # shown as "aaaa...(1028 bytes)"
-
-Tool = subprocess.Popen[bytes]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -76,7 +74,7 @@ class Story:
         self._folder = folder
         self._stack = stack
         self._topic = ""
-        self._tool: Tool | None = None
+        self._tool: BlockingProcess | None = None
         self._nsqd: RecordingNsqd | None = None
         self._began = time.monotonic()
 
@@ -104,8 +102,6 @@ class Story:
         stdin = event.get("stdin", "").encode()
         tool = self._begin(run, event["run"], event["args"])
         if self._case.name.endswith("SIGTERM"):
-            assert tool.stdout is not None
-            assert tool.stdin is not None
             out = b"".join(tool.stdout.readline() for _ in event["stdout"].splitlines())
             tool.terminate()
             rest, err = tool.communicate(timeout=SECONDS_MAX)
@@ -130,17 +126,15 @@ class Story:
         for body in before.get(self._case.name, []):
             self._publish(run, body)
 
-    def _begin(self, run: Replay, name: str, args: Iterable[str]) -> Tool:
+    def _begin(self, run: Replay, name: str, args: Iterable[str]) -> BlockingProcess:
         known = {"<NSQD>": "--nsqd-tcp-address=<NSQD_TCP>", "<DIR>": str(self._folder)}
         filled = []
         for arg in args:
             for placeholder, text in known.items():
                 arg = arg.replace(placeholder, text)
             filled.append(run.values.fill(arg))
-        pipe = subprocess.PIPE
-        command = [sys.executable, "-m", "nsqx.apps", SUB_COMMANDS[name], *filled]
-        self._tool = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
-        self._stack.callback(_reap, self._tool)
+        self._tool = fork_server.popen("nsqx.apps", SUB_COMMANDS[name], *filled)
+        self._stack.callback(self._tool.close)
         return self._tool
 
     def _stop(self, run: Replay, event: Event) -> str:
@@ -155,7 +149,6 @@ class Story:
         if "stderr" in event:  # the tool that has nothing to do: its line comes, then a signal
             args = ["--topic=ap_file_norev", "<NSQD>", "--gzip", "--filename-format=<TOPIC>.log"]
             tool = self._begin(run, "nsq_to_file", args)
-            assert tool.stderr is not None
             line = tool.stderr.readline().decode()
             run.expect(event["stderr"], line + self._stop(run, event))
         else:
@@ -342,8 +335,3 @@ def _await(is_so: Callable[[], bool], what: str) -> None:
     while not is_so():
         assert time.monotonic() < deadline, f"not in {SECONDS_MAX} s: {what}"
         time.sleep(POLL_SECONDS)  # it is another process's state
-
-
-def _reap(tool: Tool) -> None:
-    tool.kill()
-    tool.communicate()

@@ -19,6 +19,7 @@ import json
 import os
 import random
 import runpy
+import select
 import selectors
 import signal
 import socket
@@ -26,9 +27,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO, NoReturn
 
-__all__ = ["PIPE", "Process", "run", "start"]
+__all__ = ["PIPE", "BlockingProcess", "Process", "popen", "run", "start"]
 
 PIPE = subprocess.PIPE
 DEVNULL = subprocess.DEVNULL
@@ -105,6 +107,75 @@ class Process:
                 await self.stdin.wait_closed()
 
 
+class BlockingProcess:
+    """
+    A program that was started: the part of ``subprocess.Popen`` that tests use.
+
+    Attributes:
+        pid: of the process.
+        returncode: its exit code, below 0 for a signal; None until it was waited for.
+        stdin, stdout, stderr: its streams.
+    """
+
+    def __init__(self, pid: int, pipes: Sequence[int], end_read: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        stdin, stdout, stderr = pipes
+        self.stdin: BinaryIO = os.fdopen(stdin, "wb")
+        self.stdout: BinaryIO = os.fdopen(stdout, "rb")
+        self.stderr: BinaryIO = os.fdopen(stderr, "rb")
+        self._end_read = end_read
+
+    def communicate(self, data: bytes = b"", timeout: float = 60.0) -> tuple[bytes, bytes]:
+        """Write ``data``, read both streams to their ends, and wait for the process."""
+        with ThreadPoolExecutor(3) as threads:
+            feeding = threads.submit(self._feed, data)
+            out, err = threads.submit(self.stdout.read), threads.submit(self.stderr.read)
+            try:
+                self.wait(timeout)
+            except TimeoutError:
+                self.kill()  # or the threads would not end
+                raise
+            feeding.result()
+            return out.result(), err.result()
+
+    def wait(self, timeout: float = 60.0) -> int:
+        """Return the exit code when it has ended."""
+        if self.returncode is None:
+            if not select.select([self._end_read], [], [], timeout)[0]:
+                raise TimeoutError(f"{self.pid} does not end")
+            self.returncode = _told_code(self._end_read)
+            os.close(self._end_read)
+        return self.returncode
+
+    def send_signal(self, signum: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signum)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill it if it runs, and close its streams."""
+        self.kill()
+        self.wait()
+        for stream in (self.stdin, self.stdout, self.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+    def _feed(self, data: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.write(data)
+            self.stdin.close()
+
+
 async def start(
     module: str,
     *arguments: str,
@@ -119,12 +190,28 @@ async def start(
         stdin, stdout, stderr: as for ``asyncio.create_subprocess_exec``: ``PIPE``, ``DEVNULL``,
             ``STDOUT``, a descriptor, or None for that of the tests.
     """
+    pid, pipes, end_read = _fork(module, arguments, (stdin, stdout, stderr))
+    process = Process(pid)
+    await _attach(process, pipes, end_read)
+    return process
+
+
+def popen(module: str, *arguments: str) -> "BlockingProcess":
+    """Start ``python -m module arguments`` with three pipes, for who has no event loop."""
+    pid, pipes, end_read = _fork(module, arguments, (PIPE, PIPE, PIPE))
+    return BlockingProcess(pid, [each for each in pipes if each is not None], end_read)
+
+
+def _fork(
+    module: str, arguments: Sequence[str], streams: Sequence[int | None]
+) -> tuple[int, list[int | None], int]:
+    """Return the pid, our ends of the streams that are pipes, and where its end is told."""
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
         null = os.open(os.devnull, os.O_RDWR)
         theirs.callback(os.close, null)
         pipes: list[int | None] = []
         given: list[int] = []
-        for number, wanted in enumerate((stdin, stdout, stderr)):
+        for number, wanted in enumerate(streams):
             mine, its = _ends(number, wanted, null, given)
             pipes.append(mine)
             if mine is not None:
@@ -136,9 +223,7 @@ async def start(
         theirs.callback(os.close, end_write)
         pid = _server().fork(module, arguments, [*given, end_write])
         ours.pop_all()
-    process = Process(pid)
-    await _attach(process, pipes, end_read)
-    return process
+    return pid, pipes, end_read
 
 
 def run(
@@ -199,11 +284,16 @@ async def _reader(loop: asyncio.AbstractEventLoop, pipe: int) -> asyncio.StreamR
 
 
 def _note_end(loop: asyncio.AbstractEventLoop, process: Process, end_read: int) -> None:
-    told = os.read(end_read, _ENDED)
+    code = _told_code(end_read)
     loop.remove_reader(end_read)
     os.close(end_read)
+    process.note_end(code)
+
+
+def _told_code(end_read: int) -> int:
+    told = os.read(end_read, _ENDED)
     # Nothing is told when the server itself is gone, and then it has killed all it had.
-    process.note_end(int.from_bytes(told, "big", signed=True) if told else -signal.SIGKILL)
+    return int.from_bytes(told, "big", signed=True) if told else -signal.SIGKILL
 
 
 async def _read(stream: asyncio.StreamReader | None) -> bytes:
