@@ -46,7 +46,7 @@ test: check ## check, then every test
 	$(BIN)/python -m tests.runner -n $(WORKERS) $(ARGS)
 
 acceptance: $(DEV_INSTALLED) ## proofs that take longer: campaigns of seeds, mutations, chaos, machines lost
-	$(BIN)/python -m tests.runner -m acceptance -n 2 $(or $(ARGS),tests/acceptance)
+	$(BIN)/python -m tests.runner -m acceptance -n 2 $(or $(ARGS),tests)
 
 # Each requirement of ours in the oldest version that pyproject.toml allows, in an environment of its
 # own: a bound that is too low is only seen by who has such a version.

@@ -4,13 +4,14 @@ Fixtures that every test folder may use, and how long properties are tried.
 ``make test`` tries the same examples each time, for seconds; ``make test-long`` tries new ones, for
 as long as a nightly run may. What it finds is kept in ``.hypothesis`` and tried first.
 
-Two marks are given by folder. ``real_time``: the test talks to real processes, browsers or hosts,
-which a busy machine may make late, so `tests.runner` may try it twice. ``acceptance``: a proof that
-takes longer than 20 s, for ``make acceptance``.
+Two marks are given by file and folder. ``real_time``: the test talks to real processes, browsers
+or hosts, which a busy machine may make late, so `tests.runner` may try it twice. ``acceptance``: a
+proof that takes longer than 20 s, for ``make acceptance``.
 """
 
 import os
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,15 @@ REAL_TIME = (
     "tests/system",
     "tests/testing",
 )
+# Proofs that take longer than 20 s but stand beside what they prove.
+ACCEPTANCE = (
+    "tests/acceptance",
+    "tests/browser/test_heap.py",
+    "tests/deploy/test_wheel.py",
+    "tests/system/test_directory_faults.py",
+    "tests/system/test_real_input.py",
+    "tests/system/test_three_hosts.py",
+)
 ACCEPTANCE_SECONDS_MAX = 1800
 ROOT = Path(__file__).parents[1]
 
@@ -106,12 +116,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the marks that follow from where a test is."""
     for item in items:
         place = item.path.relative_to(ROOT).as_posix()
-        if place.startswith("tests/acceptance/"):
+        if _is_within(place, ACCEPTANCE):
             item.add_marker("acceptance")
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(ACCEPTANCE_SECONDS_MAX))
         is_golden = item.path.name.startswith("test_golden")
-        if not is_golden and any(
-            place == each or place.startswith(f"{each}/") for each in REAL_TIME
-        ):
+        if not is_golden and _is_within(place, REAL_TIME):
             item.add_marker("real_time")
+
+
+def _is_within(place: str, folders: Iterable[str]) -> bool:
+    return any(place == each or place.startswith(f"{each}/") for each in folders)
