@@ -17,8 +17,8 @@ from tests.simulation.plan import plan_of
 from tests.simulation.regressions import REGRESSIONS, Regression
 from tests.simulation.story import story_of
 
-FIXED_SEEDS = range(10)
-FRESH_SEEDS = 15
+FIXED_SEEDS = range(6)
+FRESH_SEEDS = 6
 MINUTES = 3.0
 FAILED = "simulation/failed"  # fresh seeds, in pytest's cache
 
