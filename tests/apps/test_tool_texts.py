@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
+from nsqx.apps.tools import nsq_stat, standard_log
 from nsqx.apps.tools.stat_lines import line
 from nsqx.apps.tools.throttle import Throttle
 from nsqx.apps.tools.timings import Timings, percentile
@@ -10,6 +11,15 @@ from nsqx.apps.tools.url_template import UrlTemplate
 from nsqx.cluster.rows import ChannelRow
 
 # --- nsq_stat ---
+
+
+def test_what_servers_say_is_one_line_and_nothing_that_a_terminal_obeys(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    standard_log.say("E_INVALID \x1b]0;owned\x07\nfake line\twith \u202etab")
+    (shown,) = capsys.readouterr().err.splitlines()
+    assert shown.endswith(" E_INVALID \\x1b]0;owned\\x07\\nfake line\twith \\u202etab")
+    assert str(nsq_stat._fatal("said \x1b[2J").message) == "ERROR: said \\x1b[2J"
 
 
 def test_a_line_is_that_of_nsq() -> None:

@@ -60,6 +60,7 @@ async def start(found: Findings) -> AsyncIterator[Start]:
     [
         (Settings(auth_secret="s", authorize_lookups=True), "Bearer s"),
         (Settings(auth_secret="s"), None),
+        (Settings(auth_secret="s", authorize_lookups=True, tls=True), None),  # asked in clear
         (Settings(authorize_lookups=True), None),
     ],
 )

@@ -92,6 +92,16 @@ def test_begins_with_magic_and_identify() -> None:
     assert not session.has_output
 
 
+def test_a_port_that_speaks_http_is_said_to_be_one() -> None:
+    session = make()
+    session.start()
+    error = error_of(session.receive_data(b"HTTP/1.0 400 Bad Request\r\n\r\n"))
+    assert str(error) == (
+        "cannot connect to 1.2.3.4:4150: this port speaks HTTP; nsqd's TCP port is wanted, "
+        "4150 by default"
+    )
+
+
 def test_reads_what_nsqd_grants() -> None:
     session = make(compression=None)
     session.start()

@@ -41,7 +41,7 @@ class Clients:
             for count in range(1 << 30):
                 body = b"%d-%d" % (number, count)
                 began = time.perf_counter()
-                await producer.publish(TOPIC, body)
+                await producer.publish(TOPIC, body, timeout=SECONDS_MAX)
                 self.took_s.append(time.perf_counter() - began)
                 self.published.add(body)
                 await asyncio.sleep(EVERY_S)
@@ -91,7 +91,7 @@ class Guarded:
         lookupd, nsqd, admin = self.cluster.daemons
         async with asyncio.timeout(SECONDS_MAX):
             async with Producer(nsqd.tcp_address, settings=SECRET) as newcomer:
-                await newcomer.publish(TOPIC, b"newcomer")
+                await newcomer.publish(TOPIC, b"newcomer", timeout=SECONDS_MAX)
             self.clients.published.add(b"newcomer")
             for daemon, path in (
                 (nsqd, "/ping"),

@@ -226,6 +226,7 @@ class Consumer:
                 jitter=self.lookupd_poll_jitter,
                 timeout=self.lookupd_poll_timeout,
                 token=token,
+                is_token_clear=not self._settings.tls,
             )
             if self._finder is not None:
                 self._stop_finding = self._finder.subscribe(self._discovery.found_lookupds)

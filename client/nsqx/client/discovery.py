@@ -58,6 +58,7 @@ class Discovery:
         jitter: float = JITTER,
         timeout: float = TIMEOUT_SECONDS,
         token: bytes | None = None,
+        is_token_clear: bool = True,
     ) -> None:
         """
         Begin to poll.
@@ -67,6 +68,7 @@ class Discovery:
             jitter: what share of the interval is left to chance, half of it less and half more.
             timeout: seconds that a poll may take.
             token: is shown to lookupds, or rather to a proxy before them.
+            is_token_clear: whether also to those that are not asked by HTTPS.
         """
         self._urls = LookupdUrls(lookupd, partial(lookup_url, topic=topic))
         self._targets: dict[str, str] = {}  # URLs that are asked now, see `LookupdUrls.resolve`
@@ -77,9 +79,11 @@ class Discovery:
         self._jitter = jitter
         self._timeout = timeout
         self._token = token
+        self._is_token_clear = is_token_clear
         self._named: dict[str, set[Address]] = {}  # by the URL that named them last
         self._failing: set[str] = set()  # URLs, so that each outage is logged once
         self._awake = asyncio.Event()
+        self._sessions: tuple[ClientSession, ClientSession]  # for HTTPS, and for others
         self._task = start(self._run(), f"nsqx discovery of {topic}")
 
     def hurry(self) -> None:
@@ -98,35 +102,41 @@ class Discovery:
 
     async def _run(self) -> None:
         headers = {"Accept": "application/vnd.nsq; version=1.0"}
+        shown = dict(headers)
         if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token.decode()}"
-        async with make_session(headers) as session:
+            shown["Authorization"] = f"Bearer {self._token.decode()}"
+        async with make_session(headers) as without, make_session(shown) as session:
+            self._sessions = (session, session if self._is_token_clear else without)
             try:
                 while True:
                     self._awake.clear()
                     self._targets = await self._urls.resolve(self._timeout)
-                    self._watch_all(session)
-                    await self._poll(session)
+                    self._watch_all()
+                    await self._poll()
             finally:
                 watches = self._watches.values()
                 for task in watches:
                     task.cancel()
                 await asyncio.gather(*watches, return_exceptions=True)
 
-    async def _poll(self, session: "ClientSession") -> None:
+    def _session_for(self, url: str) -> "ClientSession":
+        encrypted, clear = self._sessions
+        return encrypted if url.startswith("https:") else clear
+
+    async def _poll(self) -> None:
         targets = self._targets
-        answers = await asyncio.gather(*(self._ask(session, url) for url in targets))
+        answers = await asyncio.gather(*(self._ask(url) for url in targets))
         addresses = {address for answer in answers for address in answer or ()}
         self._found(addresses, bool(targets) and None not in answers)
         await self._pause(eagerly=bool(targets) and not addresses)
 
-    def _watch_all(self, session: "ClientSession") -> None:
+    def _watch_all(self) -> None:
         for url in self._watches.keys() - self._targets.keys():
             self._watches.pop(url).cancel()
         for url, host in self._targets.items():
             if url not in self._watches and (watched := watch_url(url)) is not None:
                 found = partial(self._watched, url)
-                work = watch(session, watched, found, host)
+                work = watch(self._session_for(url), watched, found, host)
                 self._watches[url] = start(work, f"nsqx watch of {url}")
 
     def _watched(self, url: str, addresses: set[Address]) -> None:
@@ -138,9 +148,10 @@ class Discovery:
             self._appeared(new)
         self._named[url] = addresses
 
-    async def _ask(self, session: "ClientSession", url: str) -> set[Address] | None:
+    async def _ask(self, url: str) -> set[Address] | None:
+        session, host = self._session_for(url), self._targets.get(url, "")
         try:
-            addresses, _ = await lookup(session, url, self._timeout, self._targets.get(url, ""))
+            addresses, _ = await lookup(session, url, self._timeout, host)
         except LookupFailed as exc:
             if url not in self._failing:
                 _log.warning("%s", exc)

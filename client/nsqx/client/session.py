@@ -268,7 +268,10 @@ class Session:
             return None
         size = _SIZE.size + _SIZE.unpack_from(self._handshake)[0]
         if size > HANDSHAKE_FRAME_BYTES_MAX:
-            self._fail(events, ConnectFailed(self._address, "this is not an nsqd"))
+            is_http = self._handshake.startswith(b"HTTP")
+            reason = "this port speaks HTTP; nsqd's TCP port is wanted, 4150 by default"
+            reason = reason if is_http else "this is not an nsqd"
+            self._fail(events, ConnectFailed(self._address, reason))
             return None
         if len(self._handshake) < size:
             return None

@@ -92,6 +92,14 @@ def test_tracebacks_are_written(log_format: str, output: io.StringIO) -> None:
     assert "KeyError" in output.getvalue()
 
 
+def test_what_a_peer_sent_neither_moves_a_cursor_nor_turns_text_around(
+    output: io.StringIO,
+) -> None:
+    logs.setup("nsq", Level.INFO, "", output)
+    logs.get_logger().info("%s", "a\x1b[2J\rb\x07\n\u202ec\td\u2028é")
+    assert output.getvalue().endswith("INFO: a\\x1b[2J\\x0db\\x07\\x0a\\u202ec\td\\u2028é\n")
+
+
 def test_no_colours_outside_a_terminal(output: io.StringIO) -> None:
     logs.setup("console", Level.INFO, "", output)
     logs.get_logger("TCP").info("listening", port=1)

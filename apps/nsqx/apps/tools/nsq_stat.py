@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from nsqx.apps.terminal import printable
 from nsqx.apps.tools.consuming import ToolOptions, check, run, stop_event
 from nsqx.apps.tools.stat_lines import HEADER, line
 from nsqx.cluster.answers import NodeCounts
@@ -129,7 +130,7 @@ async def _poll(http: DaemonHttp, options: StatOptions) -> ChannelRow:
 
 
 def _fatal(reason: str) -> StartupError:
-    return StartupError(f"ERROR: {reason}", bare=True)
+    return StartupError(f"ERROR: {printable(reason)}", bare=True)  # a server's words are in it
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

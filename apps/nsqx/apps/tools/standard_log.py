@@ -10,6 +10,8 @@ import sys
 from contextvars import ContextVar
 from datetime import datetime
 
+from nsqx.apps.terminal import printable
+
 __all__ = ["log_client", "name_consumer", "say"]
 
 _LEVELS = {"DEBUG": "DBG", "INFO": "INF", "WARNING": "WRN", "ERROR": "ERR", "CRITICAL": "ERR"}
@@ -19,8 +21,9 @@ _whose: ContextVar[str] = ContextVar("nsqx.whose", default="")
 
 
 def say(text: str) -> None:
-    """Write a line with the date, as Go's standard logger does."""
-    sys.stderr.write(f"{datetime.now():%Y/%m/%d %H:%M:%S} {text}\n")
+    """Write a line with the date, as Go's standard logger does; what servers say is in it."""
+    shown = "\t".join(map(printable, text.split("\t")))
+    sys.stderr.write(f"{datetime.now():%Y/%m/%d %H:%M:%S} {shown}\n")
 
 
 def log_client(level: int = logging.INFO) -> None:

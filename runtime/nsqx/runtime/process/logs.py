@@ -202,12 +202,16 @@ def _say_dropped(count: int) -> None:
     _output.logger.msg(text, level=Level.WARNING)
 
 
-# What moves a terminal's cursor or begins another line.
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 9}
-
-
 def _printable(text: str) -> str:
-    return text if text.isprintable() else text.translate(_CONTROLS)
+    """Escape what moves a terminal's cursor, begins another line, or turns text around."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\t" else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 class _NsqLogger:
