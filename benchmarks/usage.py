@@ -8,8 +8,9 @@ how it divides between the program and the kernel.
 
 import contextlib
 import os
+import signal
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,20 @@ class BrokerProcess:
         fields = (self._proc / "stat").read_text().rpartition(")")[2].split()
         system_ns = int(fields[12]) * 1_000_000_000 // _TICKS_PER_SECOND
         return CpuTime(time.clock_gettime_ns(self._clock), system_ns)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let the process do nothing meanwhile: it finds all that is sent in one turn."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            while self._state() != "T":
+                time.sleep(0)
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
+    def _state(self) -> str:
+        return (self._proc / "stat").read_text().rpartition(")")[2].split()[0]
 
     def rss_peak_bytes(self) -> int:
         """The largest resident size since ``forget_rss_peak``, or since the process began."""
