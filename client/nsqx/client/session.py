@@ -22,7 +22,6 @@ every call that queues a command, it writes ``data_to_send``.
 """
 
 import json
-import struct
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,6 +43,7 @@ from nsqx.protocol import commands
 from nsqx.protocol.defaults import MAX_RDY_COUNT
 from nsqx.protocol.errors import CompressionError, NsqError
 from nsqx.protocol.frames import HEARTBEAT, OK, ErrorFrame, FrameParser, Response
+from nsqx.protocol.messages import SIZE
 
 __all__ = [
     "AnswerFailed",
@@ -64,8 +64,6 @@ __all__ = [
 HANDSHAKE_FRAME_BYTES_MAX = 1024 * 1024  # an answer to IDENTIFY has some 300 bytes
 DEFAULT_MSG_TIMEOUT_SECONDS = 60.0
 TLS = "tls"
-
-_SIZE = struct.Struct(">I")  # what a frame begins with
 
 
 class Request(Interface):
@@ -264,9 +262,9 @@ class Session:
 
     def _take_frame(self, events: list[Event]) -> Response | ErrorFrame | None:
         """Cut off the first frame: only its size is looked at, and nothing behind it."""
-        if len(self._handshake) < _SIZE.size:
+        if len(self._handshake) < SIZE.size:
             return None
-        size = _SIZE.size + _SIZE.unpack_from(self._handshake)[0]
+        size = SIZE.size + SIZE.unpack_from(self._handshake)[0]
         if size > HANDSHAKE_FRAME_BYTES_MAX:
             is_http = self._handshake.startswith(b"HTTP")
             reason = "this port speaks HTTP; nsqd's TCP port is wanted, 4150 by default"

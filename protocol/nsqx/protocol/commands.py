@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nsqx.protocol.errors import FatalProtocolError
-from nsqx.protocol.messages import ID_BYTES
+from nsqx.protocol.messages import ID_BYTES, SIZE
 from nsqx.protocol.names import is_valid_name
 
 __all__ = [
@@ -53,7 +53,6 @@ __all__ = [
 ]
 
 MAGIC_V2 = b"  V2"  # the first bytes of a connection
-_SIZE = struct.Struct(">I")
 
 
 @dataclass(slots=True)
@@ -271,7 +270,7 @@ def mpub(topic: str, bodies: Iterable[bytes]) -> bytes:
         raise ValueError("MPUB needs messages, and each needs a body")
     count = len(sizes)
     parts: list[bytes] = [b""] * (2 * count)
-    parts[0::2] = map(_SIZE.pack, sizes)
+    parts[0::2] = map(SIZE.pack, sizes)
     parts[1::2] = messages
     head = struct.pack(">II", 4 + 4 * count + sum(sizes), count)
     return b"".join((_topic_line(b"MPUB", topic), head, *parts))
@@ -280,7 +279,7 @@ def mpub(topic: str, bodies: Iterable[bytes]) -> bytes:
 def _sized(body: bytes) -> bytes:
     if not body:
         raise ValueError("the body is empty")
-    return _SIZE.pack(len(body)) + body
+    return SIZE.pack(len(body)) + body
 
 
 @lru_cache(maxsize=1024)

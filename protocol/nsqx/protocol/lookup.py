@@ -32,6 +32,7 @@ from nsqx.protocol.defaults import (
     MAX_BODY_SIZE,
 )
 from nsqx.protocol.errors import FatalProtocolError, ProtocolError
+from nsqx.protocol.messages import SIZE
 from nsqx.protocol.names import is_valid_name
 
 __all__ = [
@@ -65,7 +66,6 @@ OK_ANSWER = b"\x00\x00\x00\x02OK"
 
 ANSWER_BYTES_MAX = MAX_BODY_SIZE
 
-_SIZE = struct.Struct(">I")
 _SIGNED_SIZE = struct.Struct(">i")
 
 # Go decodes into an int: anything else is a type error there as well.
@@ -249,7 +249,7 @@ class RequestParser:
         line_end = self._buffer.find(b"\n")
         if line_end < 0:  # half a line is not answered
             return []
-        missing = "body size" if len(self._buffer) < line_end + 1 + _SIZE.size else "body"
+        missing = "body size" if len(self._buffer) < line_end + 1 + SIZE.size else "body"
         return [self._fail(_bad_body(f"failed to read {missing}"))]
 
     def _fail(self, error: FatalProtocolError) -> LookupViolation:
@@ -295,7 +295,7 @@ class RequestParser:
             raise FatalProtocolError("E_INVALID", detail)
 
     def _parse_identify(self, start: int) -> tuple[LookupIdentify, int] | None:
-        body_start = start + _SIZE.size
+        body_start = start + SIZE.size
         if len(self._buffer) < body_start:
             return None
         (size,) = _SIGNED_SIZE.unpack_from(self._buffer, start)
@@ -376,7 +376,7 @@ def _bad_body(reason: str) -> FatalProtocolError:
 
 def encode_answer(data: bytes) -> bytes:
     """Return ``data`` as the server sends it."""
-    return _SIZE.pack(len(data)) + data
+    return SIZE.pack(len(data)) + data
 
 
 # The client's side.
@@ -385,7 +385,7 @@ def encode_answer(data: bytes) -> bytes:
 def encode_identify(peer: PeerInfo) -> bytes:
     """Return the IDENTIFY command. The answer is for :func:`decode_directory_info`."""
     body = msgspec.json.encode(peer)
-    return b"IDENTIFY\n" + _SIZE.pack(len(body)) + body
+    return b"IDENTIFY\n" + SIZE.pack(len(body)) + body
 
 
 def encode_register(topic: str, channel: str | None = None) -> bytes:
@@ -423,15 +423,15 @@ class AnswerParser:
         self._buffer += data
         answers: list[bytes] = []
         position = 0
-        while len(self._buffer) >= position + _SIZE.size:
-            (size,) = _SIZE.unpack_from(self._buffer, position)
+        while len(self._buffer) >= position + SIZE.size:
+            (size,) = SIZE.unpack_from(self._buffer, position)
             if size > self._max_bytes:
                 self.error = ProtocolError("E_BAD_BODY", f"answer too big {size}")
                 break
-            end = position + _SIZE.size + size
+            end = position + SIZE.size + size
             if len(self._buffer) < end:
                 break
-            answers.append(bytes(self._buffer[position + _SIZE.size : end]))
+            answers.append(bytes(self._buffer[position + SIZE.size : end]))
             position = end
         del self._buffer[:position]
         return answers

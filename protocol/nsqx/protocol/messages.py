@@ -28,6 +28,7 @@ __all__ = [
     "HEADER_BYTES",
     "ID_BYTES",
     "MESSAGE_HEADER",
+    "SIZE",
     "attempts_of",
     "body_of",
     "body_size_of",
@@ -52,7 +53,7 @@ MESSAGE_HEADER = struct.Struct(">IIqH16s")  # size, type, timestamp, attempts, i
 assert MESSAGE_HEADER.size == HEADER_BYTES  # the drawing
 _VARIABLE_HEADER = struct.Struct(">I14s16s")  # size, what a batch has in common, id
 _COMMON = struct.Struct(">IqH")  # type, timestamp, attempts
-_SIZE = struct.Struct(">I")
+SIZE = struct.Struct(">I")  # what frames, bodies and the messages of a batch begin with
 _TIMESTAMP = struct.Struct(">q")
 _ATTEMPTS = struct.Struct(">H")
 _TIMESTAMP_AT = 8
@@ -147,7 +148,7 @@ def frame_offsets(data: bytes | bytearray | memoryview, start: int = 0) -> "arra
     """
     offsets = array("Q", (start,))
     add = offsets.append
-    size_at = _SIZE.unpack_from
+    size_at = SIZE.unpack_from
     position, last_start = start, len(data) - HEADER_BYTES
     while position <= last_start:
         size = size_at(data, position)[0]
@@ -188,7 +189,7 @@ def body_of(frame: bytes | memoryview) -> bytes:
 
 def body_size_of(frame: bytes | memoryview) -> int:
     """Return how long the body is, also of a frame whose end was cut off."""
-    size: int = _SIZE.unpack_from(frame)[0]
+    size: int = SIZE.unpack_from(frame)[0]
     return size - _SIZE_BEYOND_BODY
 
 

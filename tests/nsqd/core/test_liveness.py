@@ -55,7 +55,13 @@ def test_nobody_looks_before_something_may_be_due() -> None:
     liveness.deadline_interval_ns = 200
     assert liveness.due_ns == 400
     liveness.get_stuck(100, 150)
-    assert liveness.due_ns == 0  # what it takes is seen by looking only
+    assert liveness.due_ns == 200  # what it takes is seen by looking only
+    assert judge(liveness, 200, unsent=100) is Verdict.NOTHING
+    assert liveness.due_ns == 250
+    assert judge(liveness, 310, unsent=99) is Verdict.NOTHING
+    assert liveness.due_ns == 360
+    assert judge(liveness, 480, unsent=99) is Verdict.NOTHING
+    assert liveness.due_ns == 510  # an interval since it took something
     liveness.deadline_interval_ns = 0
     assert liveness.due_ns == 1000
 

@@ -9,10 +9,11 @@ import pytest
 from nsqx.nsqd.core.acknowledgements import PublishError
 from nsqx.nsqd.core.deferred import DUE_NS_MAX
 from nsqx.nsqd.core.durability import Durability
+from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.log.log import PIECE_MESSAGES
 from nsqx.nsqd.log.records import RECORD_BYTES
 from nsqx.protocol.messages import HEADER_BYTES
-from tests.support.broker_bench import SECOND_NS, BrokerBench
+from tests.support.broker_bench import SECOND_NS, SETTINGS, BrokerBench
 
 
 @pytest.fixture
@@ -527,3 +528,27 @@ def test_a_change_to_os_lets_newer_batches_overtake(fsync_bench: BrokerBench) ->
     fsync_bench.run()
     assert sorted(answers.given) == ["a OK", "b OK"]
     assert sorted(fsync_bench.drained()) == [b"a", b"b"]
+
+
+def test_channels_are_asked_only_when_the_log_can_let_go_of_something(
+    bench: BrokerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Topic] = []
+    release = Topic.release
+
+    def watched(topic: Topic, wall_ns: int) -> None:
+        asked.append(topic)
+        release(topic, wall_ns)
+
+    client = bench.client(ready=1000)
+    bench.upkeep()
+    monkeypatch.setattr(Topic, "release", watched)
+    bench.publish(b"small")
+    client.finish(*client.take())
+    bench.upkeep()
+    assert not asked
+    bench.publish(b"x" * SETTINGS.segment_bytes_max)  # a segment that is to be sealed
+    client.finish(*client.take())
+    bench.upkeep()
+    assert asked
+    assert bench.log().first == bench.log().end

@@ -660,11 +660,14 @@ class Broker:
         return self._write_checkpoints() or is_more
 
     def _look_after(self, topic: Topic, now_ns: int, wall_ns: int) -> None:
-        # Before segments go: what is not noted as finished would be missing after a crash.
-        # When the disk is full they go all the same, for that is what makes room.
-        self._flush_journals(topic)
+        may_release = topic.may_release
+        if may_release:
+            # Before segments go: what is not noted as finished would be missing after a crash.
+            # When the disk is full they go all the same, for that is what makes room.
+            self._flush_journals(topic)
         self._try_write(self._files[topic.name].save_passed)
-        topic.release(wall_ns)
+        if may_release:
+            topic.release(wall_ns)
         if topic.log.oldest_sealed() is not None:
             self._revisits.set(topic, now_ns + _REVISIT_NS)
 

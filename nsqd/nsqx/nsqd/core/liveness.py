@@ -15,6 +15,8 @@ from enum import Enum
 __all__ = ["NEVER_NS", "Liveness", "Verdict"]
 
 NEVER_NS = 1 << 63
+# At a client that is stuck: so it ends at most a quarter too late.
+LOOKS_PER_INTERVAL = 4
 
 
 class Verdict(Enum):
@@ -38,6 +40,7 @@ class Liveness:
 
     __slots__ = (
         "_heartbeat_interval_ns",
+        "_looked_ns",
         "_next_heartbeat_ns",
         "_unsent_bytes",
         "_unsent_since_ns",
@@ -54,6 +57,7 @@ class Liveness:
         self._next_heartbeat_ns = now_ns + interval_ns
         self._unsent_bytes = 0  # while it is stuck, when they last became fewer
         self._unsent_since_ns = 0
+        self._looked_ns = 0  # at what is unsent
 
     def begin(self, interval_ns: int, now_ns: int) -> None:
         """Send heartbeats at this interval from now on."""
@@ -64,6 +68,7 @@ class Liveness:
         """The buffer is full; so many bytes are in it."""
         self.is_stuck = True
         self._unsent_bytes, self._unsent_since_ns = unsent_bytes, now_ns
+        self._looked_ns = now_ns
 
     def come_loose(self, now_ns: int) -> None:
         """There is room again; what it said meanwhile was not read."""
@@ -77,7 +82,9 @@ class Liveness:
         if not self.deadline_interval_ns:
             return due_ns
         if self.is_stuck:
-            return 0  # nobody tells when it takes something: it is looked at each time
+            # Nobody tells when it takes something: that is seen by looking.
+            look_ns = self._looked_ns + self.deadline_interval_ns // LOOKS_PER_INTERVAL
+            return min(due_ns, look_ns, self._unsent_since_ns + self.deadline_interval_ns)
         return min(due_ns, self.heard_ns + 2 * self.deadline_interval_ns)
 
     def judge(self, now_ns: int, *, is_read: bool, unsent_bytes: int) -> Verdict:
@@ -98,6 +105,7 @@ class Liveness:
             return False
         if not self.is_stuck:
             return is_read and now_ns - self.heard_ns >= 2 * interval_ns
+        self._looked_ns = now_ns
         if unsent_bytes < self._unsent_bytes:
             self._unsent_bytes, self._unsent_since_ns = unsent_bytes, now_ns
         return now_ns - self._unsent_since_ns >= interval_ns

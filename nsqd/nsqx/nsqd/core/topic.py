@@ -91,6 +91,7 @@ class Topic:
         "_has_deferred_behind",
         "_is_syncing",
         "_mem_queue_size",
+        "_released_first",
         "_report",
         "_storage",
         "_unsynced",
@@ -164,6 +165,7 @@ class Topic:
         self._unsynced: list[_Batch] = []
         self._is_syncing = False
         self._has_deferred_behind = False  # beyond passed, maybe
+        self._released_first = -1  # where the log began after the last `release`
 
     # Numbers
 
@@ -500,6 +502,11 @@ class Topic:
 
     # Upkeep
 
+    @property
+    def may_release(self) -> bool:
+        """Return whether `release` has something to do: else it would ask all channels in vain."""
+        return self.log.may_release or self.log.first != self._released_first
+
     def release(self, wall_ns: int) -> None:
         """Let go of the part of the log that no channel needs any more."""
         lowest = self._lowest_needed()
@@ -512,7 +519,7 @@ class Topic:
         ):
             lowest = self._lowest_needed()
         self.log.release(lowest, wall_ns)
-        first = self.log.first
+        first = self._released_first = self.log.first
         # Beyond `lowest`, if there was damage: nothing tells to step over it any more.
         self.passed = max(self.passed, first)
         for channel in self.channels.values():

@@ -7,15 +7,13 @@ The two forms of an HTTP multi-publish body (HTTP section 5). No I/O.
 Integers are big-endian. A body is right as a whole or nothing of it is published.
 """
 
-import struct
-
 from nsqx.protocol.errors import NsqxError
+from nsqx.protocol.messages import SIZE
 
 __all__ = ["BadMultiPublishError", "split_binary", "split_lines"]
 
-_UINT32 = struct.Struct(">I")
-_COUNT_BYTES = _UINT32.size
-_LEAST_MESSAGE_BYTES = _UINT32.size + 1
+_COUNT_BYTES = SIZE.size
+_LEAST_MESSAGE_BYTES = SIZE.size + 1
 _PIECE_BYTES = 64 * 1024
 
 
@@ -58,14 +56,14 @@ def split_binary(body: bytes, message_bytes_max: int, body_bytes_max: int) -> li
     """
     if len(body) < _COUNT_BYTES:
         raise BadMultiPublishError("BAD_BODY")
-    (count,) = _UINT32.unpack_from(body)
+    (count,) = SIZE.unpack_from(body)
     if not 0 < count <= (body_bytes_max - _COUNT_BYTES) // _LEAST_MESSAGE_BYTES:
         raise BadMultiPublishError("BAD_BODY")
     messages: list[bytes] = []
-    size_at, end = _UINT32.unpack_from, len(body)
+    size_at, end = SIZE.unpack_from, len(body)
     position = _COUNT_BYTES
     for _ in range(count):
-        start = position + _UINT32.size
+        start = position + SIZE.size
         if start > end:
             raise BadMultiPublishError("BAD_MESSAGE")
         (size,) = size_at(body, position)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from nsqx.nsqd.log.journal import (
+    DEFERRED,
     FINISHED,
     FINISHED_RANGES,
     POSITION,
@@ -37,7 +38,6 @@ CHECKPOINT_AFTER_BYTES = 4 * 1024 * 1024
 STRAGGLERS = "stragglers"
 _STRAGGLERS_SUFFIX = f".{STRAGGLERS}"
 _WAITING = struct.Struct(">QH")
-_DEFERRED = struct.Struct(">QqH")
 _FIELDS = {"cursor", "passed", "journal", "waiting", "deferred"}
 
 
@@ -58,7 +58,7 @@ class Snapshot:
                 "passed": self.passed,
                 "journal": journal_number,
                 "waiting": b"".join(_WAITING.pack(*message) for message in self.waiting),
-                "deferred": b"".join(_DEFERRED.pack(*message) for message in self.deferred),
+                "deferred": b"".join(DEFERRED.pack(*message) for message in self.deferred),
             }
         )
 
@@ -152,7 +152,7 @@ class ChannelStore:
             return None
         position.cursor, position.passed = fields["cursor"], fields["passed"]
         position.waiting = list(_WAITING.iter_unpack(fields["waiting"]))
-        position.deferred = list(_DEFERRED.iter_unpack(fields["deferred"]))
+        position.deferred = list(DEFERRED.iter_unpack(fields["deferred"]))
         journal_number: int = fields["journal"]
         return journal_number
 

@@ -44,6 +44,7 @@ from nsqx.nsqd.log.records import crc32c
 from nsqx.nsqd.log.storage import File, Storage
 
 __all__ = [
+    "DEFERRED",
     "FINISHED",
     "FINISHED_RANGES",
     "POSITION",
@@ -63,7 +64,7 @@ _KINDS = frozenset((FINISHED_RANGES, FINISHED, REQUEUED, POSITION))
 _HEAD = struct.Struct(">IIB")
 _CRC = struct.Struct(">I")
 _RANGE = struct.Struct(">QQ")
-_REQUEUE = struct.Struct(">QqH")
+DEFERRED = struct.Struct(">QqH")  # sequence, due_ns, attempts; in checkpoints, too
 _POSITION = struct.Struct(">Q")
 REQUEUES_MAX = 100_000
 _PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
@@ -141,7 +142,7 @@ def sequences_of(payload: bytes) -> "array[int]":
 
 def requeues_of(payload: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield ``(sequence, due_ns, attempts)`` of a record of kind 3."""
-    return _REQUEUE.iter_unpack(payload)
+    return DEFERRED.iter_unpack(payload)
 
 
 def position_of(payload: bytes) -> int:
@@ -204,7 +205,7 @@ class Journal:
 
     def requeued(self, sequence: int, due_ns: int, attempts: int) -> None:
         """A message is to be delivered again, after ``attempts`` deliveries so far."""
-        self._requeues.append(_REQUEUE.pack(sequence, due_ns, attempts))
+        self._requeues.append(DEFERRED.pack(sequence, due_ns, attempts))
 
     def positioned(self, cursor: int) -> None:
         """All below the cursor is finished, and nothing else."""

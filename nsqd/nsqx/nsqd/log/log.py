@@ -223,6 +223,10 @@ class Log(Protocol):
     def oldest_sealed(self) -> tuple[int, int] | None:
         """Return ``(first, end)`` of what could be let go of next, or None."""
 
+    @property
+    def may_release(self) -> bool:
+        """Return whether `release` may do something, were all messages finished."""
+
     def is_retained(self, now_ns: int) -> bool:
         """Return whether that is kept for replay, needed or not."""
 

@@ -132,6 +132,11 @@ class MemoryLog:
             return None
         return self._blocks[0].first, self._blocks[-BLOCKS_MAX].first
 
+    @property
+    def may_release(self) -> bool:
+        """See `Log.may_release`."""
+        return bool(self._blocks)
+
     def is_retained(self, now_ns: int) -> bool:
         """See `Log.is_retained`: nothing is kept for replay."""
         return False

@@ -395,19 +395,25 @@ class TopicLog:
             return None
         return self._segments[0].first, self._segments[0].end
 
+    @property
+    def may_release(self) -> bool:
+        """See `Log.may_release`: a sealed segment, one to be sealed, or files yet to be removed."""
+        return len(self._segments) > 1 or bool(self._to_remove) or self._is_to_be_sealed
+
+    @property
+    def _is_to_be_sealed(self) -> bool:
+        """Return whether the active segment is so large that it goes when nothing comes."""
+        if self._active is None or self._is_writing_ahead:
+            return False
+        return self._active.size >= min(IDLE_ROLL_BYTES, self.segment_bytes_max)
+
     def is_retained(self, now_ns: int) -> bool:
         """Return whether the oldest segment is kept for replay, needed or not."""
         return bool(self._segments) and self._is_retained(self._segments[0], now_ns)
 
     def release(self, below: int, now_ns: int) -> None:
         """Let go of the segments that hold only messages below ``below`` and are not retained."""
-        active = self._active
-        if (
-            active is not None
-            and not self._is_writing_ahead
-            and active.end <= below
-            and active.size >= min(IDLE_ROLL_BYTES, self.segment_bytes_max)
-        ):
+        if self._is_to_be_sealed and self.end <= below:
             try:
                 self._roll(now_ns)
             except OSError as error:
