@@ -142,11 +142,11 @@ async def store_lines(troubled: TroubledCluster, database: Database) -> None:
 
     async with Nsq(lookupd=troubled.lookupds, settings=SETTINGS, timeout=60) as nsq:
         await nsq.ready()
-        storing = asyncio.create_task(store(nsq))
-        async with troubled.trouble(SEED):
-            lines = (b"%d" % number for number in range(LINES))
-            assert await nsq.publish_many("lines", lines) == LINES
-        async with asyncio.timeout(SECONDS_MAX):
+        async with asyncio.timeout(SECONDS_MAX), asyncio.TaskGroup() as group:
+            storing = group.create_task(store(nsq))
+            async with troubled.trouble(SEED):
+                lines = (b"%d" % number for number in range(LINES))
+                assert await nsq.publish_many("lines", lines) == LINES
             await storing
 
 

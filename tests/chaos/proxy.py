@@ -46,7 +46,8 @@ class Proxy:
     def cut(self) -> None:
         """Reset all connections."""
         for writer in self._writers:
-            writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _NO_LINGER)
+            with suppress(OSError):  # it has just been closed
+                writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _NO_LINGER)
             writer.transport.abort()
 
     def stall(self, is_stalled: bool) -> None:

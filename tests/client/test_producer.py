@@ -344,6 +344,7 @@ async def test_a_peer_that_never_identifies_is_given_up(nsqd: ScriptedNsqd) -> N
         with pytest.raises(ConnectFailed, match=r"no answer within 0\.1 s"):
             await producer.ready()
         await silent.expect_close()
+    assert not [task for task in asyncio.all_tasks() if "Queue.get" in repr(task)]
 
 
 async def test_a_peer_that_does_not_read_is_given_up(nsqd: ScriptedNsqd) -> None:
@@ -352,7 +353,7 @@ async def test_a_peer_that_does_not_read_is_given_up(nsqd: ScriptedNsqd) -> None
         stuck = await accept(nsqd)
         stuck.transport.pause_reading()
         body = b"x" * 1_000_000
-        publishes = [asyncio.create_task(producer.publish("t", body)) for _ in range(50)]
+        publishes = [asyncio.create_task(producer.publish("t", body)) for _ in range(20)]
         peer = await accept(nsqd)
         assert (await peer.expect(Publish)).body == body
         for publish in publishes:

@@ -133,10 +133,12 @@ class Connection(asyncio.Protocol):
 
     async def _next_step(self) -> StartTls | Opened:
         step = asyncio.ensure_future(self._steps.get())
-        await asyncio.wait((step, self._closed), return_when=asyncio.FIRST_COMPLETED)
-        if step.done():
-            return step.result()
-        step.cancel()
+        try:
+            await asyncio.wait((step, self._closed), return_when=asyncio.FIRST_COMPLETED)
+            if step.done():
+                return step.result()
+        finally:
+            step.cancel()  # also if the time for connecting is over
         raise self.reason
 
     async def _start_tls(self) -> None:
