@@ -1,10 +1,15 @@
-"""``nsq_to_http`` as a process: which server gets what, and what becomes of failures."""
+"""``nsq_to_http``, mostly as a process: which server gets what, and what becomes of failures."""
 
 import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import pytest
+
+from nsqx.apps.tools.nsq_to_http import Dispatcher, Sender, ToHttpOptions
+from nsqx.client.message import Message
 from tests.support.commands import running_nsqx
 from tests.support.processes import Cluster, Nsqd, eventually, free_port
 from tests.support.recording_servers import RecordingHttp
@@ -80,3 +85,40 @@ async def test_headers_are_set_and_win_over_the_usual_ones(cluster: Cluster) -> 
         (request,) = server.requests
     sent = {name.lower(): value for name, value in request["all_headers"].items()}
     assert (sent["x-own"], sent["user-agent"], sent["content-type"]) == ("a: b", "mine", "text/x")
+
+
+class HalfFrozen(Sender):
+    """Sends to two addresses; the first one never answers."""
+
+    def __init__(self) -> None:
+        self.urls = ["http://frozen/", "http://well/"]
+        self.sent: list[int] = []
+
+    async def send(self, index: int, body: bytes) -> None:
+        self.sent.append(index)
+        if index == 0:
+            await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("mode", ["round-robin", "hostpool", "epsilon-greedy"])
+async def test_a_frozen_destination_is_left_within_a_second(mode: str) -> None:
+    now = 0.0
+    sender = HalfFrozen()
+    dispatcher = Dispatcher(sender, ToHttpOptions(mode=mode), lambda: now)
+
+    async def handle() -> None:
+        source: Any = None
+        await dispatcher.handle(Message(source, 0, 1, b"0" * 16, b"x"))
+
+    async with asyncio.TaskGroup() as group:
+        tasks = []
+        while 0 not in sender.sent:
+            tasks.append(group.create_task(handle()))
+            await asyncio.sleep(0)
+        now = 1.0
+        sender.sent.clear()
+        for _ in range(100):
+            await handle()
+        assert set(sender.sent) == {1}
+        for task in tasks:
+            task.cancel()
