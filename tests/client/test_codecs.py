@@ -177,6 +177,8 @@ def test_numbers_that_json_does_not_have_are_refused(number: float) -> None:
     [
         (Literal["1", 1], JSON, "are the same body"),
         (Literal["null", None], JSON, "are the same body"),
+        (bytes | str, JSON, "are the same body"),
+        (bytes | Literal["a"], JSON, "are the same body"),
         (object, BYTES, ""),
         (int, BYTES, "set a codec"),
         (complex, JSON, "make it a dataclass"),

@@ -11,6 +11,7 @@ import pytest
 from nsqx.client import Consumer, Message, Nsq, Settings
 from nsqx.protocol.commands import FinishRun, Ready, Requeue, Return, Touch
 from nsqx.testing.cluster import Cluster
+from tests.support.plain_nsqd import PlainNsqd, serving
 from tests.support.scripted_nsqd import Peer, ScriptedNsqd
 
 EXTENSIONS = {
@@ -174,6 +175,82 @@ async def test_the_loop_turns_every_few_milliseconds(nsqd: ScriptedNsqd) -> None
         assert turns - before >= 10
         await consumer.close()
         await running
+
+
+# Beside a broker that knows nothing of ours
+
+
+async def test_a_finish_counts_though_the_message_was_delivered_here_again(
+    nsqd: ScriptedNsqd,
+) -> None:
+    broker = PlainNsqd(1)
+    runs: Counter[bytes] = Counter()
+    given_up: list[bytes] = []
+    going_on = asyncio.Event()
+
+    async def handle(message: Message) -> None:
+        runs[message.body] += 1
+        await going_on.wait()
+
+    served = serving(broker, nsqd)
+    async with Consumer(
+        "t", "c", nsqd=nsqd.address, max_attempts=1, on_give_up=lambda m: given_up.append(m.body)
+    ) as consumer:
+        running = asyncio.create_task(consumer.run(handle, concurrency=2))
+        await until(lambda: runs.total() == 1)
+        broker.expire()
+        broker.heartbeat()
+        await until(lambda: broker.alive)  # so the consumer has read what came before
+        going_on.set()
+        await until(lambda: broker.finished == {1})
+        await consumer.close()
+        await running
+    await served
+    assert runs == {b"1": 1}
+    assert given_up == []
+    assert broker.refused == 0
+
+
+async def test_a_finish_of_what_others_have_is_refused_and_ends_nothing(
+    nsqd: ScriptedNsqd, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = PlainNsqd(2)
+    served = serving(broker, nsqd)
+    async with Consumer("t", "c", nsqd=nsqd.address) as consumer:
+        first = await anext(consumer)
+        broker.expire(elsewhere=True)
+        first.finish()
+        await until(lambda: broker.refused == 1)
+        broker.waiting.append(3)
+        broker.attempts[3] = 0
+        (await anext(consumer)).finish()  # was there already; is another's, too
+        (await anext(consumer)).finish()
+        await until(lambda: broker.finished == {3})
+    await served
+    assert broker.refused == 2
+    assert "E_FIN_FAILED" in caplog.text
+
+
+async def test_what_never_ran_is_not_given_up_however_often_it_was_delivered(
+    nsqd: ScriptedNsqd,
+) -> None:
+    broker = PlainNsqd(4, msg_timeout_ms=400)
+    runs: list[tuple[bytes, int]] = []
+    given_up: list[bytes] = []
+    served = serving(broker, nsqd)
+    async with Consumer(
+        "t", "c", nsqd=nsqd.address, max_attempts=1, on_give_up=lambda m: given_up.append(m.body)
+    ) as consumer:
+        await until(lambda: consumer.stats.given_back == 4)  # by REQ 0, each cost an attempt
+        for _ in range(4):
+            message = await anext(consumer)
+            runs.append((message.body, message.attempts))
+            message.finish()
+        await until(lambda: len(broker.finished) == 4)
+    await served
+    assert sorted(runs) == [(b"%d" % number, 1) for number in range(1, 5)]
+    assert given_up == []
+    assert min(broker.attempts.values()) > 1
 
 
 # Against a broker

@@ -149,6 +149,8 @@ def check_kind(kind: Any, codec: Codec) -> None:
     if texts is not None:
         if (clash := texts.clash()) is not None:
             raise TypeError(f"{_name(kind)}: text and value of {clash} are the same body")
+        if kind is not Any and kind is not object and texts.mixes_bytes:
+            raise TypeError(f"{_name(kind)}: bytes and str are the same body")
         if texts.rest is None:
             return
         kind = texts.rest
@@ -237,6 +239,12 @@ class _Texts:
             except Exception as exc:  # of types' own constructors
                 reason = _reason(exc)
         raise DecodeFailed(body, kind, reason)
+
+    @property
+    def mixes_bytes(self) -> bool:
+        """Whether a text would come out where bytes were sent."""
+        takers = {_takes_bytes(maker) for maker in self.makers}
+        return len(takers) > 1 or (True in takers and bool(self.literals))
 
     def clash(self) -> str | None:
         """Return a value of a ``Literal`` whose body is also that of a text in it; else None."""

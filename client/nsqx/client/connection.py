@@ -9,6 +9,7 @@ written for too long, so whoever waits for an answer waits for this connection a
 """
 
 import asyncio
+import contextlib
 from typing import Protocol as Interface, cast
 
 from nsqx.client.addresses import Address
@@ -219,7 +220,8 @@ class Connection(asyncio.Protocol):
             if self._transport.can_write_eof():
                 # Closing right away would reset the connection if nsqd has just sent something,
                 # and a reset may overtake our last FINs.
-                self._transport.write_eof()
+                with contextlib.suppress(RuntimeError):  # uvloop's, if it was lost just now
+                    self._transport.write_eof()
             else:
                 self._transport.close()
         await asyncio.wait((self._closed,), timeout=FAREWELL_SECONDS)

@@ -237,11 +237,27 @@ class Subscription:
         now = self._loop.time()
         # If the event loop was blocked, they may have come as long ago as the sweep is overdue.
         deadline, in_flight = min(now, self._sweep_at) + self._msg_timeout, self.in_flight
+        count = len(in_flight) + len(messages)
         for message in messages:
             message.deadline = deadline
             in_flight[message.id] = message
+        if len(in_flight) != count:
+            messages = self._without_held(messages, deadline)
         self.share.received(now)
         self._subscriber.received(self, messages)
+
+    def _without_held(self, messages: list[Message], deadline: float) -> list[Message]:
+        """
+        Of messages that nsqd had here before, leave those out that someone works on.
+
+        To nsqd their time was over. The answer to the work under way counts for the new delivery.
+        """
+        held = {message.id: message for message in self._held}
+        for message in messages:
+            del self.in_flight[message.id]  # to the end of the order of expiry
+            self.in_flight[message.id] = held.get(message.id, message)
+            self.in_flight[message.id].deadline = deadline
+        return [message for message in messages if message.id not in held]
 
     def answer_failed(self, code: str, text: str) -> None:
         # Of a FIN: what was done is done again, by someone.
