@@ -20,7 +20,7 @@ INSTALLED := $(VENV)/.installed
 DEV_INSTALLED := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up setup check test acceptance test-long deploy-files deploy-check docs simulate mutations chaos fuzz bench clean
+.PHONY: help up setup check test acceptance lower-bounds lower-bounds-quick test-long deploy-files deploy-check docs simulate mutations chaos fuzz bench clean
 .NOTPARALLEL:
 
 help: ## list what you can do
@@ -48,15 +48,21 @@ test: check ## check, then every test
 acceptance: $(DEV_INSTALLED) ## proofs that take longer: campaigns of seeds, mutations, chaos, machines lost
 	$(BIN)/python -m tests.runner -m acceptance -n 2 $(or $(ARGS),tests)
 
-# Each requirement of ours in the oldest version that pyproject.toml allows, in an environment of its
-# own: a bound that is too low is only seen by who has such a version.
-lower-bounds: $(PIP_READY) ## the client and its integrations with the oldest versions that are allowed
+# Each requirement of ours, and of what its tests need, in the oldest version that pyproject.toml allows, in
+# an environment of its own: a bound that is too low is only seen by who has such a version.
+LOWER_TESTS := tests/test_imports.py tests/client tests/integrations tests/testing tests/protocol tests/runtime tests/apps
+LOWER_TESTS_QUICK := tests/test_imports.py tests/client/test_codecs.py tests/client/test_real_daemons.py tests/client/test_lookupds.py \
+	tests/integrations tests/protocol tests/runtime/process tests/runtime/test_discovery.py tests/apps/test_cli.py
+
+lower-bounds: $(PIP_READY) ## every program with the oldest versions that are allowed
 	@$(PIP) install uv
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWER_VENV)
 	$(BIN)/uv pip install --quiet --python $(LOWER_VENV)/bin/python --resolution lowest-direct \
-		--editable '.[prometheus,otel,pytest,taskiq,faststream]' 'opentelemetry-sdk>=1.20'
-	$(BIN)/uv pip install --quiet --python $(LOWER_VENV)/bin/python --group dev
-	$(LOWER_VENV)/bin/pytest -n $(WORKERS) $(or $(ARGS),tests/client tests/integrations)
+		--editable '.[prometheus,otel,re2,pytest,taskiq,faststream]' --group test
+	$(LOWER_VENV)/bin/pytest -q -n $(WORKERS) -p no:cacheprovider $(or $(ARGS),$(LOWER_TESTS))
+
+lower-bounds-quick: ## of that, what takes a minute
+	@$(MAKE) --no-print-directory lower-bounds ARGS="$(LOWER_TESTS_QUICK)"
 
 test-long: $(DEV_INSTALLED) ## properties and state machines, for as long as a night allows
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(WORKERS) --timeout 7200 $(or $(ARGS),tests/nsqd)
