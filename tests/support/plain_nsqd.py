@@ -65,8 +65,8 @@ class PlainNsqd:
                 self._ready = count
             case FinishRun(ids):
                 self.finished.update(id for id in ids if self._take(id, b"FIN"))
-            case Requeue(message_id, _):
-                if self._take(id := int(message_id, 16), b"REQ"):
+            case Requeue(id, _):
+                if self._take(id, b"REQ"):
                     self.waiting.append(id)
             case Nop():
                 self.alive = True
