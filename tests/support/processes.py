@@ -49,6 +49,7 @@ class Daemon:
     Attributes:
         log: the lines of stderr of all starts, without line ends.
         addresses: ``{"TCP": "127.0.0.1:4150", ...}`` of the last start.
+        prefix: a command that runs it (``env``, say), with its words.
     """
 
     MODULE = ""
@@ -59,6 +60,7 @@ class Daemon:
         self.flags = list(flags)
         self.log: list[str] = []
         self.addresses: dict[str, str] = {}
+        self.prefix: list[str] = []
         self._process: asyncio.subprocess.Process | fork_server.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._log_changed = asyncio.Condition()
@@ -96,7 +98,7 @@ class Daemon:
             f"--{kind.lower()}-address={self.addresses.get(kind, '127.0.0.1:0')}"
             for kind in self.LISTENERS
         ]
-        return [sys.executable, "-m", self.MODULE, *listen, *self.flags]
+        return [*self.prefix, sys.executable, "-m", self.MODULE, *listen, *self.flags]
 
     async def start(self) -> None:
         """
@@ -264,6 +266,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.daemons: list[Daemon] = []
+        self.prefix: list[str] = []  # of all that start from now on
 
     async def nsqd(self, *flags: str, lookupds: Iterable[Lookupd] = ()) -> Nsqd:
         """Start a broker that registers at ``lookupds``; ``flags`` win over the defaults here."""
@@ -300,6 +303,7 @@ class Cluster:
 
     async def _started(self, daemon: DaemonType) -> DaemonType:
         self.daemons.append(daemon)
+        daemon.prefix = self.prefix
         await daemon.start()
         return daemon
 

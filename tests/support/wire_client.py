@@ -27,6 +27,7 @@ class WireClient:
         self._parser: FrameParser[Message] = FrameParser()
         self._frames: deque[Response | ErrorFrame] = deque()
         self.messages: list[Message] = []
+        self.heartbeats = 0
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
@@ -55,6 +56,7 @@ class WireClient:
             if isinstance(frame, Message):
                 self.messages.append(frame)
             elif isinstance(frame, Response) and frame.data == HEARTBEAT:
+                self.heartbeats += 1
                 self.send(commands.nop())
             else:
                 self._frames.append(frame)
