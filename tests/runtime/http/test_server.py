@@ -8,9 +8,11 @@ its transcripts are about routing (``tests/golden/nsqd_http.json``).
 import asyncio
 import io
 import json
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import trustme
 from aiohttp import ClientSession, UnixConnector, WSMsgType, web
 
 from nsqx.net.addresses import listen_on
+from nsqx.net.tls import server_context
 from nsqx.runtime.http.connection import HttpLimits
 from nsqx.runtime.http.server import (
     Answer,
@@ -35,6 +38,7 @@ from nsqx.runtime.http.server import (
     text,
 )
 from nsqx.runtime.process import logs
+from tests.support.certificates import Authority
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "nsqd_http.json"
 BODY_BYTES_MAX = 1024
@@ -577,6 +581,42 @@ async def test_stopping_lets_a_request_end_and_closes_idle_connections(
 
 
 # Clients that end their direction, or never end a request
+
+
+@pytest.mark.parametrize("says_so", [True, False], ids=["close_notify", "FIN alone"])
+async def test_a_client_of_https_that_ends_its_direction_is_answered_and_then_closed(
+    api: Api, log: io.StringIO, tmp_path: Path, says_so: bool
+) -> None:
+    authority = Authority(tmp_path)
+    identity = authority.server()
+    context = server_context(str(identity.certificate), str(identity.key))
+    server = HttpServer(api.router)
+    await server.start(listen_on("127.0.0.1:0", "--https-address"), context)
+
+    def ask_and_end() -> bytes:
+        raw = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        with authority.client_context().wrap_socket(raw) as client:
+            client.sendall(head("GET /slow"))
+            if says_so:
+                client.setblocking(False)
+                with suppress(ssl.SSLWantReadError):
+                    client.unwrap()  # it would wait until the server says so, too
+                client.setblocking(True)
+            raw_end = socket.socket(fileno=os.dup(client.fileno()))
+            with raw_end:
+                raw_end.shutdown(socket.SHUT_WR)
+                loop.call_soon_threadsafe(api.may_end.set)
+                received = b""
+                with suppress(ssl.SSLZeroReturnError):  # the server's own end
+                    while piece := client.recv(65536):
+                        received += piece
+                return received
+
+    loop = asyncio.get_running_loop()
+    answer = await asyncio.to_thread(ask_and_end)
+    assert answer.startswith(b"HTTP/1.1 200 OK"), answer
+    assert answer.endswith(b"at last")
+    await server.stop()
 
 
 async def test_a_client_that_ends_its_direction_is_answered_and_then_closed(

@@ -8,7 +8,7 @@ One HTTP connection: aiohttp's, with what Go's server does and aiohttp's does no
 
 import asyncio
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
 from nsqx.runtime.http.crowd import SMALL_HEAD_BYTES, Crowd
@@ -79,6 +79,7 @@ class HttpConnection(RequestHandler):
         "_head_bytes",
         "_head_timer",
         "_host",
+        "_last_body",
         "_limits",
         "_overdue_timer",
     )
@@ -92,6 +93,7 @@ class HttpConnection(RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._overdue_timer: asyncio.TimerHandle | None = None
         self._ended_at: float | None = None
+        self._last_body: StreamReader | None = None  # of the request that was parsed last
 
     @property
     def has_ended(self) -> bool:
@@ -129,6 +131,8 @@ class HttpConnection(RequestHandler):
     def _feed(self, data: bytes) -> None:
         count = self._request_count
         super().data_received(data)
+        if self._messages:
+            self._last_body = self._messages[-1][1]
         if self._request_count != count or self._request_in_progress or self._messages:
             self._end_head()
         elif data and not self._upgraded and not self._force_close:
@@ -162,19 +166,26 @@ class HttpConnection(RequestHandler):
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp never stays open
         """Stay open while there is something to answer that is all there."""
         request = self._current_request
-        is_whole = request is None or request.content.is_eof()
-        is_busy = self._request_in_progress or bool(self._messages)
-        if self._upgraded or self.ssl_context is not None or not is_busy or not is_whole:
+        body = self._last_body if request is None else request.content
+        is_whole = body is None or body.is_eof()
+        if self._upgraded or self._is_all_answered or not is_whole:
             return False
         self._ended_at = self._loop.time()
         self._look_for_end()
         return True
 
+    @property
+    def _is_all_answered(self) -> bool:
+        """Whether no request is here, nor taken up for a task that has not begun yet."""
+        is_between = self._waiter is None
+        return not (self._request_in_progress or self._messages or is_between)
+
     def _look_for_end(self) -> None:
         assert self._ended_at is not None
-        is_idle = not self._request_in_progress and not self._messages
         limit_s = self._limits.ended_s
-        if is_idle or (limit_s is not None and self._loop.time() - self._ended_at >= limit_s):
+        if self._is_all_answered or (
+            limit_s is not None and self._loop.time() - self._ended_at >= limit_s
+        ):
             self.force_close()
         else:
             self._overdue_timer = self._loop.call_later(ENDED_S, self._look_for_end)

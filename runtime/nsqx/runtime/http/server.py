@@ -36,6 +36,7 @@ from typing import Any
 from aiohttp import web
 
 from nsqx.net.addresses import host_text, remove_socket_file, serve, socket_text, stop_serving
+from nsqx.net.tls_transport import over_tls
 from nsqx.protocol.errors import NsqxError
 from nsqx.runtime.durations import format_duration
 from nsqx.runtime.http import go_json
@@ -338,7 +339,8 @@ class HttpServer:
         )
         self._server.limits = self._limits
         self._server.crowd = Crowd(self._limits.connections)
-        self._acceptor = await serve(self._server, listener, ssl_context)
+        factory = self._server if ssl_context is None else over_tls(self._server, ssl_context)
+        self._acceptor = await serve(factory, listener)
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Stop accepting, let running requests end for ``grace_s``, and close. May be repeated."""
