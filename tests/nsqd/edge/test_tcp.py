@@ -73,6 +73,16 @@ def test_of_too_many_strangers_the_newest_of_the_greatest_crowd_goes() -> None:
     ] * 2 + [True]
 
 
+def test_more_clients_than_there_may_be_strangers_leave_room_for_the_next_of_their_host() -> None:
+    strangers = Strangers(4)
+    clients: list[Any] = []
+    for _ in range(50):
+        (client,) = added(strangers, "ours", 1)
+        client.session.is_stranger = False  # after it had connected
+        clients.append(client)
+    assert not any(each.is_gone for each in clients)
+
+
 def test_who_has_shown_what_it_came_for_does_not_make_room() -> None:
     strangers = Strangers(2)
     clients = added(strangers, "ours", 10, is_stranger=False)

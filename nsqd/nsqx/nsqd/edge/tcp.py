@@ -44,6 +44,8 @@ FEED_BYTES = 256 * 1024
 TLS_HANDSHAKE_NS = 5 * 10**9
 # Connections that have not shown what they came for (`Session.is_admitted`), in all.
 STRANGERS_MAX = 1000
+# How often they are all asked, at most, while so many come: a crowd costs 20 questions for each.
+SWEEPS_PER_STRANGERS_MAX = 20
 CLOSE_NS = 5 * 10**9  # how long a closing connection may take to accept what is left
 
 _log = logs.get_logger("TCP")
@@ -77,17 +79,29 @@ class Strangers:
         self._most = most
         self._by_host: dict[str, dict[Connection, None]] = {}
         self._count = 0
+        self._unswept = 0  # were added since all were asked
 
     def add(self, connection: "Connection", host: str) -> None:
         """Count one, and have another one make room if there are too many."""
         self._by_host.setdefault(host, {})[connection] = None
         self._count += 1
+        self._unswept += 1
+        if self._count > self._most and self._unswept * SWEEPS_PER_STRANGERS_MAX >= self._most:
+            self._sweep()
         while self._count > self._most:
             greatest = max(self._by_host, key=lambda each: len(self._by_host[each]))
             newest = next(reversed(self._by_host[greatest]))
             self.discard(newest, greatest)
             if newest.session.is_stranger:
                 newest.make_room()
+
+    def _sweep(self) -> None:
+        """Count those no more that have shown it: else no client would get in beside as many."""
+        self._unswept = 0
+        for host, of_host in [*self._by_host.items()]:
+            for connection in [*of_host]:
+                if not connection.session.is_stranger:
+                    self.discard(connection, host)
 
     def discard(self, connection: "Connection", host: str) -> None:
         """Count it no more. Fine if it is not counted."""
