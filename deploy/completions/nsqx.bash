@@ -39,6 +39,7 @@ _nsqx_options() {
             --max-body-size:
             --max-bytes-per-file:file
             --max-channel-consumers:
+            --max-channels:
             --max-connections:
             --max-connections-per-address:
             --max-deflate-level:
@@ -49,6 +50,7 @@ _nsqx_options() {
             --max-output-buffer-timeout:
             --max-rdy-count:
             --max-req-timeout:
+            --max-topics:
             --mem-queue-size:
             --memory-limit:
             --min-output-buffer-timeout:

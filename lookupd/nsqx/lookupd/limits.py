@@ -14,7 +14,7 @@ __all__ = [
 CONNECTIONS_MAX = 10_000  # each nsqd has one
 CONNECTIONS_PER_ADDRESS_MAX = 1_000
 
-STRANGERS_MAX = 250  # of these, who have not said who they are; an nsqd does so at once
+STRANGERS_MAX = 150  # of these, who have not said who they are; an nsqd does so at once
 
 # Entries stay when their producers go, so the first two alone bound nothing. An entry is some
 # 500 bytes, a registration 150.

@@ -344,6 +344,8 @@ class Nsqd:
             sync_every=options.sync_every,
             max_msg_timeout_ns=options.max_msg_timeout,
             max_channel_consumers=options.max_channel_consumers,
+            max_topics=options.max_topics,
+            max_channels=options.max_channels,
             durability=Durability(options.durability),
             retain_time_ns=options.retain_time,
             retain_bytes=options.retain_bytes,

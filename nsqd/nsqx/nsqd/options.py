@@ -241,6 +241,12 @@ class NsqdOptions(DaemonOptions):
     max_channel_consumers: int = flag(
         0, group="clients", help="most consumers of a channel on this node; 0 for no limit"
     )
+    max_topics: int = flag(
+        10_000, group="clients", help="most topics that clients may make; 0 for no limit"
+    )
+    max_channels: int = flag(
+        50_000, group="clients", help="most channels, of all topics together; 0 for no limit"
+    )
     busy_poll: int = flag(
         "60us",
         kind=DURATION,

@@ -242,3 +242,25 @@ async def test_oldest_unfinished_age_of_what_is_on_disk_only(tmp_path: Path) -> 
         metrics = (await node.get("/metrics")).decode()
     line = next(line for line in metrics.splitlines() if "oldest_unfinished_age_seconds{" in line)
     assert 0 < float(line.rsplit(" ", 1)[1]) < 60
+
+
+async def test_there_are_so_many_topics_and_channels_and_what_is_there_stays(
+    tmp_path: Path,
+) -> None:
+    async with running_node(tmp_path, max_topics=2, max_channels=1) as node:
+        for name in ("a", "b", "a"):
+            await node.post(f"/pub?topic={name}", b"x")
+        await node.post("/channel/create?topic=a&channel=c")
+        for path in ("/topic/create?topic=new", "/pub?topic=new", "/mpub?topic=new"):
+            assert await node.refused("POST", path, b"x") == (503, "TOO_MANY_TOPICS")
+        many = (503, "TOO_MANY_CHANNELS")
+        assert await node.refused("POST", "/channel/create?topic=b&channel=c") == many
+        async with node.client() as client:
+            client.send(b"PUB new\n\0\0\0\1x")
+            assert await client.error() == b"E_PUB_FAILED PUB failed too many topics, limit 2"
+        async with node.client() as client:
+            client.send(b"SUB b c\n")
+            assert await client.error() == b"E_SUB_FAILED SUB failed too many channels, limit 1"
+    async with running_node(tmp_path, max_topics=1) as node:  # a lower limit takes nothing away
+        assert sorted(node.broker.topics) == ["a", "b"]
+        await node.post("/pub?topic=b", b"x")

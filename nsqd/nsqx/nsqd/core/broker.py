@@ -39,7 +39,14 @@ from nsqx.nsqd.log.topic_log import TopicLog
 from nsqx.protocol.errors import NsqxError
 from nsqx.protocol.names import is_ephemeral, is_valid_name
 
-__all__ = ["Broker", "BrokerEvents", "BrokerSettings", "ChannelNotFoundError", "TopicNotFoundError"]
+__all__ = [
+    "Broker",
+    "BrokerEvents",
+    "BrokerSettings",
+    "ChannelNotFoundError",
+    "TooManyError",
+    "TopicNotFoundError",
+]
 
 _PROBE_BYTES = 4096
 
@@ -65,6 +72,10 @@ class ChannelNotFoundError(NsqxError, LookupError):
     """The topic has no such channel."""
 
 
+class TooManyError(NsqxError, OSError):
+    """There is no room for another topic or channel: the node has as many as it may have."""
+
+
 @dataclass(slots=True)
 class BrokerSettings:
     """Options of nsqd that the core needs, in its units."""
@@ -76,6 +87,8 @@ class BrokerSettings:
     sync_every: int = 2500
     max_msg_timeout_ns: int = 900 * 10**9
     max_channel_consumers: int = 0
+    max_topics: int = 0  # 0: no limit
+    max_channels: int = 0  # of all topics together
     durability: Durability = Durability.OS
     retain_time_ns: int = 0
     retain_bytes: int = 0
@@ -275,10 +288,17 @@ class Broker:
         Return a topic; a new one if there is none.
 
         Raises:
+            TooManyError: there are as many as there may be. It is an OSError.
             OSError: the disk refused to begin one.
         """
         topic = self.topics.get(name)
-        return topic if topic is not None else self._create_topic(name)
+        if topic is not None:
+            return topic
+        limit = self.settings.max_topics
+        # What is there at the start stays, whatever the limit is by now.
+        if limit and len(self.topics) >= limit and not self._is_loading:
+            raise TooManyError(f"too many topics, limit {limit}")
+        return self._create_topic(name)
 
     def topic(self, name: str) -> Topic:
         """Return a topic that exists; TopicNotFoundError otherwise."""
@@ -347,10 +367,16 @@ class Broker:
         Return a channel of a topic; a new one if there is none.
 
         Raises:
+            TooManyError: there are as many as there may be. It is an OSError.
             OSError: the disk refused to begin one.
         """
         channel = topic.channels.get(name)
-        return channel if channel is not None else self._create_channel(topic, name)
+        if channel is not None:
+            return channel
+        limit = self.settings.max_channels
+        if limit and sum(len(each.channels) for each in self.topics.values()) >= limit:
+            raise TooManyError(f"too many channels, limit {limit}")
+        return self._create_channel(topic, name)
 
     def channel(self, topic: Topic, name: str) -> Channel:
         """Return a channel that exists; ChannelNotFoundError otherwise."""

@@ -43,7 +43,7 @@ OUTPUT_BYTES_MAX = 1024 * 1024
 FEED_BYTES = 256 * 1024
 TLS_HANDSHAKE_NS = 5 * 10**9
 # Connections that have not shown what they came for (`Session.is_admitted`), in all.
-STRANGERS_MAX = 1000
+STRANGERS_MAX = 500
 # How often they are all asked, at most, while so many come: a crowd costs 20 questions for each.
 SWEEPS_PER_STRANGERS_MAX = 20
 CLOSE_NS = 5 * 10**9  # how long a closing connection may take to accept what is left

@@ -16,6 +16,7 @@ from nsqx.nsqd.http.arguments import (
     boolean,
     existing_channel,
     existing_topic,
+    made_topic,
     topic_name,
     valid_topic_name,
 )
@@ -175,7 +176,7 @@ class HttpApi:
     # Topics
 
     async def _create_topic(self, request: Request) -> Answer:
-        self._nsqd.broker.get_topic(valid_topic_name(request))
+        made_topic(self._nsqd.broker, valid_topic_name(request))
         return empty()
 
     async def _delete_topic(self, request: Request) -> Answer:

@@ -1,6 +1,11 @@
 """The arguments of nsqd's endpoints, checked in NSQ's order (HTTP section 2)."""
 
-from nsqx.nsqd.core.broker import Broker, ChannelNotFoundError, TopicNotFoundError
+from nsqx.nsqd.core.broker import (
+    Broker,
+    ChannelNotFoundError,
+    TooManyError,
+    TopicNotFoundError,
+)
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.topic import Topic
 from nsqx.protocol.names import is_valid_name
@@ -10,6 +15,8 @@ __all__ = [
     "boolean",
     "existing_channel",
     "existing_topic",
+    "made_channel",
+    "made_topic",
     "topic_and_channel_names",
     "topic_name",
     "valid_topic_name",
@@ -45,6 +52,22 @@ def topic_and_channel_names(request: Request) -> tuple[str, str]:
     if not is_valid_name(channel):
         raise ApiError(400, "INVALID_ARG_CHANNEL")
     return topic, channel
+
+
+def made_topic(broker: Broker, name: str) -> Topic:
+    """Return a topic, a new one if there is none; 503 TOO_MANY_TOPICS if there is no room."""
+    try:
+        return broker.get_topic(name)
+    except TooManyError:
+        raise ApiError(503, "TOO_MANY_TOPICS") from None
+
+
+def made_channel(broker: Broker, topic: Topic, name: str) -> Channel:
+    """Return a channel, a new one if there is none; 503 TOO_MANY_CHANNELS if there is no room."""
+    try:
+        return broker.get_channel(topic, name)
+    except TooManyError:
+        raise ApiError(503, "TOO_MANY_CHANNELS") from None
 
 
 def existing_topic(broker: Broker, name: str) -> Topic:

@@ -10,6 +10,7 @@ from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.http.arguments import (
     existing_channel,
     existing_topic,
+    made_channel,
     topic_and_channel_names,
 )
 from nsqx.nsqd.http.log_position import requested_position, sequence_at
@@ -47,8 +48,8 @@ class HistoryEndpoints:
             sequence = await self._sequence(topic, request, "from")
             topic = existing_topic(broker, topic_text)  # others ran meanwhile
             if name not in topic.channels:
-                broker.seek(topic, broker.get_channel(topic, name), sequence)
-        broker.get_channel(topic, name)
+                broker.seek(topic, made_channel(broker, topic, name), sequence)
+        made_channel(broker, topic, name)
         return empty()
 
     async def _seek(self, request: Request) -> Answer:

@@ -6,7 +6,7 @@ from functools import partial
 from nsqx.nsqd.core.acknowledgements import PublishError
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.edge.steps import in_background
-from nsqx.nsqd.http.arguments import boolean, valid_topic_name
+from nsqx.nsqd.http.arguments import boolean, made_topic, valid_topic_name
 from nsqx.nsqd.http.mpub import BadMultiPublishError, split_binary, split_lines
 from nsqx.nsqd.http.node import HttpNode
 from nsqx.runtime.durations import MILLISECOND_NS
@@ -67,7 +67,7 @@ class PublishEndpoints:
 
     def _get_topic(self, name: str) -> Topic:
         try:
-            return self._nsqd.broker.get_topic(name)
+            return made_topic(self._nsqd.broker, name)
         except OSError as error:
             raise ApiError(503, "EXITING") from error
 
