@@ -29,21 +29,24 @@ if [ "$program" = nsqd ]; then
     set -- --data-path="$data/$name" "$@"
 fi
 
-: >"$log"
+# What was logged before stays: it may say why the daemon had to be started again.
+before=$(wc -c 2>/dev/null <"$log" || echo 0)
 # A session of its own: the end of this terminal or login is not the daemon's.
 setsid "$command" "$@" </dev/null >>"$log" 2>&1 &
 pid=$!
 echo "$pid" >"$pid_file"
 
+# By this start.
+said() { tail -c +$((before + 1)) "$log"; }
 listens() {
-    grep -q 'HTTP: listening on' "$log" &&
-        { [ "$program" = nsqadmin ] || grep -q 'TCP: listening on' "$log"; }
+    said | grep -q 'HTTP: listening on' &&
+        { [ "$program" = nsqadmin ] || said | grep -q 'TCP: listening on'; }
 }
 
 # A start after a crash takes as long as reading what is there.
 until listens; do
     if ! kill -0 "$pid" 2>/dev/null; then
-        tail -n 5 "$log" >&2
+        said | tail -n 5 >&2
         rm -f "$pid_file"
         exit 1
     fi

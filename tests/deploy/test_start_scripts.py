@@ -69,6 +69,13 @@ def test_a_node_is_started_and_stopped(scripts: Scripts) -> None:
         os.kill(pid, 0)
     assert scripts.run("stop.sh", "one").returncode == 1
 
+    # What it said may be why it has to be started again.
+    log = scripts.folder / "run" / "one.log"
+    said = log.read_text()
+    assert scripts.run("start.sh", "one", "nsqd", *listen).returncode == 0
+    assert log.read_text().startswith(said)
+    assert scripts.run("stop.sh", "one").returncode == 0
+
 
 def test_a_start_that_fails_says_why(scripts: Scripts) -> None:
     failed = scripts.run("start.sh", "one", "nsqd", "--durability=hope")

@@ -67,8 +67,21 @@ class Connection(asyncio.Protocol):
         # Called exactly once, however the connection ends: the only place that cleans up.
         self._introduced()
         self._server.remove(self, self._host)
+        node, reason = self._node(), self._end_reason(exc)
         self.session.close()
-        _log.info("client(%s) closed", self.session.remote_address)
+        _log.info("client(%s) closed - %s", self.session.remote_address, reason, **node)
+
+    def _node(self) -> dict[str, str]:
+        """Return what the log says of who it was."""
+        producer = self.session.producer
+        return {} if producer is None else {"node": producer.node}
+
+    def _end_reason(self, error: Exception | None) -> str:
+        if self.session.error is not None:
+            return self.session.error.line.decode(errors="replace")
+        if self._server.is_stopping:
+            return "nsqlookupd stops"
+        return str(error) if error is not None else "the client closed"
 
     # Data
 

@@ -40,6 +40,7 @@ from nsqx.nsqd.log.formats import DataFormatError
 from nsqx.nsqd.options import TOPOLOGY_EXPERIMENT, NsqdOptions
 from nsqx.nsqd.telling.latencies import Latencies
 from nsqx.nsqd.telling.memory_stats import MemoryStats
+from nsqx.nsqd.telling.recovered import recovery_text
 from nsqx.nsqd.telling.statsd import StatsdReport, prefix_of
 from nsqx.nsqd.telling.statsd_pusher import StatsdPusher
 from nsqx.nsqd.tls import server_context
@@ -198,6 +199,8 @@ class Nsqd:
         return prefix_of(self.options.statsd_prefix, node)
 
     def _load(self) -> None:
+        _log.info("NSQ: data path %s", self.storage.root)
+        started_ns = time.monotonic_ns()
         try:
             self.storage.sync_folder("")
             self._check_durability()
@@ -215,6 +218,7 @@ class Nsqd:
         for topic in self.broker.topics.values():
             for channel in topic.channels.values():
                 self.latencies.watch(topic, channel)
+        _log.info("NSQ: %s", recovery_text(self.broker, time.monotonic_ns() - started_ns))
 
     def _check_durability(self) -> None:
         if self.storage.weakness and self.options.durability == Durability.FSYNC.value:

@@ -526,6 +526,17 @@ def test_a_wrong_variable_ends_the_start(capsys: pytest.CaptureFixture[str]) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("argv", "environ"),
+    [(["--log-format=json"], {}), ([], {"NSQD_LOG_FORMAT": "json"})],
+)
+def test_a_failed_start_has_the_form_of_the_log(
+    argv: list[str], environ: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, (line,) = fail(capsys, *argv, environ={**environ, "NSQD_MSG_TIMEOUT": "5"})
+    assert json.loads(line)["level"] == "fatal"
+
+
 def test_options_without_effect_are_told_when_given() -> None:
     assert parse().notices() == []
     assert parse("--worker-id").notices() == [

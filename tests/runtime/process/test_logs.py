@@ -51,6 +51,12 @@ def test_fields_stand_behind_the_text(output: io.StringIO) -> None:
     assert output.getvalue().endswith("INFO: LOG: closed topic=t size_bytes=12\n")
 
 
+def test_what_a_peer_has_sent_looks_like_no_other_field(output: io.StringIO) -> None:
+    logs.setup("nsq", Level.INFO, "", output)
+    logs.get_logger().info("closed", agent="a topic=x", quote='"', empty="")
+    assert output.getvalue().endswith('closed agent="a topic=x" quote="\\"" empty=""\n')
+
+
 def test_the_level_may_change_while_running(output: io.StringIO) -> None:
     logs.setup("nsq", Level.WARNING, "", output)
     log = logs.get_logger()

@@ -84,7 +84,7 @@ def execute(session: "Session", command: Command, now_ns: int) -> None:
         case Violation():
             session.fail(command.error)
         case LineTooLongError():
-            session.close()
+            session.close("a line is too long")
         case _:
             assert_never(command)
 

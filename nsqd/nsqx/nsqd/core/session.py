@@ -180,6 +180,7 @@ class Session:
         "client_id",
         "connected_ns",
         "consumer",
+        "end_reason",
         "first_identified",
         "gate",
         "hostname",
@@ -225,6 +226,7 @@ class Session:
 
         self.gate = Gate.OPEN
         self.life = Life.LIVE
+        self.end_reason = ""  # for the log; empty while, or if, nobody here has ended it
         self._send = sink.send
         self.is_anybody_allowed = settings.authenticator is None
         self._parser = CommandParser(settings.limits, tls_required=settings.tls_required)
@@ -294,7 +296,7 @@ class Session:
 
     def _end_if_done(self) -> None:
         if self.life is Life.ENDING and self.gate is Gate.OPEN and not self._outstanding:
-            self.close()
+            self.close("the client closed")
 
     def closed(self) -> None:
         """The connection is gone."""
@@ -365,7 +367,7 @@ class Session:
         if self.life is _CLOSED:
             return
         if now_ns >= self._admitted_by_ns and not self.is_admitted:
-            self.close()
+            self.close(f"it has shown nothing for {ADMISSION_NS // 10**9} s")
             return
         is_read = self.gate is Gate.OPEN
         unsent_bytes = self.sink.unsent_bytes()
@@ -373,7 +375,8 @@ class Session:
             case Verdict.HEARTBEAT:
                 self.sink.send(HEARTBEAT_FRAME)
             case Verdict.END:
-                self.close()
+                stuck = self._liveness.is_stuck
+                self.close("it takes nothing" if stuck else "two heartbeats were not answered")
             case Verdict.NOTHING:
                 pass
 
@@ -438,10 +441,11 @@ class Session:
         """Answer an error; a fatal one ends the connection."""
         self.sink.send(encode_error(error.line))
         if isinstance(error, FatalProtocolError):
-            self.close()
+            self.close(error.line.decode(errors="replace"))
 
-    def close(self) -> None:
+    def close(self, reason: str) -> None:
         """End the connection, sending what was handed over."""
+        self.end_reason = self.end_reason or reason
         self.sink.close()
         self.closed()
 

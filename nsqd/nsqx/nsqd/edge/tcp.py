@@ -24,6 +24,7 @@ from nsqx.net.addresses import socket_text
 from nsqx.nsqd.core.broker import Broker
 from nsqx.nsqd.core.session import Session, SessionSettings
 from nsqx.nsqd.core.timers import Timers
+from nsqx.nsqd.edge import farewell
 from nsqx.nsqd.edge.busy_poll import BusyPoll
 from nsqx.nsqd.edge.layers import CompressionLayer, Layer, TlsLayer
 from nsqx.protocol.compression import (
@@ -174,6 +175,7 @@ class TcpServer:
     def close_all(self) -> None:
         """End all connections, sending what was handed over."""
         for connection in list(self.connections):
+            connection.session.end_reason = connection.session.end_reason or "nsqd stops"
             connection.close()
 
     def abort_all(self) -> None:
@@ -246,6 +248,7 @@ class Connection(asyncio.Protocol):
         """End it: it has shown nothing, and there are too many of its kind."""
         reason = f"too many connections that have shown nothing, limit {STRANGERS_MAX}"
         _log.warning("client(%s) refused - %s", self.session.remote_address, reason)
+        self.session.end_reason = reason
         self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -256,8 +259,12 @@ class Connection(asyncio.Protocol):
         if not self._server.by_host[self._host]:
             del self._server.by_host[self._host]
         self._server.deadlines.forget(self)
-        self.session.closed()
-        _log.info("client(%s) closed", self.session.remote_address)
+        session = self.session
+        reason = farewell.reason(session, exc)
+        session.closed()
+        _log.info(
+            "client(%s) closed - %s", session.remote_address, reason, **farewell.facts(session)
+        )
 
     def tick(self, now_ns: int) -> None:
         """Do what is due by now, and say when to come back."""
@@ -338,7 +345,7 @@ class Connection(asyncio.Protocol):
                     return
                 room -= self._feed_one()
         except (OSError, CompressionError) as error:
-            _log.info("client(%s) broke off - %s", self.session.remote_address, error)
+            self.session.end_reason = f"it broke off: {error}"
             self._transport.abort()
             return
         self._pause(Pause.UNFED, bool(self._unfed))

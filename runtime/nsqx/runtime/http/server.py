@@ -85,6 +85,9 @@ KEEPALIVE_TIMEOUT_S = 365 * 86400.0
 # connection and take the answer with it.
 LINGER_S = 2.0
 
+# Asked each few seconds for ever, as what sets the header above.
+ROUTINE_PATHS = frozenset({"/metrics", "/ping"})
+
 # What is answered so leaves a body behind that nobody reads.
 _LAST = frozenset({408, 501})
 
@@ -413,7 +416,8 @@ class HttpServer:
 
     def _log_request(self, request: Request, status: int, took_ns: int) -> None:
         # A dashboard asks each second: what goes well there is nothing to read about.
-        is_routine = (status, request.method) == (200, "GET") and request.header(ROUTINE_HEADER)
+        is_polled = request.path in ROUTINE_PATHS or request.header(ROUTINE_HEADER)
+        is_routine = (status, request.method) == (200, "GET") and is_polled
         log = self._log.debug if is_routine else self._log.info
         log(
             "%d %s %s (%s) %s",

@@ -284,13 +284,14 @@ def parse(
     ``--version``. ``environ`` is the process's own if not given; pass ``{}`` for none.
     """
     known = list_flags(options_class)
+    environ = os.environ if environ is None else environ
+    given: dict[str, Any] = {}
+    from_file: dict[str, Any] = {}
     try:
         given, leftovers = _read_flags(known, argv)
         if given.get("version"):
             _print_version(program, is_daemon=issubclass(options_class, DaemonOptions))
-        from_environment = _read_environment(
-            known, program, os.environ if environ is None else environ
-        )
+        from_environment = _read_environment(known, program, environ)
         path = given.get("config", from_environment.get("config", ""))
         from_file, unknown_keys = config_file.read(path, known) if path else ({}, [])
         if unknown_keys:
@@ -304,7 +305,8 @@ def parse(
         sys.stderr.write(f"{exc}\n{_advice(known, exc.unknown, program)}\n")
         raise SystemExit(2) from None
     except StartupError as exc:
-        raise exit_with_failure(exc, f"[{program}] ") from None
+        log_format = _log_format(known, program, given, environ, from_file)
+        raise exit_with_failure(exc, f"[{program}] ", log_format) from None
     options = options_class(**{**from_file, **from_environment, **given})
     options.leftovers = leftovers
     options.sources = (
@@ -313,6 +315,21 @@ def parse(
         | dict.fromkeys(given, Source.FLAG)
     )
     return options
+
+
+def _log_format(
+    known: Sequence[Flag],
+    program: str,
+    given: Mapping[str, Any],
+    environ: Mapping[str, str],
+    from_file: Mapping[str, Any],
+) -> str:
+    """Return the form of the log, as far as it is known when a start fails."""
+    (variable,) = [each.variable(program) for each in known if each.attribute == "log_format"] or [
+        None
+    ]
+    places = given.get("log_format"), environ.get(variable or ""), from_file.get("log_format")
+    return str(next(filter(None, places), "nsq"))
 
 
 def _print_version(program: str, *, is_daemon: bool) -> NoReturn:

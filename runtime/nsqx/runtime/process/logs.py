@@ -15,7 +15,8 @@ Keyword arguments are fields in json and console, and ``key=value`` behind the t
 
 A level that is off costs one comparison: arguments are not formatted and structlog is not entered.
 A reader of stderr that stalls holds nobody up (`line_writer`): beyond a bound lines are dropped,
-which is counted and said. Control characters, which a peer may have sent, are shown escaped.
+which is counted and said. Control characters, which a peer may have sent, are shown escaped. For
+systemd's journal each line has its priority (`journal`).
 
 The level may change while running (``set_level``); loggers made before follow it. structlog renders
 json and console, and is imported for them only, as it takes long. Our own thin ``Logger`` exists so
@@ -23,6 +24,7 @@ that its calls are typed and cheap when off.
 """
 
 import contextlib
+import json
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -31,6 +33,7 @@ from typing import Any, Protocol, TextIO
 
 from nsqx.runtime.metrics import Family, told
 from nsqx.runtime.numbers import PROCESS, number_of
+from nsqx.runtime.process import journal
 from nsqx.runtime.process.levels import Level, parse_level
 from nsqx.runtime.process.line_writer import LineWriter
 
@@ -170,11 +173,13 @@ class _Writer:
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
 
-    def msg(self, line: str) -> None:
+    def msg(self, line: str, *, level: Level) -> None:
         # Looked up per line: stderr may be replaced, by a test or by a supervisor's redirection.
         stream = self._stream or sys.stderr
         writer = _writer_of(stream)
         if writer is not None:
+            if journal.is_journal(writer.fd):
+                line = journal.prioritized(line, level)
             writer.write(f"{line}\n".encode(errors="backslashreplace"))
         else:
             # A reader that went away must not stop the daemon.
@@ -225,7 +230,7 @@ class _NsqLogger:
         name, error = fields.pop("logger", None), fields.pop("exc_info", None)
         line = f"{self._prefix}{datetime.now():%Y/%m/%d %H:%M:%S.%f} {level.name}: "
         line += _printable((f"{name}: {event}" if name else event) + _as_suffix(fields))
-        self._writer.msg(line + _traceback_of(error))
+        self._writer.msg(line + _traceback_of(error), level=level)
 
 
 def _traceback_of(error: BaseException | bool | None) -> str:
@@ -237,7 +242,13 @@ def _traceback_of(error: BaseException | bool | None) -> str:
 
 
 def _as_suffix(fields: Mapping[str, Any]) -> str:
-    return "".join(f" {key}={value}" for key, value in fields.items())
+    return "".join(f" {key}={_quoted(str(value))}" for key, value in fields.items())
+
+
+def _quoted(value: str) -> str:
+    """Return a value that can be told from what stands beside it, whoever has sent it."""
+    is_plain = value and not any(char in ' "=' for char in value)
+    return value if is_plain else json.dumps(value, ensure_ascii=False)
 
 
 def _structlog_logger(processors: list[_Processor], stream: TextIO | None) -> _Renderer:
@@ -245,11 +256,23 @@ def _structlog_logger(processors: list[_Processor], stream: TextIO | None) -> _R
 
     logger: _Renderer = structlog.wrap_logger(
         _Writer(stream),
-        processors=processors,
+        processors=[_keeping_level(processors)],
         wrapper_class=structlog.BoundLogger,
         context_class=dict,
     )
     return logger
+
+
+def _keeping_level(processors: list[_Processor]) -> _Processor:
+    """Return a processor that makes a line as these do, and hands over its level beside it."""
+
+    def render(logger: Any, method: str, event: _EventDict) -> tuple[tuple[Any], dict[str, Level]]:
+        level, rendered = event["level"], event
+        for process in processors:
+            rendered = process(logger, method, rendered)
+        return (rendered,), {"level": level}
+
+    return render
 
 
 def _json_processors() -> list[_Processor]:

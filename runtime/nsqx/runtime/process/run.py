@@ -63,7 +63,7 @@ def run_daemon(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> int
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_run(make_daemon, options))
     except StartupError as exc:
-        raise exit_with_failure(exc, options.log_prefix) from exc
+        raise exit_with_failure(exc, options.log_prefix, options.log_format) from exc
     finally:
         logs.flush(FLUSH_SECONDS_MAX)
     return 0
