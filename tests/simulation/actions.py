@@ -255,7 +255,8 @@ def _delete_channel(cluster: "Cluster", node: Node, action: Action) -> None:
     channel = _channel_of(topic, action) if topic is not None else None
     if topic is not None and channel is not None:
         cluster.auditor.will_delete(node, topic, channel)
-        node.operate(partial(node.broker.delete_channel, topic, channel))
+        with cluster.auditor.deleting(node, topic.name, channel.name):
+            node.operate(partial(node.broker.delete_channel, topic, channel))
 
 
 def _delete_topic(cluster: "Cluster", node: Node, action: Action) -> None:
@@ -263,7 +264,8 @@ def _delete_topic(cluster: "Cluster", node: Node, action: Action) -> None:
     if topic is not None:
         for channel in topic.channels.values():
             cluster.auditor.will_delete(node, topic, channel)
-        node.operate(partial(node.broker.delete_topic, topic))
+        with cluster.auditor.deleting(node, topic.name):
+            node.operate(partial(node.broker.delete_topic, topic))
 
 
 def _empty_topic(cluster: "Cluster", node: Node, action: Action) -> None:

@@ -19,6 +19,7 @@ The promises have names, which a `Violation` carries:
     memory_is_bounded
     steps_end                      no broker goes on for ever with what it has to do at once
     names_survive                  topics and channels are there after a crash
+    deleted_stays_deleted          no crash brings back a name whose deletion was answered
     damage_is_confined             what is lost to damage is what was damaged
     everything_is_delivered        at the end, when all faults are over
     finished_segments_go           the disk does not fill up with what nobody needs
@@ -112,6 +113,8 @@ class Auditor:
         self._trace = trace
         self._entries: dict[int, Entry] = {}  # by id
         self._latest: dict[tuple[str, str, int], Entry] = {}  # by node, topic, number
+        # Whose deletion was answered, and which nobody has made again: node, topic, channel or "".
+        self._deleted: set[tuple[str, str, str]] = set()
         self._starving: dict[tuple[str, str, str], tuple[int, int]] = {}  # deliveries, since
 
     # Producers
@@ -159,6 +162,7 @@ class Auditor:
             now_ns = self._scheduler.now_ns
             record = TopicRecord(topic.name, now_ns, topic.is_ephemeral)
             self.topics[node.name, topic.name] = record
+            self._deleted.discard((node.name, topic.name, ""))
         _replace(topic.log, "append", self._watched_append(node, topic, record))
         if not topic.is_ephemeral:
             _replace(topic.log, "begin_sync", self._watched_sync(topic.log, record))
@@ -217,6 +221,7 @@ class Auditor:
         record = self.topics[node.name, topic.name]
         known = record.channels.get(channel.name)
         if known is None:
+            self._deleted.discard((node.name, topic.name, channel.name))
             known = ChannelRecord(
                 channel.name,
                 channel.backlog.cursor,
@@ -495,6 +500,15 @@ class Auditor:
         self.topics[node.name, topic.name].channels[channel.name].is_damaged = True
 
     @contextmanager
+    def deleting(self, node: "Node", topic_name: str, channel_name: str = "") -> Iterator[None]:
+        """Have a topic or a channel deleted inside the block; the process may end there."""
+        life = node.life
+        node.has_refused = False
+        yield
+        if node.life == life and not node.has_refused:
+            self._deleted.add((node.name, topic_name, channel_name))
+
+    @contextmanager
     def moving(self, node: "Node", topic: Topic, channel: Channel, sequence: int) -> Iterator[None]:
         """Have a channel emptied or moved inside the block; the process may end there."""
         record = self.topics[node.name, topic.name].channels[channel.name]
@@ -572,13 +586,20 @@ class Auditor:
             record.forget_from(topic.log.end)
             self._check_channels(node, record, topic, how)
         for topic in node.broker.topics.values():
+            self._check_deleted(node, topic.name)
             record = self.watch_topic(node, topic, is_new=False)
             for found in topic.channels.values():
+                self._check_deleted(node, topic.name, found.name)
                 is_known = found.name in record.channels
                 channel_record = self.watch_channel(node, topic, found)
-                if not is_known:  # it was deleted, and the crash brought it back
+                if not is_known:  # it was deleted, and nobody was told so before the crash
                     channel_record.start = 0
                     channel_record.unsure_below = topic.log.end
+
+    def _check_deleted(self, node: "Node", topic_name: str, channel_name: str = "") -> None:
+        if (node.name, topic_name, channel_name) in self._deleted:
+            name = f"{topic_name}/{channel_name}" if channel_name else topic_name
+            raise Violation("deleted_stays_deleted", f"{name} of {node.name} came back")
 
     def _records_of(self, node: "Node") -> list[TopicRecord]:
         return [record for (name, _), record in self.topics.items() if name == node.name]

@@ -184,6 +184,23 @@ def test_a_flush_that_fails_is_made_up_for_by_the_next(disk: SimulatedDisk) -> N
     assert read(disk)[1] == [1, 2, 3]
 
 
+def test_a_journal_whose_sync_failed_is_doubtful_until_a_checkpoint_ends_it(
+    disk: SimulatedDisk,
+) -> None:
+    journal = Journal(disk, PATH)
+    flushed(journal, 1)
+    disk.fail_syncs = errno.EIO
+    with pytest.raises(OSError, match="EIO"):
+        journal.sync()
+    disk.fail_syncs = None
+    assert journal.is_doubtful
+    with pytest.raises(OSError, match="earlier sync"):
+        journal.sync()
+    journal.begin_next()
+    journal.remove_before(1)
+    assert not journal.is_doubtful
+
+
 # Numbers
 
 

@@ -225,6 +225,17 @@ def test_deferred_batches_are_told_from_the_index() -> None:
     assert list(open_log(disk.kill()).deferred_batches(8)) == expected[2:]
 
 
+def test_what_damaged_records_hold_is_not_known_to_be_deferred() -> None:
+    disk = SimulatedDisk()
+    log = open_log(disk)
+    for due_ns in (0, NOW_NS + 5, 0, NOW_NS + 7):
+        log.append([b"x" * 50] * 2, NOW_NS, due_ns)
+    (index,) = disk.paths(".idx")
+    disk.flip_bit(index, 2 * RECORD_BYTES + 8)  # the first record is the header
+    # That record has no bounds of its own: it is what lies between its neighbours.
+    assert list(log.deferred_batches(0)) == [(2, 4, 0), (6, 8, NOW_NS + 7)]
+
+
 def test_messages_are_found_by_time() -> None:
     _, log = written_log([[b"x" * 100]] * 9, segment_bytes_max=300)
     view = log.view()
