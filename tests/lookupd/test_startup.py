@@ -47,6 +47,11 @@ def test_address_that_is_none(address: str) -> None:
     )
 
 
+def test_a_time_below_zero() -> None:
+    line = fatal_line("--inactive-producer-timeout=-5s")
+    assert "--inactive-producer-timeout must not be below 0" in line
+
+
 def test_log_format_that_is_none() -> None:
     assert "invalid log format 'xml'" in fatal_line("--log-format=xml")
 

@@ -106,6 +106,9 @@ def test_no_number_may_be_negative(attribute: str) -> None:
         ("--sync-timeout=0", "--sync-timeout must be above 0"),
         ("--statsd-interval=0s", "--statsd-interval must be above 0"),
         ("--statsd-address=nowhere", "invalid --statsd-address - address nowhere: missing port"),
+        ("--auth-http-address=host:http", "invalid --auth-http-address - neither host:port nor"),
+        ("--auth-http-address=ftp://host/auth", "invalid --auth-http-address - neither host:port"),
+        ("--auth-http-address=http:///auth?key=x", "invalid --auth-http-address - neither host"),
     ],
 )
 def test_a_start_with_a_wrong_value_is_one_line(tmp_path: Path, flag: str, reason: str) -> None:

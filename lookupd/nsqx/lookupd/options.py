@@ -12,7 +12,15 @@ from nsqx.protocol.defaults import (
     LOOKUPD_TCP_PORT,
 )
 from nsqx.protocol.errors import StartupError
-from nsqx.runtime.options.flags import DURATION, STRING, TLS_MIN_VERSION, DaemonOptions, flag
+from nsqx.runtime.options.flags import (
+    DURATION,
+    INT,
+    STRING,
+    TLS_MIN_VERSION,
+    DaemonOptions,
+    flag,
+    list_flags,
+)
 
 __all__ = ["LookupdOptions"]
 
@@ -121,6 +129,9 @@ class LookupdOptions(DaemonOptions):
         """
         from nsqx.net.client_certificates import POLICIES  # --version needs none of it
 
+        for each in list_flags(LookupdOptions):
+            if each.kind in (INT, DURATION) and getattr(self, each.attribute) < 0:
+                raise StartupError(f"--{each.name} must not be below 0")
         policy = self.tls_client_auth_policy
         if policy not in ("", *POLICIES):
             raise StartupError(f"--tls-client-auth-policy is {' or '.join(POLICIES)}, not {policy}")

@@ -366,6 +366,8 @@ class NsqdOptions(DaemonOptions):
             _check_address("lookupd-tcp-address", address)
         if self.statsd_address:
             _check_address("statsd-address", self.statsd_address)
+        for address in self.auth_http_address:
+            _check_url("auth-http-address", address)
 
     def notices(self) -> list[str]:
         """Return a sentence for all that was given and has no effect."""
@@ -429,6 +431,20 @@ class NsqdOptions(DaemonOptions):
                 parse_advertised(text, tcp_port=1, http_port=1)
             except ValueError as error:
                 raise StartupError(f"invalid --advertise - {error}") from error
+
+
+def _check_url(name: str, address: str) -> None:
+    """Refuse what no request can be sent to. Keys in it are not shown."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        is_right = parts.scheme in ("http", "https") and bool(parts.hostname)
+        is_right = is_right and parts.port != 0  # ValueError if it is none
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise StartupError(f"invalid --{name} - neither host:port nor an http or https URL")
 
 
 def _check_address(name: str, address: str) -> None:
