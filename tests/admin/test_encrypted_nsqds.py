@@ -1,5 +1,6 @@
 """A dashboard over an nsqd that wants TLS and a secret: it looks, changes, publishes and tails."""
 
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from nsqx.admin.options import AdminOptions
 from nsqx.nsqd.daemon import Nsqd
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.options.flags import TlsRequired
+from nsqx.runtime.process import logs
+from nsqx.runtime.process.logs import Level
 from tests.support.auth_server import running_auth_server
 from tests.support.certificates import Authority
 from tests.support.dashboard import WRITE_HEADERS
@@ -116,3 +119,25 @@ async def test_directories_may_be_named_by_url() -> None:
     for wrong in ("https://user@127.0.0.1:4161", "https://127.0.0.1:4161/path", "ftp://a:1"):
         with pytest.raises(StartupError, match="lookupd-http-address"):
             AdminOptions(lookupd_http_address=[wrong]).check()
+
+
+async def test_the_certificate_that_nsqds_are_shown_is_read_again(tmp_path: Path) -> None:
+    old, new = Authority(tmp_path, name="old"), Authority(tmp_path, name="new")
+    shown, replacement = old.client("dashboard"), new.client("dashboard")
+    options = AdminOptions(
+        http_address="127.0.0.1:0",
+        nsqd_http_address=["127.0.0.1:1"],
+        http_client_tls_cert=str(shown.certificate),
+        http_client_tls_key=str(shown.key),
+    )
+    output = io.StringIO()
+    logs.setup("nsq", Level.INFO, "", output)
+    async with Admin(options) as admin:
+        replacement.certificate.replace(shown.certificate)
+        admin.reload()  # the key is still the old one
+        replacement.key.replace(shown.key)
+        admin.reload()
+    logs.setup("nsq", Level.INFO, "")
+    failed, reloaded = [line for line in output.getvalue().splitlines() if "certificate" in line]
+    assert "the old one stays" in failed
+    assert "the certificate was loaded again" in reloaded

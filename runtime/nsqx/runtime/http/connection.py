@@ -26,7 +26,7 @@ _TOO_LARGE = (
 )
 
 
-CONNECTIONS_MAX = 3000
+CONNECTIONS_MAX = 1000  # some 25 KB each; who is idle makes room
 
 
 class HttpLimits:

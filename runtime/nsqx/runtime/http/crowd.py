@@ -10,8 +10,8 @@ from typing import Generic, Protocol, TypeVar
 
 __all__ = ["SMALL_HEAD_BYTES", "Crowd", "Member"]
 
-HEADS_BYTES_MAX = 4 * 1024 * 1024  # of all heads that are not complete
-SMALL_HEAD_BYTES = 16 * 1024  # what is below is never refused
+HEADS_BYTES_MAX = 2 * 1024 * 1024  # of all heads that are not complete
+SMALL_HEAD_BYTES = 8 * 1024  # what is below is never refused
 
 
 class Member(Protocol):
