@@ -57,12 +57,12 @@ def execute(session: "Session", command: Command, now_ns: int) -> None:
             _publish(session, command, now_ns)
         case FinishRun():
             _finish_run(session, command)
+        case MultiPublish():
+            _multi_publish(session, command, now_ns)
         case Requeue():
             _requeue(session, command)
         case Touch():
             _touch(session, command, now_ns)
-        case MultiPublish():
-            _multi_publish(session, command, now_ns)
         case Ready():
             _ready(session, command)
         case Return():
