@@ -31,6 +31,14 @@ def test_limit_is_raised_to_what_the_system_allows(low_limit: int) -> None:
     assert values()["process_max_fds"] == low_limit
 
 
+def test_the_last_ones_are_scarce(low_limit: int) -> None:
+    scarce = [fd for fd in range(512) if open_files.is_scarce(fd)]
+    assert scarce == list(range(512 - 51, 512))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, low_limit))
+    assert not open_files.is_scarce(47)
+    assert open_files.is_scarce(48)
+
+
 def test_open_files_are_counted(tmp_path: Path) -> None:
     before = values()["process_open_fds"]
     with (tmp_path / "one").open("w"), (tmp_path / "two").open("w"):

@@ -34,7 +34,7 @@ from nsqx.protocol.compression import (
     SnappyDecompressor,
 )
 from nsqx.protocol.errors import CompressionError, FatalProtocolError
-from nsqx.runtime.process import logs
+from nsqx.runtime.process import logs, open_files
 
 __all__ = ["Connection", "TcpServer"]
 
@@ -47,6 +47,7 @@ TLS_HANDSHAKE_NS = 5 * 10**9
 STRANGERS_MAX = 500
 # How often they are all asked, at most, while so many come: a crowd costs 20 questions for each.
 SWEEPS_PER_STRANGERS_MAX = 20
+SCARCE_FILES_NS = 60 * 10**9  # between two lines that say so
 CLOSE_NS = 5 * 10**9  # how long a closing connection may take to accept what is left
 
 _log = logs.get_logger("TCP")
@@ -133,8 +134,27 @@ class TcpServer:
         self.connections: set[Connection] = set()
         self.by_host: Counter[str] = Counter()
         self.strangers = Strangers()
+        self._scarce_said_ns: int | None = None
         self.deadlines: Timers[Connection] = Timers()
         self.busy_poll = BusyPoll(asyncio.get_running_loop(), busy_poll_ns)
+
+    def reason_to_refuse(self, host: str, fd: int) -> str:
+        """Return why a new connection is one too many, or ``""``."""
+        if open_files.is_scarce(fd):
+            self._say_scarce()
+            return f"too many open files, limit {open_files.limit()}"
+        return self.limits.reason(len(self.connections), self.by_host[host])
+
+    def _say_scarce(self) -> None:
+        now_ns = self.now_ns()
+        if self._scarce_said_ns is None or now_ns - self._scarce_said_ns >= SCARCE_FILES_NS:
+            self._scarce_said_ns = now_ns
+            _log.error(
+                "files run out: %d clients, limit of open files %d; new clients are refused, "
+                "HTTP goes on - raise the limit (LimitNOFILE=, ulimit -n)",
+                len(self.connections),
+                open_files.limit(),
+            )
 
     def make_connection(self) -> "Connection":
         """Return the protocol of a new connection."""
@@ -239,7 +259,7 @@ class Connection(asyncio.Protocol):
         server.strangers.add(self, self._host)
         self.schedule()
         _log.info("new client(%s)", remote_address)
-        reason = server.limits.reason(len(server.connections), server.by_host[self._host])
+        reason = server.reason_to_refuse(self._host, transport.get_extra_info("socket").fileno())
         if reason:
             _log.warning("client(%s) refused - %s", remote_address, reason)
             self.session.fail(FatalProtocolError("E_INVALID", reason))

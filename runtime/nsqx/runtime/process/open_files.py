@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from nsqx.runtime.metrics import Family, told
 from nsqx.runtime.numbers import PROCESS, number_of
 
-__all__ = ["families", "limit", "raise_limit"]
+__all__ = ["families", "is_scarce", "limit", "raise_limit"]
+
+# What is kept for HTTP, the log and its topics when clients have taken all else.
+RESERVED_MIN = 16
 
 
 def raise_limit() -> None:
@@ -22,6 +25,16 @@ def limit() -> int:
     """Return how many files may be open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return soft if soft != resource.RLIM_INFINITY else 1 << 20
+
+
+def is_scarce(fd: int) -> bool:
+    """
+    Return whether a file that was just opened is one of those that are kept for other purposes.
+
+    The system gives the lowest number that is free: all below it are taken.
+    """
+    most = limit()
+    return fd >= most - max(most // 10, RESERVED_MIN)
 
 
 def families() -> Iterator[Family]:
