@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from nsqx.runtime.durations import HOUR_NS
 from tests.support.processes import Cluster, Daemon, Lookupd, Nsqd
 from tests.support.terminal import Terminal, steps
 
@@ -53,7 +52,7 @@ async def host(cluster: Cluster) -> Host:
     if shutil.which("curl") is None:
         pytest.skip("there is no curl here")
     lookupd = await cluster.lookupd()
-    node = await cluster.nsqd(lookupds=[lookupd])
+    node = await cluster.nsqd("--max-bytes-per-file=1000000", lookupds=[lookupd])
     await node.post("/topic/create?topic=orders")
     await node.post("/channel/create?topic=orders&channel=billing")
     for number in range(3):
@@ -117,11 +116,30 @@ async def test_what_to_look_at_and_to_do_when_the_disk_is_full(host: Host) -> No
     assert said.startswith("OK\n")
     assert 'nsqd_topic_log_bytes{topic="orders"}' in said
     assert "forgotten" in await host.run(find)
+    await host.node.post("/topic/settings?topic=orders&retain_time=24h")
+    for _ in range(2):
+        await host.node.post("/pub?topic=orders", bytes(LARGE_BYTES))
+    await host.node.post("/channel/empty?topic=orders&channel=billing")
+    assert await log_bytes(host.node) > LARGE_BYTES
     await host.run(act)
     stats = await host.node.get_json("/stats?format=json&topic=orders")
     assert [each["channel_name"] for each in stats["topics"][0]["channels"]] == ["billing"]
     settings = await host.node.get_json("/topic/settings?topic=orders")
-    assert settings["effective"]["retain_time"] == HOUR_NS
+    assert settings["effective"]["retain_time"] == settings["effective"]["retain_bytes"] == 0
+    # What it is all about: the disk is free again.
+    async with asyncio.timeout(30):
+        while await log_bytes(host.node) > LARGE_BYTES // 10:  # noqa: ASYNC110  # of a process
+            await asyncio.sleep(0.1)
+
+
+LARGE_BYTES = 1_000_000
+
+
+async def log_bytes(node: Nsqd) -> int:
+    """What a topic has on the disk."""
+    metrics = (await node.get("/metrics"))[1].decode()
+    (value,) = re.findall(r'^nsqd_topic_log_bytes\{topic="orders"\} (\S+)$', metrics, re.MULTILINE)
+    return int(float(value))
 
 
 async def test_recovery_from_a_damaged_list_of_topics(host: Host) -> None:
