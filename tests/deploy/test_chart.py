@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("helm_python", reason="helm-python-sdk is not installed (make deploy-check)")
 
-from helm_python.errors import HelmValuesError
+from helm_python.errors import HelmRenderError, HelmValuesError
 
 from deploy.rendering import DEFAULTS, EVERYTHING, MANIFESTS, documents, is_hook, notes
 from nsqx.nsqd.options import NsqdOptions
@@ -52,10 +52,12 @@ def test_a_gateway_that_says_who_it_is_may() -> None:
         with_route(parentRefs=[GATEWAY], hostname="nsq.example.com"),
         {"nsqd": {"durability": "hope"}},
         {"nsqd": {"replica": 3}},
+        {"nsqd": {"drainSeconds": 101}},  # with the grace period of 120 s: it would be killed
+        {"nsqd": {"terminationGracePeriodSeconds": 60}},
     ],
 )
 def test_values_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(HelmValuesError):
+    with pytest.raises((HelmRenderError, HelmValuesError)):
         list(documents(wrong))
 
 
@@ -92,6 +94,26 @@ def test_the_test_asks_every_directory_and_passes_the_network_policy() -> None:
     *_, ours = policy["spec"]["ingress"][0]["from"]
     labels = pod["metadata"]["labels"]
     assert ours["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+def ports_for_prometheus(values: dict[str, Any], component: str) -> list[Any]:
+    """Who may read metrics, and where."""
+    (policy,) = (
+        each
+        for each in documents(values)
+        if each["kind"] == "NetworkPolicy" and each["metadata"]["name"] == f"nsqx-{component}"
+    )
+    _, metrics = policy["spec"]["ingress"]
+    return [metrics["from"], [each["port"] for each in metrics["ports"]]]
+
+
+def test_prometheus_passes_the_network_policy() -> None:
+    everywhere = [{"namespaceSelector": {}}]
+    assert ports_for_prometheus(DEFAULTS, "nsqd") == [everywhere, [4151]]
+    assert ports_for_prometheus(DEFAULTS, "nsqlookupd") == [everywhere, [4161]]
+    named = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    values = {"networkPolicy": {"metrics": named}}
+    assert ports_for_prometheus(values, "nsqd") == [named, [4151]]
 
 
 def test_kubectl_gets_no_test_pod() -> None:
