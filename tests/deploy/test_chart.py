@@ -108,7 +108,7 @@ def ports_for_prometheus(values: dict[str, Any], component: str) -> list[Any]:
 
 
 def test_prometheus_passes_the_network_policy() -> None:
-    everywhere = [{"namespaceSelector": {}}]
+    everywhere: list[Any] = [{"namespaceSelector": {}}]
     assert ports_for_prometheus(DEFAULTS, "nsqd") == [everywhere, [4151]]
     assert ports_for_prometheus(DEFAULTS, "nsqlookupd") == [everywhere, [4161]]
     named = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
