@@ -63,6 +63,7 @@ class Process:
         self.stdin: asyncio.StreamWriter | None = None
         self.stdout: asyncio.StreamReader | None = None
         self.stderr: asyncio.StreamReader | None = None
+        self.stdout_transport: asyncio.ReadTransport | None = None
         self._ended = asyncio.Event()
 
     async def wait(self) -> int:
@@ -77,6 +78,11 @@ class Process:
             self._feed(data), _read(self.stdout), _read(self.stderr), self.wait()
         )
         return out, err
+
+    def close_stdout(self) -> None:
+        """Be a reader that goes away."""
+        assert self.stdout_transport is not None
+        self.stdout_transport.close()
 
     def send_signal(self, signum: int) -> None:
         """Send a signal, unless it has ended."""
@@ -272,15 +278,19 @@ async def _attach(process: Process, pipes: Sequence[int | None], end_read: int) 
             lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), os.fdopen(stdin, "wb", 0)
         )
         process.stdin = asyncio.StreamWriter(transport, protocol, None, loop)
-    process.stdout = None if stdout is None else await _reader(loop, stdout)
-    process.stderr = None if stderr is None else await _reader(loop, stderr)
+    if stdout is not None:
+        process.stdout_transport, process.stdout = await _reader(loop, stdout)
+    if stderr is not None:
+        _, process.stderr = await _reader(loop, stderr)
 
 
-async def _reader(loop: asyncio.AbstractEventLoop, pipe: int) -> asyncio.StreamReader:
+async def _reader(
+    loop: asyncio.AbstractEventLoop, pipe: int
+) -> tuple[asyncio.ReadTransport, asyncio.StreamReader]:
     reader = asyncio.StreamReader(STREAM_LIMIT_BYTES)
     protocol = asyncio.StreamReaderProtocol(reader)
-    await loop.connect_read_pipe(lambda: protocol, os.fdopen(pipe, "rb", 0))
-    return reader
+    transport, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(pipe, "rb", 0))
+    return transport, reader
 
 
 def _note_end(loop: asyncio.AbstractEventLoop, process: Process, end_read: int) -> None:

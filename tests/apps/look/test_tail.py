@@ -147,7 +147,7 @@ async def test_a_reader_that_goes_away_ends_it_with_exit_code_1(cluster: Cluster
         assert tailing.stdout is not None
         async with asyncio.timeout(20):
             assert await tailing.stdout.readline() == b"a\n"
-            tailing._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+            tailing.close_stdout()
             await publish(node, "t", b"b")
             assert await tailing.wait() == 1
             assert tailing.stderr is not None

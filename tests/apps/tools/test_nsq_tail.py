@@ -42,7 +42,7 @@ async def test_a_closed_pipe_ends_it(cluster: Cluster) -> None:
     async with running_nsqx(*flags(node, "t")) as process, asyncio.timeout(30):
         assert process.stdout is not None
         assert await process.stdout.readline() == b"1\n"
-        process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+        process.close_stdout()
         await publish(node, "t", b"2")
         assert await process.wait() == 1
     stats = await channel_stats(node, "t")

@@ -138,7 +138,8 @@ class HttpApi:
                 "topology_zone": options.topology_zone,
                 "topology_region": options.topology_region,
                 "nsqx_version": VERSION,
-                "https_port": nsqd.https_port,
+                # NSQ's has none: only who serves HTTPS says where.
+                **({"https_port": nsqd.https_port} if nsqd.https_port else {}),
             }
         )
 
