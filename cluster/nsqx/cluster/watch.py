@@ -169,7 +169,7 @@ def _attention(problem: Problem, since: float, mark: Mark | None) -> Attention:
         id=problem.id,
         rule=problem.rule,
         severity=problem.severity,
-        since=since,
+        since=round(since, 3),  # the same after a restart
         text=problem.text,
         topic=problem.topic,
         channel=problem.channel,
