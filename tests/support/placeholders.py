@@ -45,7 +45,7 @@ _SHAPES = {
     "UNSTABLE": _ANY,
 }
 # What our answers have beside NSQ's, wherever NSQ's version stands.
-_OUR_FIELDS = {"nsqx_version"}
+_OUR_FIELDS = {"https_port", "nsqx_version"}
 _FREE = {"LATENCIES", "DROPPED", "UNSTABLE"}  # may stand for a value of any type
 _MESSAGE_ID = r"[0-9a-f]{16}"
 _PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]*)>")
