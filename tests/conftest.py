@@ -36,9 +36,12 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
+LONGEST_IN_BROWSER = "tests/browser/test_pages.py"  # half of all
+
+
 class FileByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
     """
-    Keeps the tests of a file on one worker, in their order; those in the browser all on one.
+    Keeps the tests of a file on one worker, in their order; those in the browser on two.
 
     The tests of a golden file share a daemon. Proofs that take long are shared out one by one.
     """
@@ -47,7 +50,9 @@ class FileByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
         path = nodeid.partition("::")[0]
         if path.startswith("tests/acceptance/"):
             return nodeid
-        return "tests/browser" if path.startswith("tests/browser/") else path
+        if path.startswith("tests/browser/") and path != LONGEST_IN_BROWSER:
+            return "tests/browser"
+        return path
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileByFile:
