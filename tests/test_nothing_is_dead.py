@@ -14,7 +14,11 @@ USERS = [
     ROOT / "pyproject.toml",
 ]
 # What frameworks call by name.
-CALLED_BY_OTHERS = ("integrations/nsqx/integrations/", "apps/nsqx/apps/cli.py")
+CALLED_BY_OTHERS = (
+    "integrations/nsqx/integrations/",
+    "apps/nsqx/apps/cli.py",
+    "net/nsqx/net/tls_transport.py",  # asyncio
+)
 
 
 def words_of(text: str) -> Counter[str]:

@@ -199,7 +199,6 @@ class Nsqd:
         return prefix_of(self.options.statsd_prefix, node)
 
     def _load(self) -> None:
-        _log.info("NSQ: data path %s", self.storage.root)
         started_ns = time.monotonic_ns()
         try:
             self.storage.sync_folder("")
@@ -215,6 +214,8 @@ class Nsqd:
             raise StartupError(f"failed to load data from {self.storage.root} - {error}") from error
         except OSError as error:
             raise StartupError(f"failed to load data - {error}; {advice_for(error)}") from error
+        # Not before: a start that is refused says one thing.
+        _log.info("NSQ: data path %s", self.storage.root)
         for topic in self.broker.topics.values():
             for channel in topic.channels.values():
                 self.latencies.watch(topic, channel)
