@@ -39,8 +39,8 @@ export const ACTIONS = {
   register_topic: { title: "Register again", right: "operate" },
 };
 
-/** How many actions were done: for what is asked once, and again after a change. */
-export const finished = signal(0);
+/** How many settings were changed: for who shows them, and asks again. */
+export const configured = signal(0);
 
 const FIELDS = {
   topic: { label: "Topic" },
@@ -271,7 +271,7 @@ function subject({ topic, channel, node, setting }) {
 
 function finish(about, request, results) {
   closeDialog();
-  finished.value += 1;
+  if (request.action.startsWith("configure_")) configured.value += 1;
   const gone = about.after !== undefined && results.every((result) => result.ok);
   if (gone && route.value.page !== "registry") navigate(about.after(request));
 }

@@ -1,6 +1,6 @@
 /** What is set for one topic or channel, where it differs from its node's options, and a way to change it. */
 
-import { ActionButton, finished } from "./actions.mjs";
+import { ActionButton, configured } from "./actions.mjs";
 import { getJson } from "./api.mjs";
 import { html, useEffect, useState } from "./html.mjs";
 import { Badge, Problem, Section } from "./ui.mjs";
@@ -8,7 +8,7 @@ import { Badge, Problem, Section } from "./ui.mjs";
 /** @param {{ path: string, action: string, target: object }} props `path` below the API, `action` that changes one */
 export function OwnSettings({ path, action, target }) {
   const [answer, setAnswer] = useState(/** @type {{ value: any, error: any }} */ ({ value: null, error: null }));
-  const times = finished.value;
+  const times = configured.value;
   useEffect(() => {
     let isCurrent = true;
     getJson(path).then(
