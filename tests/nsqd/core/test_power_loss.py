@@ -118,3 +118,13 @@ def test_segments_that_go_while_a_checkpoint_is_written() -> None:
 
 def _no_failure(error: OSError) -> None:
     raise AssertionError from error
+
+
+def test_an_end_does_not_leave_to_a_sync_under_way_what_it_may_never_finish() -> None:
+    bench = BrokerBench()
+    bench.channel()
+    bodies = published(bench, "a")
+    bench.broker.sync()  # of sealed segments, too; the disk is slow, and it waits
+    assert bench.disk.pending
+    bench.broker.close()
+    assert bodies_after(bench) == [bodies] * POWER_LOSSES

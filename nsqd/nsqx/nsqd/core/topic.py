@@ -322,7 +322,7 @@ class Topic:
 
     def sync_now(self) -> None:
         """Sync, and wait for it: the broker ends. OSError if the disk refuses."""
-        if self.log.unsynced_messages:
+        if self.log.unsynced_messages or self._is_syncing:
             sync = self.log.begin_sync()
             try:
                 sync()

@@ -17,6 +17,7 @@ is added to `lost` and reported; readers step over it.
 import errno
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 
 from nsqx.nsqd.log.block import Block, BlockCache, BlockMemory
 from nsqx.nsqd.log.deferral import NOT_DEFERRED, mark_of
@@ -76,7 +77,7 @@ class TopicLog:
         self._is_abandoned = False
         self._unsynced: list[Segment] = []  # sealed since the last sync began
         self._inherited: list[Segment] = []  # from the processes before this one, until a sync
-        self._syncing: list[Segment] = []
+        self._syncing: list[_Sync] = []  # one; two if the broker ends meanwhile
         self._has_new_names = True
 
         storage.make_folder(folder)
@@ -210,15 +211,18 @@ class TopicLog:
         segments = [*self._unsynced]
         if self._active is not None:
             segments.append(self._active)
-        self._syncing = segments
-        inherited, self._inherited = self._inherited, []
+        # Of a sync that is under way while the broker ends nobody may see the end.
+        earlier = [each for sync in self._syncing for each in (*sync.segments, *sync.sealed)]
+        sealed = [*self._inherited, *(each for each in earlier if each is not self._active)]
+        folders = _with_parents(self._folder) if self._has_new_names or self._syncing else []
+        self._syncing.append(_Sync(segments, sealed))
+        self._inherited = []
         self._unsynced = []
         files = [file for segment in segments for file in segment.begin_sync()]
-        folders = _with_parents(self._folder) if self._has_new_names else []
         self._has_new_names = False
 
         def sync() -> None:
-            for segment in inherited:
+            for segment in sealed:
                 segment.sync()
             for file in files:
                 file.sync()
@@ -229,9 +233,9 @@ class TopicLog:
 
     def end_sync(self) -> None:
         """The sync is over."""
-        for segment in self._syncing:
-            segment.end_sync()
-        self._syncing = []
+        if self._syncing:  # the last: whoever ends waits for its own
+            for segment in self._syncing.pop().segments:
+                segment.end_sync()
 
     def abandon_segment(self) -> None:
         """Begin a new segment with the next append: a sync failed, so this one can't be trusted."""
@@ -480,6 +484,14 @@ class TopicLog:
                 self._remove_next()
 
         self._storage.submit(self.events.note_finished(), noted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sync:
+    """One that is under way: of segments by their open files, and of ``sealed`` ones by name."""
+
+    segments: list[Segment]
+    sealed: list[Segment]
 
 
 def _with_parents(folder: str) -> list[str]:
