@@ -355,7 +355,7 @@ class Channel:
         """Return how many of ``count`` messages are to be retries while both wait: half."""
         if not self._do_both_wait:
             self._do_both_wait = True
-            self._lead = 0
+            self._lead = 1  # a new message goes first
         return min(max(0, count + 1 - self._lead) // 2, retries, count)
 
     def _nearest(self) -> Consumer:
