@@ -94,7 +94,7 @@ class Client:
         """Return the bodies of the messages that came since the last time."""
         return [message.body for message in self.take()]
 
-    def finish(self, *messages: Received) -> list[Exception]:
+    def finish(self, *messages: Received) -> list[type[LookupError]]:
         """Send FINs; return what was wrong with them."""
         ids = array("Q", [message.id for message in messages])
         failures = self.channel.finish_run(self.consumer, ids) if ids else []

@@ -122,10 +122,11 @@ def test_a_run_with_a_wrong_id_finishes_the_others(bench: BrokerBench) -> None:
     failures = client.channel.finish_run(
         client.consumer, array("Q", [mine[0].id, theirs[0].id, mine[1].id, 12345])
     )
-    assert [(number, type(error)) for number, error in failures] == [
+    expected: list[tuple[int, type[LookupError]]] = [
         (theirs[0].id, NotOwnerError),
         (12345, NotInFlightError),
     ]
+    assert failures == expected
     assert len(client.finish(mine[0])) == 1
 
 
@@ -342,7 +343,8 @@ def test_emptying_drops_all_that_waits_is_in_flight_or_deferred(bench: BrokerBen
     channel = bench.channel()
     bench.broker.empty_channel(bench.topic(), channel)
     assert (channel.depth, channel.in_flight_count, channel.deferred_count) == (0, 0, 0)
-    assert [type(error) for error in client.finish(*held)] == [NotInFlightError] * 2
+    missing: list[type[LookupError]] = [NotInFlightError] * 2
+    assert client.finish(*held) == missing
     bench.kill()
     assert bench.drained() == []
 

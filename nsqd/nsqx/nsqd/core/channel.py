@@ -116,16 +116,19 @@ class Channel:
 
     # Answers
 
-    def finish_run(self, consumer: Consumer, ids: "array[int]") -> list[tuple[int, Exception]]:
+    def finish_run(
+        self, consumer: Consumer, ids: "array[int]"
+    ) -> list[tuple[int, type[LookupError]]]:
         """
         Finish messages, one FIN each.
 
         Returns:
-            The ids that could not be finished, each with a NotInFlightError or NotOwnerError.
+            The ids that could not be finished, each with NotInFlightError or NotOwnerError: the
+            class, since thousands of errors would hold the frames that raised them.
         """
         count = len(ids)
         first_id = ids[0]
-        failures: list[tuple[int, Exception]] = []
+        failures: list[tuple[int, type[LookupError]]] = []
         if (count == 1 or ids[-1] - first_id == count - 1) and (
             count < 3 or ids == array("Q", range(first_id, first_id + count))
         ):
@@ -147,13 +150,15 @@ class Channel:
                 return True
         return False
 
-    def _finish_each(self, consumer: Consumer, ids: "array[int]") -> list[tuple[int, Exception]]:
+    def _finish_each(
+        self, consumer: Consumer, ids: "array[int]"
+    ) -> list[tuple[int, type[LookupError]]]:
         """
         Do what `finish_run` does, for ids that do not all follow one another.
 
         Mostly many of them do: a consumer gets its messages in slices, and others get some between.
         """
-        failures: list[tuple[int, Exception]] = []
+        failures: list[tuple[int, type[LookupError]]] = []
         for first_id, count in _consecutive(ids):
             if count > 1 and self._finish_range(consumer, first_id, count):
                 continue
@@ -161,7 +166,7 @@ class Channel:
                 try:
                     sequence = self._backlog_of(message_id).finish(message_id, consumer)
                 except (NotInFlightError, NotOwnerError) as error:
-                    failures.append((message_id, error))
+                    failures.append((message_id, type(error)))
                 else:
                     consumer.finish_count += 1
                     if self.on_finished is not None:

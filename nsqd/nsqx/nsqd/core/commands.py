@@ -80,7 +80,7 @@ def execute(session: "Session", command: Command, now_ns: int) -> None:
         case Close():
             _close(session)
         case UnknownId():
-            _answer_failed(session, command.word, command.id, NotInFlightError())
+            _answer_failed(session, command.word, command.id, NotInFlightError)
         case Violation():
             session.fail(command.error)
         case LineTooLongError():
@@ -250,7 +250,7 @@ def _requeue(session: "Session", command: Requeue) -> None:
     try:
         channel.requeue(consumer, command.id, due_ns)
     except LookupError as error:
-        _answer_failed(session, b"REQ", message_id(command.id), error)
+        _answer_failed(session, b"REQ", message_id(command.id), type(error))
 
 
 def _return(session: "Session", command: Return) -> None:
@@ -258,7 +258,7 @@ def _return(session: "Session", command: Return) -> None:
     try:
         channel.give_back(consumer, _number_of(command.id))
     except LookupError as error:
-        _answer_failed(session, b"REQ", command.id, error)
+        _answer_failed(session, b"REQ", command.id, type(error))
 
 
 def _touch(session: "Session", command: Touch, now_ns: int) -> None:
@@ -269,7 +269,7 @@ def _touch(session: "Session", command: Touch, now_ns: int) -> None:
     try:
         channel.touch(consumer, command.id, timeout_ns, now_ns)
     except LookupError as error:
-        _answer_failed(session, b"TOUCH", message_id(command.id), error)
+        _answer_failed(session, b"TOUCH", message_id(command.id), type(error))
 
 
 def _due_ns(session: "Session", delay_ms: int) -> int:
@@ -285,12 +285,10 @@ def _due_ns(session: "Session", delay_ms: int) -> int:
     return end_ms * MILLISECOND_NS
 
 
-def _answer_failed(session: "Session", word: bytes, raw_id: bytes, error: Exception) -> None:
-    reason = (
-        b"ID not in flight"
-        if isinstance(error, NotInFlightError)
-        else b"client does not own message"
-    )
+def _answer_failed(
+    session: "Session", word: bytes, raw_id: bytes, error: type[LookupError]
+) -> None:
+    reason = b"ID not in flight" if error is NotInFlightError else b"client does not own message"
     detail = b"%b %b failed %b" % (word, raw_id, reason)
     session.fail(ProtocolError(f"E_{word.decode()}_FAILED", detail))
 
