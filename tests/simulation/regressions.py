@@ -42,6 +42,7 @@ REGRESSIONS = (
     Regression(2086, 2.3, "a seek while reads failed forgot what was deferred"),
     Regression(1142, 5.7, "each restart delivered again what damage had made doubtful"),
     Regression(507, 10.0, "what damage had made doubtful was both deferred and waiting"),
+    Regression(112369271202, 4.0, "a deleted channel without a checkpoint came back"),
     Regression(
         651,
         7.5,

@@ -158,6 +158,15 @@ def test_a_deletion_survives_a_loss_of_power(
     assert after_power_losses(bench) == [["orders", "orders/kept"]] * POWER_LOSSES
 
 
+def test_a_channel_without_a_checkpoint_is_deleted_for_good_too(bench: BrokerBench) -> None:
+    """It was damaged and is set aside, and the next one is not written yet."""
+    bench.upkeep()
+    (checkpoint,) = [path for path in bench.disk.paths() if path.endswith("/archive.channel")]
+    bench.disk.remove(checkpoint)
+    bench.broker.delete_channel(bench.topic(), bench.channel())
+    assert after_power_losses(bench) == [["orders"]] * POWER_LOSSES
+
+
 def test_a_deletion_that_the_disk_refuses_changes_nothing(bench: BrokerBench) -> None:
     bench.publish(b"x")
     bench.disk.fail_renames = errno.EROFS

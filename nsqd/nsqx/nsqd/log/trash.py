@@ -115,8 +115,8 @@ class Trash:
         new = self._path(f"{topic}{_MARK}{channel}" if channel else topic)
         try:
             self._storage.rename(path, new)
-        except FileNotFoundError:
-            return
+        except FileNotFoundError:  # it was damaged, and set aside
+            self._storage.write_file(new, b"")
         self._tombstones.append(new)
 
     def sync(self) -> None:
