@@ -162,9 +162,11 @@ def test_a_channel_without_a_checkpoint_is_deleted_for_good_too(bench: BrokerBen
     """It was damaged and is set aside, and the next one is not written yet."""
     bench.upkeep()
     (checkpoint,) = [path for path in bench.disk.paths() if path.endswith("/archive.channel")]
-    bench.disk.remove(checkpoint)
+    bench.disk.rename(checkpoint, f"{checkpoint}.bad")
     bench.broker.delete_channel(bench.topic(), bench.channel())
-    assert after_power_losses(bench) == [["orders"]] * POWER_LOSSES
+    for _ in range(2):
+        assert after_power_losses(bench) == [["orders"]] * POWER_LOSSES
+        bench.upkeep()  # nsqd.dat does not name it any more
 
 
 def test_a_deletion_that_the_disk_refuses_changes_nothing(bench: BrokerBench) -> None:

@@ -37,6 +37,7 @@ CHECKPOINT_AFTER_BYTES = 4 * 1024 * 1024
 
 STRAGGLERS = "stragglers"
 _STRAGGLERS_SUFFIX = f".{STRAGGLERS}"
+_BAD_SUFFIX = ".bad"  # a checkpoint that was found damaged
 _WAITING = struct.Struct(">QH")
 _FIELDS = {"cursor", "passed", "journal", "waiting", "deferred"}
 
@@ -146,7 +147,7 @@ class ChannelStore:
             if fields is None or not fields.keys() >= _FIELDS:
                 fields = None
                 position.problems.append("damaged checkpoint")
-                self._storage.rename(self.path, f"{self.path}.bad")
+                self._storage.rename(self.path, self.path + _BAD_SUFFIX)
         if fields is None:
             position.cursor = position.passed = first
             return None
@@ -335,6 +336,7 @@ class ChannelStore:
         """
         self._is_closed = True
         self._trash.take(self.path + _STRAGGLERS_SUFFIX)
+        self._trash.take(self.path + _BAD_SUFFIX)  # or it would be a channel at the next start
         self.journal.remove(self._trash.take)
 
 
