@@ -179,14 +179,15 @@ class Auditor:
             end = first + len(bodies)
             for sequence, body in enumerate(bodies, first):
                 entry = Entry(number_of(body), sequence, first, end, due_ns)
-                self._add_entry(node, topic, record, entry)
+                self._add_entry(node, topic, record, entry, topic.log.id_of(entry.sequence))
             self._trace.note(node.name, f"{topic.name} has {first} to {end - 1}")
             return written
 
         return watched
 
-    def _add_entry(self, node: "Node", topic: Topic, record: TopicRecord, entry: Entry) -> None:
-        message_id = topic.log.id_of(entry.sequence)
+    def _add_entry(
+        self, node: "Node", topic: Topic, record: TopicRecord, entry: Entry, message_id: int
+    ) -> None:
         if message_id in self._entries:
             raise Violation("only_what_was_published", f"the id {message_id:016x} was used before")
         if entry.sequence in record.entries:
@@ -422,7 +423,8 @@ class Auditor:
                 f"{message_id:016x}, which it never gave out",
             )
         entry = Entry(number, sequence, sequence, sequence + 1, 0)
-        self._add_entry(node, topic, record, entry)
+        # A straggler's id is not the log's: its segment is gone, or was begun anew.
+        self._add_entry(node, topic, record, entry, message_id)
         return entry
 
     def _check_delivery(
