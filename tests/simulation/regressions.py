@@ -49,6 +49,12 @@ REGRESSIONS = (
         {0, 1, 6, 7, 10, 11, *range(FIRST_PAUSE + 3, FIRST_PAUSE + 7)},
     ),
     Regression(
+        62013715492,
+        3.0,
+        "an empty segment that could not be begun again took the log's place with it",
+        range(2 * FIRST_PAUSE),
+    ),
+    Regression(
         651,
         7.5,
         "a damaged body was delivered as its index record was damaged, too",

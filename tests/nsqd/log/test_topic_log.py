@@ -323,6 +323,22 @@ def test_a_segment_that_can_not_be_begun_is_begun_later() -> None:
     assert list(deliverable(disk).values()) == [b"x" * 200, b"y"]
 
 
+def test_a_log_without_messages_that_can_not_go_on_knows_where_it_was() -> None:
+    disk, log = written_log([[b"x" * 100]] * 3, segment_bytes_max=100)
+    log.release(3, NOW_NS)
+    disk.run_pending()
+    log = open_log(disk)  # its empty segment is to be begun again
+    disk.fail_writes = errno.EROFS
+    for _ in range(3):
+        with pytest.raises(OSError, match="EROFS"):
+            log.append([b"y"], NOW_NS)
+    disk.fail_writes = None
+    again = open_log(disk.kill())
+    assert (again.first, again.end, again.damages) == (3, 3, [])
+    log.append([b"y"], NOW_NS)
+    assert deliverable(disk) == {3: b"y"}
+
+
 @given(room=st.integers(0, 400))
 def test_wherever_the_room_ends_nothing_half_written_is_there(room: int) -> None:
     disk, log = written_log([[b"x" * 100]], segment_bytes_max=100)

@@ -137,12 +137,14 @@ class Segment:
     @classmethod
     def create(cls, storage: Storage, folder: str, header: Header) -> "Segment":
         """
-        Begin a segment.
+        Begin a segment, in the place of an empty one if there is one.
 
         Raises:
-            OSError: the disk refused; nothing stays behind that counts.
+            OSError: the disk refused; nothing stays behind that counts. An empty segment stays: if
+                it is the only one, nothing but its name says where the log goes on.
         """
         segment = cls(storage, folder, header)
+        is_new = not _is_there(storage, index_path(folder, header.first))
         try:
             segment._data = storage.open(data_path(folder, header.first), create=True)
             segment._index = storage.open(index_path(folder, header.first), create=True)
@@ -150,7 +152,10 @@ class Segment:
             segment._data.truncate(0)
             segment._index.write_at(header.encode(), 0)
         except OSError:
-            segment.discard()
+            if is_new:
+                segment.discard()
+            else:
+                segment.close()
             raise
         return segment
 
@@ -513,6 +518,14 @@ class Segment:
 
     def _is_sound(self, commit: Commit, batch: bytes) -> bool:
         return len(batch) == commit.length and crc32c(batch) == commit.data_crc
+
+
+def _is_there(storage: Storage, path: str) -> bool:
+    try:
+        storage.open(path).close()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _behind(commit: Commit) -> tuple[int, int]:
