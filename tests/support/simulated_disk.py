@@ -20,11 +20,19 @@ from typing import Self, TypeVar
 
 from nsqx.nsqd.log.storage import File, WouldBlockError
 
-__all__ = ["Content", "SimulatedDisk", "SimulatedFile"]
+__all__ = ["Content", "NothingSurvives", "SimulatedDisk", "SimulatedFile"]
 
 T = TypeVar("T")
 
 PAGE_BYTES = 4096
+
+
+class NothingSurvives(random.Random):
+    """The chance of a loss of power that takes all bytes that were not synced; names stay."""
+
+    def random(self) -> float:
+        """Return what lets no page through."""
+        return 1.0
 
 
 @dataclass

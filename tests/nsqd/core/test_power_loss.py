@@ -3,6 +3,7 @@
 import random
 
 from tests.support.broker_bench import SECOND_NS, BrokerBench, Client
+from tests.support.simulated_disk import NothingSurvives
 from tests.support.sinks import Received
 
 POWER_LOSSES = 15
@@ -128,3 +129,15 @@ def test_an_end_does_not_leave_to_a_sync_under_way_what_it_may_never_finish() ->
     assert bench.disk.pending
     bench.broker.close()
     assert bodies_after(bench) == [bodies] * POWER_LOSSES
+
+
+def test_numbers_that_were_emptied_are_not_given_out_again() -> None:
+    bench = BrokerBench()
+    bench.channel()
+    bench.broker.pause_topic(bench.topic(), True)
+    bench.publish(b"emptied")  # written, and not synced
+    bench.broker.empty_topic(bench.topic())
+    bench.lose_power(NothingSurvives())
+    bench.publish(b"kept")
+    bench.broker.pause_topic(bench.topic(), False)
+    assert bench.drained() == [b"kept"]

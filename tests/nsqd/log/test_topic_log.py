@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import random
 from pathlib import Path
 
 import pytest
@@ -26,16 +25,9 @@ from tests.support.opened_log import (
     open_log,
     written_log,
 )
-from tests.support.simulated_disk import SimulatedDisk
+from tests.support.simulated_disk import NothingSurvives, SimulatedDisk
 
 OTHER_BASE = 0x7777_0000_0000_0000
-
-
-class NothingSurvives(random.Random):
-    """The chance of a loss of power that takes all that was not synced."""
-
-    def random(self) -> float:
-        return 1.0
 
 
 def bodies_of(log: TopicLog, disk: SimulatedDisk) -> list[bytes]:

@@ -52,7 +52,8 @@ class TopicLoader:
         passed = self._files.load_state(entry, self._warn)
         topic.is_paused = entry.is_paused
         found = self._positions(entry)
-        topic.begin_at(max([passed, *(position.end for _, _, position in found)]))
+        ends = (position.end for _, _, position in found)
+        topic.begin_at(max([passed, topic.emptied.end, *ends]))
         if topic.is_paused or not found:
             # A cursor tells of a pause that had ended when `nsqd.dat` could not be written.
             known = (max(position.passed, position.cursor) for _, _, position in found)
