@@ -92,7 +92,7 @@ def test_nsqd_that_cannot_be_reached(well: ClusterFacts) -> None:
         "cannot be reached by HTTP at 10.0.1.1:4151: connection refused,"
         " by TCP at 10.0.1.1:4150: no answer in 5 s"
     )
-    advice = check(well, Severity.ERROR, "nsqd 10.0.1.1:4150", problem)
+    advice = check(well, Severity.ERROR, "nsqd 10.0.1.1:4151", problem)
     assert "--broadcast-address must be one that clients reach" in advice
 
 
@@ -111,9 +111,9 @@ def test_nsqd_of_the_directorys_own_host_is_not_advised_to_tell_loopback(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 def test_nsqd_that_tells_a_loopback_address(well: ClusterFacts, host: str) -> None:
-    well.nsqds[0].tcp = Reach(f"{host}:4150")
+    well.nsqds[0].tcp, well.nsqds[0].http = Reach(f"{host}:4150"), Reach(f"{host}:4151")
     problem = "tells an address that only its own host can reach"
-    check(well, Severity.ERROR, f"nsqd {host}:4150", problem)
+    check(well, Severity.ERROR, f"nsqd {host}:4151", problem)
 
 
 def test_loopback_is_fine_for_a_cluster_on_one_host(well: ClusterFacts) -> None:
@@ -126,19 +126,19 @@ def test_loopback_is_fine_for_a_cluster_on_one_host(well: ClusterFacts) -> None:
 def test_address_that_leads_to_another_nsqd(well: ClusterFacts) -> None:
     well.nsqds[0].answering_hostname = "node7"
     problem = "was registered by host node1, and host node7 answers"
-    check(well, Severity.ERROR, "nsqd 10.0.1.1:4150", problem)
+    check(well, Severity.ERROR, "nsqd 10.0.1.1:4151", problem)
 
 
 def test_nsqd_listed_twice(well: ClusterFacts) -> None:
     well.nsqds[0].listed_by.append(LOOKUPDS[0])
     problem = "is listed more than once by 10.0.0.1:4161"
-    check(well, Severity.ERROR, "nsqd 10.0.1.1:4150", problem)
+    check(well, Severity.ERROR, "nsqd 10.0.1.1:4151", problem)
 
 
 def test_sick_nsqd(well: ClusterFacts) -> None:
     well.nsqds[0].illness = "NOK - no space left on device"
     problem = "says that it is not well: NOK - no space left on device"
-    check(well, Severity.ERROR, "nsqd 10.0.1.1:4150", problem)
+    check(well, Severity.ERROR, "nsqd 10.0.1.1:4151", problem)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_disk_that_fills(
         assert diagnose(well) == []
     else:
         problem = f"has {shown} MB left on the disk of its data path"
-        check(well, severity, "nsqd 10.0.1.1:4150", problem)
+        check(well, severity, "nsqd 10.0.1.1:4151", problem)
 
 
 def test_open_files_that_run_out(well: ClusterFacts) -> None:
@@ -165,7 +165,7 @@ def test_open_files_that_run_out(well: ClusterFacts) -> None:
 def test_low_limit_of_open_files(well: ClusterFacts) -> None:
     well.nsqds[0].max_files = 1024
     problem = "may open 1,024 files only; each client is one"
-    check(well, Severity.WARNING, "nsqd 10.0.1.1:4150", problem)
+    check(well, Severity.WARNING, "nsqd 10.0.1.1:4151", problem)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_clocks(well: ClusterFacts, skew_s: float, text: str) -> None:
     well.nsqds[0].clock_skew_s = skew_s
     if text:
         problem = f"has a clock that is {text} ours"
-        check(well, Severity.WARNING, "nsqd 10.0.1.1:4150", problem)
+        check(well, Severity.WARNING, "nsqd 10.0.1.1:4151", problem)
     else:
         assert diagnose(well) == []
 
@@ -183,7 +183,7 @@ def test_clocks(well: ClusterFacts, skew_s: float, text: str) -> None:
 def test_nsqd_that_is_not_connected_to_its_lookupd(well: ClusterFacts) -> None:
     well.nsqds[0].unconnected = [REGISTRARS[1]]
     problem = "is not connected to nsqlookupd 10.0.0.2:4160"
-    check(well, Severity.ERROR, "nsqd 10.0.1.1:4150", problem)
+    check(well, Severity.ERROR, "nsqd 10.0.1.1:4151", problem)
 
 
 def test_registrar_out_of_our_reach_matters_only_if_nobody_knows_better(
@@ -195,38 +195,38 @@ def test_registrar_out_of_our_reach_matters_only_if_nobody_knows_better(
         node.tells_connections = False
     problem = f"nsqds register there, and from here it cannot be reached: {REFUSED}"
     advice = check(well, Severity.WARNING, "nsqlookupd 10.0.0.2:4160", problem)
-    assert "10.0.1.1:4150, 10.0.1.2:4150" in advice
+    assert "10.0.1.1:4151, 10.0.1.2:4151" in advice
 
 
 def test_nsqd_without_lookupds(well: ClusterFacts) -> None:
     well.nsqds[0] = replace(nsqd(1), lookupds=[], listed_by=[])
     problem = "knows no nsqlookupd: consumers that ask for its topics do not find it"
-    check(well, Severity.WARNING, "nsqd 10.0.1.1:4150", problem)
+    check(well, Severity.WARNING, "nsqd 10.0.1.1:4151", problem)
 
 
 def test_nsqd_that_nobody_lists(well: ClusterFacts) -> None:
     well.nsqds[0].listed_by = []
     problem = "is listed by none of the nsqlookupds"
-    check(well, Severity.ERROR, "nsqd 10.0.1.1:4150", problem)
+    check(well, Severity.ERROR, "nsqd 10.0.1.1:4151", problem)
 
 
 def test_damaged_log(well: ClusterFacts) -> None:
     well.nsqds[0].damages, well.nsqds[0].lost_messages = 2, 7
     problem = "has found its log damaged in 2 places, and lost 7 messages"
-    check(well, Severity.WARNING, "nsqd 10.0.1.1:4150", problem)
+    check(well, Severity.WARNING, "nsqd 10.0.1.1:4151", problem)
 
 
 def test_lookupds_that_disagree(well: ClusterFacts) -> None:
-    node = "10.0.1.1:4150"
+    node = "10.0.1.1:4151"
     missing = [(node, f"t{number}", "") for number in range(4)] + [(node, "t0", "c")]
     well.lookupds[1].missing = frozenset(missing)
-    problem = "does not list t0, t0/c, t1 and 2 more of nsqd 10.0.1.1:4150, as others do"
+    problem = "does not list t0, t0/c, t1 and 2 more of nsqd 10.0.1.1:4151, as others do"
     check(well, Severity.ERROR, "nsqlookupd 10.0.0.2:4161", problem)
 
 
 def test_different_versions(well: ClusterFacts) -> None:
     well.nsqds[0].version = "0.2.0"
-    problem = "nsqd of different versions: 0.1.0 (10.0.1.2:4150), 0.2.0 (10.0.1.1:4150)"
+    problem = "nsqd of different versions: 0.1.0 (10.0.1.2:4151), 0.2.0 (10.0.1.1:4151)"
     check(well, Severity.WARNING, "cluster", problem)
 
 
@@ -235,3 +235,16 @@ def test_worst_comes_first(well: ClusterFacts) -> None:
     well.nsqds[1].illness = "NOK"
     severities = [finding.severity for finding in diagnose(well)]
     assert severities == [Severity.ERROR, Severity.WARNING]
+
+
+def test_nodes_of_one_host_are_called_by_their_http_addresses(well: ClusterFacts) -> None:
+    """As on every page of the dashboard, in alarms and in the other commands."""
+    for node, port in zip(well.nsqds, (4151, 4153), strict=True):
+        node.http, node.tcp = Reach(f"10.0.1.1:{port}"), Reach(f"10.0.1.1:{port - 1}")
+        node.illness = "NOK"
+    subjects = [each.subject for each in diagnose(well)]
+    assert subjects == ["nsqd 10.0.1.1:4151", "nsqd 10.0.1.1:4153"]
+
+
+def test_a_node_without_http_is_called_by_what_it_has() -> None:
+    assert replace(nsqd(), http=Reach("10.0.1.1:0")).name == "10.0.1.1:4150"

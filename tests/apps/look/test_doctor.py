@@ -76,7 +76,7 @@ async def test_text_says_the_same_without_colours(cluster: Cluster) -> None:
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
     assert lines[0].startswith(f"nsqlookupd {lookupd.http_address}: HTTP ")
-    assert lines[1].startswith(f"nsqd {node.tcp_address}: TCP ")
+    assert lines[1].startswith(f"nsqd {node.http_address}: TCP {node.tcp_address} ")
     assert lines[-1] == "All is well."
     assert "\x1b" not in done.out
 
@@ -96,8 +96,8 @@ async def test_dead_daemons_and_an_address_that_nobody_reaches(cluster: Cluster)
     done = await nsqx("doctor", *asking(*lookupds))
     assert done.code == 1
     assert f"ERROR nsqlookupd {lookupds[1].http_address} cannot be reached by HTTP" in done.out
-    assert f"ERROR nsqd {node.tcp_address} is not connected to nsqlookupd" in done.out
-    assert f"ERROR nsqd nowhere.invalid:{lost.tcp_port} cannot be reached by HTTP" in done.out
+    assert f"ERROR nsqd {node.http_address} is not connected to nsqlookupd" in done.out
+    assert f"ERROR nsqd nowhere.invalid:{lost.http_port} cannot be reached by HTTP" in done.out
     assert "unknown host name" in done.out
     assert done.out.splitlines()[-1] == "3 errors."
 
@@ -124,7 +124,7 @@ async def test_lookupds_that_disagree(cluster: Cluster) -> None:
     (finding,) = document["findings"]
     assert code == 1
     assert finding["subject"] == f"nsqlookupd {lookupds[0].http_address}"
-    assert finding["problem"] == f"does not list orders of nsqd {node.tcp_address}, as others do"
+    assert finding["problem"] == f"does not list orders of nsqd {node.http_address}, as others do"
 
 
 async def test_every_lookupd_behind_a_name_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { age, bytes, count, duration, growthRate, percent, plural, rate, roughAge, shortCount } from "../../../admin/nsqx/admin/static/app/format.mjs";
+import { age, bytes, count, duration, growthRate, nodeText, percent, plural, rate, roughAge, shortCount, shortened } from "../../../admin/nsqx/admin/static/app/format.mjs";
 
 test("what is not known is a dash, not a zero", () => {
   for (const format of [count, shortCount, rate, bytes, duration, age, percent]) {
@@ -74,4 +74,16 @@ test("percents below ten have a digit more", () => {
   assert.equal(percent(0.0512), "5.1 %");
   assert.equal(percent(0), "0 %");
   assert.equal(percent(1 / 0), "–");
+});
+
+test("a node is its address, with its host where that says more", () => {
+  assert.equal(nodeText({ address: "nsqd-0:4151", hostname: "nsqd-0" }), "nsqd-0:4151");
+  assert.equal(nodeText({ address: "10.0.0.5:4151", hostname: "nsqd-0" }), "10.0.0.5:4151 nsqd-0");
+  assert.equal(nodeText({ address: "10.0.0.5:4151", hostname: "" }), "10.0.0.5:4151");
+});
+
+test("shortened names still differ at their end", () => {
+  assert.equal(shortened("broker.example:4151", 30), "broker.example:4151");
+  const [one, other] = ["4151", "4153"].map((port) => shortened(`ip-10-0-0-12.eu-central-1.internal:${port}`, 20));
+  assert.deepEqual([one, other], ["ip-10-0-0…ernal:4151", "ip-10-0-0…ernal:4153"]);
 });

@@ -69,7 +69,8 @@ class NsqdFacts:
 
     @property
     def name(self) -> str:
-        return self.tcp.address if self.told_tcp_port else self.http.address
+        """What a node is called everywhere: its HTTP address, if it has one."""
+        return self.tcp.address if self.http.address.endswith(":0") else self.http.address
 
 
 @dataclass(slots=True)

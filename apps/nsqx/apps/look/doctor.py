@@ -181,7 +181,7 @@ def _about_lookupd(facts: LookupdFacts) -> Iterable[str]:
 
 def _about_nsqd(facts: NsqdFacts) -> Iterable[str]:
     if facts.told_tcp_port:
-        yield _about_reach("TCP", facts.tcp)
+        yield _about_reach(f"TCP {facts.tcp.address}", facts.tcp)
     yield _about_reach("HTTP", facts.http)
     if facts.version:
         yield f"version {facts.version}"

@@ -286,10 +286,7 @@ def _read_registrations(key: str, producers: Any) -> Iterable[Registration]:
     topic, _, channel = names.partition(":")
     if category in ("topic", "channel") and isinstance(producers, list):
         for producer in producers:
-            node = format_host_port(
-                _text(producer, "broadcast_address"), producer.get("tcp_port", 0)
-            )
-            yield node, topic, channel
+            yield _read_node(producer).name, topic, channel
 
 
 def _read_node(node: Any) -> NsqdFacts:

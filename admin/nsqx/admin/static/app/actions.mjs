@@ -7,7 +7,7 @@
 
 import { ApiError, idempotencyKey, postJson } from "./api.mjs";
 import { Dialog, closeDialog, openDialog, takeFocus } from "./dialogs.mjs";
-import { plural } from "./format.mjs";
+import { nodeText, plural } from "./format.mjs";
 import { html, signal, useEffect, useRef, useState } from "./html.mjs";
 import { Icon } from "./icons.mjs";
 import { me, useDocument } from "./live.mjs";
@@ -214,7 +214,7 @@ function NodeField({ label, none, value, onChange }) {
   return html`<label class="field"><span>${label}</span>
     <select value=${value} onChange=${(event) => onChange(event.target.value)}>
       <option value="">${none}</option>
-      ${Object.values(doc?.nodes ?? {}).map((node) => html`<option key=${node.address} value=${node.address}>${node.hostname} ${node.address}</option>`)}
+      ${Object.values(doc?.nodes ?? {}).map((node) => html`<option key=${node.address} value=${node.address}>${nodeText(node)}</option>`)}
     </select></label>`;
 }
 

@@ -108,6 +108,23 @@ export function plural(value, noun) {
   return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 }
 
+/** At most so many letters. Names begin alike, and addresses end with a port: what is left out is in the middle. */
+export function shortened(text, letters) {
+  if (text.length <= letters) return text;
+  const end = Math.ceil((letters - 1) / 2);
+  return `${text.slice(0, letters - 1 - end)}…${text.slice(text.length - end)}`;
+}
+
+/** What a node's host calls itself, where its address does not say so. */
+export function foreignHost({ address, hostname }) {
+  return address.startsWith(`${hostname}:`) ? "" : hostname;
+}
+
+/** A node in a list of texts: its address, by which it is called everywhere, and its host. */
+export function nodeText(node) {
+  return `${node.address} ${foreignHost(node)}`.trim();
+}
+
 function trim(value) {
   return value.toFixed(1).replace(/\.0$/, "");
 }

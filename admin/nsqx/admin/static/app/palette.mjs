@@ -2,6 +2,7 @@
 
 import { ACTIONS, may, openAction } from "./actions.mjs";
 import { Dialog, closeDialog, openDialog } from "./dialogs.mjs";
+import { nodeText } from "./format.mjs";
 import { html, useEffect, useRef, useState } from "./html.mjs";
 import { paused, setPaused, useNames } from "./live.mjs";
 import { theme } from "./page-settings.mjs";
@@ -75,7 +76,7 @@ function commands({ topics, channels, nodes }) {
     ...PAGES.map(([name, path]) => go("page", name, path)),
     ...topics.map((topic) => go("topic", topic, topicPath(topic))),
     ...channels.map((key) => go("channel", key, channelPath(...key.split("/")))),
-    ...nodes.map((node) => go("node", `${node.hostname} ${node.address}`.trim(), nodePath(node.address))),
+    ...nodes.map((node) => go("node", nodeText(node), nodePath(node.address))),
     ...SETTINGS,
   ];
 }

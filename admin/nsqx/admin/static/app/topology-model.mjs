@@ -28,7 +28,7 @@ export function modelOf(doc, search) {
   const things = [
     ...Object.entries(doc.lookupds).map(([id, lookupd]) => thing(id, "lookupds", id, stateLevel(lookupd.state), lookupd.state === "ok" ? "" : lookupd.state, "/nodes")),
     ...producers.map(([id, producer]) => thing(id, "producers", producer.host, "", producer.topic, topicPath(producer.topic))),
-    ...Object.entries(doc.nodes).map(([id, node]) => thing(id, "nodes", nameOf(doc.nodes, id), stateLevel(node.state), node.state === "ok" ? `${rate(node.in)} /s` : node.state, nodePath(id))),
+    ...Object.entries(doc.nodes).map(([id, node]) => thing(id, "nodes", id, stateLevel(node.state), node.state === "ok" ? `${rate(node.in)} /s` : node.state, nodePath(id))),
     ...shown.map(([id, topic]) => thing(id, "topics", id, flagLevel(topic.flags), `${rate(topic.in)} /s`, topicPath(id))),
     ...channels.map(([id, channel]) => thing(id, "channels", id.slice(id.indexOf("/") + 1), flagLevel(channel.flags), channelNote(channel), channelPath(topicOf(id), id.slice(id.indexOf("/") + 1)))),
     ...(collapsed ? collapsedClients(clients) : clients.map(clientThing)),
@@ -38,13 +38,6 @@ export function modelOf(doc, search) {
 
 function thing(id, column, label, level, note, page) {
   return { id, column, label, level, note, page };
-}
-
-/** A host's name, if it has one node only. */
-function nameOf(nodes, id) {
-  const { hostname } = nodes[id];
-  const isAlone = Object.values(nodes).filter((node) => node.hostname === hostname).length === 1;
-  return hostname && isAlone ? hostname : id;
 }
 
 /** Those in trouble first, then the busiest; in the order of their names, so that they stay put. */

@@ -156,8 +156,9 @@ function Marks({ item: { id, is_known: isKnown, acknowledged_by: by, silenced_un
     ${error && html`<span role="alert">${error.message}</span>`}</span>`;
 }
 
-export function NodeLink({ address, hostname }) {
-  return html`<${Link} to=${nodePath(address)} class="mono" title=${hostname ? address : undefined}>${hostname || address}<//>`;
+/** A node is called by its HTTP address on every page: a host may have several. */
+export function NodeLink({ address }) {
+  return html`<${Link} to=${nodePath(address)} class="mono">${address}<//>`;
 }
 
 export function Loading() {

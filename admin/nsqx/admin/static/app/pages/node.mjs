@@ -24,8 +24,8 @@ export function NodePage({ node: address }) {
   if (doc === null) return html`<${Missing} what=${`No node ${address} is known.`} />`;
   const { node } = doc;
   return html`
-    <${PageHead} title=${node.hostname || address} crumbs=${crumbs} badges=${html`<${SourceState} source=${node} />${node.health !== "OK" && node.state === "ok" && html`<${Badge} level="critical">${node.health}<//>`}`}>
-      <p class="subtitle mono">${address} · TCP ${node.tcp_address} · ${node.is_nsqx ? "nsqx" : "nsqd"} ${node.version}${node.zone && ` · ${node.zone}`}</p>
+    <${PageHead} title=${address} crumbs=${crumbs} badges=${html`<${SourceState} source=${node} />${node.health !== "OK" && node.state === "ok" && html`<${Badge} level="critical">${node.health}<//>`}`}>
+      <p class="subtitle mono">${node.hostname && `${node.hostname} · `}TCP ${node.tcp_address || "unknown"} · ${node.is_nsqx ? "nsqx" : "nsqd"} ${node.version}${node.zone && ` · ${node.zone}`}</p>
     <//>
     ${node.error && html`<p class="problem">${node.error}</p>`}
     <${Attention} items=${doc.attention} />

@@ -1,5 +1,6 @@
 /** The machines: brokers and directories, and how they are. */
 
+import { foreignHost } from "../format.mjs";
 import { html } from "../html.mjs";
 import { useDocument } from "../live.mjs";
 import { numberColumn, otherColumns, rateColumn } from "../number-columns.mjs";
@@ -20,7 +21,7 @@ export function NodesPage() {
 const stateRow = (data) => (data.state === "ok" ? "" : "stale-row");
 
 const COLUMNS = [
-  { key: "host", title: "Node", value: ({ data }) => data.hostname || data.address, cell: ({ data }) => html`<${NodeLink} address=${data.address} hostname=${data.hostname} /> <span class="quiet mono address">${data.address}</span>` },
+  { key: "host", title: "Node", value: ({ data }) => data.address, cell: ({ data }) => html`<${NodeLink} address=${data.address} /> <span class="quiet mono address">${foreignHost(data)}</span>` },
   { key: "state", title: "State", value: ({ data }) => data.state, cell: ({ data }) => html`<${SourceState} source=${data} />${data.state === "ok" && data.health !== "OK" && html`<${Badge} level="critical">${data.health}<//>`}` },
   { key: "version", title: "Version", wide: "tablet", value: ({ data }) => data.version, cell: ({ data }) => html`${data.version}${data.out_of_date && html` <${Badge} level="warning">out of date<//>`}` },
   { key: "zone", title: "Zone", wide: "desk", value: ({ data }) => `${data.region} ${data.zone}`.trim(), cell: ({ data }) => data.zone || data.region || html`<span class="quiet">–</span>` },

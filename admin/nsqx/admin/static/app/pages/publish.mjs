@@ -2,7 +2,7 @@
 
 import { Results, may } from "../actions.mjs";
 import { postJson } from "../api.mjs";
-import { bytes } from "../format.mjs";
+import { bytes, nodeText } from "../format.mjs";
 import { html, useState } from "../html.mjs";
 import { useDocument, useNames } from "../live.mjs";
 import { route, setQuery } from "../router.mjs";
@@ -53,7 +53,7 @@ function PublishForm({ topic, isFixed }) {
       <label class="field"><span>Deliver after (seconds)</span><input type="number" min="0" step="any" placeholder="at once" value=${message.defer_seconds} onInput=${change("defer_seconds")} /></label>
       <label class="field"><span>How many times</span><input type="number" min="1" max="1000" value=${message.count} onInput=${change("count")} /></label>
       <label class="field"><span>To node</span><select value=${message.node} onChange=${change("node")}>
-        <option value="">any</option>${nodes.map((node) => html`<option key=${node.address} value=${node.address}>${node.hostname || node.address}</option>`)}</select></label>
+        <option value="">any</option>${nodes.map((node) => html`<option key=${node.address} value=${node.address}>${nodeText(node)}</option>`)}</select></label>
     </div>
     ${outcome.error && html`<${Problem} error=${outcome.error} />`}
     ${outcome.state === "done"

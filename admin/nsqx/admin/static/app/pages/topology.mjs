@@ -1,6 +1,6 @@
 /** The cluster as a picture: who sends what through where to whom. And the same as a table. */
 
-import { rate } from "../format.mjs";
+import { rate, shortened } from "../format.mjs";
 import { html, memo, useMemo, useRef, useState } from "../html.mjs";
 import { layout, linkPath, linkWidth } from "../layout.mjs";
 import { useView } from "../live.mjs";
@@ -106,8 +106,7 @@ function titlesOf(things, places) {
 }
 
 function fitted(text, room, letter = 7) {
-  const letters = Math.max(3, Math.floor(room / letter));
-  return text.length <= letters ? text : `${text.slice(0, letters - 1)}…`;
+  return shortened(text, Math.max(3, Math.floor(room / letter)));
 }
 
 function Zoom({ zoom, onZoom }) {
