@@ -303,6 +303,12 @@ async def test_no_nsqd_means_deadline_exceeded_with_the_reason(nsqd: ScriptedNsq
         assert isinstance(caught.value, TimeoutError)
 
 
+async def test_a_name_that_is_none_is_told_and_tried_on() -> None:
+    async with Producer("a..b:4150") as producer, asyncio.timeout(5):
+        with pytest.raises(ConnectFailed, match="no name of a host"):
+            await producer.ready()
+
+
 async def test_silence_means_deadline_exceeded(nsqd: ScriptedNsqd) -> None:
     async with Producer(nsqd.address) as producer:
         peer = await accept(nsqd)

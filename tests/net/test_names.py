@@ -41,6 +41,12 @@ async def test_the_systems_resolver_knows_this_machine() -> None:
         await addresses_of("nowhere.invalid", 80)
 
 
+@pytest.mark.parametrize("host", ["..", "a..b", "x" * 64, "xn--" + "b" * 80])
+async def test_what_no_resolver_would_be_asked_has_no_address(host: str) -> None:
+    with pytest.raises(OSError, match="no name of a host"):
+        await addresses_of(host, 80)
+
+
 async def test_a_resolver_that_hangs_is_asked_once_and_waited_for_as_long_as_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

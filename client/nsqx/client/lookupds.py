@@ -103,7 +103,7 @@ class LookupdUrls:
             return {url: ""}
         try:
             addresses = await resolve(address, seconds)
-        except (OSError, UnicodeError):  # TimeoutError is an OSError; UnicodeError: no such label
+        except OSError:  # TimeoutError is one
             return self._resolved.get(url, {url: ""})  # asking tells what is wrong
         alone = addresses == {address}
         found = {url: ""} if alone else {_at(parts, each): _host(parts) for each in addresses}

@@ -66,7 +66,7 @@ class Resolver:
     async def _resolve(self, name: Address) -> None:
         try:
             addresses = await resolve(name)
-        except (OSError, UnicodeError) as exc:  # UnicodeError: no such label
+        except OSError as exc:
             if name in self._known:
                 _log.warning("%s: %s", name, exc)
                 return  # what was found before is the best that is known

@@ -55,7 +55,6 @@ async def addresses_of(host: str, port: int, seconds: float = LOOK_UP_SECONDS_MA
     Raises:
         OSError: there are none, or nobody can tell.
         TimeoutError: nobody does in time; it is an OSError, too.
-        UnicodeError: a part of the name is too long.
     """
     look_up = asyncio.wrap_future(_started(host, port))
     try:
@@ -81,6 +80,10 @@ def _look_up(host: str, port: int) -> None:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(name[0]) for *_, name in found))
+    except ValueError as exc:  # a part that is empty or too long, before anybody is asked
+        unknown = socket.gaierror(socket.EAI_NONAME, f"no name of a host: {host!r}")
+        unknown.__cause__ = exc
+        _settle(host).set_exception(unknown)
     except Exception as exc:  # whoever asked is told
         _settle(host).set_exception(exc)
     else:

@@ -140,7 +140,7 @@ class _Name:
     async def _look_up(self) -> list[TcpAddress]:
         try:
             addresses = await self._owner.look_up(self._given, self.addresses)
-        except (OSError, UnicodeError) as error:  # UnicodeError: a label that is too long
+        except OSError as error:
             if not self._is_failing:
                 _log.error("(%s): name lookup failed - %s; trying on", self._given, error)
             self._is_failing = True
