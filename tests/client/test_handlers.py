@@ -1,6 +1,8 @@
 """What may be a handler, how it is called, and what follows from how it ends."""
 
 import asyncio
+import concurrent.futures
+import contextlib
 import functools
 import logging
 import sys
@@ -12,9 +14,11 @@ from dataclasses import dataclass
 import pytest
 
 from nsqx.client import Consumer, DecodeFailed, Message, Nsq, Settings
+from nsqx.protocol.commands import Requeue
 from nsqx.testing.cluster import Cluster
 from nsqx.testing.recorder import Recorder
 from tests.client.test_held_messages import until
+from tests.support.scripted_nsqd import ScriptedNsqd
 
 WAIT_SECONDS = 20.0
 
@@ -27,6 +31,12 @@ class Order:
 @pytest.fixture
 def client(nsq_server: Cluster) -> Nsq:
     return nsq_server.client(settings=Settings(msg_timeout=5))
+
+
+@pytest.fixture
+async def nsqd() -> AsyncIterator[ScriptedNsqd]:
+    async with ScriptedNsqd() as nsqd:
+        yield nsqd
 
 
 @pytest.fixture
@@ -142,6 +152,7 @@ def _takes_a_mix(order: "_Unknown | None") -> None: ...
         (_yields_later, "is a generator"),
         (functools.partial(_yields), "is a generator"),
         (Order, "is a class"),
+        (functools.partial(Order), "is a class"),
         (lambda order: None, "annotate 'order'"),
         (_takes_unknown, "make it a dataclass"),
         (_takes_a_mix, "make it a dataclass"),
@@ -159,6 +170,100 @@ async def test_a_generator_is_refused_by_a_consumer_too(nsq_server: Cluster) -> 
     async with Consumer("t", "c", nsqd=nsq_server.tcp_address) as consumer:
         with pytest.raises(TypeError, match="is a generator"):
             await consumer.run(_yields)  # type: ignore[arg-type] # on purpose
+
+
+async def _begins(message: Message) -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("returned", "sentence"),
+    [
+        (_yields, "returned a generator"),
+        (_begins, "returned a generator"),
+        (contextlib.contextmanager(_yields), "returned a context manager"),
+        (contextlib.asynccontextmanager(_begins), "returned a context manager"),
+        (lambda _: _yields, "returned a function"),
+    ],
+)
+@pytest.mark.parametrize("seconds", [None, 60])
+async def test_what_a_function_returns_and_nobody_runs_is_its_failure(
+    nsqd: ScriptedNsqd,
+    returned: Callable[[object], object],
+    sentence: str,
+    seconds: float | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def handle(message: Message) -> None:
+        return returned(message)  # type: ignore[return-value] # that is the mistake
+
+    async with Consumer("t", "c", nsqd=nsqd.address, backoff=False) as consumer:
+        running = asyncio.create_task(consumer.run(handle, timeout=seconds))
+        peer = await nsqd.accept()
+        await peer.subscribe()
+        await peer.ready()
+        peer.deliver(b"x")
+        assert (await peer.expect(Requeue)).timeout_ms == 90_000
+        await consumer.close()
+        await running
+    assert sentence in caplog.text
+
+
+async def test_what_gives_up_messages_is_a_handler_too(nsqd: ScriptedNsqd) -> None:
+    def give_up(message: Message) -> None:
+        return _begins(message)  # type: ignore[return-value] # that is the mistake
+
+    with pytest.raises(TypeError, match="is a generator"):
+        Consumer("t", "c", nsqd=nsqd.address, max_attempts=1, on_give_up=_begins)  # type: ignore[arg-type] # on purpose
+    async with Consumer("t", "c", nsqd=nsqd.address, max_attempts=1, on_give_up=give_up):
+        peer = await nsqd.accept()
+        await peer.subscribe()
+        await peer.ready()
+        peer.deliver(b"x", attempts=2)
+        await peer.expect(Requeue)
+
+
+async def test_a_future_of_a_thread_is_waited_for(nsqd: ScriptedNsqd) -> None:
+    work: concurrent.futures.Future[None] = concurrent.futures.Future()
+    async with Consumer("t", "c", nsqd=nsqd.address, backoff=False) as consumer:
+        running = asyncio.create_task(consumer.run(lambda message: work))  # type: ignore[arg-type, return-value] # an executor's
+        peer = await nsqd.accept()
+        await peer.subscribe()
+        await peer.ready()
+        peer.deliver(b"x")
+        await until(lambda: work.running() or bool(work._done_callbacks))  # type: ignore[attr-defined] # who waits
+        assert consumer.stats.finished == 0
+        work.set_result(None)
+        assert await peer.finished() == [1]
+        await consumer.close()
+        await running
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_plain_function_may_publish_in_the_event_loop(
+    nsqd: ScriptedNsqd, nsq_server: Cluster, published: Callable[[str], Recorder], *, fails: bool
+) -> None:
+    async with (
+        nsq_server.client() as client,
+        Consumer("t", "c", nsqd=nsqd.address, backoff=False) as consumer,
+    ):
+
+        def forward(message: Message) -> None:
+            client.publish("later", b"" if fails else message.body)  # type: ignore[unused-coroutine] # there is no await here
+            client.publish("later", b"too")  # type: ignore[unused-coroutine]
+
+        running = asyncio.create_task(consumer.run(forward))
+        peer = await nsqd.accept()
+        await peer.subscribe()
+        await peer.ready()
+        peer.deliver(b"x")
+        if fails:
+            await peer.expect(Requeue)
+        else:
+            assert await peer.finished() == [1]
+            assert published("later").bodies == [b"x", b"too"]
+        await consumer.close()
+        await running
 
 
 async def test_a_plain_function_may_publish(

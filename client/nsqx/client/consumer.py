@@ -20,6 +20,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -28,7 +29,7 @@ from nsqx.client.backoff import Backoff, BackoffPolicy, Phase
 from nsqx.client.codecs import JSON, Codec
 from nsqx.client.discovery import INTERVAL_SECONDS, JITTER, Discovery
 from nsqx.client.errors import ClientClosed, ConnectFailed, DecodeFailed, HandlerFailed
-from nsqx.client.handlers import check_handler, is_cancelled
+from nsqx.client.handlers import check_handler, collect_begun, is_cancelled, settle
 from nsqx.client.inbox import Inbox, InboxClosedError
 from nsqx.client.link import Link
 from nsqx.client.lookup import TIMEOUT_SECONDS
@@ -149,6 +150,7 @@ class Consumer:
 
         Raises:
             ValueError: a name or an address is wrong, or there is no address.
+            TypeError: ``on_give_up`` is no handler.
         """
         if not is_valid_name(topic) or not is_valid_name(channel):
             raise ValueError(f"not a valid topic and channel: {topic!r}, {channel!r}")
@@ -166,6 +168,8 @@ class Consumer:
         self._max_in_flight = _checked_max_in_flight(max_in_flight)
         self._settings = settings or Settings()
         self._max_attempts = max_attempts
+        if on_give_up is not None:
+            check_handler(on_give_up)
         self._on_give_up = on_give_up
         self._requeue_delay = requeue_delay
         self._requeue_delay_max = requeue_delay_max
@@ -385,7 +389,8 @@ class Consumer:
         touched while the handler runs. ``sys.exit()`` in a handler lets the others finish first.
 
         Args:
-            handler: a coroutine function, or a plain function that does not block.
+            handler: a coroutine function, or a plain function that does not block. What it returns
+                is awaited, if it can be, and so is what it publishes by an ``Nsq``.
             concurrency: how many messages are handled at the same time.
             timeout: seconds after which a handler that waits for something is cut off, which is a
                 failure. None: never.
@@ -499,23 +504,24 @@ class Consumer:
 
     async def _work(self, handler: Handler, timeout: float | None) -> BaseException | None:
         """Handle one message after another. Returns what a handler raised to end the program."""
-        at_hand = self._at_hand
+        at_hand, begun = self._at_hand, collect_begun(handler)
+        if timeout is not None:
+            handler = partial(_limited, handler, begun, timeout)
         with contextlib.suppress(InboxClosedError):
             while True:
                 has_some = at_hand or self._has_more()
                 message = at_hand.popleft() if has_some else await self._get()
                 message.begin()
                 try:
-                    if timeout is None:
-                        answer = handler(message)
-                        if answer is not None and inspect.isawaitable(answer):
+                    answer = handler(message)
+                    if answer is not None or begun:
+                        if begun or not inspect.isawaitable(answer):
+                            await settle(answer, begun)
+                        else:
                             await answer
-                    else:
-                        async with asyncio.timeout(timeout):
-                            answer = handler(message)
-                            if answer is not None and inspect.isawaitable(answer):
-                                await answer
+                            begun.clear()
                 except BaseException as exc:  # there are many ways to end, and all are failures
+                    begun.clear()
                     self._failed(message, exc)
                     if is_cancelled(exc):
                         raise
@@ -544,6 +550,7 @@ class Consumer:
 
     async def _give_up(self) -> None:
         """Deal with messages that were delivered too often, one after another."""
+        begun = collect_begun(self._on_give_up) if self._on_give_up is not None else None
         with contextlib.suppress(InboxClosedError):
             while True:
                 message = await self._given_up.get()
@@ -557,9 +564,8 @@ class Consumer:
                 )
                 message.begin()
                 try:
-                    answer = self._on_give_up(message) if self._on_give_up else None
-                    if answer is not None and inspect.isawaitable(answer):
-                        await answer
+                    if self._on_give_up is not None:
+                        await settle(self._on_give_up(message), begun)
                 except BaseException as exc:  # as in `_work`
                     self._failed(message, exc)
                     if is_cancelled(exc):
@@ -791,6 +797,13 @@ class Consumer:
             self._limit()
         else:
             self._steer()
+
+
+async def _limited(
+    handler: Handler, begun: "list[asyncio.Task[Any]]", seconds: float, message: Message
+) -> None:
+    async with asyncio.timeout(seconds):
+        await settle(handler(message), begun)
 
 
 async def _cancelled(tasks: "set[asyncio.Task[Any]]") -> None:

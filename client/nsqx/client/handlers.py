@@ -7,25 +7,39 @@ may block. Whatever they return that can be awaited is awaited.
 """
 
 import asyncio
+import concurrent.futures
+import contextvars
 import functools
 import inspect
 import logging
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from nsqx.client.codecs import Codec, check_kind, decode_body
 from nsqx.client.errors import DecodeFailed
 from nsqx.client.message import Message
 from nsqx.client.threads import Threads
 
-__all__ = ["GiveUp", "HandlerFunction", "Route", "Worker", "check_handler", "is_cancelled"]
+__all__ = [
+    "GiveUp",
+    "HandlerFunction",
+    "Route",
+    "Worker",
+    "begin_here",
+    "check_handler",
+    "collect_begun",
+    "is_cancelled",
+    "settle",
+]
 
 _log = logging.getLogger("nsqx.client")
 
 HandlerFunction = Callable[..., object]
 GiveUp = Callable[[Message], Awaitable[None]]
+
+T = TypeVar("T")
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
 
@@ -206,8 +220,8 @@ class Worker:
             result = await self._threads.call(functools.partial(self._route.call, arguments))
         if inspect.isawaitable(result):
             await result
-        elif inspect.isgenerator(result) or inspect.isasyncgen(result):
-            raise TypeError(f"{_name(self._route.function)} returned a generator: nothing has run")
+        else:
+            await settle(result)
 
     def close(self) -> None:
         """Let go of the threads; calls that still run end by themselves."""
@@ -224,16 +238,79 @@ def check_handler(function: object) -> None:
     """
     if not callable(function):
         raise TypeError(f"{function!r} is no handler: it cannot be called")
-    if inspect.isclass(function):
-        raise TypeError(
-            f"{function.__qualname__} is a class: decorate a function, or use an object"
-        )
+    made = _without_partials(function)
+    if inspect.isclass(made):
+        raise TypeError(f"{made.__qualname__} is a class: decorate a function, or use an object")
     for target in (_target(function), inspect.unwrap(_target(function))):
         if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
             raise TypeError(
                 f"{_name(function)} is a generator, of which nothing runs when it is called: "
                 "a handler has no yield"
             )
+
+
+class _Begun(NamedTuple):
+    """What a plain function has begun in the event loop, without awaiting it."""
+
+    worker: "asyncio.Task[Any] | None"
+    tasks: "list[asyncio.Task[Any]]"
+
+
+_begun: contextvars.ContextVar[_Begun | None] = contextvars.ContextVar("nsqx_begun", default=None)
+
+
+def collect_begun(handler: Callable[..., object]) -> "list[asyncio.Task[Any]]":
+    """Return where the present task finds what a handler begins; a coroutine function awaits it."""
+    begun = _Begun(asyncio.current_task(), [])
+    if not _is_async(handler):
+        _begun.set(begun)
+    return begun.tasks
+
+
+def begin_here(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T] | None":
+    """Begin what a plain function cannot await; None: whoever calls can."""
+    begun = _begun.get()
+    if begun is None or begun.worker is not asyncio.current_task():
+        return None
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(_error_is_seen)  # if the function fails, nobody else looks
+    begun.tasks.append(task)
+    return task
+
+
+def _error_is_seen(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+async def settle(answer: object, begun: "list[asyncio.Task[Any]] | None" = None) -> None:
+    """
+    Wait for what a handler has left to be done, in what it returned or began.
+
+    Raises:
+        BaseException: what became of that.
+        TypeError: nothing of it has run, and nothing will.
+    """
+    tasks = list(begun or ())
+    try:
+        if isinstance(answer, concurrent.futures.Future):
+            answer = asyncio.wrap_future(answer)
+        if inspect.isawaitable(answer):
+            await answer
+        elif (what := _unrun(answer)) is not None:
+            raise TypeError(f"a handler returned {what}: nothing of it has run")
+        if tasks:
+            await asyncio.gather(*tasks)
+    finally:
+        if begun:
+            begun.clear()
+
+
+def _unrun(answer: object) -> str | None:
+    source = getattr(answer, "gen", answer)  # of what contextlib makes of a generator
+    if inspect.isgenerator(source) or inspect.isasyncgen(source):
+        return "a generator" if source is answer else "a context manager"
+    return "a function" if inspect.isroutine(answer) else None
 
 
 def is_cancelled(error: BaseException) -> bool:
@@ -247,10 +324,15 @@ def _is_async(function: HandlerFunction) -> bool:
     return inspect.iscoroutinefunction(inspect.unwrap(_target(function)))
 
 
-def _target(function: Any) -> Any:
-    """Return the function behind partials and objects with ``__call__``."""
+def _without_partials(function: Any) -> Any:
     while isinstance(function, functools.partial):
         function = function.func
+    return function
+
+
+def _target(function: Any) -> Any:
+    """Return the function behind partials and objects with ``__call__``."""
+    function = _without_partials(function)
     if inspect.isroutine(function):
         return function
     return type(function).__call__ if callable(function) else function

@@ -29,7 +29,7 @@ from typing import Any, Self, TypeVar, cast
 from nsqx.client.codecs import JSON, Codec, encode_body
 from nsqx.client.consumer import CANCEL_SECONDS, Consumer, Handler
 from nsqx.client.errors import ClientClosed, DeadlineExceeded
-from nsqx.client.handlers import GiveUp, HandlerFunction, Route, Worker
+from nsqx.client.handlers import GiveUp, HandlerFunction, Route, Worker, begin_here
 from nsqx.client.lookupds import LookupdFinder
 from nsqx.client.message import Message
 from nsqx.client.nodes import Lease, Nodes
@@ -215,7 +215,7 @@ class Nsq:
         Publish a message, and return when nsqd has accepted it.
 
         To be awaited, but for a handler that is a plain function: there it has happened when the
-        call returns.
+        call returns, or, in the event loop, before the handler's message is finished.
 
         Args:
             topic: created if it does not exist.
@@ -573,12 +573,14 @@ class _Happened:
 
 def _wherever_called(work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
     """
-    Return what is to be awaited; in the thread of a handler, which cannot, it is done now.
+    Return what is to be awaited; in a handler that is a plain function, it is not forgotten.
 
-    Else it would be forgotten, and its message finished.
+    In a thread it is done now. In the event loop it is begun, and its message waits for it.
     """
     loop = event_loop.get()
-    if loop is None or asyncio._get_running_loop() is not None:
+    if asyncio._get_running_loop() is not None:
+        return cast(Coroutine[Any, Any, T], begin_here(work) or work)
+    if loop is None:
         return work
     happened = _Happened(asyncio.run_coroutine_threadsafe(work, loop).result())
     return cast(Coroutine[Any, Any, T], happened)
