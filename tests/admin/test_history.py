@@ -286,3 +286,12 @@ async def test_a_file_with_fewer_columns_gets_the_rest(tmp_path: Path) -> None:
     async with HistoryStore(str(path)) as store:
         values = await store.read("topic:t", RANGES["7d"], START + 300.0)
     assert (values["in"][-1], values["in_flight"][-1]) == (1.0, None)
+
+
+def test_of_silent_nodes_the_total_is_unknown() -> None:
+    stats = topic("t", channel("c", depth=3))
+    snapshot = merge(cluster_view(node_view("n1:1", stats, state=DaemonState.STALE)))
+    assert snapshot.totals.depth == 3  # as it was said
+    sample = sample_of(snapshot, "total")
+    assert sample is not None
+    assert all(map(math.isnan, sample))

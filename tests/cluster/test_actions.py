@@ -12,6 +12,7 @@ from tests.support.cluster_views import (
     cluster_view,
     lookupd_view,
     node_view,
+    producer,
     topic,
 )
 
@@ -196,3 +197,24 @@ def test_what_an_action_says_besides_names_is_kept_in_one_word() -> None:
         ActionRequest(from_="start"),
     ]
     assert [each.detail for each in requests] == ["msg_timeout=5m", "end", "start"]
+
+
+def test_a_node_that_never_answered_is_deleted_from_too() -> None:
+    """A lookupd says that it has the topic; that it failed there is then told."""
+    view = cluster_view(
+        node_view("n1:4151", topic("orders")),
+        node_view("n2:4151", state=DaemonState.UNREACHABLE),
+        lookupds=[lookupd_view("l1:1", producer("n2:4151", {"orders": False}))],
+    )
+    made = plan("delete_topic", view)
+    assert [address for address, _ in paths(made)[-1]] == ["n1:4151", "n2:4151"]
+    assert made.impact.stale == ["n2:4151"]
+
+
+def test_that_a_node_is_foreign_is_said_of_those_only_that_have_answered() -> None:
+    lookupd = lookupd_view("l1:1", producer("n1:4151", {"orders": False}))
+    unheard = node_view("n1:4151", state=DaemonState.UNREACHABLE)
+    made = plan("seek", cluster_view(unheard, lookupds=[lookupd]), channel="c", to="start")
+    assert "not known" in made.stages[0][0].refusal
+    young = node_view("n1:4151", topic("orders"), stats={"nsqx_version": "0.1.0"})  # no metrics yet
+    assert plan("seek", cluster_view(young), channel="c", to="start").stages[0][0].refusal == ""

@@ -1,11 +1,14 @@
 """The cluster as a whole: sums over nodes that answer and those that did."""
 
+from dataclasses import replace
+
 import msgspec
 
 from nsqx.cluster.health import DaemonState
 from nsqx.cluster.merge import merge
 from nsqx.cluster.node_metrics import NodeMetrics
 from nsqx.cluster.rates import ChannelRates
+from nsqx.cluster.rows import TopicRow
 from tests.support.cluster_views import (
     NOW,
     channel,
@@ -153,3 +156,43 @@ def test_a_topic_that_no_node_has_is_empty_for_sure() -> None:
     lookupd = lookupd_view("l1:1", topics=["lonely"])
     row = merge(cluster_view(node_view("n1:1"), lookupds=[lookupd])).topics["lonely"]
     assert (row.nodes, row.depth, row.in_rate) == (0, 0, 0.0)
+
+
+def test_a_topic_of_a_node_that_never_answered_is_known_in_part_only() -> None:
+    heard = node_view("n1:4151", topic("t", channel("c", depth=2), depth=1))
+    lookupd = lookupd_view("l1:1", producer("n2:4151", {"t": False, "u": False}))
+
+    def rows(state: DaemonState) -> tuple[TopicRow, TopicRow]:
+        view = cluster_view(heard, node_view("n2:4151", state=state), lookupds=[lookupd])
+        topics = merge(view).topics
+        return topics["t"], topics["u"]
+
+    both, alone = rows(DaemonState.UNREACHABLE)
+    assert (both.total_depth, both.nodes, both.stale) == (3, 2, 1)
+    assert (alone.total_depth, alone.nodes, alone.stale) == (None, 1, 1)
+    assert msgspec.to_builtins(alone)["refused"] is None
+    asked, _ = rows(DaemonState.WAITING)
+    assert (asked.nodes, asked.stale) == (1, 0)
+
+
+def test_of_a_lookupd_that_never_answered_nothing_is_known() -> None:
+    silent = replace(lookupd_view(state=DaemonState.UNREACHABLE), observed_at=None)
+    snapshot = merge(cluster_view(lookupds=[silent]))
+    row, totals = snapshot.lookupds["l1:4161"], snapshot.totals
+    assert (row.nodes, row.topics) == (None, None)
+    assert (totals.nodes, totals.topics, totals.channels, totals.messages) == (None,) * 4
+    empty = merge(cluster_view(lookupds=[lookupd_view()])).totals
+    assert (empty.nodes, empty.topics, empty.channels, empty.messages) == (0, 0, 0, 0)
+
+
+def test_a_node_that_never_answered_has_no_start_and_took_no_time() -> None:
+    view = replace(node_view(state=DaemonState.UNREACHABLE), observed_at=None)
+    row = merge(cluster_view(view)).nodes["n1:4151"]
+    assert (row.start_time, row.answer_ms, row.is_nsqx) == (None, None, None)
+    (row,) = merge(cluster_view(node_view(stats={"nsqx_version": "0.1.0"}))).nodes.values()
+    assert (row.start_time, row.is_nsqx, row.lost_messages) == (None, True, None)
+
+
+def test_that_nobody_has_counted_what_was_lost_is_not_zero() -> None:
+    (row,) = merge(cluster_view(node_view(metrics=NodeMetrics()))).nodes.values()
+    assert row.lost_messages is None

@@ -66,3 +66,10 @@ def test_topics_that_no_node_has() -> None:
     registry = registry_of(cluster_view(lookupds=lookupds))
     assert registry.inactive["old"].channels == ["a", "b"]
     assert registry.inactive["old"].at == ["l1:1", "l2:1"]
+
+
+def test_a_topic_of_a_silent_node_is_not_one_that_no_node_has() -> None:
+    silent = node_view("n1:1", topic("t"), state=DaemonState.STALE)
+    lookupd = lookupd_view("l1:1", topics=["t", "u"])
+    registry = registry_of(cluster_view(silent, lookupds=[lookupd]))
+    assert list(registry.inactive) == ["u"]

@@ -1,5 +1,7 @@
 """The rules of what needs attention, on snapshots made by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from nsqx.cluster.health import DaemonState
@@ -336,3 +338,16 @@ def test_a_pause_that_was_forgotten_is_told() -> None:
     node = node_view("n1:1", topic("t", channel("c", depth=9, paused=True)))
     (told,) = lasting(node, seconds=1000).attention
     assert (told.rule, told.text) == ("paused", "t/c is paused, and 9 messages wait")
+
+
+def test_while_nobody_has_answered_nothing_is_said_to_be_well() -> None:
+    """Also not by somebody who knows that the only lookupd is dead."""
+    silent = replace(lookupd_view(state=DaemonState.UNREACHABLE), observed_at=None)
+    watch, view = Watch(), cluster_view(lookupds=[silent])
+    (told,) = judged(watch, view).attention
+    assert watch.mark(told.id, Mark("mia", NOW))
+    verdict = judged(watch, view).verdict
+    assert (verdict.level, verdict.text) == (
+        "waiting",
+        "Nobody who was asked has answered yet",
+    )

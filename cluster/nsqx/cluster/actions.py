@@ -32,6 +32,13 @@ __all__ = [
 
 LOOKUPD, NSQD = "nsqlookupd", "nsqd"
 
+# Why what only our nsqd can is not even tried, by whether it is one.
+_REFUSALS = {
+    True: "",
+    False: "NOT_SUPPORTED by this nsqd",
+    None: "it has never answered: whether it can is not known",
+}
+
 
 class Power(Enum):
     """What somebody must be allowed to do."""
@@ -142,10 +149,7 @@ class _Case:
 
     def to_ours(self, path: str) -> list[Step]:
         """Only our nsqd can move in its log. NSQ's would do something else, and not say so."""
-        return [
-            Step(NSQD, node.address, path, "" if node.metrics else "NOT_SUPPORTED by this nsqd")
-            for node in self.nodes
-        ]
+        return [Step(NSQD, node.address, path, _REFUSALS[node.is_nsqx]) for node in self.nodes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ __all__ = ["ClusterSnapshot", "Merger", "merge", "rounded"]
 _UNHEARD = (
     *("depth", "total_depth", "messages", "message_bytes", "clients", "in_flight", "deferred"),
     *("channels", "in_rate", "out_rate", "requeues", "timeouts"),
+    *added_names(TopicRow),
 )
 
 _OTHERS = added_names(NodeRow)
@@ -93,14 +94,15 @@ def _inputs_of(view: ClusterView) -> list[Any]:
     The collector keeps objects that say the same, and whatever is the same object is equal at once.
     """
     of_nodes = [
-        (node.address, node.is_current, node.stats is None, node.counters, node.rates)
+        (node.address, node.state, node.stats is None, node.counters, node.rates)
         for node in view.nodes
     ]
     said = [
         (node.latencies, node.metrics and (node.metrics.oldest_at, node.metrics.log_bytes))
         for node in view.nodes
     ]
-    return [of_nodes, said, [(each.topics, each.producers) for each in view.lookupds]]
+    listed = [(each.topics, each.producers, each.observed_at is not None) for each in view.lookupds]
+    return [of_nodes, said, listed]
 
 
 def _snapshot(view: ClusterView, rows: _Rows) -> ClusterSnapshot:
@@ -142,8 +144,8 @@ def _merged_rows(view: ClusterView) -> _Rows:
             _add_log_bytes(node.metrics.log_bytes, node.counters.layout.topics, topics)
     _add_ages(view, owners, topics, channels)
     _add_latencies(view, topics, channels)
-    _forget_unheard(view, topics)
-    return _Rows(topics, channels, _totals(view.nodes, topics, len(channels)))
+    _mark_unheard(view, topics)
+    return _Rows(topics, channels, _totals(view, topics, len(channels)))
 
 
 def _out_of_date(nodes: Sequence[NodeView]) -> set[str]:
@@ -167,8 +169,8 @@ def _lookupd_row(view: LookupdView) -> LookupdRow:
         failing_since=view.failing_since,
         error=view.error,
         version=view.version,
-        nodes=len(view.producers),
-        topics=len(view.topics),
+        nodes=None if view.observed_at is None else len(view.producers),
+        topics=None if view.observed_at is None else len(view.topics),
         found=view.found,
     )
 
@@ -189,11 +191,11 @@ def _node_row(view: NodeView, *, out_of_date: bool) -> NodeRow:
         failing_since=view.failing_since,
         error=view.error,
         health=stats.health if stats else "",
-        start_time=stats.start_time if stats else 0,
+        start_time=(stats.start_time or None) if stats else None,
         restarted_at=view.restarted_at,
         out_of_date=out_of_date,
         lookupds=list(view.lookupds),
-        is_nsqx=metrics is not None,
+        is_nsqx=view.is_nsqx,
         topics=len(counters.layout.topics) if stats else None,
         channels=len(counters.layout.channels) if stats else None,
         clients=counters.total("clients") if stats else None,
@@ -208,7 +210,7 @@ def _node_row(view: NodeView, *, out_of_date: bool) -> NodeRow:
         open_fds=metrics.open_fds if metrics else None,
         fds_max=metrics.fds_max if metrics else None,
         lost_messages=_lost_messages(view),
-        answer_ms=view.answer_ms,
+        answer_ms=None if view.observed_at is None else view.answer_ms,
         **{name: metrics.others.get(name) if metrics else None for name in _OTHERS},
     )
 
@@ -221,7 +223,8 @@ def _lost_messages(view: NodeView) -> int | None:
     if view.metrics is None:
         return None
     damage = view.stats.damage if view.stats else None
-    return max(view.metrics.lost_messages or 0, damage.lost_messages if damage else 0)
+    told = (view.metrics.lost_messages, damage.lost_messages if damage else None)
+    return max((count for count in told if count is not None), default=None)
 
 
 def _rows(kind: type[_Row], sums: Sums) -> dict[str, _Row]:
@@ -264,17 +267,22 @@ def _unknown_rates(sums: Sums) -> dict[str, list[float | None]]:
     }
 
 
-def _forget_unheard(view: ClusterView, topics: Mapping[str, TopicRow]) -> None:
-    """Take every number from topics of which only nodes are known that never answered."""
-    heard = {node.address for node in view.nodes if node.stats is not None}
-    for lookupd in view.lookupds:
-        for producer in lookupd.producers:
-            if producer.http_address in heard:
-                continue
-            for name in producer.topics or ():
-                if (row := topics.get(name)) is not None and not row.nodes:
-                    for number in _UNHEARD:
-                        setattr(row, number, None)
+def _mark_unheard(view: ClusterView, topics: Mapping[str, TopicRow]) -> None:
+    """
+    Count the nodes that lookupds list and that never answered as those that stopped to.
+
+    A topic of which only such nodes are known has no number. One that is asked for the first time
+    will have answered in a moment, and does not count yet.
+    """
+    failed = {node.address for node in view.nodes if node.state is DaemonState.UNREACHABLE}
+    for address, names in view.unheard().items():
+        for row in filter(None, map(topics.get, names)):
+            if not row.nodes:
+                for number in _UNHEARD:
+                    setattr(row, number, None)
+            if address in failed:
+                row.nodes += 1
+                row.stale += 1
 
 
 def _rounded(column: Iterable[float]) -> list[float]:
@@ -325,11 +333,14 @@ def rounded(rate: float) -> float:
     return round(rate, 2) if rate < 10 else round(rate, 1)
 
 
-def _totals(nodes: Sequence[NodeView], topics: dict[str, TopicRow], channels: int) -> Totals:
+def _totals(view: ClusterView, topics: dict[str, TopicRow], channels: int) -> Totals:
     """Return the totals but for who answers."""
-    rows = topics.values()
-    is_heard = not nodes or any(node.stats is not None for node in nodes)
-    is_rated = not nodes or any(node.rates is not None for node in nodes)
+    rows, nodes = topics.values(), view.nodes
+    told = [lookupd for lookupd in view.lookupds if lookupd.observed_at is not None]
+    # Without nodes there is nothing, if somebody has said so.
+    is_known = bool(nodes or told or not view.lookupds)
+    is_heard = is_known and (not nodes or any(node.stats is not None for node in nodes))
+    is_rated = is_known and (not nodes or any(node.rates is not None for node in nodes))
 
     def total(name: str) -> Any:
         """Return what is known in all; None if nothing is."""
@@ -347,9 +358,9 @@ def _totals(nodes: Sequence[NodeView], topics: dict[str, TopicRow], channels: in
         clients=total("clients"),
         requeues=rate("requeues"),
         timeouts=rate("timeouts"),
-        topics=len(topics),
-        channels=channels,
-        nodes=len(nodes),
+        topics=len(topics) if is_known else None,
+        channels=channels if is_heard else None,
+        nodes=len(nodes) if is_known else None,
         oldest_at=min((row.oldest_at for row in rows if row.oldest_at is not None), default=None),
         messages=total("messages"),
     )

@@ -40,7 +40,7 @@ def with_stats_fields(table: Iterable[Number]) -> Callable[[_Class], _Class]:
 
 
 def with_row_fields(table: Iterable[Number]) -> Callable[[_Class], _Class]:
-    """Let rows have the numbers of the table, and their growth a second."""
+    """Let rows have the numbers of the table (None: not known), and their growth a second."""
     return lambda kind: _extended(kind, _row_fields([number for number in table if number.row]))
 
 
@@ -96,7 +96,10 @@ def descriptions(table: Iterable[Number]) -> dict[str, str]:
 
 
 def _row_fields(table: Iterable[Number]) -> list[_Field]:
-    found = [_field(number, number.row) for number in table]
+    found = [
+        (name, type_ | None, default)
+        for name, type_, default in (_field(number, number.row) for number in table)
+    ]
     return found + [(number.rate, float | None, 0.0) for number in table if number.rate]
 
 

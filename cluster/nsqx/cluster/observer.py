@@ -1,6 +1,7 @@
 """What some polls of nsqds make of a cluster, for who looks for a moment. No I/O."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from nsqx.cluster.answers import NodeCounts
 from nsqx.cluster.counters import Layouts
@@ -18,6 +19,7 @@ class Observer:
     def __init__(self) -> None:
         self._layouts = Layouts()
         self._windows: dict[str, RateWindow] = {}
+        self._answered: dict[str, NodeView] = {}  # how each was seen when it answered last
 
     def view(
         self,
@@ -53,7 +55,15 @@ class Observer:
                 rates=window.rates,
                 metrics=(metrics or {}).get(address),
             )
+            self._answered[address] = node
             nodes.append(node)
         for address, error in failures.items():
-            nodes.append(NodeView(address, DaemonState.UNREACHABLE, None, now, error))
+            nodes.append(self._silent(address, now, error))
         return ClusterView(now, at_s, (), sorted(nodes, key=lambda node: node.address))
+
+    def _silent(self, address: str, now: float, error: str) -> NodeView:
+        """Return a node that said nothing: with what it said last, as the dashboard has it."""
+        last = self._answered.get(address)
+        if last is None:
+            return NodeView(address, DaemonState.UNREACHABLE, None, now, error)
+        return replace(last, state=DaemonState.STALE, failing_since=now, error=error, rates=None)

@@ -150,7 +150,7 @@ def _node_problems(node: NodeRow, runs_s: float, limits: Thresholds) -> Iterator
     if _is_down(node.state):
         text = f"{name} does not answer: {node.error}"
         yield problem("node-unreachable", CRITICAL, text)
-    elif node.answer_ms > limits.answer_ms:
+    elif node.answer_ms is not None and node.answer_ms > limits.answer_ms:
         text = f"{name} is slow: it takes {node.answer_ms / 1000:.1f} s for its statistics"
         yield problem("node-slow", WARNING, text)
     if node.health not in ("", "OK"):

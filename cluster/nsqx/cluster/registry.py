@@ -65,7 +65,8 @@ def inputs_of(view: ClusterView) -> Inputs:
         (each.address, each.state, each.producers, each.topics, each.channels)
         for each in view.lookupds
     ]
-    return lookupds, [(node.address, _topics_of(node)) for node in view.nodes]
+    layouts = [node.counters.layout for node in view.nodes]
+    return lookupds, [(node.address, _topics_of(node)) for node in view.nodes], layouts
 
 
 def registry_of(view: ClusterView) -> Registry:
@@ -89,6 +90,8 @@ def registry_of(view: ClusterView) -> Registry:
         _judge(registration)
         registrations[f"{topic}@{node}"] = registration
     active = {topic for topic, _ in pairs}
+    # What a silent node had may still be there, also if no lookupd lists the node any more.
+    active.update(*(node.counters.layout.topics for node in view.nodes))
     return Registry(
         [lookupd.address for lookupd in view.lookupds], registrations, _inactive(view, active)
     )

@@ -65,9 +65,9 @@ class Totals(msgspec.Struct, rename=SENT_AS):
     clients: int | None = None
     requeues: float | None = None
     timeouts: float | None = None
-    topics: int = 0
-    channels: int = 0
-    nodes: int = 0
+    topics: int | None = None
+    channels: int | None = None
+    nodes: int | None = None
     nodes_up: int = 0
     lookupds: int = 0
     lookupds_up: int = 0
@@ -84,8 +84,8 @@ class LookupdRow(msgspec.Struct):
     failing_since: float | None
     error: str
     version: str
-    nodes: int
-    topics: int
+    nodes: int | None
+    topics: int | None
     found: bool
 
 
@@ -104,11 +104,11 @@ class NodeRow(msgspec.Struct, rename=SENT_AS):
     failing_since: float | None
     error: str
     health: str
-    start_time: int
+    start_time: int | None
     restarted_at: float | None
     out_of_date: bool
     lookupds: list[str]
-    is_nsqx: bool
+    is_nsqx: bool | None
     topics: int | None = None
     channels: int | None = None
     clients: int | None = None
@@ -123,7 +123,7 @@ class NodeRow(msgspec.Struct, rename=SENT_AS):
     open_fds: int | None = None
     fds_max: int | None = None
     lost_messages: int | None = None
-    answer_ms: float = 0.0
+    answer_ms: float | None = None
 
 
 @with_row_fields(numbers.TOPIC)
@@ -195,21 +195,21 @@ class TopicAtNode(msgspec.Struct, rename=SENT_AS):
     state: str
     observed_at: float | None
     tombstoned: bool
-    depth: int
-    total_depth: int
-    backend_depth: int
-    messages: int
-    message_bytes: int
-    in_rate: float | None
-    out_rate: float | None
-    paused: bool
-    channels: int
-    clients: int
-    oldest_at: float | None
-    log_bytes: int | None
-    log_segments: int | None
-    e2e: list[QuantileRow] | None
-    is_nsqx: bool
+    depth: int | None = None
+    total_depth: int | None = None
+    backend_depth: int | None = None
+    messages: int | None = None
+    message_bytes: int | None = None
+    in_rate: float | None = None
+    out_rate: float | None = None
+    paused: bool | None = None
+    channels: int | None = None
+    clients: int | None = None
+    oldest_at: float | None = None
+    log_bytes: int | None = None
+    log_segments: int | None = None
+    e2e: list[QuantileRow] | None = None
+    is_nsqx: bool | None = None
 
 
 @with_row_fields(numbers.CHANNEL)
@@ -246,7 +246,7 @@ class ClientRow(msgspec.Struct):
     hostname: str
     user_agent: str
     version: str
-    connected_at: float
+    connected_at: float | None
     ready: int
     in_flight: int
     messages: int

@@ -61,6 +61,13 @@ class NodeView:
     def is_current(self) -> bool:
         return self.state is DaemonState.OK
 
+    @property
+    def is_nsqx(self) -> bool | None:
+        """Whether it is one of ours; None: it has never answered."""
+        if self.stats is None:
+            return None
+        return bool(self.stats.nsqx_version) or self.metrics is not None
+
     def channel(self, topic: str, channel: str) -> ChannelCounts | None:
         """Return what the node last said of a channel."""
         for each in (self.stats.topics or ()) if self.stats else ():
@@ -98,5 +105,20 @@ class ClusterView:
         return next((node for node in self.nodes if node.address == address), None)
 
     def nodes_with(self, topic: str) -> list[NodeView]:
-        """Return the nodes that have a topic, as far as is known."""
-        return [node for node in self.nodes if node.has_topic(topic)]
+        """Return the nodes that have a topic: as they said, or as is said of those never heard."""
+        unheard = self.unheard()
+        return [
+            node
+            for node in self.nodes
+            if node.has_topic(topic) or topic in unheard.get(node.address, ())
+        ]
+
+    def unheard(self) -> dict[str, set[str]]:
+        """Return the topics that lookupds list at nodes that have never answered, by address."""
+        heard = {node.address for node in self.nodes if node.stats is not None}
+        found: dict[str, set[str]] = {}
+        for lookupd in self.lookupds:
+            for producer in lookupd.producers:
+                if (address := producer.http_address) not in heard:
+                    found.setdefault(address, set()).update(producer.topics or ())
+        return found

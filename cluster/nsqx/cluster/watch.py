@@ -259,13 +259,12 @@ def _verdict(snapshot: ClusterSnapshot) -> Verdict:
         more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
         return Verdict(level, f"{told[0].text}{more}", counts)
     totals = snapshot.totals
-    text = (
-        f"{f'Nothing new, {known:,} known' if known else 'All well'}: "
-        f"{totals.topics:,} topic{_s(totals.topics)}, "
-        f"{totals.channels:,} channel{_s(totals.channels)} on "
-        f"{totals.nodes:,} node{_s(totals.nodes)}"
-    )
-    return Verdict("ok", text, counts)
+    numbers = ((totals.topics, "topic"), (totals.channels, "channel"), (totals.nodes, "node"))
+    if any(number is None for number, _ in numbers):
+        return Verdict("waiting", "Nobody who was asked has answered yet", counts)
+    topics, channels, nodes = (f"{number:,} {noun}{_s(number or 0)}" for number, noun in numbers)
+    well = f"Nothing new, {known:,} known" if known else "All well"
+    return Verdict("ok", f"{well}: {topics}, {channels} on {nodes}", counts)
 
 
 def _is_waiting(snapshot: ClusterSnapshot) -> bool:

@@ -5,8 +5,10 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from nsqx.admin.known.collector import Collector
@@ -16,6 +18,7 @@ from nsqx.cluster.http import DaemonHttp, HangingError
 from nsqx.cluster.merge import merge
 from nsqx.cluster.registry import inputs_of
 from nsqx.cluster.rows import QuantileRow
+from tests.support.cluster_views import cluster_view, lookupd_view, node_view, producer
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import eventually, free_port
 from tests.support.stream_server import stream_server
@@ -251,7 +254,7 @@ async def test_a_restart_is_told(http: DaemonHttp) -> None:
         collector(http, lookupd.address) as collecting,
     ):
         collecting.on_restart = lambda address, _at: told.append(address)
-        await until(lambda: collecting.view().nodes_with("t"), "the node is seen")
+        await until(lambda: merge(collecting.view()).channels, "the node is seen")
         nsqd.answers["/stats"] = stats(start_time=2)
         await until(lambda: told, "the restart is told")
         (node,) = collecting.view().nodes
@@ -339,3 +342,33 @@ async def test_latencies_come_with_the_clients(http: DaemonHttp) -> None:
     ):
         assert document is not None
         assert document["nodes"][nsqd.address].e2e == [QuantileRow(0.99, 0.002)]
+
+
+async def test_a_node_that_fails_to_tell_its_metrics_once_is_no_foreign_one(
+    http: DaemonHttp,
+) -> None:
+    answers = {"/stats": stats(), "/metrics": (500, "busy")}
+    async with fake_http(answers) as nsqd, collector(http, nsqds=(nsqd.address,)) as collecting:
+        await until(lambda: nsqd.requests.count("/metrics") > 1, "it is asked again")
+        nsqd.answers["/metrics"] = "nsqd_disk_free_bytes 12345\n"
+        await until(lambda: collecting.view().nodes[0].metrics, "it has told")
+
+
+async def test_metrics_that_are_old_are_unknown(http: DaemonHttp) -> None:
+    answers = {"/stats": stats(), "/metrics": "nsqd_disk_free_bytes 12345\n"}
+    async with fake_http(answers) as nsqd, collector(http, nsqds=(nsqd.address,)) as collecting:
+        await until(lambda: collecting.view().nodes[0].metrics, "it has told")
+        nsqd.answers["/metrics"] = (500, "busy")
+        await until(lambda: not collecting.view().nodes[0].metrics, "that is too old")
+
+
+def test_a_node_that_never_answered_has_its_row_on_the_page_of_a_topic() -> None:
+    lookupd = lookupd_view("l1:1", producer("n1:4151", {"t": False}))
+    unheard = replace(node_view(state=DaemonState.UNREACHABLE), observed_at=None)
+    view = cluster_view(unheard, lookupds=[lookupd])
+    document = topic_document(view, merge(view), "t")
+    assert document is not None
+    row = msgspec.to_builtins(document["nodes"]["n1:4151"])
+    assert row.pop("state") == "unreachable"
+    assert row.pop("tombstoned") is False
+    assert set(row.values()) == {None}

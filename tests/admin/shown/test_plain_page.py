@@ -111,3 +111,14 @@ def test_paused_topics_and_channels_are_marked() -> None:
     channels = [ChannelStats("c", paused=True), ChannelStats("d")]
     stats = NsqdStats(topics=[TopicStats("t", paused=True, channels=channels)])
     assert rendered(node(stats=stats)).count(">paused<") == 2
+
+
+def test_what_is_not_known_is_not_zero_and_not_none() -> None:
+    unheard = LookupdView("l1:4161", DaemonState.UNREACHABLE, None, NOW, "refused")
+    html = plain_page.render(snapshot(lookupds=(unheard,)), "1.2.3")
+    assert "<title>nsqx</title>" in html
+    assert html.count("is not known") == 2
+    assert '<td class="number">0</td>' not in html
+    assert "No nodes found" not in html
+    dead = node(state=DaemonState.UNREACHABLE, observed_at=None)
+    assert '<td class="number">&ndash;</td>' in rendered(dead)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from rich.console import Console
 
 from nsqx.apps.look.cluster_view import Seen, SeenChannel, SeenNode, seen_of
@@ -13,6 +14,8 @@ from nsqx.apps.look.top import lines, screen
 from nsqx.cluster.answers import NodeCounts
 from nsqx.cluster.merge import merge
 from nsqx.cluster.observer import Observer
+from nsqx.cluster.rows import TopicRow
+from nsqx.cluster.views import ClusterView
 
 
 def topic(name: str, *channels: dict[str, Any], **counts: int) -> dict[str, Any]:
@@ -121,10 +124,10 @@ def test_the_text_has_aligned_columns() -> None:
     assert lines(seen) == [
         "NSQD           VERSION  TOPICS  CONSUMERS  DEPTH  IN/S",
         "10.0.0.1:4151  1.3.0         2          1  1,234    57",
-        "h:1                                                     refused",
+        "h:1                          ?          ?      ?     ?  refused",
         "",
         "TOPIC   CHANNEL         DEPTH  IN FLIGHT  DEFERRED  IN/S  OUT/S  CONSUMERS",
-        "orders  mail (paused)  12,345          0         0     1                 0",
+        "orders  mail (paused)  12,345          0         0     1      ?          0",
     ]
 
 
@@ -153,3 +156,21 @@ def test_what_a_node_says_is_no_markup_and_nothing_that_a_terminal_obeys() -> No
     for text in (shown, console.file.getvalue()):  # type: ignore[attr-defined]  # a StringIO
         assert "\x1b" not in text
         assert "[/x]" in text
+
+
+def test_what_a_silent_node_had_is_shown_as_it_was_and_marked() -> None:
+    looking = Looking()
+    answer = node(topic("t", channel("c", depth=7)))
+    looking.view(0, n=answer)
+    looking.view(1, n=answer)
+    found = only(looking.view(2, failures={"n": "no answer"}))
+    assert (found.depth, found.stale, found.in_per_second) == (7, 1, None)
+    assert "t      c (stale)      7" in lines(Seen([], [found]))[-1]
+
+
+def test_what_is_not_known_of_a_topic_is_not_zero() -> None:
+    unheard = TopicRow(depth=None, channels=None, nodes=1, stale=1)
+    snapshot = merge(ClusterView(0.0, 0.0, (), ()))
+    seen = seen_of(replace(snapshot, topics={"t": unheard}))
+    assert only(seen).depth is None
+    assert lines(seen)[-1].split() == ["t", "(stale)", "?", "0", "0", "?", "?", "0"]

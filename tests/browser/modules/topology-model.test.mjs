@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { litBy, modelOf } from "../../../admin/nsqx/admin/static/app/topology-model.mjs";
+import { litBy, modelOf, sumOfKnown } from "../../../admin/nsqx/admin/static/app/topology-model.mjs";
 
 const topic = (flags = [], rate = 1) => ({ in: rate, depth: 0, flags });
 
@@ -78,4 +78,14 @@ test("many clients become one number for each channel", () => {
   assert.ok(collapsed);
   assert.deepEqual(things.filter((one) => one.column === "clients").map((one) => one.label), ["203 clients"]);
   assert.equal(links.find((link) => link.to === "a/x@*").rate, 101);
+});
+
+test("the rate of what is not known is not 0", () => {
+  assert.equal(sumOfKnown([]), 0);
+  assert.equal(sumOfKnown([null, null]), null);
+  assert.equal(sumOfKnown([2, null]), 2);
+  const doc = small();
+  for (let index = 0; index < 50; index += 1) doc.clients[`a/x@w${index}`] = { channel: "a/x", host: `w${index}`, count: 1, in_flight: 0, ready: 1, out: null };
+  delete doc.clients["a/x@w"];
+  assert.equal(modelOf(doc, "").links.find((link) => link.key === "a/x>*").rate, null);
 });

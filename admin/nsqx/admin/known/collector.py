@@ -60,6 +60,7 @@ JITTER_SHARE = 0.05
 BESIDE_S_MAX = 20.0  # NSQ's nsqd is asked for two dozen options, one after the other
 CLIENTS_EVERY, CLIENTS_EVERY_WATCHED = 5, 2
 METRICS_EVERY = 5
+METRICS_KEPT = 5  # as many times of asking in vain, then what was said is not what is
 INFO_EVERY = 30
 SETTINGS_EVERY = 60
 CHANNELS_EVERY = 5
@@ -228,6 +229,7 @@ class _Node(_Source):
         self.restarted_at: float | None = None
         self.restarted_at_s: float | None = None  # monotonic
         self.metrics: NodeMetrics | None = None
+        self._metrics_at = 0  # as of ``polls``
         self.settings: NodeSettings | None = None
         self._has_metrics = True
         self._window = RateWindow(collector.layouts)
@@ -254,6 +256,8 @@ class _Node(_Source):
 
     def _note(self, stats: NodeCounts) -> None:
         now = time.monotonic()
+        if self.polls - self._metrics_at > METRICS_EVERY * METRICS_KEPT:
+            self.metrics = None
         if self._window.add(now, stats):
             self.restarted_at, self.restarted_at_s = time.time(), now
             self._has_metrics = True
@@ -271,13 +275,13 @@ class _Node(_Source):
     async def _ask_metrics(self) -> None:
         try:
             text = await self._collector.http.get(self.address, "/metrics")
-        except HangingError:
-            raise
-        except DaemonError:
-            self._has_metrics = False  # not ours
-            self.metrics = None
+        except StatusError as exc:
+            if exc.status == 404:  # not ours; who says no for another reason may say more later
+                self._has_metrics = False
+                self.metrics = None
         else:
             self.metrics = parse_metrics(text.decode("utf-8", "replace"), time.time())
+            self._metrics_at = self.polls
 
     async def _ask_settings(self) -> None:
         http = self._collector.http

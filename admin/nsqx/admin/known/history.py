@@ -343,6 +343,8 @@ def sample_of(snapshot: ClusterSnapshot, series: str) -> Sample | None:
 
 def _total(snapshot: ClusterSnapshot) -> Sample:
     row = snapshot.totals
+    if row.nodes and not row.nodes_up:
+        return (math.nan,) * len(METRICS[TOTAL])
     flows = (row.in_rate, row.out_rate, row.depth, row.requeues, row.clients, row.in_flight)
     return _sample(*flows, _age(row.oldest_at, snapshot.t))
 

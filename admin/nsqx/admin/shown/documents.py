@@ -10,7 +10,7 @@ from functools import partial
 from nsqx.admin.shown.feed import Document
 from nsqx.cluster.answers import ChannelCounts, ClientStats, TopicCounts
 from nsqx.cluster.merge import ClusterSnapshot, rounded
-from nsqx.cluster.number_fields import added_values
+from nsqx.cluster.number_fields import added_names, added_values
 from nsqx.cluster.rows import (
     Attention,
     ChannelAtNode,
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 NANOSECONDS = 1_000_000_000
+_NOT_TOLD = dict.fromkeys(added_names(TopicAtNode))  # of a node that never answered
 
 
 def summary_document(snapshot: ClusterSnapshot) -> Document:
@@ -51,12 +52,14 @@ def topic_document(view: ClusterView, snapshot: ClusterSnapshot, topic: str) -> 
     row = snapshot.topics.get(topic)
     if row is None:
         return None
-    nodes = {
-        node.address: _topic_at_node(node, stats)
-        for node in view.nodes
-        for stats in _topics(node)
-        if stats.topic_name == topic
-    }
+    nodes: dict[str, TopicAtNode] = {}
+    for node in view.nodes_with(topic):
+        nodes[node.address] = TopicAtNode(
+            node.state.value, node.observed_at, topic in node.tombstoned, **_NOT_TOLD
+        )
+        for stats in _topics(node):
+            if stats.topic_name == topic:
+                nodes[node.address] = _topic_at_node(node, stats)
     channels = {
         key.partition("/")[2]: channel
         for key, channel in snapshot.channels.items()
@@ -167,7 +170,7 @@ def _topic_at_node(node: NodeView, stats: TopicCounts) -> TopicAtNode:
         log_bytes=metrics.log_bytes.get(name) if metrics else None,
         log_segments=metrics.log_segments.get(name) if metrics else None,
         e2e=_quantiles(node, name),
-        is_nsqx=metrics is not None,
+        is_nsqx=node.is_nsqx,
         **added_values(
             TopicAtNode,
             numbers.TOPIC,
@@ -253,7 +256,7 @@ def _client_row(node: str, topic: str, channel: str, client: ClientStats) -> Cli
         hostname=client.hostname,
         user_agent=client.user_agent,
         version=client.version,
-        connected_at=float(client.connect_ts),
+        connected_at=float(client.connect_ts) or None,
         ready=client.ready_count,
         in_flight=client.in_flight_count,
         messages=client.message_count,

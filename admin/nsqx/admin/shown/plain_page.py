@@ -52,8 +52,9 @@ SECURITY_HEADERS = {
 
 def render(snapshot: ClusterSnapshot, version: str) -> str:
     """Return the document."""
-    topics, nodes = len(snapshot.topics), len(snapshot.nodes)
-    title = f"nsqx: {topics} topics on {nodes} nodes"
+    totals = snapshot.totals
+    is_known = totals.topics is not None
+    title = f"nsqx: {totals.topics} topics on {totals.nodes} nodes" if is_known else "nsqx"
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -94,7 +95,7 @@ def _lookupds(snapshot: ClusterSnapshot) -> Iterator[str]:
 def _nodes(snapshot: ClusterSnapshot) -> Iterator[str]:
     yield "<h2>Nodes (nsqd)</h2>"
     if not snapshot.nodes:
-        yield '<p class="dim">No nodes found</p>'
+        yield f'<p class="dim">{_nothing(snapshot, "nodes")}</p>'
         return
     columns = ["topics", "depth"]
     columns += [each.row for each in seldom(numbers.NODE, snapshot.nodes.values())]
@@ -115,7 +116,7 @@ def _nodes(snapshot: ClusterSnapshot) -> Iterator[str]:
 def _topics(snapshot: ClusterSnapshot) -> Iterator[str]:
     yield "<h2>Topics and channels</h2>"
     if not snapshot.topics:
-        yield '<p class="dim">No topics found</p>'
+        yield f'<p class="dim">{_nothing(snapshot, "topics")}</p>'
         return
     columns = _columns(snapshot)
     yield _table_head("Topic, channel", *(f"#{_TITLES[column]}" for column in columns))
@@ -129,6 +130,12 @@ def _topics(snapshot: ClusterSnapshot) -> Iterator[str]:
             cells = [_name_cell(name, channel.flags), *_numbers(channel, columns)]
             yield _row(cells, css_class="channel")
     yield "</table>"
+
+
+def _nothing(snapshot: ClusterSnapshot, what: str) -> str:
+    if snapshot.totals.topics is None:
+        return f"Whether there are {what} is not known: nobody who was asked has answered yet"
+    return f"No {what} found"
 
 
 def _columns(snapshot: ClusterSnapshot) -> list[str]:
@@ -145,7 +152,11 @@ def _columns(snapshot: ClusterSnapshot) -> list[str]:
 def _numbers(row: TopicRow | ChannelRow, columns: Iterable[str]) -> Iterator[str]:
     """Yield the cells. A topic has what is its own, a channel all but the number of its nodes."""
     hidden = _NOT_OF_TOPICS if isinstance(row, TopicRow) else _NOT_OF_CHANNELS
-    return (_number(None if column in hidden else getattr(row, column, None)) for column in columns)
+    fields = row.__struct_fields__
+    return (
+        _cell("") if column in hidden or column not in fields else _number(getattr(row, column))
+        for column in columns
+    )
 
 
 def _table_head(*titles: str) -> str:
@@ -181,4 +192,5 @@ def _state_cell(state: str, observed_at: float | None, error: str, now: float) -
 
 
 def _number(count: float | None) -> str:
-    return f'<td class="number">{"" if count is None else f"{count:,}"}</td>'
+    """Return a cell; of what is not known, a dash."""
+    return f'<td class="number">{"&ndash;" if count is None else f"{count:,}"}</td>'

@@ -37,7 +37,8 @@ class SeenChannel:
     topic: str
     channel: str
     nodes: int = 0
-    depth: int = 0
+    stale: int = 0  # of them, that do not answer: with what they said last
+    depth: int | None = 0
     in_flight: int = 0
     deferred: int = 0
     clients: int = 0
@@ -67,13 +68,15 @@ def seen_of(snapshot: ClusterSnapshot, topics: Iterable[str] = ()) -> Seen:
     channels = [_channel(key, row) for key, row in snapshot.channels.items()]
     channels += [_bare(name, row) for name, row in snapshot.topics.items() if not row.channels]
     shown = [each for each in channels if not wanted or each.topic in wanted]
-    shown.sort(key=lambda each: (-each.depth, each.topic, each.channel))
+    shown.sort(key=lambda each: (-(each.depth or 0), each.topic, each.channel))
     return Seen([_node(row) for row in snapshot.nodes.values()], shown)
 
 
 def _node(row: NodeRow) -> SeenNode:
     is_up = row.state == DaemonState.OK.value
     health = "" if row.health in ("", "OK") else row.health
+    if not is_up:
+        return SeenNode(row.address, row.version, problem=row.error)
     return SeenNode(
         row.address,
         row.version,
@@ -81,7 +84,7 @@ def _node(row: NodeRow) -> SeenNode:
         row.clients,
         row.depth,
         row.in_rate,
-        health if is_up else row.error,
+        health,
         _others(numbers.NODE, row),
     )
 
@@ -92,6 +95,7 @@ def _channel(key: str, row: ChannelRow) -> SeenChannel:
         topic,
         channel,
         nodes=row.nodes,
+        stale=row.stale,
         depth=row.depth,
         in_flight=row.in_flight,
         deferred=row.deferred,
@@ -110,7 +114,8 @@ def _bare(name: str, row: TopicRow) -> SeenChannel:
         name,
         "",
         nodes=row.nodes,
-        depth=row.depth or 0,
+        stale=row.stale,
+        depth=row.depth,
         in_per_second=row.in_rate,
         is_paused=row.paused,
         others=_others(numbers.TOPIC, row),

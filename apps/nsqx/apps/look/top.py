@@ -34,6 +34,7 @@ Show = Callable[[Seen], None]
 
 _OF_CHANNEL = {**titles(numbers.TOPIC), **titles(numbers.CHANNEL)}
 _OF_NODE = titles(numbers.NODE)
+UNKNOWN = "?"
 _IN, _OUT = f"{_OF_CHANNEL['in_rate']}/s", "Out/s"
 
 EPILOG = f"""\b
@@ -46,7 +47,8 @@ Examples:
   nsqx top --json | jq .channels      an object a line, for programs
 
 On a terminal it fills the screen; else it prints a table for each interval. Rates are known from
-the second poll on. Without --lookupd, --nsqd and --discover, the lookupd at {LOOKUPD} is
+the second poll on, what is not known is a question mark, and stale is what a node said before it
+fell silent. Without --lookupd, --nsqd and --discover, the lookupd at {LOOKUPD} is
 asked.
 
 \b
@@ -211,32 +213,40 @@ def node_cells(node: SeenNode, others: Iterable[str] = ()) -> tuple[str, ...]:
     """Return a node's row."""
     counts = map(_count, (node.topics, node.clients, node.depth))
     texts = map(printable, (node.address, node.version))
-    more = (_count(node.others.get(name)) for name in others)
+    more = (_other(node.others.get(name)) for name in others)
     return (*texts, *counts, _rate(node.in_per_second), *more, printable(node.problem))
 
 
 def channel_cells(channel: SeenChannel, others: Iterable[str] = ()) -> tuple[str, ...]:
     """Return a channel's row."""
-    name = f"{channel.channel} (paused)" if channel.is_paused else channel.channel
+    marks = [
+        word for word, is_so in (("paused", channel.is_paused), ("stale", channel.stale)) if is_so
+    ]
+    name = f"{channel.channel} ({', '.join(marks)})" if marks else channel.channel
     return (
         printable(channel.topic),
         printable(name) or "-",
-        f"{channel.depth:,}",
+        _count(channel.depth),
         f"{channel.in_flight:,}",
         f"{channel.deferred:,}",
         _rate(channel.in_per_second),
         _rate(channel.done_per_second),
         f"{channel.clients:,}",
-        *(_count(channel.others.get(name)) for name in others),
+        *(_other(channel.others.get(name)) for name in others),
     )
 
 
 def _count(number: float | None) -> str:
+    return UNKNOWN if number is None else f"{number:,}"
+
+
+def _other(number: float | None) -> str:
+    """Return a number that most do not have."""
     return "" if number is None else f"{number:,}"
 
 
 def _rate(per_second: float | None) -> str:
-    return "" if per_second is None else f"{per_second:,.0f}"
+    return UNKNOWN if per_second is None else f"{per_second:,.0f}"
 
 
 # --- a terminal ---
@@ -255,7 +265,7 @@ def screen(seen: Seen) -> "Group":
     more = others_of(seen.channels)
     channels = _table(channel_columns(more))
     for channel in seen.channels:
-        is_alone = channel.depth > 0 and channel.channel and not channel.clients
+        is_alone = channel.depth and channel.channel and not channel.clients
         cells = map(Text, channel_cells(channel, more))
         channels.add_row(*cells, style="yellow" if is_alone else None)
     return Group(nodes, "", channels)

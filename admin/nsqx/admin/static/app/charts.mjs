@@ -12,6 +12,7 @@ import { html, memo, useEffect, useLayoutEffect, useRef, useState } from "./html
 import { me, now, paused } from "./live.mjs";
 import { isDark, theme } from "./page-settings.mjs";
 import { route, setQuery } from "./router.mjs";
+import { appendRow, sparkLines } from "./series.mjs";
 import { Choice } from "./ui.mjs";
 
 const HEIGHT = 190;
@@ -52,7 +53,7 @@ export function useHistory(series, range, row, t) {
   }, [wanted, live ? 0 : stepsPassed]);
 
   if (history === null || history.wanted !== wanted) return null;
-  return live && row ? append(history, row, t) : history;
+  return live && row ? appendRow(history, row, t, Object.keys(METRICS)) : history;
 }
 
 async function fetchRange(series, range) {
@@ -98,23 +99,6 @@ function firstKnown(metrics, points) {
     if (Object.values(metrics).some((values) => values[index] !== null)) return Math.max(0, index - 1);
   }
   return points;
-}
-
-/** Adds the newest numbers to the same arrays; the chart looks at the time of the last point. */
-function append(history, row, t) {
-  const { times, metrics } = history;
-  if (t === null || (times.length > 0 && t < times.at(-1) + 0.5)) return history;
-  times.push(t);
-  for (const name of Object.keys(METRICS)) {
-    if (row[name] === undefined) continue;
-    metrics[name] ??= new Array(times.length - 1).fill(null);
-    metrics[name].push(row[name]);
-  }
-  while (times.length > 1 && times[0] < t - 600) {
-    times.shift();
-    for (const values of Object.values(metrics)) values.shift();
-  }
-  return history;
 }
 
 /** Charts of one series beside each other, with a choice of how far back. */
@@ -285,20 +269,7 @@ function labelCanvas(plot) {
 export const Sparkline = memo(({ values, tone }) => {
   const known = values.filter((value) => value !== null && value !== undefined);
   if (known.length < 2) return html`<svg class="spark" aria-hidden="true"></svg>`;
-  const top = Math.max(...known, 1e-9) * 1.08;
-  const step = 100 / (values.length - 1);
-  const points = values.map((value, index) => `${(index * step).toFixed(1)},${(24 - ((value ?? 0) / top) * 24).toFixed(1)}`);
   return html`<svg class="spark ${tone}" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">
-    <polygon points="0,24 ${points.join(" ")} 100,24" /><polyline points=${points.join(" ")} />
+    ${sparkLines(values).map((points) => html`<polygon points="${points[0][0]},24 ${points.join(" ")} ${points.at(-1)[0]},24" /><polyline points=${points.join(" ")} />`)}
   </svg>`;
 });
-
-/** At most `count` values that stand for all of them: each the mean of its part. */
-export function thinned(values, count) {
-  if (values.length <= count) return values;
-  const size = values.length / count;
-  return Array.from({ length: count }, (_, index) => {
-    const part = values.slice(Math.floor(index * size), Math.floor((index + 1) * size)).filter((value) => value !== null);
-    return part.length === 0 ? null : part.reduce((sum, value) => sum + value, 0) / part.length;
-  });
-}

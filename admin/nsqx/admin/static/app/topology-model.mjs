@@ -100,8 +100,14 @@ function linksOf(doc, things, clients, collapsed) {
   });
   if (!collapsed) return links;
   const out = new Map();
-  for (const [, client] of clients) out.set(client.channel, (out.get(client.channel) ?? 0) + client.out);
-  return [...links, ...[...out].map(([channel, sum]) => ({ key: `${channel}>*`, from: channel, to: collapsedId(channel), rate: sum, registration: false }))];
+  for (const [, client] of clients) out.set(client.channel, [...(out.get(client.channel) ?? []), client.out]);
+  return [...links, ...[...out].map(([channel, rates]) => ({ key: `${channel}>*`, from: channel, to: collapsedId(channel), rate: sumOfKnown(rates), registration: false }))];
+}
+
+/** The sum of the rates that are known; of none that is, null. Where nothing flows by its nature it is 0. */
+export function sumOfKnown(rates) {
+  const known = rates.filter((rate) => rate !== null);
+  return rates.length > 0 && known.length === 0 ? null : known.reduce((total, rate) => total + rate, 0);
 }
 
 /**

@@ -50,6 +50,7 @@ export function ChannelPage({ topic, channel }) {
 function drainText({ row, drain_seconds: seconds }) {
   if (row.depth === 0) return "";
   if (row.paused) return "paused";
+  if (row.in === null || row.out === null) return "whether it gets less is not known";
   return seconds === null ? "does not get less" : `gone in ${duration(seconds)}`;
 }
 
@@ -75,7 +76,7 @@ export const CLIENT_COLUMNS = [
   { key: "finished", title: "Finished", number: true, value: ({ data }) => data.finished, cell: ({ data }) => counted(data.finished) },
   { key: "requeued", title: "Requeued", number: true, wide: "tablet", value: ({ data }) => data.requeued, cell: ({ data }) => counted(data.requeued) },
   { key: "messages", title: "Messages", number: true, wide: "desk", value: ({ data }) => data.messages, cell: ({ data }) => counted(data.messages) },
-  { key: "connected", title: "Connected", number: true, wide: "tablet", value: ({ data }) => -data.connected_at, cell: ({ data }) => html`<${Age} at=${data.connected_at} />` },
+  { key: "connected", title: "Connected", number: true, wide: "tablet", value: ({ data }) => (data.connected_at === null ? null : -data.connected_at), cell: ({ data }) => html`<${Age} at=${data.connected_at} />` },
 ];
 
 function Clients({ clients }) {

@@ -1,7 +1,7 @@
 /** Everything at a glance: the verdict, what needs attention, and every topic and channel. */
 
 import { ActionButton } from "../actions.mjs";
-import { Sparkline, thinned, useHistory } from "../charts.mjs";
+import { Sparkline, useHistory } from "../charts.mjs";
 import { age, count, growthRate, plural, rate, roughAge } from "../format.mjs";
 import { VALUES, depthOf, flagsOf } from "../home-rows.mjs";
 import { html, memo, useEffect } from "../html.mjs";
@@ -10,6 +10,7 @@ import { now, useDocument, useView, viewNow } from "../live.mjs";
 import { rateTitle } from "../number-columns.mjs";
 import { CHANNEL_NUMBERS, TOPIC_NUMBERS } from "../numbers.mjs";
 import { route, setQuery } from "../router.mjs";
+import { thinned } from "../series.mjs";
 import { Filter, Table, nextSort, useTablePlace } from "../table.mjs";
 import { Attention, Badge, Choice, FLAGS, Flags, Link, Loading } from "../ui.mjs";
 import { channelPath, parseSort, topicPath } from "../url.mjs";
@@ -49,7 +50,7 @@ export function HomePage() {
       <div class="section-head"><h2 id="attention">Needs attention</h2></div>
       <${Attention} items=${shown.attention} all=${shown.problems} onMore=${problems === "" ? showMore : undefined} />
     </section>`}
-    ${shown.all >= MOVERS_ROWS_MIN && html`<${Movers} movers=${shown.movers} />`}
+    ${shown.all >= MOVERS_ROWS_MIN && html`<${Movers} movers=${shown.movers} isKnown=${doc.totals.in !== null} />`}
     <section class="section" aria-labelledby="topics">
       <div class="section-head">
         <h2 id="topics">Topics and channels</h2>
@@ -57,7 +58,7 @@ export function HomePage() {
         <${ActionButton} action="create_topic" target=${NOTHING} quiet />
       </div>
       <${Tools} q=${q} state=${state} show=${show} group=${group} />
-      <${Rows} shown=${shown} sort=${sort} place=${place} />
+      <${Rows} shown=${shown} sort=${sort} place=${place} isKnown=${doc.totals.topics !== null} />
     </section>`;
 }
 
@@ -84,7 +85,7 @@ function Totals({ totals, t }) {
     <${Tile} label="in flight" value=${count(totals.in_flight)} note=${totals.deferred ? `${count(totals.deferred)} deferred` : ""} />
     <${Tile} label="oldest" value=${totals.oldest_at === null ? "–" : roughAge(now.value - totals.oldest_at)} />
     <${Tile} label="consumers" value=${count(totals.clients)} spark=${values("clients")} tone="in" />
-    <${Tile} label="nodes" value=${`${totals.nodes_up} of ${totals.nodes}`} level=${totals.nodes_up < totals.nodes ? "critical" : ""}
+    <${Tile} label="nodes" value=${totals.nodes === null ? "–" : `${totals.nodes_up} of ${totals.nodes}`} level=${totals.nodes_up < totals.nodes ? "critical" : ""}
       note=${totals.lookupds ? `${totals.lookupds_up} of ${totals.lookupds} directories` : ""} />
   </dl>`;
 }
@@ -99,13 +100,14 @@ function Tile({ label, unit, value, spark, tone, note, level }) {
 }
 
 /** Whose backlog fills and empties the fastest, and where the most is published. */
-function Movers({ movers }) {
+function Movers({ movers, isKnown }) {
+  const nothing = (text) => (isKnown ? text : "Not known: no node tells");
   return html`<section class="section" aria-labelledby="movers">
     <div class="section-head"><h2 id="movers">Movers</h2></div>
     <div class="movers">
-      <${MoverList} title="Filling" nothing="No backlog grows" entries=${movers.filling} show=${growthRate} />
-      <${MoverList} title="Draining" nothing="No backlog shrinks" entries=${movers.draining} show=${growthRate} />
-      <${MoverList} title="Busiest topics" nothing="Nothing is published" entries=${movers.busiest} show=${rate} />
+      <${MoverList} title="Filling" nothing=${nothing("No backlog grows")} entries=${movers.filling} show=${growthRate} />
+      <${MoverList} title="Draining" nothing=${nothing("No backlog shrinks")} entries=${movers.draining} show=${growthRate} />
+      <${MoverList} title="Busiest topics" nothing=${nothing("Nothing is published")} entries=${movers.busiest} show=${rate} />
     </div>
   </section>`;
 }
@@ -126,10 +128,10 @@ const Tools = memo(({ q, state, show, group }) => html`<div class="tools">
     onClick=${() => setQuery({ group: group === "" ? "prefix" : null, open: null })}>Group by prefix</button>
 </div>`);
 
-function Rows({ shown, sort, place }) {
+function Rows({ shown, sort, place, isKnown }) {
   // The ages among the numbers go on without news.
   const time = now.value;
-  if (shown.total === 0) return html`<p class="empty">${shown.topics === 0 ? "No topics yet. A topic begins with its first message." : "Nothing matches"}</p>`;
+  if (shown.total === 0) return html`<p class="empty">${shown.topics > 0 ? "Nothing matches" : isKnown ? "No topics yet. A topic begins with its first message." : "Whether there are topics is not known: no directory has answered yet."}</p>`;
   return html`<${Table} caption="Topics and channels" columns=${columnsWith(shown.others)} rows=${shown.rows.map(dressed)} first=${shown.first} total=${shown.total}
     sort=${sort} onSort=${sortBy} place=${place} time=${time} isFixed />`;
 }

@@ -16,6 +16,7 @@ import { CLIENT_COLUMNS } from "./channel.mjs";
 
 /** What a node that does not answer adds to its charts. */
 const UNKNOWN = { in: null, out: null, depth: null };
+const UNHEARD = "Not known: it has never answered.";
 
 export function NodePage({ node: address }) {
   const { doc, t } = useDocument(`node:${address}`);
@@ -32,7 +33,7 @@ export function NodePage({ node: address }) {
     <${Figures} node=${node} />
     <${History} title="History" series=${`node:${address}`} row=${node.state === "ok" ? node : UNKNOWN} t=${t} charts=${[["in", "out"], ["depth"]]} />
     <${Holdings} address=${address} doc=${doc} />
-    <${Clients} clients=${doc.clients} />
+    <${Clients} clients=${doc.clients} isKnown=${node.clients !== null} />
     <${Memory} memory=${doc.memory} />`;
 }
 
@@ -81,7 +82,7 @@ function Holdings({ address, doc }) {
   const rows = [...topics.filter((row) => q === "" || matches(row.key, q) || found.has(row.key)), ...channels.filter((row) => found.has(row.parent) && (q === "" || matches(row.key, q)))];
   return html`<${Section} id="holdings" title="Topics and channels" tools=${html`<${Filter} label="Search topics and channels" value=${q} onInput=${(value) => setQuery({ q: value })} />`}>
     <${DataTable} caption="Topics and channels on this node" columns=${COLUMNS} rows=${rows} sort=${sort} arrange=${sortTree} orderKey=${q}
-      empty=${q ? "Nothing matches" : "It has no topics."} onSort=${(key) => setQuery({ sort: nextSort(COLUMNS, sort, key) })} />
+      empty=${q ? "Nothing matches" : doc.node.topics === null ? UNHEARD : "It has no topics."} onSort=${(key) => setQuery({ sort: nextSort(COLUMNS, sort, key) })} />
   <//>`;
 }
 
@@ -91,11 +92,11 @@ const OF_CHANNEL = {
 };
 const NODE_CLIENT_COLUMNS = CLIENT_COLUMNS.map((column) => (column.key === "node" ? OF_CHANNEL : column));
 
-function Clients({ clients }) {
+function Clients({ clients, isKnown }) {
   const sort = parseSort(route.value.query.clients, "host");
   const rows = Object.entries(clients).map(([key, data]) => ({ key, data }));
   return html`<${Section} id="clients" title="Consumers">
-    <${DataTable} caption="Consumers at this node" columns=${NODE_CLIENT_COLUMNS} rows=${rows} sort=${sort} empty="Nobody is connected."
+    <${DataTable} caption="Consumers at this node" columns=${NODE_CLIENT_COLUMNS} rows=${rows} sort=${sort} empty=${isKnown ? "Nobody is connected." : UNHEARD}
       onSort=${(key) => setQuery({ clients: nextSort(NODE_CLIENT_COLUMNS, sort, key) })} />
   <//>`;
 }

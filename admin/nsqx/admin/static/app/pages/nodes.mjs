@@ -33,11 +33,11 @@ const COLUMNS = [
   numberColumn(NODE_NUMBERS, "disk_free", "tablet"),
   numberColumn(NODE_NUMBERS, "rss", "desk"),
   numberColumn(NODE_NUMBERS, "loop_lag", "desk"),
-  { key: "up", title: "Up", number: true, wide: "tablet", value: ({ data }) => -data.start_time, cell: ({ data }) => html`<${Age} at=${data.start_time} />` },
+  { key: "up", title: "Up", number: true, wide: "tablet", value: ({ data }) => (data.start_time === null ? null : -data.start_time), cell: ({ data }) => html`<${Age} at=${data.start_time} />` },
   { key: "directories", title: "Directories", number: true, wide: "desk", value: ({ data }) => data.lookupds.length, cell: ({ data, lookupds }) => html`<${Registered} node=${data} lookupds=${lookupds} />` },
 ];
 
-/** At how many directories a node is registered; marked when it is not all of them. */
+/** At how many directories a node is registered; marked when it is not all of them that have told. */
 function Registered({ node, lookupds }) {
   const text = `${node.lookupds.length} of ${lookupds}`;
   if (node.lookupds.length === lookupds) return html`<span class=${lookupds ? "" : "quiet"}>${text}</span>`;
@@ -47,7 +47,7 @@ function Registered({ node, lookupds }) {
 function Brokers({ doc }) {
   const { q = "", sort: text } = route.value.query;
   const sort = parseSort(text, "host");
-  const lookupds = Object.keys(doc.lookupds).length;
+  const lookupds = Object.values(doc.lookupds).filter(({ nodes }) => nodes !== null).length;
   const rows = Object.entries(doc.nodes)
     .filter(([key, data]) => q === "" || matches(`${key} ${data.hostname} ${data.version} ${data.zone} ${data.region}`, q))
     .map(([key, data]) => ({ key, data, lookupds, className: stateRow(data) }));

@@ -26,8 +26,10 @@ export function NodeOptions() {
     .filter(([name, option]) => isShown(option, show) && (q === "" || matches(name, q)))
     .map(([key, data]) => ({ key, data, className: data.differs ? "differs" : "" }));
   const differing = Object.values(doc.options).filter((option) => option.differs).length;
+  const silent = Object.keys(doc.nodes).filter((node) => doc.nodes[node].observed_at === null);
   return html`<${Section} id="options" title="Options of the nodes">
-    <p class=${differing ? "warning-text" : "quiet"}>${differing ? `${plural(differing, "option")} of the nodes differ.` : "All nodes have the same options."}</p>
+    <p class=${differing ? "warning-text" : "quiet"}>${differing ? `${plural(differing, "option")} of the nodes differ.` : silent.length ? "Those that tell have the same options." : "All nodes have the same options."}
+      ${silent.length > 0 && html` <span class="warning-text">Not known are those of ${silent.join(", ")}.</span>`}</p>
     <div class="tools">
       <${Filter} label="Search options" value=${q} onInput=${(value) => setQuery({ q: value })} />
       <${Choice} label="Which" options=${SHOW} value=${show} onChange=${(id) => setQuery({ show: id })} />

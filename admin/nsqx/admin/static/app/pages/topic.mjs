@@ -27,9 +27,9 @@ export function TopicPage({ topic }) {
       <${ActionButton} action="delete_topic" target=${{ topic }} label="Delete" />`} />
     <${Attention} items=${doc.attention} />
     <${Figures} row=${row} />
-    <${History} title="History" series=${`topic:${topic}`} row=${{ in: row.in, out: row.out, depth: row.total_depth, requeues: row.requeues }} t=${t}
+    <${History} title="History" series=${`topic:${topic}`} row=${{ ...row, depth: row.total_depth }} t=${t}
       charts=${[["in", "out"], ["depth"]]} />
-    <${Channels} topic=${topic} channels=${doc.channels} />
+    <${Channels} topic=${topic} channels=${doc.channels} isKnown=${row.channels !== null} />
     <${Nodes} topic=${topic} nodes=${doc.nodes} />
     <${OwnSettings} path=${`topics/${encodeURIComponent(topic)}/settings`} action="configure_topic" target=${{ topic }} />`;
 }
@@ -82,13 +82,13 @@ const CHANNEL_COLUMNS = [
     <${ActionButton} quiet action="empty_channel" target=${{ topic, channel: key }} label="Empty" /></span>` },
 ];
 
-function Channels({ topic, channels }) {
+function Channels({ topic, channels, isKnown }) {
   const sort = parseSort(route.value.query.sort, "name");
   const rows = Object.entries(channels).map(([key, data]) => ({ key, topic, data }));
   const columns = [...CHANNEL_COLUMNS.slice(0, -1), ...otherColumns(CHANNEL_NUMBERS, rows), CHANNEL_COLUMNS.at(-1)];
   return html`<${Section} id="channels" title="Channels">
     <${DataTable} caption="Channels" columns=${columns} rows=${rows} sort=${sort}
-      empty="No channels: messages wait at the topic until one is created."
+      empty=${isKnown ? "No channels: messages wait at the topic until one is created." : "Nothing is known of its channels: no node that has it has answered."}
       onSort=${(key) => setQuery({ sort: nextSort(columns, sort, key) })} />
   <//>`;
 }

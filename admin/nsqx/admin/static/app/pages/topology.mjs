@@ -8,7 +8,7 @@ import { navigate, route, setQuery } from "../router.mjs";
 import { DataTable, Filter, nextSort } from "../table.mjs";
 import { Choice, Link, Loading, PageHead } from "../ui.mjs";
 import { parseSort } from "../url.mjs";
-import { litBy } from "../topology-model.mjs";
+import { litBy, sumOfKnown } from "../topology-model.mjs";
 
 const TITLES = { producers: "Producers", nodes: "Nodes", topics: "Topics", channels: "Channels", clients: "Consumers", lookupds: "Directories" };
 const KINDS = { producers: "producer", nodes: "node", topics: "topic", channels: "channel", clients: "consumer", lookupds: "directory" };
@@ -128,7 +128,7 @@ function fittedWidth(width, height) {
 /** What there is to say about the thing in focus. */
 function Focused({ thing, links }) {
   if (!thing) return null;
-  const sum = (side) => links.filter((link) => link[side] === thing.id && !link.registration).reduce((total, link) => total + (link.rate ?? 0), 0);
+  const sum = (side) => sumOfKnown(links.filter((link) => link[side] === thing.id && !link.registration).map((link) => link.rate));
   return html`<aside class="focused" aria-label="In focus">
     <span class="quiet">${KINDS[thing.column]}</span> <b class="mono">${thing.column === "channels" ? thing.id : thing.label}</b>
     <span>${thing.note}</span>
