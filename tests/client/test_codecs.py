@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import traceback
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -87,6 +88,60 @@ def test_what_a_body_is_not(body: bytes, kind: object) -> None:
     assert (caught.value.body, caught.value.kind) == (body, kind)
 
 
+class Size(Enum):
+    BIG = "big"
+
+
+class Tagged(msgspec.Struct, tag="tagged", forbid_unknown_fields=True):
+    size: Size
+
+
+class OtherTag(msgspec.Struct, tag="other"):
+    id: int
+
+
+@dataclass
+class Judged:
+    name: str
+
+    def __post_init__(self) -> None:
+        raise ValueError(f"not a name: {self.name}")
+
+
+class Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    id: int
+    parts: dict[str, int] = {}
+
+
+class Code(str):
+    def __init__(self, text: str) -> None:
+        raise ValueError(f"not a code: {text}")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "reason"),
+    [
+        (b'{"id":"secret"}', Strict, "id: int_parsing"),
+        (b'{"id":1,"secret":2}', Strict, "*: extra_forbidden"),
+        (b'{"id":1,"parts":{"secret":"x"}}', Strict, "parts.*: int_parsing"),
+        (b'[{"id":"secret"}]', list[Strict], "id: int_parsing - at `$[0]`"),
+        (b'{"type":"tagged","size":"secret"}', Tagged, "Invalid enum value - at `$.size`"),
+        (b'{"type":"tagged","secret":1}', Tagged, "Object contains unknown field"),
+        (b'{"type":"secret"}', Union[Tagged, OtherTag], "Invalid value - at `$.type`"),  # noqa: UP007
+        (b'{"secret":"secret"}', dict[str, Size], "Invalid enum value - at `$[...]`"),
+        (b'[{"name":"secret"}]', list[Judged], "ValueError - at `$[0]`"),
+        (b"secret", Code, "ValueError"),
+        (b"secret", int, "JSON is malformed: invalid character (byte 0)"),
+    ],
+)
+def test_the_reason_quotes_nothing_of_the_body(body: bytes, kind: Any, reason: str) -> None:
+    with pytest.raises(DecodeFailed) as caught:
+        decode_body(body, kind, JSON)
+    assert caught.value.reason == reason
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_the_codec_of_bytes_knows_nothing_else() -> None:
     with pytest.raises(TypeError, match="bytes or str can be sent, not dict"):
         encode_body({}, BYTES)
@@ -106,10 +161,6 @@ def test_what_has_no_form(codec: Codec) -> None:
 class Color(StrEnum):
     RED = "red"
     NULL = "null"
-
-
-class Size(Enum):
-    BIG = "big"
 
 
 Name = NewType("Name", str)

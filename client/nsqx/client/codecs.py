@@ -12,6 +12,7 @@ value, and anything else is text: of ``str | None``, only the text ``null`` come
 """
 
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable
@@ -308,15 +309,48 @@ def _decode(decode: Callable[[bytes], Any], body: bytes, kind: Any) -> Any:
     try:
         return decode(body)
     except Exception as exc:  # pydantic's errors, and those of types' own constructors, are any
-        raise DecodeFailed(body, kind, _reason(exc)) from exc
+        # Not `from exc`: tracebacks, which are logged, would show what it shows.
+        raise DecodeFailed(body, kind, _reason(exc)) from None
+
+
+# What stands in a body may be nobody's business, and reasons are logged. These texts of msgspec's
+# quote it; what other people's code says may do so, too, and is left out.
+_QUOTES = re.compile(
+    r"(Invalid enum value|Invalid value|unknown field) .*?( - at `[^`]*`(?: in `[^`]*`)?)?$",
+    re.DOTALL,
+)
+_PLACE = re.compile(r" - at `[^`]*`(?: in `[^`]*`)?$")
+
+
+class _InvalidError(ValueError):
+    """A model's fields are not what they should be; the text quotes nothing."""
 
 
 def _reason(exc: Exception) -> str:
-    """Say what is wrong; pydantic would tell the values, too, which may be nobody's business."""
-    errors = getattr(exc, "errors", None)
-    if not callable(errors):
-        return str(exc)
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in errors())
+    """Say what is wrong, and nothing of what is in the body."""
+    import msgspec
+
+    cause = exc.__cause__ if isinstance(exc, msgspec.ValidationError) else None
+    if cause is not None and not isinstance(cause, _InvalidError):
+        place = _PLACE.search(str(exc))
+        return f"{type(cause).__name__}{place[0] if place else ''}"
+    if isinstance(exc, msgspec.MsgspecError | UnicodeDecodeError):
+        return _QUOTES.sub(r"\1\2", str(exc))
+    return type(exc).__name__
+
+
+def _complaints(model: Any, errors: Iterable[Any]) -> str:
+    """Say what pydantic found: kinds of errors, and at which fields."""
+    fields = getattr(model, "model_fields", {})
+    known = {*fields, *(each.alias for each in fields.values())}
+
+    def place(error: Any) -> str:
+        # A key that is no field's name is a part of the body.
+        return ".".join(
+            str(step) if isinstance(step, int) or step in known else "*" for step in error["loc"]
+        )
+
+    return "; ".join(f"{place(error) or '*'}: {error['type']}" for error in errors)
 
 
 def _refuse_nan(value: Any) -> None:
@@ -355,5 +389,11 @@ def _to_plain(value: Any) -> Any:
 def _from_plain(kind: type[Any], value: Any) -> Any:
     """Make what msgspec does not know."""
     if hasattr(kind, "model_validate"):
-        return kind.model_validate(value)
+        try:
+            return kind.model_validate(value)
+        except ValueError as exc:
+            errors = getattr(exc, "errors", None)
+            raise _InvalidError(
+                _complaints(kind, errors()) if callable(errors) else type(exc).__name__
+            ) from exc
     raise TypeError(f"{kind.__name__} cannot be made of a message's body")

@@ -131,7 +131,8 @@ class DecodeFailed(NsqError, ValueError):
     Attributes:
         body: as it came.
         kind: the type that was asked for.
-        reason: what is wrong. The body is not in the text of this error, which is often logged.
+        reason: what is wrong. Nothing of the body is in it, nor in the text of this error, which is
+            often logged; what the decoder said, which may quote it, is ``__context__``.
     """
 
     def __init__(self, body: bytes, kind: object, reason: str) -> None:
