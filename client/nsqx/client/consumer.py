@@ -807,7 +807,11 @@ async def _limited(
 
 
 async def _cancelled(tasks: "set[asyncio.Task[Any]]") -> None:
-    """Cancel tasks and wait for their end, but not for ever: they may take no notice."""
+    """
+    Cancel tasks and wait for their end, but not for ever: they may take no notice.
+
+    Then nobody waits for them: ``asyncio.run`` would, for all tasks that it knows.
+    """
     for task in tasks:
         task.cancel()
     if not tasks:
@@ -815,6 +819,8 @@ async def _cancelled(tasks: "set[asyncio.Task[Any]]") -> None:
     _, deaf = await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
     for task in deaf:
         _log.error("%s: does not end, and is left behind", task.get_name())
+        asyncio._unregister_task(task)
+        task._log_destroy_pending = False  # type: ignore[attr-defined] # it was logged just now
 
 
 _now = time.monotonic  # that of the event loop may stand still during a turn

@@ -315,6 +315,8 @@ def _unrun(answer: object) -> str | None:
 
 def is_cancelled(error: BaseException) -> bool:
     """Whether the present task is being cancelled; else CancelledError is just another failure."""
+    if asyncio._get_running_loop() is None:
+        return True  # the loop has ended, and Python closes what still waited
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
