@@ -1,16 +1,18 @@
 """The client for code without an event loop."""
 
+import asyncio
 import os
 import sqlite3
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 
 import pytest
 
-from nsqx.client import DeadlineExceeded, PartlyPublished, PublishFailed
+from nsqx.client import ClientClosed, DeadlineExceeded, PartlyPublished, PublishFailed
 from nsqx.client.background import BackgroundLoop
 from nsqx.client.sync import Nsq
 from nsqx.testing.cluster import Cluster
@@ -184,6 +186,8 @@ def test_a_call_that_would_wait_for_itself_is_refused(nsq: Nsq) -> None:
     assert "wait for ever" in refusal
     refusal = nsq._loop.call(lambda: _refusal(lambda: nsq.publish_many("orders", [b"x"])))
     assert "wait for ever" in refusal
+    assert "wait for ever" in nsq._loop.call(lambda: _refusal(nsq.close))
+    nsq.publish("orders", b"x")  # it was not closed
 
 
 def _refusal(call: Callable[[], object]) -> str:
@@ -195,18 +199,52 @@ def _refusal(call: Callable[[], object]) -> str:
 
 
 def test_a_child_made_by_fork_is_refused_at_once(nsq: Nsq) -> None:
+    nsq.publish_many("orders", range(10))
+    with nsq.consume("orders", "billing", max_in_flight=10) as messages:
+        next(messages).finish()
+        while messages.stats.received < 10:
+            time.sleep(0.005)
+        assert "made before fork" in _in_a_child(lambda: nsq.publish("orders", b"x"))
+        # Nor has it the messages at hand, which are the parent's.
+        assert "made before fork" in _in_a_child(lambda: next(messages))
+        assert "made before fork" in _in_a_child(lambda: messages.get(1))
+        next(messages).finish()
+
+
+def _in_a_child(call: Callable[[], object]) -> str:
     read, write = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that is the subject
         pid = os.fork()
     if not pid:
-        os.write(write, _refusal(lambda: nsq.publish("orders", b"x")).encode())
+        os.write(write, _refusal(call).encode())
         os._exit(0)
     os.waitpid(pid, 0)
     os.close(write)
-    with open(read, "rb") as pipe:
-        assert b"made before fork" in pipe.read()
+    with open(read) as pipe:
+        return pipe.read()
+
+
+def test_it_is_opened_once(nsq: Nsq) -> None:
+    threads = threading.active_count()
+    with pytest.raises(ClientClosed, match="open already"):
+        nsq.__enter__()
+    assert threading.active_count() == threads
     nsq.publish("orders", b"x")
+
+
+def test_closing_closes_the_consumers(nsq_server: Cluster) -> None:
+    nsq = Nsq(nsqd=nsq_server.tcp_address)
+    with nsq:
+        nsq.publish_many("orders", range(3))
+        messages = nsq.consume("orders", "billing").__enter__()
+        next(messages).finish()
+    assert depth(nsq_server) == 2
+    assert nsq_server.node.stats()["topics"][0]["channels"][0]["clients"] == []
+    assert list(messages) == []
+    assert messages.get(1) is None
+    assert list(messages.batches()) == []
+    messages.close()
 
 
 def test_a_slow_loop_runs_every_message_once(nsq_server: Cluster) -> None:
@@ -262,3 +300,26 @@ def test_a_loop_that_does_not_run() -> None:
     loop.stop()
     with pytest.raises(RuntimeError, match="event loop of test does not run"):
         loop.post(print)
+
+
+class _LateLoop(asyncio.SelectorEventLoop):
+    """Something is submitted when it has just stopped."""
+
+    late: "list[Future[bool]]"
+    background: BackgroundLoop
+
+    def close(self) -> None:
+        self.late = [self.background.submit(asyncio.Event().wait())]
+        super().close()
+
+
+def test_who_comes_while_it_stops_does_not_wait_for_ever() -> None:
+    loop = BackgroundLoop("test", _LateLoop)
+    loop.start()
+    late = loop.loop
+    assert isinstance(late, _LateLoop)
+    late.background = loop
+    loop.stop()
+    assert late.late[0].cancelled()
+    with pytest.raises(RuntimeError, match="does not run"):
+        loop.run(asyncio.sleep(0))

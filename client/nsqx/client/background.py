@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 __all__ = ["BackgroundLoop"]
@@ -31,6 +31,7 @@ class BackgroundLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._pid = 0
+        self._submitted: dict[Future[Any], Coroutine[Any, Any, Any]] = {}  # and not done
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -65,21 +66,49 @@ class BackgroundLoop:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop = None
+            for future, work in list(self._submitted.items()):
+                future.cancel()  # nobody else ends what came too late to be run
+                work.close()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """Start a coroutine."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
+        """
+        Start a coroutine. The future is cancelled if the loop is stopped before it is done.
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine, and wait for it. If the wait is interrupted, it is cancelled."""
+        Raises:
+            RuntimeError: the loop does not run.
+        """
         try:
-            self.check_thread()
-            future = self.submit(work)
+            future = asyncio.run_coroutine_threadsafe(work, self.loop)
         except RuntimeError:
             work.close()
             raise
+        self._submitted[future] = work
+        future.add_done_callback(self._forget)
+        if self._loop is None:  # stopped just now
+            future.cancel()
+            work.close()
+        return future
+
+    def _forget(self, future: "Future[Any]") -> None:
+        self._submitted.pop(future, None)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """
+        Run a coroutine, and wait for it. If the wait is interrupted, it is cancelled.
+
+        Raises:
+            RuntimeError: the loop does not run, or was stopped meanwhile.
+        """
+        try:
+            self.check_thread()
+        except RuntimeError:
+            work.close()
+            raise
+        future = self.submit(work)
         try:
             return future.result()
+        except CancelledError:
+            raise RuntimeError(f"{self._name} was stopped meanwhile") from None
         finally:
             future.cancel()
 

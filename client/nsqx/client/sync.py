@@ -23,8 +23,8 @@ thread, nor after ``fork``: that is an error at once.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import CancelledError, Future
 from contextlib import aclosing, suppress
 from functools import partial
 from types import TracebackType
@@ -32,7 +32,7 @@ from typing import Any, Self, TypeVar, overload
 
 from nsqx.client.background import BackgroundLoop
 from nsqx.client.consumer import Consumer as AsyncConsumer, ConsumerStats
-from nsqx.client.errors import NsqError, PartlyPublished
+from nsqx.client.errors import ClientClosed, NsqError, PartlyPublished
 from nsqx.client.message import Message as AsyncMessage
 from nsqx.client.nsq import Nsq as AsyncNsq
 from nsqx.client.producer import BATCHES_IN_FLIGHT_MAX, batches
@@ -54,15 +54,19 @@ class Nsq:
         """
         self._nsq = AsyncNsq(url, **options)
         self._loop: BackgroundLoop | None = None
+        self._consumers: set[Consumer] = set()  # open ones; touched in the event loop only
 
     @classmethod
     def from_env(cls, prefix: str = "NSQ_", **options: Any) -> "Nsq":
         """See ``nsqx.client.Nsq.from_env``."""
         made = cls.__new__(cls)
         made._nsq, made._loop = AsyncNsq.from_env(prefix, **options), None
+        made._consumers = set()
         return made
 
     def __enter__(self) -> Self:
+        if self._loop is not None:
+            raise ClientClosed("this Nsq is open already")
         loop = BackgroundLoop("nsqx client")
         loop.start()
         self._loop = loop
@@ -78,13 +82,19 @@ class Nsq:
         self.close()
 
     def close(self) -> None:
-        """Wait for what is being published, and disconnect."""
-        loop, self._loop = self._loop, None
+        """Close the consumers, wait for what is being published, and disconnect."""
+        loop = self._loop
         if loop is not None:
+            loop.check_thread()
+            self._loop = None
             try:
-                loop.run(self._nsq.close())
+                loop.run(self._close())
             finally:
                 loop.stop()
+
+    async def _close(self) -> None:
+        await asyncio.gather(*[consumer._close() for consumer in self._consumers])
+        await self._nsq.close()
 
     def publish(
         self,
@@ -120,12 +130,13 @@ class Nsq:
             except PartlyPublished as exc:
                 unconfirmed.extend(batch)
                 cause = cause or exc.__cause__ or exc
-            except NsqError as exc:
+            except (NsqError, CancelledError) as exc:
                 unconfirmed.extend(batch)
                 cause = cause or exc
 
         for batch in batches(nsq.encode(value) for value in values):
-            window.append((loop.submit(nsq.publish_many(topic, batch, timeout=timeout)), batch))
+            work = nsq.publish_many(topic, batch, timeout=timeout)
+            window.append((_submitted(loop, work), batch))
             if len(window) >= BATCHES_IN_FLIGHT_MAX:
                 settle_oldest()
             if cause is not None:
@@ -138,7 +149,8 @@ class Nsq:
 
     def consume(self, topic: str, channel: str, **options: Any) -> "Consumer":
         """See ``nsqx.client.Nsq.consume``. To be entered with ``with``."""
-        return Consumer(self._running(), self._nsq, topic, channel, options)
+        make = partial(self._nsq.consume, topic, channel, **options)
+        return Consumer(self._running(), make, self._consumers)
 
     def ready(self, timeout: float | None = None) -> None:
         """See ``nsqx.client.Nsq.ready``."""
@@ -150,15 +162,30 @@ class Nsq:
         return self._loop
 
 
+def _submitted(loop: BackgroundLoop, work: Coroutine[Any, Any, T]) -> "Future[T]":
+    """Start a coroutine; if it is too late for that, the future tells."""
+    try:
+        return loop.submit(work)
+    except RuntimeError:
+        refused: Future[T] = Future()
+        refused.set_exception(ClientClosed("this Nsq was closed meanwhile"))
+        return refused
+
+
 class Consumer:
     """Iterates over messages; see ``nsqx.client.Consumer``."""
 
     def __init__(
-        self, loop: BackgroundLoop, nsq: AsyncNsq, topic: str, channel: str, options: dict[str, Any]
+        self,
+        loop: BackgroundLoop,
+        make: Callable[[], AsyncConsumer],
+        opened: "set[Consumer]",
     ) -> None:
         self._loop = loop
-        self._make = partial(nsq.consume, topic, channel, **options)
+        self._make = make
+        self._others = opened  # and this one, while it is open
         self._consumer: AsyncConsumer | None = None
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         # Made there, because it belongs to that event loop.
@@ -168,7 +195,9 @@ class Consumer:
     async def _open(self) -> AsyncConsumer:
         consumer = self._make()
         consumer.share_with_threads()
-        return await consumer.__aenter__()
+        await consumer.__aenter__()
+        self._others.add(self)
+        return consumer
 
     def __exit__(
         self,
@@ -180,11 +209,14 @@ class Consumer:
 
     def close(self) -> None:
         """Return what was not taken, wait until the rest is answered, and disconnect."""
-        self._loop.run(self._close())
+        if not self._is_closed:
+            self._loop.run(self._close())
 
     async def _close(self) -> None:
         if self._consumer is not None:
             await self._consumer.close()
+            self._is_closed = True
+            self._others.discard(self)
 
     @property
     def stats(self) -> ConsumerStats:
@@ -195,15 +227,15 @@ class Consumer:
         return self
 
     def __next__(self) -> "Message":
-        message = self._opened().take_now()
-        if message is None:
-            message = self._loop.run(self._take())
-        if message is None:
+        if (message := self.get()) is None:
             raise StopIteration
-        return Message(self._loop, message)
+        return message
 
-    def get(self, timeout: float) -> "Message | None":
+    def get(self, timeout: float | None = None) -> "Message | None":
         """Return the next message, or None if none comes within so many seconds or any more."""
+        if self._is_closed:
+            return None
+        self._loop.check_thread()  # also where nothing need be waited for: a fork has no messages
         message = self._opened().take_now()
         if message is None:
             message = self._loop.run(self._take(timeout))
@@ -211,7 +243,7 @@ class Consumer:
 
     def batches(self, max: int = 100, wait: float = 0.05) -> "Iterator[list[Message]]":
         """See ``nsqx.client.Consumer.batches``."""
-        while batch := self._loop.run(self._take_batch(max, wait)):
+        while not self._is_closed and (batch := self._loop.run(self._take_batch(max, wait))):
             yield [Message(self._loop, message) for message in batch]
 
     @property
