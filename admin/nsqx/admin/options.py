@@ -2,6 +2,7 @@
 
 import ipaddress
 import posixpath
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from nsqx.protocol.defaults import ADMIN_HTTP_PORT, DEFAULT_CLUSTER
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import DURATION, flag
+from nsqx.runtime.statsd_prefix import NODE, is_statsd_prefix
 
 __all__ = ["AdminOptions"]
 
@@ -171,6 +173,7 @@ class AdminOptions(flags.DaemonOptions):
             self._check_cidr()
             self._check_access()
             self._check_places()
+            self._check_names()
         except ValueError as exc:
             raise StartupError(f"failed to instantiate nsqadmin - {exc}") from exc
         self.base_path = posixpath.normpath("/" + self.base_path.lstrip("/"))
@@ -239,6 +242,27 @@ class AdminOptions(flags.DaemonOptions):
             if not host or set(host) & set("/@?# "):
                 raise ValueError(f"--allowed-host ({host}) is no host name")
 
+    def _check_names(self) -> None:
+        """What is sent or shown as it is given must be what can be sent and shown."""
+        if set(self.base_path) & _NO_PATH:
+            raise ValueError(f"--base-path ({self.base_path!r}) is no path")
+        if not _TOKEN.fullmatch(self.acl_http_header):
+            raise ValueError(f"--acl-http-header ({self.acl_http_header!r}) is no header's name")
+        for name in ("admin-user", "operator-user"):
+            if not all(user.strip() for user in getattr(self, name.replace("-", "_"))):
+                raise ValueError(f"--{name} must not be empty")
+        if not is_statsd_prefix(self.statsd_prefix):
+            raise ValueError(f"--statsd-prefix ({self.statsd_prefix!r}) is not one that nsqd takes")
+        for name in ("statsd-counter-format", "statsd-gauge-format"):
+            text = getattr(self, name.replace("-", "_"))
+            if text.count("%") != 1 or NODE not in text:
+                raise ValueError(f"--{name} ({text!r}) must have %s once, where the key belongs")
+        if self.history_path and Path(self.history_path).is_dir():
+            raise ValueError(f"--history-path ({self.history_path}) is a folder")
+
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110
+_NO_PATH = frozenset("?#\\ \t\r\n")
 
 _POSITIVE = (
     "http-client-connect-timeout",

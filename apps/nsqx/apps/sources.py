@@ -18,6 +18,7 @@ import click
 
 from nsqx.cluster.http import DaemonError, DaemonHttp
 from nsqx.cluster.lookups import list_nodes, lookup
+from nsqx.net.host_port import AddressError, split_host_port
 from nsqx.protocol.defaults import DEFAULT_CLUSTER, LOOKUPD_HTTP_PORT
 from nsqx.runtime.discovery import Finder
 from nsqx.runtime.process import logs
@@ -153,6 +154,28 @@ def discovery_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _addresses(
+    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Refuse what nobody can be asked at: ``host:port``, or a URL that says no more."""
+    wrong = [text for text in given if not _is_address(text)]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not host:port")
+    return given
+
+
+def _is_address(text: str) -> bool:
+    scheme, _, place = text.rpartition("://")
+    if scheme not in ("", "http", "https") or set(place) & set("/?#@ "):
+        return False
+    try:
+        host, port = split_host_port(place)
+    except AddressError:  # a URL has a port of its own
+        is_whole = place.endswith("]") if place.startswith("[") else ":" not in place
+        return bool(scheme and place and is_whole)
+    return bool(host) and port > 0
+
+
 _Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 _DISCOVERY_OPTIONS: list[_Decorator] = [
@@ -172,6 +195,7 @@ _OPTIONS: list[_Decorator] = [
         "lookupds",
         multiple=True,
         metavar="HOST:PORT",
+        callback=_addresses,
         help="HTTP address of a lookupd; may be given several times.",
     ),
     click.option(
@@ -179,6 +203,7 @@ _OPTIONS: list[_Decorator] = [
         "nsqds",
         multiple=True,
         metavar="HOST:PORT",
+        callback=_addresses,
         help="HTTP address of an nsqd; may be given several times.",
     ),
     discovery_options,

@@ -24,6 +24,18 @@ from nsqx.runtime.options.flags import (
 
 __all__ = ["LookupdOptions"]
 
+# With 0 of these nobody would be served.
+_ABOVE_0 = (
+    "inactive_producer_timeout",
+    "max_connections",
+    "max_connections_per_address",
+    "max_registrations",
+    "max_registrations_per_address",
+    "max_entries",
+    "max_line_size",
+    "max_identify_size",
+)
+
 
 @dataclass
 class LookupdOptions(DaemonOptions):
@@ -128,10 +140,17 @@ class LookupdOptions(DaemonOptions):
             StartupError: the first thing that is wrong.
         """
         from nsqx.net.client_certificates import POLICIES  # --version needs none of it
+        from nsqx.protocol.lookup import is_node_host
 
         for each in list_flags(LookupdOptions):
             if each.kind in (INT, DURATION) and getattr(self, each.attribute) < 0:
                 raise StartupError(f"--{each.name} must not be below 0")
+        for name in _ABOVE_0:
+            if getattr(self, name) == 0:
+                raise StartupError(f"--{name.replace('_', '-')} must be above 0")
+        host = self.broadcast_address
+        if not is_node_host(host) and host != socket.gethostname():
+            raise StartupError(f"--broadcast-address is a host's name or IP address, not {host!r}")
         policy = self.tls_client_auth_policy
         if policy not in ("", *POLICIES):
             raise StartupError(f"--tls-client-auth-policy is {' or '.join(POLICIES)}, not {policy}")

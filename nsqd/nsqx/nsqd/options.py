@@ -28,13 +28,22 @@ from nsqx.runtime.options.flags import (
     flag,
     list_flags,
 )
-from nsqx.runtime.settings import option_of
+from nsqx.runtime.settings import SETTINGS, option_of
+from nsqx.runtime.statsd_prefix import is_statsd_prefix
 
 __all__ = ["TOPOLOGY_EXPERIMENT", "NsqdOptions"]
 
 TOPOLOGY_EXPERIMENT = "topology-aware-consumption"
 
 _NODE_IDS = 1024
+# With 0 of these nobody would be served, or nothing could be waited for.
+_ABOVE_0 = (
+    "http_client_connect_timeout",
+    "http_client_request_timeout",
+    "max_rdy_count",
+    "max_msg_timeout",
+    "e2e_processing_latency_window_time",
+)
 _STATSD = (
     "statsd_interval",
     "statsd_mem_stats",
@@ -313,6 +322,8 @@ class NsqdOptions(DaemonOptions):
         if self.tls_client_auth_policy and self.tls_required is TlsRequired.NO:
             self.tls_required = TlsRequired.YES
         from nsqx.net.client_certificates import POLICIES  # --version needs none of it
+        from nsqx.protocol.identify import HEARTBEAT_INTERVAL_MS_MIN
+        from nsqx.protocol.lookup import is_node_host
 
         policy = self.tls_client_auth_policy
         checks = [
@@ -357,6 +368,44 @@ class NsqdOptions(DaemonOptions):
             (self.sync_timeout > 0, "--sync-timeout must be above 0"),
             (self.statsd_interval > 0, "--statsd-interval must be above 0"),
             (bool(self.tcp_address), "--tcp-address must not be empty"),
+            (
+                is_node_host(self.broadcast_address)
+                or self.broadcast_address == socket.gethostname(),
+                "--broadcast-address is a host's name or IP address, not "
+                f"{self.broadcast_address!r}",
+            ),
+            (
+                is_statsd_prefix(self.statsd_prefix),
+                f"--statsd-prefix ({self.statsd_prefix!r}) is no prefix of statsd's keys: %s is the"
+                " node, and there is no other format, no blank, colon or bar",
+            ),
+            (
+                bool(self.lookupd_tls_cert) == bool(self.lookupd_tls_key),
+                "--lookupd-tls-cert and --lookupd-tls-key must be given together",
+            ),
+            (
+                self.max_output_buffer_timeout >= self.min_output_buffer_timeout,
+                "--max-output-buffer-timeout must not be below --min-output-buffer-timeout",
+            ),
+            (
+                self.max_heartbeat_interval >= HEARTBEAT_INTERVAL_MS_MIN * 1_000_000,
+                "--max-heartbeat-interval must be at least 1s",
+            ),
+            *(
+                (getattr(self, name) > 0, f"--{name.replace('_', '-')} must be above 0")
+                for name in _ABOVE_0
+            ),
+            *(
+                (getattr(self, name) <= 65535, f"--{name.replace('_', '-')} must be [0,65535]")
+                for name in ("broadcast_tcp_port", "broadcast_http_port")
+            ),
+            *(
+                (
+                    setting.least is None or getattr(self, setting.name) >= setting.least,
+                    f"--{setting.name.replace('_', '-')} is too small",
+                )
+                for setting in SETTINGS
+            ),
         ]
         for is_right, message in checks:
             if not is_right:

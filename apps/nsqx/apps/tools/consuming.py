@@ -82,6 +82,7 @@ def check_sources(options: ConsumerToolOptions, *, dot: str = "") -> None:
     nsqds, lookupds = options.nsqd_tcp_addresses, options.lookupd_http_addresses
     check(nsqds or lookupds, f"--nsqd-tcp-address or --lookupd-http-address required{dot}")
     check(not (nsqds and lookupds), "use --nsqd-tcp-address or --lookupd-http-address not both")
+    check(options.max_in_flight > 0, "--max-in-flight should be positive")
 
 
 def user_agent(tool: str) -> str:

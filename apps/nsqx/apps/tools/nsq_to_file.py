@@ -136,6 +136,16 @@ def _check(options: ToFileOptions) -> None:
         "--lookupd-http-address must be specified when no --topic specified",
     )
 
+    check(_compiles(options.topic_pattern), "--topic-pattern is no regular expression")
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
+
 
 def _check_positive(options: ToFileOptions) -> None:
     for name, duration_ns in (
@@ -314,10 +324,7 @@ class Archive:
 
 
 def _is_wanted(topic: str, pattern: str) -> bool:
-    try:
-        return re.search(pattern, topic) is not None
-    except re.error:
-        return False
+    return re.search(pattern, topic) is not None
 
 
 def _file_of(topic: str, options: ToFileOptions) -> RollingFile:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nsqx.apps.terminal import printable
 from nsqx.apps.tools.consuming import (
     ConsumerToolOptions,
     check,
@@ -21,7 +22,7 @@ from nsqx.apps.tools.consuming import (
 from nsqx.apps.tools.host_pool import make_pool, prompt
 from nsqx.apps.tools.standard_log import say
 from nsqx.apps.tools.timings import Timings
-from nsqx.apps.tools.url_template import UrlTemplate
+from nsqx.apps.tools.url_template import UrlTemplate, is_http_url
 from nsqx.client.consumer import Consumer
 from nsqx.client.message import Message
 from nsqx.protocol.errors import NsqxError, StartupError
@@ -102,8 +103,12 @@ def _check(options: ToHttpOptions) -> None:
     check_sources(options)
     check(options.gets or options.posts, "--get or --post required")
     check(not (options.gets and options.posts), "use --get or --post not both")
-    for url in options.gets:
-        _template(url)
+    urls = [*options.posts, *(_template(url).fill(b"") for url in options.gets)]
+    for url in urls:
+        check(is_http_url(url), f"{printable(url)} is no http or https URL")
+    for name in ("http-client-connect-timeout", "http-client-request-timeout"):
+        duration_ns = getattr(options, name.removeprefix("http-client-").replace("-", "_"))
+        check(duration_ns > 0, f"--{name} should be positive")
     is_share = 0.0 <= options.sample <= 1.0
     check(is_share, "ERROR: --sample must be between 0.0 and 1.0")
 

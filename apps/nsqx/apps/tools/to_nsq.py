@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = flags.parse(ToNsqOptions, sys.argv[1:] if argv is None else argv, TOOL, environ={})
     try:
         check(options.topic, "--topic required")
+        check(options.rate >= 0, "--rate must not be below 0")
         check(len(os.fsencode(options.delimiter)) == 1, "--delimiter must be a single byte")
         check(options.nsqd_tcp_addresses, "--nsqd-tcp-address required")
         producers = make_producers(options.nsqd_tcp_addresses, options.producer_opts, TOOL)

@@ -1,9 +1,9 @@
 """The URL of a GET, with a place for the message (``--get``). No I/O."""
 
 import re
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlsplit
 
-__all__ = ["UrlTemplate"]
+__all__ = ["UrlTemplate", "is_http_url"]
 
 _DIRECTIVE = re.compile(r"%[%s]")
 
@@ -25,3 +25,12 @@ class UrlTemplate:
         """Return the URL of a message, which is escaped as in a query."""
         escaped = quote_plus(body)
         return _DIRECTIVE.sub(lambda found: "%" if found[0] == "%%" else escaped, self.text)
+
+
+def is_http_url(text: str) -> bool:
+    """Whether requests can be sent there."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
