@@ -269,6 +269,36 @@ _nsqx_options() {
             -h
             --help
         " ;;
+        "nsqx drain") echo "
+            --timeout:
+            --no-wait
+            --undo
+            --json
+            --tls
+            --tls-ca-file:
+            --tls-cert:
+            --tls-key:
+            --tls-insecure
+            --auth-secret-file:file
+            -h
+            --help
+        " ;;
+        "nsqx roll") echo "
+            --lookupd:
+            --command:
+            --drain:
+            --timeout:
+            --dry-run
+            --json
+            --tls
+            --tls-ca-file:
+            --tls-cert:
+            --tls-key:
+            --tls-insecure
+            --auth-secret-file:file
+            -h
+            --help
+        " ;;
         "nsqx bench") echo "
             --nsqd:
             --nsqd-http:
@@ -447,7 +477,7 @@ _nsqx() {
     local name=${COMP_WORDS[COMP_CWORD - 1]} option
     COMPREPLY=()
     if [[ $program == nsqx && $COMP_CWORD -eq 1 ]]; then
-        COMPREPLY=($(compgen -W "up pub tail worker top peek seek bench doctor to-file to-http nsq-to-nsq to-nsq stat nsq-tail nsqd lookupd admin $(_nsqx_options nsqx)" -- "$current"))
+        COMPREPLY=($(compgen -W "up pub tail worker top peek seek drain roll bench doctor to-file to-http nsq-to-nsq to-nsq stat nsq-tail nsqd lookupd admin $(_nsqx_options nsqx)" -- "$current"))
         return
     fi
     if [[ $program == nsqx ]]; then

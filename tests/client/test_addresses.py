@@ -41,11 +41,11 @@ def test_one_address_or_several() -> None:
 @pytest.mark.parametrize(
     ("lookupd", "url"),
     [
-        ("host:4161", "http://host:4161/lookup?topic=t%23ephemeral"),
-        ("host", "http://host:4161/lookup?topic=t%23ephemeral"),
-        ("http://host:80/", "http://host:80/lookup?topic=t%23ephemeral"),
-        ("https://host/nsq/lookup", "https://host/nsq/lookup?topic=t%23ephemeral"),
-        ("http://host:1/x?a=b", "http://host:1/x?a=b&topic=t%23ephemeral"),
+        ("host:4161", "http://host:4161/lookup?topic=t%23ephemeral&draining=true"),
+        ("host", "http://host:4161/lookup?topic=t%23ephemeral&draining=true"),
+        ("http://host:80/", "http://host:80/lookup?topic=t%23ephemeral&draining=true"),
+        ("https://host/nsq/lookup", "https://host/nsq/lookup?topic=t%23ephemeral&draining=true"),
+        ("http://host:1/x?a=b", "http://host:1/x?a=b&topic=t%23ephemeral&draining=true"),
     ],
 )
 def test_urls_of_lookupds(lookupd: str, url: str) -> None:

@@ -14,7 +14,7 @@ from tests.support.processes import eventually
 from tests.support.scripted_nsqd import ScriptedNsqd
 from tests.support.stream_server import stream_server
 
-TOPIC = "/lookup?topic=t"
+TOPIC = "/lookup?topic=t&draining=true"
 
 
 def producers(*ports: int) -> dict[str, object]:

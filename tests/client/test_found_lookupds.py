@@ -50,7 +50,7 @@ async def asked(lookupd: FakeHttp, count: int) -> None:
     """Wait until it was asked so many times in all."""
 
     async def was_asked() -> bool:
-        return lookupd.requests.count("/lookup?topic=t") >= count
+        return lookupd.requests.count("/lookup?topic=t&draining=true") >= count
 
     await eventually(was_asked, f"{count} lookups")
 
@@ -74,9 +74,9 @@ async def test_lookupd_that_has_left_is_asked_no_more() -> None:
         async with Consumer("t", "c", discover=finder, lookupd_poll_interval=0.01):
             await asked(one, 2)
             finder.find(two.address)
-            await asked(two, two.requests.count("/lookup?topic=t") + 2)
+            await asked(two, two.requests.count("/lookup?topic=t&draining=true") + 2)
             before = len(one.requests)
-            await asked(two, two.requests.count("/lookup?topic=t") + 5)
+            await asked(two, two.requests.count("/lookup?topic=t&draining=true") + 5)
             assert len(one.requests) == before
 
 

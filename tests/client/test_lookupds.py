@@ -96,23 +96,27 @@ async def test_publishes_go_to_the_nodes_of_every_lookupd(directory: Directory, 
 @pytest.mark.parametrize(
     ("given", "found", "expected"),
     [
-        ("10.0.0.9:4161", [], {"http://10.0.0.9:4161/lookup?topic=t": ""}),
-        ("directory", ["10.0.0.1"], {"http://directory:4161/lookup?topic=t": ""}),
-        ("directory", ["10.0.0.1", "fd00::1"], {"http://directory:4161/lookup?topic=t": ""}),
+        ("10.0.0.9:4161", [], {"http://10.0.0.9:4161/lookup?topic=t&draining=true": ""}),
+        ("directory", ["10.0.0.1"], {"http://directory:4161/lookup?topic=t&draining=true": ""}),
+        (
+            "directory",
+            ["10.0.0.1", "fd00::1"],
+            {"http://directory:4161/lookup?topic=t&draining=true": ""},
+        ),
         (
             "directory",
             ["fd00::1", "fd00::2"],
             {
-                "http://[fd00::1]:4161/lookup?topic=t": "directory:4161",
-                "http://[fd00::2]:4161/lookup?topic=t": "directory:4161",
+                "http://[fd00::1]:4161/lookup?topic=t&draining=true": "directory:4161",
+                "http://[fd00::2]:4161/lookup?topic=t&draining=true": "directory:4161",
             },
         ),
         (
             "https://me:secret@directory/nsq/lookup",
             ["10.0.0.1", "10.0.0.2"],
             {
-                "https://me:secret@10.0.0.1:443/nsq/lookup?topic=t": "directory",
-                "https://me:secret@10.0.0.2:443/nsq/lookup?topic=t": "directory",
+                "https://me:secret@10.0.0.1:443/nsq/lookup?topic=t&draining=true": "directory",
+                "https://me:secret@10.0.0.2:443/nsq/lookup?topic=t&draining=true": "directory",
             },
         ),
     ],
@@ -128,18 +132,19 @@ async def test_an_outage_of_dns_changes_nothing(dns: Dns) -> None:
     given = urls("directory", "elsewhere")
     dns["directory"] = ["10.0.0.1", "10.0.0.2"]
     before = await given.resolve(SECONDS)
-    assert "http://elsewhere:4161/lookup?topic=t" in before  # whoever asks it says what is wrong
+    # Whoever asks it says what is wrong.
+    assert "http://elsewhere:4161/lookup?topic=t&draining=true" in before
     del dns["directory"]
     assert await given.resolve(SECONDS) == before
 
 
 async def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with hanging_dns(monkeypatch):
-        unresolved = {"http://hangs:4161/lookup?topic=t": ""}
+        unresolved = {"http://hangs:4161/lookup?topic=t&draining=true": ""}
         assert await urls("hangs").resolve(0.01) == unresolved
         async with asyncio.timeout(SECONDS):
             found = await urls("hangs", "10.0.0.1").resolve(60)
-        assert found == unresolved | {"http://10.0.0.1:4161/lookup?topic=t": ""}
+        assert found == unresolved | {"http://10.0.0.1:4161/lookup?topic=t&draining=true": ""}
 
 
 async def test_a_name_over_which_dns_hangs_does_not_keep_the_others_from_being_used(

@@ -10,7 +10,7 @@ import pytest
 
 from nsqx.client import ClientClosed, DeadlineExceeded, Nsq, Settings
 from nsqx.client.addresses import heard_address
-from nsqx.client.lookup import parse_lookup
+from nsqx.client.lookup import parse_lookup, parse_nodes
 from nsqx.client.tasks import start
 from nsqx.protocol.commands import Publish
 from tests.support.fake_http import fake_http
@@ -135,3 +135,18 @@ async def test_close_waits_for_nobody_for_ever(
     with pytest.raises(ClientClosed):
         await publish
     assert not caplog.text
+
+
+def test_what_is_emptied_or_hidden_is_nothing_to_publish_to() -> None:
+    hidden = {"topics": ["a", "b"], "tombstones": [True, True]}
+    partly = {"topics": ["a", "b"], "tombstones": [True, False]}
+    none: dict[str, object] = {"topics": [], "tombstones": []}
+    nodes = answer(
+        entry("drains", 1) | none | {"draining": True},
+        entry("hidden", 1) | hidden,
+        entry("partly", 1) | partly,
+        entry("none", 1) | none,
+        entry("odd", 1) | {"tombstones": 7},
+    )
+    assert {str(each) for each in parse_nodes(nodes)} == {"partly:1", "none:1"}
+    assert len(parse_lookup(nodes)) == 5

@@ -18,6 +18,7 @@ COMPATIBILITY = (ROOT / "docs" / "compatibility.md").read_text()
 OPTIONS = {f"--{each.name}" for options in DAEMON_OPTIONS.values() for each in list_flags(options)}
 # Of nsqx and of its benchmarks.
 OTHERS = {"--nodes", "--lookupd", "--nsqd", "--profile"}
+OTHERS |= {"--command", "--drain", "--dry-run", "--json", "--timeout", "--undo"}
 
 
 def page(name: str) -> str:

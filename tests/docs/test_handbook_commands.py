@@ -1,6 +1,7 @@
 """What the handbook tells operators to type is typed, at a real node."""
 
 import asyncio
+import os
 import re
 import shutil
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import Cluster, Daemon, Lookupd, Nsqd
+from tests.support.processes import Cluster, Daemon, Lookupd, Nsqd, eventually
 from tests.support.terminal import Terminal, steps
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
@@ -41,6 +42,13 @@ class Host:
     async def run(self, command: str) -> str:
         return await self.terminal.run(command)
 
+    def asks_for_restarts(self) -> Path:
+        """Have the page's command write this file, and wait until the test has removed it."""
+        asked, script = self.cluster.folder / "asked", self.cluster.folder / "restart"
+        script.write_text(f"touch {asked}; while test -e {asked}; do sleep 0.02; done\n")
+        self.terminal.real["ssh {host} systemctl restart nsqd@1"] = f"sh {script}"
+        return asked
+
     async def consume(self, count: int) -> list[str]:
         """Take messages of the channel ``billing`` of ``orders``, and finish them."""
         tail = f"nsqx tail orders --channel billing --nsqd {self.node.tcp_address} -n {count}"
@@ -61,7 +69,7 @@ async def host(cluster: Cluster) -> Host:
 
 
 async def test_upgrade_and_emptying(host: Host) -> None:
-    doctor, until_ready, tombstone, watch = section("Upgrade, restart, move")
+    doctor, until_ready, roll, drain, undo = section("Upgrade, restart, move")
     with pytest.raises(AssertionError, match="doctor"):
         await host.run(doctor)  # messages wait, and nobody is there to read them
     async with idle_consumer(host.node):
@@ -71,12 +79,28 @@ async def test_upgrade_and_emptying(host: Host) -> None:
     assert await host.run(until_ready) == "OK"
     assert host.node.http_address.split(":")[1] in str(await lookup(host.lookupd))
 
-    await host.run(tombstone)
-    assert host.node.http_address.split(":")[1] not in str(await lookup(host.lookupd))
-    shown = await host.run(watch)
-    assert re.search(r"orders +billing +3 ", shown)
-    for column in ("DEPTH", "FLIGHT", "DEFER"):
-        assert column in shown
+    asked = host.asks_for_restarts()
+    rolled, _ = await asyncio.gather(host.run(roll), restarted_when(asked, host.node))
+    assert re.fullmatch(r"\S+: restarted in \S+ s, 3 waiting", rolled.strip())
+
+    emptied, bodies = await asyncio.gather(host.run(drain), host.consume(3))
+    assert bodies == ["0", "1", "2"]
+    example = "empty; 0 waiting, 0 in flight, 0 deferred; hidden at 1 of 1 nsqlookupds"
+    assert example in PAGE
+    assert emptied.splitlines()[-1] == f"{host.node.http_address}: {example}"
+    assert await lookup(host.lookupd) == []
+    assert (await host.node.request("POST", "/pub?topic=orders", b"x"))[0] == 503
+    await host.run(undo)
+    await host.node.post("/pub?topic=orders", b"x")
+
+
+async def restarted_when(asked: Path, node: Nsqd) -> None:
+    async def is_asked() -> bool:
+        return asked.name in os.listdir(asked.parent)
+
+    await eventually(is_asked, "the command to restart it runs")
+    await node.restart()
+    os.unlink(asked)
 
 
 @asynccontextmanager

@@ -200,7 +200,7 @@ def feed_lookup_requests(data: bytes) -> None:
     session = LookupSession(
         registry,
         remote_address="fuzz:1",
-        identity=DirectoryInfo("here", "here", 4161, 4160, "1").encode,
+        identity=lambda peer: DirectoryInfo("here", "here", 4161, 4160, "1").encode(),
         limits=LookupLimits(),
     )
     for piece in _in_two_pieces(data):

@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import (
@@ -222,6 +223,28 @@ def test_only_registering_anew_lifts_a_tombstone(directory: Directory) -> None:
     directory.registry.unregister(producer, "t", None)
     directory.registry.register(producer, "t", None)
     assert directory.lookup("t") == (["c"], [producer.id])
+
+
+def test_a_node_that_drains_is_told_to_consumers_that_ask_for_it(directory: Directory) -> None:
+    peer = msgspec.structs.replace(node(2), draining=True)
+    draining = directory.registry.add_producer("127.0.0.1:9", peer, directory.now_ns)
+    other = directory.connect()
+    for producer in (draining, other):
+        directory.registry.register(producer, "t", None)
+    lookups = [
+        json.loads(directory.answers.lookup("t", directory.now_ns, with_draining=wanted) or b"")
+        for wanted in (False, True)
+    ]
+    assert [[each["remote_address"] for each in lookup["producers"]] for lookup in lookups] == [
+        [other.id],
+        [draining.id, other.id],
+    ]
+    assert directory.lookup("*") == ([], [other.id])
+    nodes = json.loads(directory.answers.nodes(directory.now_ns))["producers"]
+    assert [(each.get("draining"), each["tombstones"]) for each in nodes] == [
+        (True, [True]),
+        (None, [False]),
+    ]
 
 
 def test_debug_shows_when_a_producer_was_tombstoned(directory: Directory) -> None:

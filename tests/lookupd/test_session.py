@@ -30,7 +30,7 @@ def make_session(registry: Registry, limits: LookupLimits | None = None) -> Sess
     return Session(
         registry,
         remote_address="127.0.0.1:5000",
-        identity=lambda: IDENTITY,
+        identity=lambda peer: IDENTITY,
         limits=limits or LookupLimits(),
     )
 

@@ -50,7 +50,9 @@ class Directory:
         session = Session(
             self.registry,
             remote_address=f"{end.peer_host}:{end.number}",
-            identity=DirectoryInfo(self.name, self.name, 4161, 4160, "simulated").encode,
+            identity=lambda peer: DirectoryInfo(
+                self.name, self.name, 4161, 4160, "simulated"
+            ).encode(),
             limits=LookupLimits(),
         )
         return DirectoryConnection(session, end, self._scheduler)

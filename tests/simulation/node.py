@@ -417,6 +417,9 @@ class Node:
     def wake(self) -> None:
         self.later(TURN_NS, self.broker.flush)
 
+    def drain_changed(self) -> None:
+        """See `BrokerEvents.drain_changed`."""
+
     def topic_created(self, topic: Topic) -> None:
         self.note(f"creates topic {topic.name}")
         self._auditor.watch_topic(self, topic, is_new=True)

@@ -39,6 +39,9 @@ class Events:
     def sooner(self) -> None:
         """See `BrokerEvents.sooner`."""
 
+    def drain_changed(self) -> None:
+        """See `BrokerEvents.drain_changed`."""
+
     def topic_created(self, topic: Topic) -> None:
         """See `BrokerEvents.topic_created`."""
         self.names.append(f"+{topic.name}")

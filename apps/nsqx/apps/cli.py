@@ -30,6 +30,8 @@ COMMANDS = {
     "top": Entry("nsqx.apps.look.top:top", "Show what goes on in a cluster, again and again."),
     "peek": Entry("nsqx.apps.look.peek:peek", "Show messages of a topic without consuming them."),
     "seek": Entry("nsqx.apps.change.seek:seek", "Move a channel to another place of its topic."),
+    "drain": Entry("nsqx.apps.change.drain:drain", "Empty a node, and say when it is empty."),
+    "roll": Entry("nsqx.apps.change.roll:roll", "Restart the nodes of a cluster one by one."),
     "bench": Entry("nsqx.apps.run.bench:bench", "Measure how fast a broker is."),
     "doctor": Entry("nsqx.apps.look.doctor:doctor", "Check a cluster, and say what to do."),
 }

@@ -63,14 +63,16 @@ def heard_address(host: object, port: object) -> Address:
 
 def lookup_url(lookupd: str, topic: str) -> str:
     """
-    Return where a lookupd is asked for the producers of a topic.
+    Return where a lookupd is asked for the nsqds that have a topic, to consume it.
+
+    Those that are being emptied are wanted, too: a lookupd that knows of such tells them.
 
     ``lookupd`` is ``host``, ``host:port`` or a URL; ``/lookup`` is its path if it has none.
 
     Raises:
         ValueError: it is none of these.
     """
-    return _lookupd_url(lookupd, "lookup", f"topic={quote(topic, safe='')}")
+    return _lookupd_url(lookupd, "lookup", f"topic={quote(topic, safe='')}&draining=true")
 
 
 def nodes_url(lookupd: str) -> str:

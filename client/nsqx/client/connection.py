@@ -274,7 +274,8 @@ class Connection(asyncio.Protocol):
             case Confirmed(requests):
                 self._confirm(requests)
             case Refused(request, refusal):
-                self.was_refused = True
+                # One that drains would refuse again: there is no haste to be back.
+                self.was_refused = not refusal.says_draining
                 request.fail(refusal)
             case AnswerFailed(code, text):
                 self._listener.answer_failed(code, text)

@@ -80,6 +80,11 @@ class RequestFailed(NsqError):
         self.code = code
         self.text = text
 
+    @property
+    def says_draining(self) -> bool:
+        """Whether it is the refusal of an nsqd that is being emptied."""
+        return self.code.endswith("PUB_FAILED") and self.text.endswith(" draining")
+
 
 class PublishFailed(RequestFailed):
     """nsqd refused a publish, for example with ``E_BAD_MESSAGE``."""

@@ -3,9 +3,9 @@
 import json
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from nsqx.client.addresses import Address, heard_address
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
     from aiohttp.abc import AbstractResolver, ResolveResult
 
-__all__ = ["Lookup", "lookup", "make_session", "parse_lookup"]
+__all__ = ["Lookup", "lookup", "make_session", "parse_lookup", "parse_nodes"]
 
 _log = logging.getLogger("nsqx.client")
 
@@ -69,7 +69,11 @@ class _Names:
 
 
 async def lookup(
-    session: "ClientSession", url: str, seconds: float = TIMEOUT_SECONDS, host: str = ""
+    session: "ClientSession",
+    url: str,
+    seconds: float = TIMEOUT_SECONDS,
+    host: str = "",
+    parse: Callable[[bytes], set[Address]] | None = None,
 ) -> Lookup:
     """
     Ask, and wait for the answer for so many seconds.
@@ -77,12 +81,14 @@ async def lookup(
     Args:
         session, url, seconds: as they are called.
         host: whom the request and the certificate name, if not the one in ``url``.
+        parse: reads the answer; `parse_lookup` if it is not given.
 
     Raises:
         LookupFailed: there is no sensible answer.
     """
     import aiohttp  # see make_session
 
+    parse = parse or parse_lookup
     timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=TIMEOUT_SECONDS)
     headers = {"Host": host} if host else None
     name = urlsplit(f"//{host}").hostname if host else None
@@ -105,12 +111,29 @@ async def lookup(
                 answer += chunk
                 if len(answer) > ANSWER_BYTES_MAX:
                     raise LookupFailed(url, f"the answer exceeds {ANSWER_BYTES_MAX} bytes")
-            return Lookup(parse_lookup(answer), index)
+            return Lookup(parse(answer), index)
     except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
         # aiohttp's own words speak of TLS also where there is none.
         cause = getattr(exc, "os_error", exc)
         reason = reason_of(cause) if isinstance(cause, OSError) else str(exc)
         raise LookupFailed(url, reason or type(exc).__name__) from exc
+
+
+def parse_nodes(answer: bytes) -> set[Address]:
+    """
+    Return the addresses in an answer to ``/nodes`` of nsqds that one may publish to.
+
+    Not those that are being emptied, nor those that are hidden from lookups of all their topics.
+
+    Raises:
+        ValueError: as `parse_lookup`.
+    """
+    return _parse(answer, _takes_messages)
+
+
+def _takes_messages(producer: Any) -> bool:
+    hidden = producer.get("tombstones") or []
+    return producer.get("draining") is not True and not (hidden and all(hidden))
 
 
 def parse_lookup(answer: bytes) -> set[Address]:
@@ -123,6 +146,10 @@ def parse_lookup(answer: bytes) -> set[Address]:
     Raises:
         ValueError: it is not such an answer.
     """
+    return _parse(answer, lambda producer: True)
+
+
+def _parse(answer: bytes, is_wanted: Callable[[Any], bool]) -> set[Address]:
     try:
         content = json.loads(answer)
         producers = content.get("data", content)["producers"]
@@ -133,7 +160,9 @@ def parse_lookup(answer: bytes) -> set[Address]:
     addresses = set()
     for producer in producers:
         try:
-            addresses.add(heard_address(producer["broadcast_address"], producer["tcp_port"]))
+            address = heard_address(producer["broadcast_address"], producer["tcp_port"])
+            if is_wanted(producer):
+                addresses.add(address)
         except (KeyError, TypeError, ValueError) as exc:
             _complain(str(producer)[:200], str(exc))
     return addresses

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from nsqx.client.addresses import nodes_url
 from nsqx.client.errors import ClientClosed, LookupFailed
-from nsqx.client.lookup import TIMEOUT_SECONDS, lookup, make_session
+from nsqx.client.lookup import TIMEOUT_SECONDS, lookup, make_session, parse_nodes
 from nsqx.client.lookupds import FoundLookupd, LookupdFinder, LookupdUrls
 from nsqx.client.producer import CLOSE_TIMEOUT_SECONDS, Producer
 from nsqx.client.tasks import start
@@ -233,7 +233,7 @@ class Nodes:
 
     async def _ask(self, session: "ClientSession", url: str, host: str) -> set[str] | None:
         try:
-            answer = await lookup(session, url, host=host)
+            answer = await lookup(session, url, host=host, parse=parse_nodes)
         except LookupFailed as exc:
             _log.warning("%s", exc)
             self.last_error = exc

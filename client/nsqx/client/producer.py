@@ -9,7 +9,8 @@ deadline has passed: so a publish is repeated, perhaps at another nsqd, and a me
 published twice if the answer to the first try was lost. A sweep of the open publishes every
 ``SWEEP_SECONDS`` enforces the deadlines, which costs less than a timer for each.
 
-An nsqd that owes an answer for ``slow_after`` gets nothing while another one can take it. What
+An nsqd that owes an answer for ``slow_after`` gets nothing while another one can take it, and one
+that drains gets nothing for ``DRAINING_SECONDS``. What
 has no answer after half of its time is sent to another one as well.
 
 nsqd closes the connection over a publish that it refuses, which costs all others on it another try.
@@ -62,6 +63,7 @@ BATCH_MESSAGES_MAX = 500
 BATCH_BYTES_MAX = 512 * 1024  # nsqd takes 5 MiB in one MPUB; memory here is bounded by a window
 BATCHES_IN_FLIGHT_MAX = 8
 SLOW_SECONDS = 0.5
+DRAINING_SECONDS = 5.0  # until an nsqd that is being emptied is tried again
 LOSSES_MAX = 1  # of connections under a publish; one that loses more is risky
 
 # Of an nsqd that does not say what it takes, and has not refused anything yet.
@@ -302,6 +304,7 @@ class Producer:
             return outlets[0] if outlets[0].has_room and besides is None else None
         able = [outlet for outlet in outlets if outlet.has_room and outlet is not besides]
         now = asyncio.get_running_loop().time()
+        able = [outlet for outlet in able if not outlet.drains(now)] or able
         able = [outlet for outlet in able if not outlet.owes(now)] or able
         return min(able, key=_sent, default=None) if self._spread else next(iter(able), None)
 
@@ -499,6 +502,7 @@ class _Outlet:
         self._known: dict[str, int] = {}  # limits that it has told, or refused something by
         self._safe_bytes = USUAL_LIMITS.max_msg_size  # a command up to this is nothing to judge
         self._refused_topics: set[str] = set()  # where we may not publish
+        self._drains_until = 0.0
         self.outstanding_bytes = 0
         self.sent = 0  # commands; who has fewest comes next when they take turns
         self.make_message: MakeMessage = partial(Message, _Unasked())
@@ -518,6 +522,10 @@ class _Outlet:
         """Whether it has not answered for so long that others are better."""
         connection = self._connection
         return connection is not None and connection.owes(now, self._producer._slow_after)
+
+    def drains(self, now: float) -> bool:
+        """Whether it has said a moment ago that it is being emptied."""
+        return now < self._drains_until
 
     def take(self, publish: _Publish) -> None:
         """Send a publish, unless it is known to be refused, or needs a connection of its own."""
@@ -559,6 +567,10 @@ class _Outlet:
 
     def refused(self, publish: _Publish, error: RequestFailed) -> None:
         """Learn from what nsqd did not take."""
+        if error.says_draining:
+            now = asyncio.get_running_loop().time()
+            for outlet in self._producer._at(self.link.address):
+                outlet._drains_until = now + DRAINING_SECONDS
         for name, pattern in _TOO_MUCH.items():
             if found := pattern.search(error.text):
                 for outlet in self._producer._at(self.link.address):

@@ -39,12 +39,12 @@ async def list_topics(http: DaemonHttp, lookupds: Iterable[str]) -> set[str]:
 
 async def lookup(http: DaemonHttp, lookupds: Iterable[str], topic: str) -> list[Producer]:
     """
-    Return the nsqds that have a topic, each once; none if nobody knows it.
+    Return the nsqds that have a topic, those that drain, too, each once; none if nobody knows it.
 
     Raises:
         DaemonError: one of them could not be asked, so that some nsqds may be missing.
     """
-    path = f"/lookup?{urlencode({'topic': topic})}"
+    path = f"/lookup?{urlencode({'topic': topic, 'draining': 'true'})}"
     answers = await http.ask_all(lookupds, path, LookupAnswer)
     for error in answers.errors.values():
         if not (isinstance(error, StatusError) and error.status == 404):  # TOPIC_NOT_FOUND

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from nsqx.lookupd.networks import NO_VIEW, View
-from nsqx.lookupd.registry import NEVER_NS, Answer, Producer, Registry, Topic
+from nsqx.lookupd.registry import NEVER_NS, Answer, LookupKey, Producer, Registry, Topic
 from nsqx.protocol.lookup import Network
 from nsqx.runtime.http.go_json import encode
 
@@ -43,6 +43,7 @@ class _NodeAnswer(_ProducerAnswer, frozen=True):
 
     tombstones: list[bool]
     topics: list[str]
+    draining: bool | msgspec.UnsetType = msgspec.UNSET  # ours; not there unless it does
 
 
 class _LookupAnswer(msgspec.Struct, frozen=True):
@@ -98,20 +99,31 @@ class Answers:
             topic.channels_answer = Answer(body, NEVER_NS)
         return topic.channels_answer.body
 
-    def lookup(self, topic_name: str, now_ns: int, asker: str = "") -> bytes | None:
-        """Return where to find a topic, or None if it is unknown."""
+    def lookup(
+        self, topic_name: str, now_ns: int, asker: str = "", *, with_draining: bool = False
+    ) -> bytes | None:
+        """
+        Return where to find a topic, or None if it is unknown.
+
+        Nodes that drain are told to consumers that ask for them: who else would empty these?
+        """
         view = self._registry.networks.view(asker)
         if topic_name == WILDCARD:
             return self._lookup_all(view, now_ns)
         topic = self._known(topic_name)
-        return None if topic is None else self._lookup_answer(topic, view, now_ns).body
+        if topic is None:
+            return None
+        return self._lookup_answer(topic, (view, with_draining), now_ns).body
 
-    def lookup_expires_ns(self, topic_name: str, asker: str = "") -> int:
+    def lookup_expires_ns(
+        self, topic_name: str, asker: str = "", *, with_draining: bool = False
+    ) -> int:
         """Return when time alone may change the answer that `lookup` gave last."""
         topic = self._known(topic_name)
         if topic is None:
             return NEVER_NS
-        kept = topic.lookup_answers.get(self._registry.networks.view(asker))
+        key = (self._registry.networks.view(asker), with_draining)
+        kept = topic.lookup_answers.get(key)
         return kept.expires_ns if kept is not None else NEVER_NS
 
     def nodes(self, now_ns: int, asker: str = "") -> bytes:
@@ -147,26 +159,29 @@ class Answers:
         topic = self._registry.topics.get(topic_name)
         return topic if topic is not None and topic.known else None
 
-    def _lookup_answer(self, topic: Topic, view: View, now_ns: int) -> Answer:
-        kept = topic.lookup_answers.get(view)
+    def _lookup_answer(self, topic: Topic, key: LookupKey, now_ns: int) -> Answer:
+        kept = topic.lookup_answers.get(key)
         if kept is not None and now_ns < kept.expires_ns:
             return kept
-        made = self._make_lookup(topic, view, now_ns)
+        made = self._make_lookup(topic, key, now_ns)
         changed_by_time = kept is not None and kept.body != made.body
         # Answers that are dropped take with them what their index stood for: it needs another.
         if changed_by_time or len(topic.lookup_answers) >= self._views_max:
             self._registry.lookup_changed(topic)
-        topic.lookup_answers[view] = made
+        topic.lookup_answers[key] = made
         return made
 
-    def _make_lookup(self, topic: Topic, view: View, now_ns: int) -> Answer:
+    def _make_lookup(self, topic: Topic, key: LookupKey, now_ns: int) -> Answer:
         registry = self._registry
+        view, with_draining = key
         listed: list[_ProducerAnswer] = []
         expires_ns = NEVER_NS
         for producer in topic.producers:
             if not registry.is_active(producer, now_ns):
                 continue  # its next ping drops this answer
             expires_ns = min(expires_ns, registry.inactive_at_ns(producer))
+            if producer.is_draining and not with_draining:
+                continue
             if registry.is_tombstoned(producer, topic, now_ns):
                 expires_ns = min(expires_ns, registry.tombstone_ends_ns(producer, topic))
             else:
@@ -181,7 +196,7 @@ class Answers:
         for topic in registry.known_topics():
             any_known = True
             for producer in topic.producers:
-                hidden = registry.is_tombstoned(producer, topic, now_ns)
+                hidden = producer.is_draining or registry.is_tombstoned(producer, topic, now_ns)
                 if registry.is_active(producer, now_ns) and not hidden:
                     found[producer] = None
         if not any_known:
@@ -215,11 +230,16 @@ class Answers:
         for name in producer.topics:
             topic = registry.topics[name]
             hidden = registry.is_tombstoned(producer, topic, now_ns)
-            tombstones.append(hidden)
+            tombstones.append(hidden or producer.is_draining)
             if hidden:
                 expires_ns = min(expires_ns, registry.tombstone_ends_ns(producer, topic))
         fields = _producer_fields(producer, network)
-        node = _NodeAnswer(**fields, tombstones=tombstones, topics=list(producer.topics))
+        node = _NodeAnswer(
+            **fields,
+            tombstones=tombstones,
+            topics=list(producer.topics),
+            draining=producer.is_draining or msgspec.UNSET,
+        )
         return Answer(encode(node), expires_ns)
 
 
@@ -236,7 +256,7 @@ def _producer_answer(producer: Producer, view: View = NO_VIEW) -> _ProducerAnswe
 
 def _producer_fields(producer: Producer, network: Network | None) -> dict[str, Any]:
     fields = {"remote_address": producer.id, **msgspec.structs.asdict(producer.peer)}
-    del fields["advertised"]
+    del fields["advertised"], fields["draining"]
     if network is not None:
         fields |= msgspec.structs.asdict(producer.addresses[network])
         del fields["network"]

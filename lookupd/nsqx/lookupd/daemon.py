@@ -178,7 +178,7 @@ class Lookupd:
             limits=self._limits,
         )
 
-    def _identity(self) -> bytes:
+    def _identity(self, peer: lookup.PeerInfo) -> bytes:
         info = lookup.DirectoryInfo(
             broadcast_address=self.options.broadcast_address,
             hostname=socket.gethostname(),
@@ -186,6 +186,7 @@ class Lookupd:
             tcp_port=self.tcp_port,
             version=NSQ_VERSION,
             nsqx_version=VERSION,
+            draining=peer.draining,
         )
         return info.encode()
 

@@ -97,7 +97,9 @@ class HttpApi:
         return _json(self._answers.channels(_topic(request)))
 
     async def _lookup(self, request: Request) -> web.Response:
-        body = self._answers.lookup(_topic(request), self._clock(), request.ip)
+        body = self._answers.lookup(
+            _topic(request), self._clock(), request.ip, with_draining=_with_draining(request)
+        )
         self._lookups["not_found" if body is None else "found"] += 1
         if body is None:
             raise ApiError(404, "TOPIC_NOT_FOUND")
@@ -113,12 +115,13 @@ class HttpApi:
         if not is_valid_name(topic):
             raise ApiError(400, "INVALID_ARG_TOPIC")
         index, wait_ns = _index(request), _wait_ns(request)
+        draining = _with_draining(request)
         if index is not None:
             try:
-                await self._watches.wait(topic, index, wait_ns, request.ip)
+                await self._watches.wait(topic, index, wait_ns, request.ip, with_draining=draining)
             except TooManyWatchesError as exc:
                 raise ApiError(503, "TOO_MANY_WATCHES") from exc
-        body = self._answers.lookup(topic, self._clock(), request.ip)
+        body = self._answers.lookup(topic, self._clock(), request.ip, with_draining=draining)
         answer = _json(body) if body is not None else json_answer(_UNKNOWN_TOPIC, 404)
         answer.headers[INDEX_HEADER] = str(self._registry.index_of(topic))
         return answer
@@ -232,6 +235,11 @@ def _argument(request: Request, name: str) -> str:
 
 def _topic(request: Request) -> str:
     return _argument(request, "topic")
+
+
+def _with_draining(request: Request) -> bool:
+    """Whether the asker wants nodes that are being emptied, too; anything but ``true`` is no."""
+    return request.query().get("draining") == "true"
 
 
 def _index(request: Request) -> int | None:

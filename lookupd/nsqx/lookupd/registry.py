@@ -39,6 +39,7 @@ __all__ = [
     "NEVER_NS",
     "Answer",
     "Limits",
+    "LookupKey",
     "Producer",
     "Registry",
     "RegistryFullError",
@@ -88,6 +89,11 @@ class Producer:
     node_answers: dict[Network | None, Answer] = field(default_factory=dict)
 
     @property
+    def is_draining(self) -> bool:
+        """Whether it is being emptied: who looks for a node to publish to is not told of it."""
+        return self.peer.draining is True
+
+    @property
     def node(self) -> str:
         """The address that a tombstone names."""
         return format_host_port(self.peer.broadcast_address, self.peer.http_port)
@@ -100,6 +106,10 @@ class Producer:
         )
 
 
+# Who asks, and whether nodes that drain are to be told, too.
+LookupKey = tuple[View, bool]
+
+
 @dataclass(slots=True, eq=False)
 class Topic:
     """The entries of one topic name: its own, and those of its channels."""
@@ -110,7 +120,7 @@ class Topic:
     producers: dict[Producer, int | None] = field(default_factory=dict)
     channels: dict[str, dict[Producer, None]] = field(default_factory=dict)
     index: int = 0  # of what a lookup answers
-    lookup_answers: dict[View, Answer] = field(default_factory=dict)
+    lookup_answers: dict[LookupKey, Answer] = field(default_factory=dict)
     channels_answer: Answer | None = None
 
 

@@ -34,10 +34,10 @@ class Session:
         registry: Registry,
         *,
         remote_address: str,
-        identity: Callable[[], bytes],
+        identity: Callable[[PeerInfo], bytes],
         limits: LookupLimits,
     ) -> None:
-        """``identity`` returns the answer to IDENTIFY: who this nsqlookupd is, as JSON."""
+        """``identity`` returns the answer to an IDENTIFY: who this nsqlookupd is, as JSON."""
         self.is_over = False  # an error was answered: close once it is sent
         self.error: FatalProtocolError | None = None
         self.producer: Producer | None = None
@@ -103,7 +103,7 @@ class Session:
 
     def _identify(self, peer: PeerInfo, now_ns: int) -> bytes:
         self.producer = self._registry.add_producer(self.remote_address, peer, now_ns)
-        return encode_answer(self._identity())
+        return encode_answer(self._identity(peer))
 
     def _register(self, topic: str, channel: str | None) -> bytes:
         """Return the answer. What was accepted before stays: one topic too many ends nothing."""

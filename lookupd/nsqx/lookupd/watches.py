@@ -38,7 +38,9 @@ class Watches:
         self._is_closed = False
         registry.on_lookup_changed = self._changed
 
-    async def wait(self, topic: str, index: int, wait_ns: int, asker: str) -> None:
+    async def wait(
+        self, topic: str, index: int, wait_ns: int, asker: str, *, with_draining: bool = False
+    ) -> None:
         """
         Return when the topic's lookup has another index than ``index``, or after ``wait_ns``.
 
@@ -53,7 +55,8 @@ class Watches:
         self._waiting.setdefault(topic, set()).add(woken)
         self.count += 1
         try:
-            await self._wait(topic, index, self._clock() + wait_ns, asker, woken)
+            end_ns = self._clock() + wait_ns
+            await self._wait(topic, index, end_ns, (asker, with_draining), woken)
         finally:
             self.count -= 1
             self._waiting[topic].remove(woken)
@@ -61,15 +64,25 @@ class Watches:
                 del self._waiting[topic]
 
     async def _wait(
-        self, topic: str, index: int, end_ns: int, asker: str, woken: asyncio.Event
+        self,
+        topic: str,
+        index: int,
+        end_ns: int,
+        asking: tuple[str, bool],
+        woken: asyncio.Event,
     ) -> None:
+        asker, with_draining = asking
         while not self._is_closed:
             woken.clear()
             now_ns = self._clock()
-            self._answers.lookup(topic, now_ns, asker)  # time may have changed it
+            # Time may have changed it.
+            self._answers.lookup(topic, now_ns, asker, with_draining=with_draining)
             if self._registry.index_of(topic) != index or now_ns >= end_ns:
                 return
-            until_ns = min(end_ns, self._answers.lookup_expires_ns(topic, asker))
+            until_ns = min(
+                end_ns,
+                self._answers.lookup_expires_ns(topic, asker, with_draining=with_draining),
+            )
             try:
                 async with asyncio.timeout((until_ns - now_ns) / SECOND_NS):
                     await woken.wait()

@@ -220,6 +220,8 @@ class Nsqd:
             for channel in topic.channels.values():
                 self.latencies.watch(topic, channel)
         _log.info("NSQ: %s", recovery_text(self.broker, time.monotonic_ns() - started_ns))
+        if self.broker.draining.is_on:
+            _log.warning("NSQ: draining, as before the start: no messages are taken")
 
     def _check_durability(self) -> None:
         if self.storage.weakness and self.options.durability == Durability.FSYNC.value:
@@ -416,6 +418,11 @@ class Nsqd:
     def _flush(self) -> None:
         self._is_woken = False
         self.broker.flush()
+
+    def drain_changed(self) -> None:
+        """See `BrokerEvents.drain_changed`."""
+        _log.info("NSQ: %s", "draining" if self.broker.draining.is_on else "draining no more")
+        self.peers.drain_changed()
 
     def topic_created(self, topic: Topic) -> None:
         """See `BrokerEvents.topic_created`."""

@@ -111,7 +111,8 @@ class PeerInfo(msgspec.Struct, frozen=True):
     """
     What nsqd says about itself in IDENTIFY. Fields in the order they are sent.
 
-    ``advertised`` is ours and not sent if there is nothing in it.
+    ``advertised`` is ours and not sent if there is nothing in it; so is ``draining``: the node is
+    being emptied, and to be hidden.
     """
 
     broadcast_address: str = ""
@@ -122,6 +123,7 @@ class PeerInfo(msgspec.Struct, frozen=True):
     topology_zone: str = ""
     version: str = ""
     advertised: _AdvertisedSome | msgspec.UnsetType = msgspec.UNSET
+    draining: bool | msgspec.UnsetType = msgspec.UNSET
 
     def is_complete(self) -> bool:
         """Tell whether everything is there that a consumer needs to connect."""
@@ -129,7 +131,11 @@ class PeerInfo(msgspec.Struct, frozen=True):
 
 
 class DirectoryInfo(msgspec.Struct, frozen=True):
-    """What nsqlookupd answers to IDENTIFY. Fields in the order they are sent."""
+    """
+    What nsqlookupd answers to IDENTIFY. Fields in the order they are sent.
+
+    ``draining`` is ours: it has understood that the node drains, and hides it.
+    """
 
     broadcast_address: str = ""
     hostname: str = ""
@@ -137,6 +143,7 @@ class DirectoryInfo(msgspec.Struct, frozen=True):
     tcp_port: int = 0
     version: str = ""
     nsqx_version: str | msgspec.UnsetType = msgspec.UNSET  # of ours only
+    draining: bool | msgspec.UnsetType = msgspec.UNSET
 
     def encode(self) -> bytes:
         """Return the JSON of the answer, without its size."""

@@ -178,7 +178,7 @@ TOPIC: Sequence[Number] = (
         label="Refused",
         rate_label="Refusals",
     ),
-    *map(_refused_because, ("disk full", "disk failed", "ending", "fault")),
+    *map(_refused_because, ("disk full", "disk failed", "ending", "draining", "fault")),
     Number(
         "paused",
         Behaviour.FLAG,
@@ -424,6 +424,15 @@ NODE: Sequence[Number] = (
         stats=Stats.NEVER,
         metric="nsqd_healthy",
         label="Disk takes writes",
+    ),
+    Number(
+        "is_draining",
+        Behaviour.FLAG,
+        Unit.NONE,
+        "1 while the node is being emptied: it takes no messages.",
+        stats=Stats.NEVER,
+        metric="nsqd_draining",
+        label="Draining",
     ),
     Number(
         "topics",

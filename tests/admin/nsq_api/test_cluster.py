@@ -109,8 +109,8 @@ async def test_a_node_that_never_answers_costs_its_own_answer_only() -> None:
 async def test_inactive_topics_have_no_producer_at_any_lookupd(http: DaemonHttp) -> None:
     answers = {
         "/topics": {"topics": ["used", "unused#ephemeral"]},
-        "/lookup?topic=used": {"channels": [], "producers": [producer("n1")]},
-        "/lookup?topic=unused%23ephemeral": {"channels": [], "producers": []},
+        "/lookup?topic=used&draining=true": {"channels": [], "producers": [producer("n1")]},
+        "/lookup?topic=unused%23ephemeral&draining=true": {"channels": [], "producers": []},
         "/channels?topic=unused%23ephemeral": {"channels": ["y", "x"]},
     }
     async with fake_http(answers) as lookupd:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -58,6 +59,22 @@ def test_everything_is_registered_after_the_introduction() -> None:
     expected = b"REGISTER alone\nREGISTER shared a\nREGISTER shared b#ephemeral\n"
     assert peer.receive_data(INTRODUCTION, 0.0) == expected
     assert peer.directory == DIRECTORY
+
+
+@pytest.mark.parametrize("understands", [False, True])
+def test_a_node_that_drains_is_no_topics_to_who_would_not_hide_it(understands: bool) -> None:
+    node = msgspec.structs.replace(NODE, draining=True)
+    topics = {"t": ["c"]}
+    peer = LookupPeer(lambda: node, topics.items, answer_bytes_max=1000, in_use=topics.items)
+    assert b'"draining":true' in peer.connected(0.0)
+    answer = msgspec.structs.replace(DIRECTORY, draining=understands or msgspec.UNSET)
+    said = peer.receive_data(encode_answer(answer.encode()), 0.0)
+    assert said == (b"REGISTER t c\n" if understands else b"")
+    peer.receive_data(OK_ANSWER * said.count(b"\n"), 0.0)
+    peer.register("new")
+    assert peer.take_output(0.0) == (b"REGISTER new\n" if understands else b"")
+    peer.receive_data(OK_ANSWER * understands, 0.0)
+    assert peer.tick(15.0) == b"PING\n" + (b"REGISTER t c\n" if understands else b"")
 
 
 def test_changes_are_said_in_their_order() -> None:
@@ -285,7 +302,7 @@ class PeerMachine(RuleBasedStateMachine):
         self.session = Session(
             self.registry,
             remote_address="10.1.1.1:5000",
-            identity=DIRECTORY.encode,
+            identity=lambda peer: DIRECTORY.encode(),
             limits=LookupLimits(),
         )
         self.to_lookupd = self.peer.connected(self.now)

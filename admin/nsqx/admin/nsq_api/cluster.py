@@ -187,7 +187,7 @@ class Cluster:
         """
         if not self._is_by_lookupds:
             return await self._given_nodes_with(topic, warnings)
-        path = f"/lookup?topic={quote(topic, safe='')}"
+        path = f"/lookup?topic={quote(topic, safe='')}&draining=true"
         answers = await self._ask_lookupds(path, LookupAnswer, warnings)
         nodes: dict[str, Node] = {}
         for answer in answers:
@@ -328,7 +328,7 @@ class Cluster:
         return [Node(info, {}) for info in warnings.settle(infos, NSQD).values()]
 
     async def _has_producer(self, topic: str, warnings: Warnings) -> bool:
-        path = f"/lookup?topic={quote(topic, safe='')}"
+        path = f"/lookup?topic={quote(topic, safe='')}&draining=true"
         answers = await self._ask_lookupds(path, LookupAnswer, warnings)
         return any(answer.producers for answer in answers)
 

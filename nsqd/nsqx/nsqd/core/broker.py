@@ -18,6 +18,7 @@ from nsqx.nsqd.core.agenda import Agenda
 from nsqx.nsqd.core.channel import Channel, ChannelSettings
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.consumer import Consumer, Place
+from nsqx.nsqd.core.draining import Draining
 from nsqx.nsqd.core.durability import Durability
 from nsqx.nsqd.core.metadata import TopicEntry
 from nsqx.nsqd.core.node_files import NodeFiles, TopicNames
@@ -44,6 +45,7 @@ __all__ = [
     "BrokerEvents",
     "BrokerSettings",
     "ChannelNotFoundError",
+    "DrainingError",
     "TooManyError",
     "TopicNotFoundError",
 ]
@@ -76,6 +78,10 @@ class TooManyError(NsqxError, OSError):
     """There is no room for another topic or channel: the node has as many as it may have."""
 
 
+class DrainingError(NsqxError, OSError):
+    """The node is being emptied: it takes no messages."""
+
+
 @dataclass(slots=True)
 class BrokerSettings:
     """Options of nsqd that the core needs, in its units."""
@@ -103,6 +109,9 @@ class BrokerEvents(Protocol):
 
     def sooner(self) -> None:
         """There is something to do earlier than `Broker.next_ns` has said."""
+
+    def drain_changed(self) -> None:
+        """The node is being emptied from now on, or no longer."""
 
     def topic_created(self, topic: Topic) -> None: ...
 
@@ -138,6 +147,8 @@ class Broker:
         self.commit_times = TimeCounts()  # of all topics
         self.failure_count = 0  # exceptions that nobody expects
         self.is_closing = False
+
+        self.draining = Draining(storage)
 
         self._storage = storage
         self._events = events
@@ -202,7 +213,9 @@ class Broker:
             OSError: the folder can not be read or written.
         """
         self._is_loading = True
-        for entry in self._node_files.load():
+        entries = self._node_files.load()
+        self.draining.load()
+        for entry in entries:
             self._load_topic(entry)
         self._is_loading = False
         self._node_files.save()
@@ -281,7 +294,50 @@ class Broker:
                 store.close()
             topic.close()
 
+    # Draining
+
+    def drain(self) -> None:
+        """
+        Take no messages from now on, also after a restart; those that are here are delivered.
+
+        Where the disk refuses to note it, it holds for this process.
+        """
+        if self.draining.is_on:
+            return
+        for topic in self.topics.values():
+            self.commit(topic, is_whole=True)
+        self._try_write(partial(self.draining.begin, self.clock.wall()))
+        self._drain_changed()
+
+    def end_drain(self) -> None:
+        """
+        Take messages again.
+
+        Raises:
+            OSError: the disk refused, and a restart would go on with it; nothing has changed.
+        """
+        if self.draining.is_on:
+            self.draining.end()
+            self._drain_changed()
+
+    def _drain_changed(self) -> None:
+        for topic in self.topics.values():
+            topic.is_draining = self.draining.is_on
+        self._events.drain_changed()
+
     # Topics and channels
+
+    def topic_to_publish(self, name: str) -> Topic:
+        """
+        Return a topic; a new one if there is none.
+
+        Raises:
+            DrainingError: there is none, and none is made any more. It is an OSError.
+            OSError: as `get_topic`.
+        """
+        if self.draining.is_on and name not in self.topics:
+            raise DrainingError("draining")
+        return self.get_topic(name)
 
     def get_topic(self, name: str) -> Topic:
         """
@@ -331,6 +387,7 @@ class Broker:
             clock=self.clock,
         )
         topic.sync_every = self.settings.sync_every
+        topic.is_draining = self.draining.is_on
         topic.on_error = partial(self._wrote_to, topic)
         topic.on_stalled = partial(self._stalls, topic)
         topic.commit_times = self.commit_times

@@ -515,7 +515,7 @@ class Session:
             if self._outstanding and topic is not None:
                 self.broker.commit(topic)
             self._publish_counts = self.publish_counts
-            topic = self._publish_topic = self.broker.get_topic(name)
+            topic = self._publish_topic = self.broker.topic_to_publish(name)
         return topic
 
     def subscribe(self, topic: Topic, channel: Channel, consumer: Consumer) -> None:

@@ -45,6 +45,7 @@ class Refusal(Enum):
     DISK_FULL = "disk full"
     DISK_FAILED = "disk failed"
     ENDING = "ending"  # the topic is being deleted, or the broker ends
+    DRAINING = "draining"  # the node is being emptied
     FAULT = "fault"  # of ours
 
 
@@ -101,6 +102,7 @@ class Topic:
         "durability",
         "emptied",
         "is_closing",
+        "is_draining",
         "is_ephemeral",
         "is_held",
         "is_paused",
@@ -136,6 +138,7 @@ class Topic:
         self.is_paused = False
         self.is_held = False  # until its channels are known: messages wait as if it were paused
         self.is_closing = False  # being deleted, or the broker ends
+        self.is_draining = False  # it takes nothing more, and gives what it has
         self.channels: dict[str, Channel] = {}
         self.passed = log.end
         self._durable_end = log.end  # up to here producers were answered
@@ -175,6 +178,16 @@ class Topic:
         end = self.log.end
         return end - self.passed - self.skips.count(self.passed, end)
 
+    def count_deferred(self) -> int:
+        """Return how many deferred messages wait at the topic, and are no channel's yet."""
+        if not self._has_deferred_behind or self.passed >= self.log.end:
+            return 0
+        return sum(
+            high - low
+            for first, end, _ in self.log.deferred_batches(self.passed)
+            for low, high in self.emptied.gaps(first, end)
+        )
+
     # Publishing
 
     def publish(
@@ -192,6 +205,10 @@ class Topic:
         if self.is_closing:
             self.refused[Refusal.ENDING] += len(bodies)
             acknowledge(PublishError("exiting"))
+            return False
+        if self.is_draining:
+            self.refused[Refusal.DRAINING] += len(bodies)
+            acknowledge(PublishError("draining"))
             return False
         if len(bodies) > PIECE_MESSAGES:
             self.commit(now_ns, is_whole=True)
@@ -237,6 +254,10 @@ class Topic:
         self._due_ns = self._gathered_bytes = 0
         log = self.log
         first, count = log.end, len(bodies)
+        if self.is_draining:  # asked here, and not for each message
+            self.refused[Refusal.DRAINING] += count
+            self._acknowledgements.add(acknowledges, PublishError("draining"))
+            return
         try:
             if count:
                 try:

@@ -43,6 +43,7 @@ class LookupConnection:
         self._link: _Link | None = None
         self._is_flushing = False
         self._is_failing = False  # so that an outage is logged once
+        self._is_renewed = False
         self._loop = asyncio.get_running_loop()
         self._task = tasks.start(self._run(), f"nsqlookupd {address}")
 
@@ -54,6 +55,12 @@ class LookupConnection:
     async def stop(self) -> None:
         """Close the connection; nsqlookupd forgets this node then."""
         await tasks.stop(self._task)
+
+    def renew(self) -> None:
+        """Say anew who this node is, by a new connection: there is no other way."""
+        if self._link is not None:
+            self._is_renewed = True
+            self._link.abort()
 
     # What the node has
 
@@ -83,6 +90,10 @@ class LookupConnection:
     async def _run(self) -> None:
         while True:
             reason = await self._attempt()
+            if self._is_renewed:
+                self._is_renewed = False
+                self.peer.lost(0)
+                continue
             self._log_failure(reason)
             delay_s = self.peer.lost(random.random())
             self.tried.set()

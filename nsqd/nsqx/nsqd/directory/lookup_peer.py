@@ -84,6 +84,7 @@ class LookupPeer:
         error: why the connection has to be closed; None while it is of use.
         refusal: the last answer that was an error and did not end the connection; ``""`` if none.
         is_complete: it has confirmed everything there was to say.
+        told_draining: what it was told, by this connection, of whether the node drains.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class LookupPeer:
         self.directory: DirectoryInfo | None = None
         self.error: str | None = None
         self.refusal = ""
+        self.told_draining = False
 
         self._identity = identity
         self._catalogue = catalogue
@@ -135,7 +137,9 @@ class LookupPeer:
         self._is_offence = False
         self._ping_at = now + self.timing.ping_s
         self._count_sent(1, now)
-        return MAGIC + encode_identify(self._identity())
+        identity = self._identity()
+        self.told_draining = identity.draining is True
+        return MAGIC + encode_identify(identity)
 
     def lost(self, random: float) -> float:
         """
@@ -209,8 +213,14 @@ class LookupPeer:
         """A topic, or a channel of it, is gone."""
         self._say(encode_unregister(topic, channel))
 
+    @property
+    def _keeps_silent(self) -> bool:
+        """Whether it would show a node that is to be hidden: it is told of no topic, then."""
+        directory = self.directory
+        return self.told_draining and directory is not None and directory.draining is not True
+
     def _say(self, command: bytes) -> None:
-        if self.state is not State.PRESENT:
+        if self.state is not State.PRESENT or self._keeps_silent:
             return  # the catalogue will be asked when it is
         self._queue.append(command)
         if len(self._queue) > self._queue_max:
@@ -244,7 +254,7 @@ class LookupPeer:
         self._register_all(self._catalogue())
 
     def _register_all(self, topics: Iterable[tuple[str, Iterable[str]]]) -> None:
-        for topic, channels in topics:
+        for topic, channels in () if self._keeps_silent else topics:
             # A channel's registration stands for its topic's.
             commands = [encode_register(topic, channel) for channel in channels]
             self._queue += commands or [encode_register(topic)]

@@ -50,6 +50,7 @@ class PeerState:
     address: str
     is_connected: bool
     is_complete: bool  # it has confirmed all topics and channels
+    knows_of_drain: bool  # it knows whether this node drains
 
 
 class LookupPeers:
@@ -125,11 +126,17 @@ class LookupPeers:
     def states(self) -> list[PeerState]:
         """Return each nsqlookupd that this node connects to, connected or not."""
         states = [
-            PeerState(str(address), connection.is_connected, connection.peer.is_complete)
+            PeerState(
+                str(address),
+                connection.is_connected,
+                connection.peer.is_complete,
+                connection.is_connected
+                and connection.peer.told_draining == self._nsqd.broker.draining.is_on,
+            )
             for address, connection in self._connections.items()
         ]
         unresolved = self._resolved.unresolved if self._resolved is not None else []
-        return states + [PeerState(str(name), False, False) for name in unresolved]
+        return states + [PeerState(str(name), False, False, False) for name in unresolved]
 
     def _use_addresses(self) -> None:
         if self._resolved is not None:
@@ -183,6 +190,7 @@ class LookupPeers:
             topology_zone=options.topology_zone,
             version=NSQ_VERSION,
             advertised=tuple(advertised) or UNSET,
+            draining=nsqd.broker.draining.is_on or UNSET,
         )
 
     def _catalogue(self) -> Iterator[tuple[str, Iterable[str]]]:
@@ -202,6 +210,11 @@ class LookupPeers:
                     yield topic.name, topic.channels
 
         return in_use
+
+    def drain_changed(self) -> None:
+        """Have all hide this node, or show it again."""
+        for connection in self._connections.values():
+            connection.renew()
 
     def topic_created(self, topic: Topic) -> None:
         """Tell all, and hold the topic until its channels are known. Not called while loading."""

@@ -21,6 +21,7 @@ from nsqx.nsqd.http.arguments import (
     valid_topic_name,
 )
 from nsqx.nsqd.http.debug import DebugEndpoints
+from nsqx.nsqd.http.drain import DrainEndpoints
 from nsqx.nsqd.http.history import HistoryEndpoints
 from nsqx.nsqd.http.metrics import MetricsEndpoint
 from nsqx.nsqd.http.node import HttpNode
@@ -86,6 +87,7 @@ class HttpApi:
         HistoryEndpoints(self._nsqd).add_to(router)
         PeekEndpoints(self._nsqd).add_to(router)
         SettingsEndpoints(self._nsqd).add_to(router)
+        DrainEndpoints(self._nsqd).add_to(router)
         config = self._config()
         config.add_to(router)
         config.add_list_to(router)

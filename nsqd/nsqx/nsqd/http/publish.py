@@ -66,6 +66,8 @@ class PublishEndpoints:
         return self._get_topic(valid_topic_name(request))
 
     def _get_topic(self, name: str) -> Topic:
+        if self._nsqd.broker.draining.is_on:
+            raise ApiError(503, "DRAINING")
         try:
             return made_topic(self._nsqd.broker, name)
         except OSError as error:

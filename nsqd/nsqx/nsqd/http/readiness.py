@@ -22,6 +22,8 @@ class Readiness:
         nsqd = self._nsqd
         if nsqd.is_stopping:
             return "stopping"
+        if nsqd.broker.draining.is_on:
+            return "draining"
         if nsqd.broker.health != "OK":
             return nsqd.broker.health.removeprefix("NOK - ")
         if not self._is_registered():

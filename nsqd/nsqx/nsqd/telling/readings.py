@@ -112,6 +112,7 @@ _TOPIC: dict[str, TopicReading] = {
     "refused_disk_full_count": lambda topic: topic.refused[Refusal.DISK_FULL],
     "refused_disk_failed_count": lambda topic: topic.refused[Refusal.DISK_FAILED],
     "refused_ending_count": lambda topic: topic.refused[Refusal.ENDING],
+    "refused_draining_count": lambda topic: topic.refused[Refusal.DRAINING],
     "refused_fault_count": lambda topic: topic.refused[Refusal.FAULT],
     "paused": lambda topic: topic.is_paused,
     "log_bytes": _log_bytes,
@@ -129,6 +130,7 @@ _CHANNEL: dict[str, ChannelReading] = {
 }
 _NODE: dict[str, NodeReading] = {
     "is_healthy": lambda node: int(node.broker.health == "OK"),
+    "is_draining": lambda node: int(node.broker.draining.is_on),
     "topics": lambda node: len(node.broker.topics),
     "channels": lambda node: sum(len(topic.channels) for topic in node.broker.topics.values()),
     "loop_lag_highest": lambda node: node.loop_lag_highest_ns / 1e9,
