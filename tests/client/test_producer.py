@@ -5,7 +5,7 @@ Deadlines in these tests are short where they are to pass, and long where they a
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
@@ -14,6 +14,7 @@ from nsqx.client import (
     ConnectFailed,
     ConnectionClosed,
     DeadlineExceeded,
+    Nsq,
     PartlyPublished,
     Producer,
     PublishFailed,
@@ -478,3 +479,55 @@ async def test_close_fails_what_is_not_confirmed_in_time(nsqd: ScriptedNsqd) -> 
             await publish
         await peer.expect_close()
         await close
+
+
+async def test_close_waits_for_what_was_begun_in_other_tasks(nsqd: ScriptedNsqd) -> None:
+    async with Producer(nsqd.address) as producer, asyncio.timeout(10):
+        single = asyncio.create_task(producer.publish("t", b"1"))
+        many = asyncio.create_task(producer.publish_many("t", [b"1"] * 10 * 500))
+        close = asyncio.create_task(producer.close())  # before they have had a turn
+        peer = await accept(nsqd)
+        await peer.expect(Publish)
+        peer.ok()
+        for _ in range(10):  # more than are on the way at a time
+            await peer.expect(MultiPublish)
+            peer.ok()
+        await single
+        assert await many == 5000
+        await close
+        with pytest.raises(ClientClosed):
+            await producer.publish_many("t", [b"1"])
+
+
+async def test_a_batch_that_is_begun_when_the_time_of_close_is_over_is_told(
+    nsqd: ScriptedNsqd,
+) -> None:
+    async with Producer(nsqd.address) as producer:
+        many = asyncio.create_task(producer.publish_many("t", iter([b"1"] * 10 * 500)))
+        close = asyncio.create_task(producer.close(0.05))
+        peer = await accept(nsqd)
+        await peer.expect(MultiPublish)
+        peer.ok()
+        with pytest.raises(PartlyPublished) as caught:
+            await many
+        assert caught.value.confirmed == 500
+        await close
+
+
+@pytest.mark.parametrize("make", [Producer, Nsq])
+async def test_a_close_that_is_cancelled_leaves_nothing_behind(
+    make: Callable[..., Producer | Nsq],
+) -> None:
+    client = make(nsqd="127.0.0.1:1")
+    await client.__aenter__()
+    publish = asyncio.create_task(client.publish("t", b"1"))
+    close = asyncio.create_task(client.close())
+    await asyncio.wait((close,), timeout=0.05)
+    close.cancel()
+    with pytest.raises(ClientClosed):
+        await publish
+    await asyncio.wait((close,))
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        await asyncio.wait(left, timeout=3)  # the time of `close` is not waited for again
+    assert not [task for task in left if not task.done()]

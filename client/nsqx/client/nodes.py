@@ -67,7 +67,7 @@ class Lease:
     def close(self) -> None:
         """Close the producer now, whoever uses it."""
         self.is_retired = True
-        self._nodes.close_soon(self._producer)
+        self._nodes.close_soon(self._producer, 0)
 
     def close_if_unused(self) -> None:
         """Close the producer, now or when its last user has gone."""
@@ -157,20 +157,27 @@ class Nodes:
         self._awake.set()
 
     async def close(self) -> None:
-        """Wait for what is being published, for ``close_timeout`` at most, and disconnect."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._close_timeout):
-                await self._idle.wait()
-        self.is_closed = True
-        self._found.set()
-        if self._stop_finding is not None:
-            self._stop_finding()
+        """
+        Wait for what is being published, for ``close_timeout`` at most, and disconnect.
+
+        If this is cancelled, all of that comes to its end by itself.
+        """
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._close_timeout):
+                    await self._idle.wait()
+        finally:
+            self.is_closed = True
+            self._found.set()
+            if self._stop_finding is not None:
+                self._stop_finding()
+            if self._polling is not None:
+                self._polling.cancel()
+            if self.current is not None:
+                self.current.close()
+                self.current = None
         if self._polling is not None:
-            self._polling.cancel()
             await asyncio.wait((self._polling,))
-        if self.current is not None:
-            self.current.close()
-            self.current = None
         while self._closing:
             await asyncio.wait(self._closing)
 
@@ -185,9 +192,9 @@ class Nodes:
         if before is not None:
             before.close_if_unused()
 
-    def close_soon(self, producer: Producer) -> None:
-        """Close a producer that nobody uses any more."""
-        task = asyncio.create_task(producer.close())
+    def close_soon(self, producer: Producer, seconds: float | None = None) -> None:
+        """Close a producer, and let it wait for so many seconds for what it publishes."""
+        task = asyncio.create_task(producer.close(seconds))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 

@@ -139,8 +139,9 @@ class Producer:
         self._waiting: deque[_Publish] = deque()
         self._open: set[_Publish] = set()  # neither confirmed nor failed
         self._sweep: asyncio.TimerHandle | None = None
+        self._batching = 0  # calls of publish_many
         self._idle = asyncio.Event()  # set while nothing is open; only kept up during close
-        self._accepts = False
+        self._accepts = self._is_over = False
 
     async def __aenter__(self) -> Self:
         if self._outlets:
@@ -174,24 +175,31 @@ class Producer:
         Accept no more, wait for what is being published, and close the connections.
 
         What is not confirmed within ``timeout`` seconds, or ``close_timeout``, fails with
-        ClientClosed.
+        ClientClosed; so does all of it at once, if this is cancelled.
         """
-        self._accepts = False
-        if self._open:
+        try:
+            await asyncio.sleep(0)  # tasks that were made to publish have begun then
+            self._accepts = False
+            await self._drain(self._close_timeout if timeout is None else timeout)
+        finally:
+            self._accepts, self._is_over = False, True
+            for publish in list(self._open):
+                publish.settle(ClientClosed("the producer was closed before nsqd had answered"))
+            tasks = [task for outlet in self._outlets for task in outlet.stop()]
+            try:
+                if tasks:
+                    await asyncio.wait(tasks)
+                await asyncio.gather(*(outlet.close() for outlet in self._outlets))
+            finally:
+                for outlet in self._outlets:
+                    outlet.abort()
+
+    async def _drain(self, seconds: float) -> None:
+        if self._open or self._batching:
             self._idle.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._close_timeout if timeout is None else timeout):
+                async with asyncio.timeout(seconds):
                     await self._idle.wait()
-        for publish in list(self._open):
-            publish.settle(ClientClosed("the producer was closed before nsqd had answered"))
-        tasks = [task for outlet in self._outlets for task in outlet.stop()]
-        try:
-            if tasks:
-                await asyncio.wait(tasks)
-            await asyncio.gather(*(outlet.close() for outlet in self._outlets))
-        finally:
-            for outlet in self._outlets:
-                outlet.abort()
 
     # Publishing
 
@@ -250,18 +258,23 @@ class Producer:
             PartlyPublished: a batch failed; the cause is what ``publish`` would raise.
             ClientClosed: the producer is not open.
         """
+        if not self._accepts:
+            raise ClientClosed("the producer is not open")
         window = _Window()
+        self._batching += 1
         try:
             for batch in batches(bodies):
                 command = commands.mpub(topic, batch)
                 size = Size("MPUB", max(map(len, batch)), body=len(command) - len(topic) - 6 - 4)
-                window.add(batch, self._submit(topic, command, size, timeout))
+                window.add(batch, self._send(topic, command, size, timeout))
                 await window.make_room()
                 if window.error is not None:
                     break
             await window.drain()
         finally:
             window.abandon()
+            self._batching -= 1
+            self._rest()
         if window.error is not None:
             raise PartlyPublished(
                 window.confirmed, window.unconfirmed, window.error
@@ -273,8 +286,14 @@ class Producer:
     ) -> "_Publish":
         if not self._accepts:
             raise ClientClosed("the producer is not open")
+        return self._send(topic, command, size, timeout)
+
+    def _send(self, topic: str, command: bytes, size: "Size", timeout: float | None) -> "_Publish":
         seconds = self._timeout if timeout is None else timeout
         publish = _Publish(self, topic, command, size, seconds)
+        if self._is_over:
+            publish.settle(ClientClosed("the producer was closed"))
+            return publish
         self._open.add(publish)
         self._waiting.append(publish)
         if self._sweep is None:
@@ -326,7 +345,10 @@ class Producer:
 
     def _forget(self, publish: "_Publish") -> None:
         self._open.discard(publish)
-        if not self._open:
+        self._rest()
+
+    def _rest(self) -> None:
+        if not self._open and not self._batching:
             self._idle.set()
 
     def _expire(self) -> None:
