@@ -54,6 +54,8 @@ def test_a_gateway_that_says_who_it_is_may() -> None:
         {"nsqd": {"replica": 3}},
         {"nsqd": {"drainSeconds": 101}},  # with the grace period of 120 s: it would be killed
         {"nsqd": {"terminationGracePeriodSeconds": 60}},
+        {"nsqd": {"extraArgs": ["--drain-timeout=200s"]}},  # past that comparison
+        {"nsqd": {"extraArgs": ["-drain-timeout", "200s"]}},
     ],
 )
 def test_values_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
