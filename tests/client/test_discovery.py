@@ -231,7 +231,7 @@ async def test_an_nsqd_that_is_forgotten_for_long_is_not_tried_again(
         peer.disconnect()
 
         async def is_given_up() -> bool:
-            return not reader._links
+            return not reader._sources.links
 
         await eventually(is_given_up, "it is given up")
         lookupd.answers[TOPIC] = producers(nsqd.port)

@@ -43,10 +43,10 @@ async def test_all_nsqds_behind_a_name_are_consumed(dns: Dns) -> None:
         port = parse_address(nsqd.address).port
         dns["nsqd"] = ["127.0.0.1", "127.0.0.2"]  # nobody listens at the second
         async with Consumer("t", "c", nsqd=f"nsqd:{port}") as consumer:
-            assert consumer._given() == {Address("nsqd", port)}
-            assert consumer._resolver is not None
-            await consumer._resolver.first_try()
-            assert consumer._links.keys() == {
+            assert consumer._sources.given() == {Address("nsqd", port)}
+            assert consumer._sources.resolver is not None
+            await consumer._sources.resolver.first_try()
+            assert consumer._sources.links.keys() == {
                 Address("127.0.0.1", port),
                 Address("127.0.0.2", port),
             }
@@ -74,21 +74,21 @@ async def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.Monke
 async def test_a_name_is_resolved_again(dns: Dns) -> None:
     dns["nsqd"] = ["127.0.0.2", "127.0.0.3"]
     async with Consumer("t", "c", nsqd="nsqd:1", lookupd_poll_interval=0.01) as consumer:
-        assert consumer._resolver is not None
-        await consumer._resolver.first_try()
+        assert consumer._sources.resolver is not None
+        await consumer._sources.resolver.first_try()
         dns["nsqd"].append("127.0.0.4")
         async with asyncio.timeout(WAIT_SECONDS):
-            while Address("127.0.0.4", 1) not in consumer._links:  # noqa: ASYNC110 - inner state
+            while Address("127.0.0.4", 1) not in consumer._sources.links:  # noqa: ASYNC110 - inner state
                 await asyncio.sleep(0.005)
         del dns["nsqd"]  # an outage of DNS changes nothing
-        await consumer._resolver._resolve(Address("nsqd", 1))
-        assert len(consumer._given()) == 3
+        await consumer._sources.resolver._resolve(Address("nsqd", 1))
+        assert len(consumer._sources.given()) == 3
 
 
 async def test_certificates_are_checked_against_the_name(dns: Dns) -> None:
     dns["nsqd"] = ["127.0.0.2", "127.0.0.3"]
     async with Consumer("t", "c", nsqd="nsqd:1", settings=Settings(tls=True)) as consumer:
-        assert consumer._resolver is not None
-        await consumer._resolver.first_try()
-        links = consumer._links.values()
+        assert consumer._sources.resolver is not None
+        await consumer._sources.resolver.first_try()
+        links = consumer._sources.links.values()
         assert {link._settings.tls_server_name for link in links} == {"nsqd"}

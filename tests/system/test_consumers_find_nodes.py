@@ -90,5 +90,5 @@ async def test_restarted_node_is_consumed_at_once_beside_a_dead_directory(
 
 async def is_patient(consumer: Consumer) -> bool:
     """Whether the next attempt at the lost node is more than a second and a half away."""
-    (link,) = consumer._links.values()
+    (link,) = consumer._sources.links.values()
     return link._delays._failures > 5

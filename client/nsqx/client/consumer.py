@@ -1,12 +1,12 @@
 """
 Consumes a channel of a topic from all nsqds that have it.
 
-Theory of operation. ``Discovery`` (or the user) says where nsqds are. For each there is a
-``Link``, which makes one ``Subscription`` after another. The consumer hands on what they receive:
-to its inbox, from which users take, or to the task that deals with given-up messages. It decides
-how much each may deliver, by ``ReadyCounts`` and ``Backoff``, which know no sockets: ``_steer``
-asks them and sends the RDYs that changed. It runs when connections come and go, when one of
-the two has set a time, and when answers were given that one of them waits for.
+Theory of operation. ``Sources`` knows where nsqds are, and has a ``Link`` to each, which makes
+one ``Subscription`` after another. The consumer hands on what they receive: to its inbox, from
+which users take, or to the task that deals with given-up messages. It decides how much each may
+deliver, by ``ReadyCounts`` and ``Backoff``, which know no sockets: ``_steer`` asks them and sends
+the RDYs that changed. It runs when connections come and go, when one of the two has set a time,
+and when answers were given that one of them waits for.
 """
 
 # ruff: noqa: ASYNC109
@@ -19,27 +19,26 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from nsqx.client.addresses import Address, lookup_url, parse_addresses
+from nsqx.client.addresses import Address
 from nsqx.client.backoff import Backoff, BackoffPolicy, Phase
 from nsqx.client.codecs import JSON, Codec
-from nsqx.client.discovery import INTERVAL_SECONDS, JITTER, Discovery
-from nsqx.client.errors import ClientClosed, ConnectFailed, DecodeFailed, HandlerFailed
+from nsqx.client.discovery import INTERVAL_SECONDS, JITTER
+from nsqx.client.errors import ClientClosed, DecodeFailed, HandlerFailed
 from nsqx.client.handlers import check_handler, collect_begun, is_cancelled, settle
 from nsqx.client.inbox import Inbox, InboxClosedError
-from nsqx.client.link import Link
 from nsqx.client.lookup import TIMEOUT_SECONDS
 from nsqx.client.lookupds import LookupdFinder
 from nsqx.client.message import Message
 from nsqx.client.pace import Pace
 from nsqx.client.prefetch import Prefetch
 from nsqx.client.ready_counts import ReadyCounts, Share
-from nsqx.client.resolver import Resolver, is_name
 from nsqx.client.settings import Settings
+from nsqx.client.sources import FORGET_SECONDS, Patience, Sources
 from nsqx.client.subscription import EXPIRY_GRACE_SECONDS, Subscription
 from nsqx.protocol.names import is_valid_name
 
@@ -51,8 +50,6 @@ MAX_IN_FLIGHT = 50
 REQUEUE_DELAY_SECONDS = 90.0  # as go-nsq: times the attempts, up to the maximum
 REQUEUE_DELAY_SECONDS_MAX = 900.0
 DRAIN_SECONDS = 10.0
-# An nsqd that was started again is tried sooner than lookupds that are polled name it again.
-FORGET_SECONDS = 60.0
 # Who took a message without ``async with`` may have dropped it, for example by leaving a loop.
 UNHELD_SECONDS = 1.0
 CANCEL_SECONDS = 1.0  # until a handler that was cut off has ended, or is left behind
@@ -86,6 +83,39 @@ class Consumer:
     The alternatives to ``async for`` are ``batches`` and ``run``; use one of the three. When the
     block is left, or ``close`` called, messages nobody has taken go back to nsqd, those taken may
     still be answered for a while, and then the connections are closed.
+
+    Args:
+        topic, channel: created if they do not exist.
+        nsqd: ``host:port`` of one nsqd or of several, all of which are consumed. A name that
+            has several addresses stands for as many.
+        lookupd: ``host:port`` or URL of one lookupd or of several. All are asked, and every
+            nsqd that one of them names is consumed, besides those in ``nsqd``. A name that
+            has several addresses stands for as many.
+        discover: knows further lookupds, such as those on the local network
+            (``nsqx.runtime.discovery.Finder``).
+        max_in_flight: how many messages may be unanswered at a time, over all connections.
+            Those that wait in the consumer count. While they turn out to wait for longer than
+            half of ``msg_timeout``, only as many as are asked for are fetched.
+        settings: of the connections.
+        codec: what ``message.decode`` reads.
+        max_attempts: a message delivered more often is not handed out: it is given to
+            ``on_give_up`` and finished. None: no limit.
+        on_give_up: may, for example, publish the message elsewhere. If it raises, the
+            message is requeued.
+        requeue_delay: seconds; times the attempts of a message, and at most
+            ``requeue_delay_max``, it is the delay after a failure.
+        backoff: slows down all deliveries while handlers fail. None: only for ``run``, with
+            the usual policy. False: never.
+        lookupd_poll_interval: seconds, give or take a little.
+        lookupd_poll_jitter: how little: a share of the interval, from 0 to 1.
+        lookupd_poll_timeout: seconds that a poll may take.
+        drain_timeout: seconds for messages in work to be answered after closing began.
+        cautious: whether messages are fetched ahead only after a first one was answered
+            quickly: for handlers that may take long.
+        forget_after: seconds that an nsqd which is lost, and named by no lookupd any more, is
+            tried on.
+        expiry_grace: seconds after which a message whose time is over counts as such: nsqd
+            notices later, too, and takes an answer until then.
     """
 
     def __init__(
@@ -115,42 +145,9 @@ class Consumer:
         """
         Nothing is connected yet: ``async with`` does that.
 
-        Args:
-            topic, channel: created if they do not exist.
-            nsqd: ``host:port`` of one nsqd or of several, all of which are consumed. A name that
-                has several addresses stands for as many.
-            lookupd: ``host:port`` or URL of one lookupd or of several. All are asked, and every
-                nsqd that one of them names is consumed, besides those in ``nsqd``. A name that
-                has several addresses stands for as many.
-            discover: knows further lookupds, such as those on the local network
-                (``nsqx.runtime.discovery.Finder``).
-            max_in_flight: how many messages may be unanswered at a time, over all connections.
-                Those that wait in the consumer count. While they turn out to wait for longer than
-                half of ``msg_timeout``, only as many as are asked for are fetched.
-            settings: of the connections.
-            codec: what ``message.decode`` reads.
-            max_attempts: a message delivered more often is not handed out: it is given to
-                ``on_give_up`` and finished. None: no limit.
-            on_give_up: may, for example, publish the message elsewhere. If it raises, the
-                message is requeued.
-            requeue_delay: seconds; times the attempts of a message, and at most
-                ``requeue_delay_max``, it is the delay after a failure.
-            backoff: slows down all deliveries while handlers fail. None: only for ``run``, with
-                the usual policy. False: never.
-            lookupd_poll_interval: seconds, give or take a little.
-            lookupd_poll_jitter: how little: a share of the interval, from 0 to 1.
-            lookupd_poll_timeout: seconds that a poll may take.
-            drain_timeout: seconds for messages in work to be answered after closing began.
-            cautious: whether messages are fetched ahead only after a first one was answered
-                quickly: for handlers that may take long.
-            forget_after: seconds that an nsqd which is lost, and named by no lookupd any more, is
-                tried on.
-            expiry_grace: seconds after which a message whose time is over counts as such: nsqd
-                notices later, too, and takes an answer until then.
-
         Raises:
-            ValueError: a name or an address is wrong, or there is no address.
-            TypeError: ``on_give_up`` is no handler.
+            ValueError: a name, a number or an address is wrong, or there is no address.
+            TypeError: ``on_give_up`` is no handler, or ``backoff`` no policy.
         """
         if not is_valid_name(topic) or not is_valid_name(channel):
             raise ValueError(f"not a valid topic and channel: {topic!r}, {channel!r}")
@@ -158,27 +155,23 @@ class Consumer:
         self.channel = channel
         self.codec = codec
         self.stats: ConsumerStats = ConsumerStats()
-        self._nsqd = parse_addresses(nsqd)
-        self._lookupd = [lookupd] if isinstance(lookupd, str) else list(lookupd)
-        self._finder = discover
-        if not self._nsqd and not self._lookupd and discover is None:
-            raise ValueError("a consumer needs the address of an nsqd or a lookupd")
-        for address in self._lookupd:
-            lookup_url(address, topic)  # ValueError here, and not in a task later
+        self.lookupd_poll_jitter = lookupd_poll_jitter
+        self.lookupd_poll_timeout = lookupd_poll_timeout
+        patience = Patience(
+            lookupd_poll_interval, lookupd_poll_jitter, lookupd_poll_timeout, forget_after
+        )
+        self._sources = Sources(topic, nsqd, lookupd, discover, settings or Settings(), patience)
         self._max_in_flight = _checked_max_in_flight(max_in_flight)
-        self._settings = settings or Settings()
         self._max_attempts = max_attempts
         if on_give_up is not None:
             check_handler(on_give_up)
         self._on_give_up = on_give_up
-        self._requeue_delay = requeue_delay
-        self._requeue_delay_max = requeue_delay_max
+        self._requeue_delay = _checked_seconds("requeue_delay", requeue_delay)
+        self._requeue_delay_max = _checked_seconds("requeue_delay_max", requeue_delay_max)
+        if backoff and not isinstance(backoff, BackoffPolicy):
+            raise TypeError(f"backoff is a BackoffPolicy, False or None, not {backoff!r}")
         self._backoff_policy = backoff
-        self._poll_interval = lookupd_poll_interval
-        self.lookupd_poll_jitter = lookupd_poll_jitter
-        self.lookupd_poll_timeout = lookupd_poll_timeout
-        self._drain_timeout = drain_timeout
-        self._forget_after = forget_after
+        self._drain_timeout = _checked_seconds("drain_timeout", drain_timeout)
         self._expiry_grace = expiry_grace
         self._backoff = Backoff(backoff) if backoff else None
         self._prefetch = Prefetch(cautious=cautious)
@@ -191,15 +184,9 @@ class Consumer:
         self._pace = Pace()
         self._returned: dict[bytes, int] = {}  # deliveries that do not count, by id
         self._given_up = Inbox()
-        self._links: dict[Address, Link] = {}
-        self._forgotten: dict[Address, float] = {}  # by lookupds, and lost: since when (loop time)
         self._subscriptions: dict[Share, Subscription] = {}  # those that are connected
         self._tasks: set[asyncio.Task[None]] = set()
         self._workers: set[asyncio.Task[BaseException | None]] = set()
-        self._resolved: dict[Address, set[Address]] = {}  # names, and the nsqds they stand for
-        self._resolver: Resolver | None = None
-        self._discovery: Discovery | None = None
-        self._stop_finding: Callable[[], None] | None = None
         self._steer_timer: asyncio.TimerHandle | None = None
         self._steer_is_due = False
         self._drained = asyncio.Event()
@@ -213,27 +200,7 @@ class Consumer:
             raise ClientClosed("this consumer was opened before")
         self._was_opened = True
         self._own(asyncio.create_task(self._give_up()))
-        for address in self._nsqd:
-            if not is_name(address):
-                self._add(address)
-        if names := [address for address in self._nsqd if is_name(address)]:
-            self._resolver = Resolver(names, self._resolve, self._poll_interval)
-        if self._lookupd or self._finder is not None:
-            # Whoever shares the network may be found: those are not shown a secret.
-            token = self._settings.lookup_token() if self._finder is None else None
-            self._discovery = Discovery(
-                self._lookupd,
-                self.topic,
-                self._found,
-                self._poll_interval,
-                self._appeared,
-                jitter=self.lookupd_poll_jitter,
-                timeout=self.lookupd_poll_timeout,
-                token=token,
-                is_token_clear=not self._settings.tls,
-            )
-            if self._finder is not None:
-                self._stop_finding = self._finder.subscribe(self._discovery.found_lookupds)
+        self._sources.open(self._subscribe, self._connected)
         return self
 
     async def __aexit__(
@@ -254,19 +221,7 @@ class Consumer:
         Raises:
             ConnectFailed: one of them could not be reached; it is tried on.
         """
-        if self._resolver is not None:
-            await self._first_names(self._resolver)
-        for address in self._given():
-            await self._links[address].first_try()
-
-    async def _first_names(self, resolver: Resolver) -> None:
-        seconds = self._settings.connect_timeout
-        try:
-            async with asyncio.timeout(seconds):
-                await resolver.first_try()
-        except TimeoutError:
-            names = ", ".join(map(str, resolver.names))
-            raise ConnectFailed(names, f"no answer from DNS within {seconds:g} s") from None
+        await self._sources.ready()
 
     async def close(self, timeout: float | None = None) -> None:
         """
@@ -283,7 +238,8 @@ class Consumer:
             return
         self._is_closing = True
         try:
-            await self._stop_connecting()
+            if stopping := self._sources.stop():
+                await asyncio.wait(stopping)
             self._return_untaken()
             await self._drain(self._drain_timeout if timeout is None else timeout)
             closing = [subscription.close() for subscription in self._subscriptions.values()]
@@ -298,18 +254,6 @@ class Consumer:
             if self._steer_timer is not None:
                 self._steer_timer.cancel()
             self._closed.set()
-
-    async def _stop_connecting(self) -> None:
-        if self._stop_finding is not None:
-            self._stop_finding()
-        # All are told before any is waited for.
-        tasks = [link.stop() for link in self._links.values()]
-        if self._resolver is not None:
-            tasks.append(self._resolver.stop())
-        if self._discovery is not None:
-            tasks.append(self._discovery.stop())
-        if tasks:
-            await asyncio.wait(tasks)
 
     def _return_untaken(self) -> None:
         for message in self._inbox.close() + self._given_up.close():
@@ -575,49 +519,11 @@ class Consumer:
 
     # Connections
 
-    def _add(self, address: Address, server_name: str | None = None) -> None:
-        def subscribe() -> Subscription:
-            return Subscription(self, address, self._expiry_grace)
+    def _subscribe(self, address: Address) -> Subscription:
+        return Subscription(self, address, self._expiry_grace)
 
-        settings = self._settings
-        if settings.tls and settings.tls_server_name is None and server_name is not None:
-            settings = replace(settings, tls_server_name=server_name)
-        self._links[address] = Link(address, settings, subscribe)
-
-    def _given(self) -> set[Address]:
-        """Return the nsqds that the user named."""
-        return set(self._nsqd).difference(self._resolved).union(*self._resolved.values())
-
-    def _resolve(self, name: Address, addresses: set[Address]) -> None:
-        """Take note of which nsqds a name stands for."""
-        self._resolved[name] = addresses
-        for address in addresses - self._links.keys():
-            self._add(address, name.host)
-        if self._discovery is None:  # else its next poll does that
-            self._forget(self._links.keys() - self._given())
-
-    def _found(self, addresses: set[Address], is_complete: bool) -> None:
-        """Take note of where lookupds say nsqds are."""
-        for address in addresses - self._links.keys():
-            self._add(address)
-        if is_complete:
-            self._forget(self._links.keys() - addresses - self._given())
-
-    def _appeared(self, addresses: set[Address]) -> None:
-        """Whoever waits longer and longer between attempts at one of these need not wait now."""
-        for address in addresses & self._links.keys():
-            self._links[address].hurry()
-
-    def _forget(self, unnamed: set[Address]) -> None:
-        """Give up those that no lookupd names and that have been lost for long."""
-        # As long as a connection works, what lookupds say does not matter.
-        lost = unnamed - {subscription.address for subscription in self._subscriptions.values()}
-        now = asyncio.get_running_loop().time()
-        self._forgotten = {address: self._forgotten.get(address, now) for address in lost}
-        for address, since in list(self._forgotten.items()):
-            if now - since >= self._forget_after:
-                del self._forgotten[address]
-                self._own(self._links.pop(address).stop())
+    def _connected(self) -> set[Address]:
+        return {subscription.address for subscription in self._subscriptions.values()}
 
     def _own(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
@@ -642,8 +548,7 @@ class Consumer:
         if subscription.share in self._counts.shares:
             self._counts.leave(subscription.share)
             self._steer()
-        if self._discovery is not None:
-            self._discovery.hurry()
+        self._sources.hurry()
         if self._is_closing:
             self.drained()
 
@@ -824,6 +729,12 @@ async def _cancelled(tasks: "set[asyncio.Task[Any]]") -> None:
 
 
 _now = time.monotonic  # that of the event loop may stand still during a turn
+
+
+def _checked_seconds(name: str, seconds: float) -> float:
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{name}: {seconds} is no number of seconds")
+    return seconds
 
 
 def _checked_max_in_flight(count: int) -> int:
