@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
-from nsqx.client import BackoffPolicy, ClientClosed, Consumer, Message, Settings
+from nsqx.client import BackoffPolicy, ClientClosed, Consumer, Message, Nsq, Settings
 from nsqx.client.consumer import Handler
 from nsqx.protocol.commands import Close, FinishRun, Nop, Requeue, Subscribe, Touch, UnknownId
 from tests.support.scripted_nsqd import Peer, ScriptedNsqd
@@ -121,6 +123,31 @@ def test_invalid_names_are_refused(topic: str, channel: str) -> None:
 def test_an_address_is_needed() -> None:
     with pytest.raises(ValueError, match="needs the address"):
         Consumer("t", "c")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"requeue_delay": -1}, "requeue_delay"),
+        ({"requeue_delay": math.nan}, "requeue_delay"),
+        ({"requeue_delay_max": math.inf}, "requeue_delay_max"),
+        ({"drain_timeout": math.inf}, "drain_timeout"),
+        ({"max_in_flight": -1}, "max_in_flight"),
+        ({"backoff": True}, "backoff is a BackoffPolicy"),
+        ({"on_give_up": 5}, "cannot be called"),
+        ({"no_such": 1}, "no_such"),
+    ],
+)
+def test_wrong_options_are_refused_before_a_message_fails(
+    options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=sentence):
+        Consumer("t", "c", nsqd="127.0.0.1", **options)
+    with pytest.raises((ValueError, TypeError), match=sentence):
+        Nsq(nsqd="127.0.0.1").handler("t", "c", **options)(_ignore)
+
+
+async def _ignore(message: Message) -> None: ...
 
 
 async def test_a_consumer_must_be_open(nsqd: ScriptedNsqd) -> None:

@@ -355,7 +355,7 @@ class Nsq:
 
         Raises:
             ValueError: a name or a number is wrong.
-            TypeError: the parameters are not those described.
+            TypeError: the parameters are not those described, or an option is not known.
         """
         for name in (topic, channel, *([dead_letter] if dead_letter is not None else ())):
             if not is_valid_name(name):
@@ -377,6 +377,7 @@ class Nsq:
                 timeout=timeout,
                 options=options,
             )
+            self.consume(topic, channel, **options)  # which judges them
             self._routes.append(route)
             return function
 
