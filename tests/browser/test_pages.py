@@ -67,6 +67,8 @@ async def test_home_says_what_needs_attention_and_leads_there(page: Page) -> Non
     await item.click()
     await expect(page).to_have_url(re.compile("/topics/emails/sender$"))
     await expect(page.get_by_role("heading", level=1)).to_have_text("sender")
+    # It was there when the dashboard began to look.
+    await expect(page.locator(".attention .since")).to_contain_text("for at least")
 
 
 async def test_search_sort_and_state_are_in_the_url(page: Page) -> None:

@@ -55,3 +55,12 @@ async def test_a_channel_is_paused_with_a_thumb(phone: Page, stage: Stage) -> No
     dialog = phone.get_by_role("dialog")
     await dialog.get_by_role("button", name="Pause channel").tap()
     await expect(dialog.get_by_role("status")).to_contain_text("Done on 1")
+
+
+async def test_what_is_wrong_comes_before_what_empties_and_deletes(phone: Page) -> None:
+    await open_page(phone, "/topics/emails/sender")
+    warning = await phone.get_by_role("link", name="emails/sender has no").bounding_box()
+    empty = await phone.get_by_role("button", name="Empty").bounding_box()
+    assert warning is not None
+    assert empty is not None
+    assert warning["y"] + warning["height"] < empty["y"]

@@ -351,3 +351,25 @@ def test_while_nobody_has_answered_nothing_is_said_to_be_well() -> None:
         "waiting",
         "Nobody who was asked has answered yet",
     )
+
+
+def test_what_is_there_at_the_beginning_may_be_older_than_it_was_seen() -> None:
+    def forgotten(*names: str) -> NodeView:
+        channels = [channel(name, depth=1) for name in names]
+        return node_view("n1:1", topic("t", *channels))
+
+    def older(snapshot: ClusterSnapshot) -> dict[str, bool]:
+        return {
+            each.channel: each.is_older
+            for each in snapshot.attention
+            if each.rule == "no-consumers"
+        }
+
+    watch = Watch()
+    judged(watch, cluster_view(forgotten("first")))
+    judged(watch, cluster_view(forgotten("first", "later"), now=NOW + 60))
+    late = cluster_view(forgotten("first", "later"), now=NOW + 60 + 2 * QUIET_S)
+    assert older(judged(watch, late)) == {"first": True, "later": False}
+    # A nsqadmin that was restarted goes on with what the one before knew.
+    other = Watch().restore(watch.state(), late.now, late.at_s)
+    assert older(judged(other, late)) == {"first": True, "later": False}

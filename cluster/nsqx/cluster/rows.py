@@ -35,13 +35,14 @@ class Verdict(msgspec.Struct):
 
 
 class Attention(msgspec.Struct):
-    """Something that somebody should look at."""
+    """Something that somebody should look at; ``is_older``: it may be there for longer."""
 
     id: str
     rule: str
     severity: str
     since: float
     text: str
+    is_older: bool = False
     topic: str = ""
     channel: str = ""
     node: str = ""

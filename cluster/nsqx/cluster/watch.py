@@ -3,10 +3,11 @@ What needs attention: for how long, how much weight it has, who knows of it; and
 I/O; time is in the snapshot.
 
 ``since`` is when a problem was first seen, as the clock on the wall said then; for how long it
-lasts is measured by one that runs evenly, so a clock that is set makes no problem old or new. Most
-are told only after some seconds. The heaviest come first: what was lost, then how many messages
-wait behind it, then how long it lasts. Somebody may *acknowledge* a problem, until it goes away, or
-*silence* it for a time: it is still listed, and no longer part of the verdict.
+lasts is measured by one that runs evenly, so a clock that is set makes no problem old or new. What
+is there when the watch begins may be older, and says so (``is_older``). Most are told only after
+some seconds. The heaviest come first: what was lost, then how many messages wait behind it, then
+how long it lasts. Somebody may *acknowledge* a problem, until it goes away, or *silence* it for a
+time: it is still listed, and no longer part of the verdict.
 
 Rows that are the same objects as before are not looked at again: which may have a problem, and what
 flags they got, is kept (``Suspects``, ``_Flagged``). So judging costs what is wrong, not what is.
@@ -31,6 +32,7 @@ __all__ = ["FLAGS", "Mark", "Watch", "WatchState"]
 _Row = TypeVar("_Row", TopicRow, ChannelRow)
 _Fields: TypeAlias = Mapping[str, list[str]]
 
+BEGIN_S = 10.0  # for so long what is seen first may have been there before
 FORGET_S = 300.0  # a problem that is gone that long is another one when it comes again
 
 
@@ -49,6 +51,7 @@ class WatchState(msgspec.Struct):
     since: dict[str, float]
     still_since: dict[str, float]
     marks: dict[str, Mark]
+    older: list[str] = []  # problems that may have begun before ``since``
 
 
 class _Seen(NamedTuple):
@@ -56,6 +59,7 @@ class _Seen(NamedTuple):
 
     t: float  # as shown
     at_s: float
+    is_older: bool = False  # it may have been there before
 
 
 class Watch:
@@ -73,6 +77,7 @@ class Watch:
         self._t, self._at_s = 0.0, 0.0
         self._earlier: dict[str, _Seen] = {}  # before the restart
         self._earlier_until = 0.0
+        self._began_s: float | None = None
 
     # What it knows
 
@@ -81,7 +86,8 @@ class Watch:
         ahead = self._t - self._at_s
         since = {id: seen.at_s + ahead for id, seen in self._since.items()}
         still = {key: at_s + ahead for key, at_s in self._trend.still_since.items()}
-        return WatchState(self._t, since, still, dict(self._marks))
+        older = [id for id, seen in self._since.items() if seen.is_older]
+        return WatchState(self._t, since, still, dict(self._marks), older)
 
     def restore(self, state: WatchState, now: float, at_s: float) -> Self:
         """
@@ -98,7 +104,10 @@ class Watch:
         if gone_s < FORGET_S:
             # Daemons are asked again only now: what is not seen yet may still be there.
             ages = {id: state.t - since + gone_s for id, since in state.since.items()}
-            self._earlier = {id: _Seen(now - age_s, at_s - age_s) for id, age_s in ages.items()}
+            self._earlier = {
+                id: _Seen(now - age_s, at_s - age_s, id in state.older)
+                for id, age_s in ages.items()
+            }
             self._earlier_until = at_s + FORGET_S
             self._trend.earlier = {
                 key: at_s - (state.t - since + gone_s) for key, since in state.still_since.items()
@@ -126,7 +135,10 @@ class Watch:
         self._t, self._at_s = snapshot.t, snapshot.at_s
         if self._earlier and self._at_s >= self._earlier_until:
             self._earlier, self._trend.earlier = {}, {}
-        now = _Seen(snapshot.t, snapshot.at_s)
+        if self._began_s is None:
+            self._began_s = snapshot.at_s
+        is_older = snapshot.at_s - self._began_s < BEGIN_S
+        now = _Seen(snapshot.t, snapshot.at_s, is_older)
         self._since = {id: self._since.get(id) or self._earlier.pop(id, now) for id in found}
         self._forget()
         told = [
@@ -136,7 +148,7 @@ class Watch:
         ]
         told.sort(key=self._weight)
         snapshot.attention = [
-            _attention(each, self._since[each.id].t, self._marks.get(each.id)) for each in told
+            _attention(each, self._since[each.id], self._marks.get(each.id)) for each in told
         ]
         flags = _flags_of(self._suspects, snapshot.attention)
         of_channels = {key: {"flags": each} for key, each in flags.items() if "/" in key}
@@ -164,12 +176,13 @@ class Watch:
         }
 
 
-def _attention(problem: Problem, since: float, mark: Mark | None) -> Attention:
+def _attention(problem: Problem, seen: _Seen, mark: Mark | None) -> Attention:
     return Attention(
         id=problem.id,
         rule=problem.rule,
         severity=problem.severity,
-        since=round(since, 3),  # the same after a restart
+        since=round(seen.t, 3),  # the same after a restart
+        is_older=seen.is_older,
         text=problem.text,
         topic=problem.topic,
         channel=problem.channel,

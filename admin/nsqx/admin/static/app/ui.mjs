@@ -85,8 +85,8 @@ export function Section({ title, id, children, tools }) {
   </section>`;
 }
 
-/** The head of a page: where one is, what it is called, what one can do with it. */
-export function PageHead({ title, crumbs = [], badges, actions, children }) {
+/** The head of a page: where one is, what it is called, what is wrong with it, what one can do. */
+export function PageHead({ title, crumbs = [], badges, attention, actions, children }) {
   useEffect(() => {
     document.title = `${title} · nsqx`;
   }, [title]);
@@ -97,9 +97,10 @@ export function PageHead({ title, crumbs = [], badges, actions, children }) {
     <div class="page-title">
       <h1 tabindex="-1">${title}</h1>
       ${badges}
-      ${actions && html`<div class="page-actions">${actions}</div>`}
     </div>
-    ${children}
+    ${attention && attention.length > 0 && html`<div class="page-attention"><${Attention} items=${attention} /></div>`}
+    ${actions && html`<div class="page-actions">${actions}</div>`}
+    ${children && html`<div class="page-tabs">${children}</div>`}
   </header>`;
 }
 
@@ -135,7 +136,7 @@ export function Attention({ items, nothing, all = items.length, onMore }) {
       <${Icon} name=${item.severity} />
       <span class="severity">${item.severity}</span>
       <${Link} to=${item.page || "/"}>${item.text}<//>
-      <span class="since">for <${Age} at=${item.since} /></span>
+      <span class="since">${item.is_older ? "for at least" : "for"} <${Age} at=${item.since} /></span>
       <${Marks} item=${item} />
     </li>`)}
   </ul>

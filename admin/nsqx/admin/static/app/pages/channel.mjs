@@ -11,7 +11,7 @@ import { OwnSettings } from "../own-settings.mjs";
 import { route, setQuery } from "../router.mjs";
 import { matches } from "../rows.mjs";
 import { DataTable, Filter, nextSort } from "../table.mjs";
-import { Age, Attention, Badge, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Section, SourceState, counted } from "../ui.mjs";
+import { Age, Badge, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Section, SourceState, counted } from "../ui.mjs";
 import { parseSort, topicPath } from "../url.mjs";
 import { Latency } from "./topic.mjs";
 
@@ -23,13 +23,12 @@ export function ChannelPage({ topic, channel }) {
   const { row } = doc;
   const target = { topic, channel };
   return html`
-    <${PageHead} title=${channel} crumbs=${crumbs} badges=${html`<${Flags} flags=${row.flags} />`} actions=${html`
+    <${PageHead} title=${channel} crumbs=${crumbs} badges=${html`<${Flags} flags=${row.flags} />`} attention=${doc.attention} actions=${html`
       <${ActionButton} action=${row.paused ? "unpause_channel" : "pause_channel"} target=${target} label=${row.paused ? "Unpause" : "Pause"} />
       <${ActionButton} action="seek" target=${target} />
       <${ActionButton} action="replay" target=${target} label="Replay" />
       <${ActionButton} action="empty_channel" target=${target} label="Empty" />
       <${ActionButton} action="delete_channel" target=${target} label="Delete" />`} />
-    <${Attention} items=${doc.attention} />
     <dl class="figures">
       <${Figure} label="waiting" note=${drainText(doc)}>${count(row.depth)}<//>
       <${Figure} label="oldest">${row.oldest_at === null ? "–" : age(now.value - row.oldest_at)}<//>

@@ -10,7 +10,7 @@ import { CHANNEL_NUMBERS, TOPIC_NUMBERS } from "../numbers.mjs";
 import { OwnSettings } from "../own-settings.mjs";
 import { route, setQuery } from "../router.mjs";
 import { DataTable, nextSort } from "../table.mjs";
-import { Age, Attention, Badge, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Section, SourceState, Tabs, counted } from "../ui.mjs";
+import { Age, Badge, Figure, Flags, Link, Loading, Missing, NodeLink, PageHead, Section, SourceState, Tabs, counted } from "../ui.mjs";
 import { channelPath, parseSort, topicPath } from "../url.mjs";
 
 export function TopicPage({ topic }) {
@@ -19,13 +19,12 @@ export function TopicPage({ topic }) {
   if (doc === null) return html`<${NoTopic} topic=${topic} />`;
   const { row } = doc;
   return html`
-    <${TopicHead} topic=${topic} tab="" row=${row} actions=${html`
+    <${TopicHead} topic=${topic} tab="" row=${row} attention=${doc.attention} actions=${html`
       <${Link} class="button primary" to=${topicPath(topic, "publish")}>Publish<//>
       <${ActionButton} action="create_channel" target=${{ topic }} />
       <${ActionButton} action=${row.paused ? "unpause_topic" : "pause_topic"} target=${{ topic }} label=${row.paused ? "Unpause" : "Pause"} />
       <${ActionButton} action="empty_topic" target=${{ topic }} label="Empty" />
       <${ActionButton} action="delete_topic" target=${{ topic }} label="Delete" />`} />
-    <${Attention} items=${doc.attention} />
     <${Figures} row=${row} />
     <${History} title="History" series=${`topic:${topic}`} row=${{ ...row, depth: row.total_depth }} t=${t}
       charts=${[["in", "out"], ["depth"]]} />
@@ -35,7 +34,7 @@ export function TopicPage({ topic }) {
 }
 
 /** The head of a topic's page and of its tabs. */
-export function TopicHead({ topic, tab, row, actions }) {
+export function TopicHead({ topic, tab, row, attention, actions }) {
   const tabs = [
     ["Overview", topicPath(topic), ""],
     ["Messages", topicPath(topic, "messages"), "messages"],
@@ -43,7 +42,7 @@ export function TopicHead({ topic, tab, row, actions }) {
     ["Publish", topicPath(topic, "publish"), "publish"],
     ["Activity", topicPath(topic, "activity"), "activity"],
   ];
-  return html`<${PageHead} title=${topic} crumbs=${[["Topics", "/"]]} badges=${row && html`<${Flags} flags=${row.flags} />`} actions=${actions}>
+  return html`<${PageHead} title=${topic} crumbs=${[["Topics", "/"]]} badges=${row && html`<${Flags} flags=${row.flags} />`} attention=${attention} actions=${actions}>
     <${Tabs} label="About this topic" tabs=${tabs} current=${tab} />
   <//>`;
 }
@@ -60,7 +59,7 @@ function Figures({ row }) {
     <${Figure} label="oldest">${row.oldest_at === null ? "–" : age(now.value - row.oldest_at)}<//>
     <${Figure} label="in flight" note=${row.deferred ? `${count(row.deferred)} deferred` : ""}>${count(row.in_flight)}<//>
     <${Figure} label="consumers">${count(row.clients)}<//>
-    <${Figure} label="messages ever" note=${bytes(row.message_bytes)}>${count(row.messages)}<//>
+    <${Figure} label="published" note=${`${bytes(row.message_bytes)}, since its nodes started`}>${count(row.messages)}<//>
     <${OtherFigures} numbers=${TOPIC_NUMBERS} row=${row} />
     ${row.log_bytes !== null && html`<${Figure} label="log on disk">${bytes(row.log_bytes)}<//>`}
   </dl>`;
