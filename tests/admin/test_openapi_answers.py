@@ -7,13 +7,22 @@ change alone.
 """
 
 import copy
+import io
+import json
+import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import jsonschema
 import pytest
 import pytest_asyncio
+from yarl import URL
 
+from nsqx.admin.daemon import Admin
+from nsqx.admin.guard.credentials import token_line
+from nsqx.admin.options import AdminOptions
 from tests.support.dashboard import Dashboard, running_dashboard
 from tests.support.processes import eventually
 
@@ -164,3 +173,175 @@ async def test_the_requests_of_the_manual_are_what_is_described(described: Descr
         content = paths[path]["post"]["requestBody"]["content"]["application/json"]
         schema = {**content["schema"], "components": described.description["components"]}
         jsonschema.validate(body, schema, jsonschema.Draft202012Validator)
+
+
+# What is refused, by route and status: the path, and for a change its body.
+ORDERS, NAMES = "/api/v2/topics/{topic}", {"topic": "orders", "channel": "billing"}
+NOWHERE = "127.0.0.1:1"
+REFUSED: list[tuple[str, str, int, str, Any]] = [
+    *(
+        ("get", path, 400, f"{path}?since=x", None)
+        for path in ("/api/v2/snapshot", "/api/v2/topology", "/api/v2/registry", ORDERS)
+    ),
+    ("get", "/api/v2/settings", 400, "/api/v2/settings?since=x", None),
+    ("get", ORDERS, 404, "/api/v2/topics/nosuch", None),
+    ("get", ORDERS + "/channels/{channel}", 400, ORDERS + "/channels/{channel}?since=x", None),
+    ("get", ORDERS + "/channels/{channel}", 404, ORDERS + "/channels/nosuch", None),
+    ("get", "/api/v2/nodes/{node}", 400, "/api/v2/nodes/{node}?since=x", None),
+    ("get", "/api/v2/nodes/{node}", 404, f"/api/v2/nodes/{NOWHERE}", None),
+    ("get", "/api/v2/poll", 400, "/api/v2/poll", None),
+    ("get", "/api/v2/poll", 404, "/api/v2/poll?key=nonsense", None),
+    ("get", "/api/v2/ws", 400, "/api/v2/ws", None),
+    ("get", "/api/v2/events", 404, "/api/v2/events?key=nonsense", None),
+    ("get", ORDERS + "/messages", 400, ORDERS + "/messages?limit=0", None),
+    ("get", ORDERS + "/messages", 404, "/api/v2/topics/nosuch/messages", None),
+    ("get", ORDERS + "/messages/{id}", 400, ORDERS + "/messages/xyz", None),
+    ("get", ORDERS + "/messages/{id}", 404, ORDERS + "/messages/ffffffffffffffff", None),
+    ("get", ORDERS + "/messages/{id}/body", 400, ORDERS + "/messages/xyz/body", None),
+    ("get", ORDERS + "/messages/{id}/body", 404, ORDERS + "/messages/ffffffffffffffff/body", None),
+    ("post", ORDERS + "/messages", 400, ORDERS + "/messages", {"body": ""}),
+    ("post", ORDERS + "/messages", 404, ORDERS + "/messages", {"body": "x", "node": NOWHERE}),
+    ("post", ORDERS + "/messages", 413, ORDERS + "/messages", b"x" * (17 << 20)),
+    *(
+        ("get", f"/api/v2/{rows}", 400, f"/api/v2/{rows}?sort=nosuch&limit=0", None)
+        for rows in ("topics", "channels", "nodes")
+    ),
+    ("get", ORDERS + "/settings", 400, "/api/v2/topics/a%20b/settings", None),
+    ("get", ORDERS + "/settings", 404, "/api/v2/topics/nosuch/settings", None),
+    *(
+        (
+            "get",
+            ORDERS + "/channels/{channel}/settings",
+            status,
+            f"{ORDERS}/channels/{name}/settings",
+            None,
+        )
+        for status, name in ((400, "a%20b"), (404, "nosuch"))
+    ),
+    ("get", "/api/v2/history", 400, "/api/v2/history?range=1y", None),
+    ("get", "/api/v2/history", 404, "/api/v2/history?series=topic:nosuch", None),
+    *(
+        ("get", "/api/v2/activity", 400, f"/api/v2/activity?{query}", None)
+        for query in ("limit=0", "limit=-1", "limit=1001", "before=x")
+    ),
+    ("post", "/api/v2/actions", 400, "/api/v2/actions", {"action": "explode"}),
+    (
+        "post",
+        "/api/v2/actions",
+        404,
+        "/api/v2/actions",
+        {"action": "pause_topic", "topic": "nosuch"},
+    ),
+    (
+        "post",
+        "/api/v2/actions",
+        404,
+        "/api/v2/actions",
+        {"action": "pause_channel", "topic": "orders", "channel": "nosuch"},
+    ),
+    ("post", "/api/v2/actions", 413, "/api/v2/actions", b"x" * (2 << 20)),
+    ("post", "/api/v2/attention", 400, "/api/v2/attention", {"id": "x", "mark": "love"}),
+    ("post", "/api/v2/attention", 404, "/api/v2/attention", {"id": "x", "mark": "clear"}),
+    ("post", "/api/v2/attention", 413, "/api/v2/attention", b"x" * (65 << 10)),
+]
+# Answered where the test beside it says, or below.
+ELSEWHERE = {
+    ("get", "/api/v2/ws", 403),  # test_security.py
+    ("get", "/api/v2/ws", 503),  # shown/test_live.py
+    ("get", "/api/v2/events", 503),
+    *(
+        ("get", f"{ORDERS}/messages{rest}", 403) for rest in ("", "/{id}", "/{id}/body")
+    ),  # v2/test_messages.py
+    ("post", ORDERS + "/messages", 503),  # v2/test_messages.py
+    ("post", "/api/v2/actions", 503),  # test_repeats.py
+    *(("post", path, 409) for path in ("/api/v2/actions", ORDERS + "/messages")),  # test_repeats.py
+}
+
+
+@pytest.mark.parametrize(("method", "path", "status", "url", "body"), REFUSED)
+async def test_a_refusal_is_described_with_its_status(
+    described: Described, method: str, path: str, status: int, url: str, body: Any
+) -> None:
+    dashboard = described.dashboard
+    data = (
+        None
+        if body is None
+        else io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
+    )
+    async with dashboard.session.request(
+        method,
+        URL(dashboard.url(url.format(**described.values)), encoded=True),
+        data=data,
+        headers={"X-NSQX-Request": "1"},
+    ) as response:
+        answer = await response.json()
+        assert response.status == status, answer
+    described.check(answer, method, path, str(status))
+
+
+async def test_who_asks_from_elsewhere_may_change_nothing(described: Described) -> None:
+    for path, operations in described.description["paths"].items():
+        if "post" in operations:
+            url = described.dashboard.url(path.format(**described.values))
+            async with described.dashboard.session.post(url, json={}) as response:
+                assert response.status == 403
+                described.check(await response.json(), "post", path, "403")
+
+
+async def test_a_change_that_no_node_made_and_a_message_that_none_gave_are_502(
+    described: Described,
+) -> None:
+    dashboard = described.dashboard
+    for node in dashboard.nodes:
+        node.send_signal(signal.SIGSTOP)
+    try:
+        status, answer = await dashboard.post(
+            "actions", {"action": "pause_topic", "topic": "orders"}
+        )
+        assert (status, answer["ok"]) == (502, False)
+        described.check(answer, "post", "/api/v2/actions", "502")
+        for rest in ("", "/body"):
+            path = "/api/v2/topics/{topic}/messages/{id}" + rest
+            async with dashboard.session.get(dashboard.url(path.format(**described.values))) as got:
+                assert got.status == 502
+                described.check(await got.json(), "get", path, "502")
+        at = dashboard.nodes[0].http_address
+        status, answer = await dashboard.post("topics/orders/messages", {"body": "x", "node": at})
+        assert status == 502
+        described.check(answer, "post", "/api/v2/topics/{topic}/messages", "502")
+    finally:
+        for each in dashboard.nodes:
+            each.send_signal(signal.SIGCONT)
+
+
+async def test_whatever_is_described_is_answered_somewhere(described: Described) -> None:
+    declared = {
+        (method, path, int(status))
+        for path, operations in described.description["paths"].items()
+        for method, operation in operations.items()
+        for status in operation["responses"]
+        if status.isdigit() and int(status) >= 400
+    }
+    of_any = {each for each in declared if each[2] in (401, 502) or each[::2] == ("post", 403)}
+    tested = {(method, path, status) for method, path, status, _, _ in REFUSED}
+    assert declared - of_any - tested == ELSEWHERE
+
+
+async def test_whoever_shows_no_token_is_asked_for_it(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(token_line("mia", "operator", "s3cret"))
+    options = AdminOptions(
+        http_address="127.0.0.1:0", nsqd_http_address=[NOWHERE], auth_token_file=str(tokens)
+    )
+    async with Admin(options) as admin, aiohttp.ClientSession() as session:
+        base = f"http://{admin.http_address}"
+        async with session.get(
+            f"{base}/api/v2/openapi.json", headers={"Authorization": "Bearer s3cret"}
+        ) as response:
+            description = await response.json()
+        for path, operations in description["paths"].items():
+            for method, operation in operations.items():
+                assert "401" in operation["responses"]
+                url = base + path.format(topic="t", channel="c", node="n:1", id="0" * 16)
+                async with session.request(method, url) as response:
+                    assert response.status == 401, path

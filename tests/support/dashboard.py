@@ -1,6 +1,7 @@
 """A dashboard over a real cluster, and what a page or a program does with it."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -101,12 +102,51 @@ class Dashboard:
         return found
 
 
+class Statuses:
+    """
+    What ``/api/v2`` answered to a session. Its description must have each status, so every test
+    that asks a dashboard for something tests the description, too.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, str, int]] = set()
+        self.trace = aiohttp.TraceConfig()
+        self.trace.on_request_end.append(self._note)
+
+    async def _note(
+        self, _session: object, _context: object, end: aiohttp.TraceRequestEndParams
+    ) -> None:
+        _, is_ours, path = end.url.raw_path.partition("/api/v2")
+        if is_ours:
+            self._seen.add((end.method.lower(), f"/api/v2{path}", end.response.status))
+
+    async def check(self, session: aiohttp.ClientSession, admin: Admin) -> None:
+        """Compare with the description, for whoever may read it."""
+        seen = set(self._seen)
+        async with session.get(admin.url("/api/v2/openapi.json")) as response:
+            if response.status == 401:
+                return
+            paths = (await response.json())["paths"]
+        undescribed = {
+            (method, template, status)
+            for method, path, status in seen
+            for template, operations in paths.items()
+            if re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path) and method in operations
+            if str(status) not in operations[method]["responses"]
+        }
+        assert not undescribed
+
+
 @asynccontextmanager
 async def running_dashboard(
     folder: Path, *flags: str, nodes: int = 2, node_flags: Iterable[str] = ()
 ) -> AsyncIterator[Dashboard]:
     """An nsqlookupd, some nsqds and a dashboard, which has seen them all."""
-    async with running_cluster(folder) as cluster, aiohttp.ClientSession() as session:
+    statuses = Statuses()
+    async with (
+        running_cluster(folder) as cluster,
+        aiohttp.ClientSession(trace_configs=[statuses.trace]) as session,
+    ):
         lookupd = await cluster.lookupd()
         nsqds = [await cluster.nsqd(*node_flags, lookupds=[lookupd]) for _ in range(nodes)]
         admin = await cluster.admin(*flags, lookupds=[lookupd])
@@ -119,3 +159,5 @@ async def running_dashboard(
 
         await eventually(sees_all, "the dashboard sees its cluster")
         yield dashboard
+        if admin.running:
+            await statuses.check(session, admin)

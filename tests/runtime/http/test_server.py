@@ -364,6 +364,15 @@ async def test_the_connection_goes_on_after_a_refused_body(connection: Connectio
     assert (await ask(connection, "GET /ping")).body == b"OK"
 
 
+async def test_the_rest_of_a_refused_body_is_no_head(connection: Connection) -> None:
+    """It is let pass; as a head it would be too long, and answered a second time."""
+    size = 3 << 19
+    connection.send(head("POST /pub?topic=t", f"Content-Length: {size}"))
+    assert (await connection.answer()).status == 413
+    connection.send(b"a" * size)
+    assert (await ask(connection, "GET /ping")).body == b"OK"
+
+
 async def test_chunked_bodies_are_taken(connection: Connection) -> None:
     connection.send(head("POST /pub?topic=t", "Transfer-Encoding: chunked"))
     connection.send(b"5\r\nhello\r\n3\r\n!!!\r\n0\r\n\r\n")

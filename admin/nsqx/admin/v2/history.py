@@ -26,6 +26,7 @@ __all__ = ["ENTRY_FIELDS", "HistoryAnswer", "HistoryEndpoints"]
 
 SERIES_MAX = 20
 ENTRIES_MAX = 1000
+ID_MAX = (1 << 63) - 1
 ENTRY_FIELDS = ("topic", "channel", "node", "user", "action")
 STORED = "7d"  # the range that is in the file
 
@@ -91,6 +92,13 @@ class HistoryEndpoints:
         if sample_of(self._hub.snapshot, name) is not None:
             self._history.watch(name, now)
         values = await self._values(name, wanted, now)
+        is_there = sample_of(self._hub.snapshot, name) is not None
+        if not is_there and not any(
+            value is not None for each in values.values() for value in each
+        ):
+            raise V2Error(
+                404, "NOT_FOUND", f"there is no {name.replace(':', ' ', 1)}, and was none"
+            )
         if metrics:
             values = {metric: listed for metric, listed in values.items() if metric in metrics}
         return HistorySeries(name, values, self._history.restarts(self._nodes_of(name), start))
@@ -128,14 +136,17 @@ class HistoryEndpoints:
         query = request.query()
         if not query.keys() & {"before", "limit", *ENTRY_FIELDS}:
             return json_bytes(self._hub.feed("activity").full())
-        try:
-            before = int(query["before"]) if "before" in query else None
-            limit = int(query.get("limit", "100"))
-        except ValueError:
-            raise V2Error(400, "INVALID_ARG_BEFORE", "before and limit are numbers") from None
+        before = _number(query["before"], "before", ID_MAX) if "before" in query else None
+        limit = _number(query.get("limit", "100"), "limit", ENTRIES_MAX)
         fields = {name: query[name] for name in ENTRY_FIELDS if query.get(name)}
-        page = self._audit.page(before, min(limit, ENTRIES_MAX), **fields)
+        page = self._audit.page(before, limit, **fields)
         return json_bytes(msgspec.json.encode(page))
+
+
+def _number(text: str, name: str, most: int) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+        raise V2Error(400, f"INVALID_ARG_{name.upper()}", f"{name} is 1 to {most}")
+    return int(text)
 
 
 def _check_series(name: str) -> None:

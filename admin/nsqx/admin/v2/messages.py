@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import random
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -32,6 +33,7 @@ from nsqx.runtime.http.server import Answer, Request
 __all__ = ["MessageEndpoints", "MessageState", "PublishRequest"]
 
 PUBLISH_BYTES_MAX = 16 << 20
+_ID = re.compile("[0-9a-f]{16}")
 LIMIT_DEFAULT, LIMIT_MAX = 20, 1000
 COUNT_MAX = 1000
 DEFER_SECONDS_MAX = 365 * 86400.0
@@ -128,7 +130,7 @@ class MessageEndpoints:
     async def find(self, request: Request, visitor: Visitor) -> Answer:
         """Ask every node that has the topic: only one has the message."""
         _check_reader(visitor)
-        topic, id = _topic(request), request.parameters["id"]
+        topic, id = _topic(request), _id(request)
         nodes = [each.address for each in self._nodes(topic, request.query().get("node", ""))]
         query = urlencode({"topic": topic, "id": id})
         answers = await self._http.ask_all(nodes, f"/message?{query}", _MessageAnswer)
@@ -139,7 +141,7 @@ class MessageEndpoints:
     async def body(self, request: Request, visitor: Visitor) -> Answer:
         """Give the body of one message as its bytes, whole, to be saved."""
         _check_reader(visitor)
-        topic, id = _topic(request), request.parameters["id"]
+        topic, id = _topic(request), _id(request)
         nodes = [each.address for each in self._nodes(topic, request.query().get("node", ""))]
         query = urlencode({"topic": topic, "from": f"id:{id}", "limit": 1, "encoding": "base64"})
         answers = await self._http.ask_all(nodes, f"/topic/peek?{query}", PeekAnswer)
@@ -290,6 +292,13 @@ def _places(text: str) -> LogPlaces:
         return LogPlaces.parse(text)
     except BadPlaceError as exc:
         raise V2Error(400, "INVALID_ARG_FROM", str(exc)) from exc
+
+
+def _id(request: Request) -> str:
+    id = request.parameters["id"]
+    if not _ID.fullmatch(id):
+        raise V2Error(400, "INVALID_ARG_ID", f"{id[:100]!r} is no message's id: 16 hex digits")
+    return id
 
 
 def _topic(request: Request) -> str:

@@ -23,6 +23,16 @@ _NUMBERS = {
     "NodeRow": numbers.NODE,
 }
 SCHEMA_PATH = "#/components/schemas/{name}"
+_REFUSALS = {
+    400: "The request makes no sense",
+    401: "A valid name and password, or token, is needed",
+    403: "Not for this visitor, or not from there",
+    404: "There is no such thing",
+    409: "The idempotency key was of another request",
+    413: "The body is too big",
+    502: "It failed everywhere",
+    503: "Not now: too many, or nobody is there",
+}
 _Schemas: TypeAlias = Mapping[Any, dict[str, Any]]  # by type
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
@@ -79,6 +89,7 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
         "parameters": list(_parameters(route)),
         "responses": {
             **_good_responses(route, schemas),
+            **_refusals(route, schemas),
             "default": {"description": "Refused", "content": _json(schemas[Error])},
         },
     }
@@ -92,17 +103,30 @@ def _good_responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
         return {"101": {"description": "A WebSocket"}}
     found = [schemas[kind] for kind in route.answers]
     schema = found[0] if len(found) == 1 else {"anyOf": found} if found else {}
-    error = {"content": _json(schemas[Error])}
     content = {route.content_type: {"schema": schema}}
     responses: dict[str, Any] = {"200": {"description": "As asked", "content": content}}
     if "since" in route.query:
         responses["204"] = {"description": "There is nothing newer"}
-    if _PARAMETER.search(route.path) or route.method != "GET":
-        responses["404"] = {"description": "There is no such thing", **error}
-    if ActionResult in route.answers:
-        content = _json(schemas[ActionResult])
-        responses["502"] = {"description": "It failed everywhere", "content": content}
     return responses
+
+
+def _refusals(route: Route, schemas: _Schemas) -> dict[str, Any]:
+    of_any = {401} if route.method == "GET" else {401, 403}
+    return {
+        str(status): {
+            "description": _REFUSALS[status],
+            "content": _json(_schema_of_refusal(route, status, schemas)),
+        }
+        for status in sorted(of_any.union(route.refusals))
+    }
+
+
+def _schema_of_refusal(route: Route, status: int, schemas: _Schemas) -> dict[str, Any]:
+    """What failed everywhere says what each node said."""
+    if ActionResult not in route.answers or status not in (404, 502):
+        return schemas[Error]
+    result = schemas[ActionResult]
+    return result if status == 502 else {"anyOf": [schemas[Error], result]}
 
 
 def _parameters(route: Route) -> Iterable[dict[str, Any]]:

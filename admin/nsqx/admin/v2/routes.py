@@ -64,6 +64,7 @@ class V2Api:
                 "Change something, or see what that would do",
                 body=ActionRequest,
                 answers=(ActionResult, ActionImpact),
+                refusals=(400, 404, 409, 413, 502, 503),
             ),
             Route(
                 "POST",
@@ -72,6 +73,7 @@ class V2Api:
                 "Say that a problem is known, for now or for a time",
                 body=MarkRequest,
                 answers=(MarkResult,),
+                refusals=(400, 404, 413),
             ),
             Route("GET", "/openapi.json", self._describe, "This description"),
         ]
@@ -106,8 +108,16 @@ def _document_routes(documents: DocumentEndpoints) -> list[Route]:
             "What is new in several documents",
             {"key": "a document; repeated", "have": "of the key before it", "boot": "of which run"},
             answers=(Poll,),
+            refusals=(400, 404),
         ),
-        Route("GET", "/ws", documents.live, "The WebSocket", is_websocket=True),
+        Route(
+            "GET",
+            "/ws",
+            documents.live,
+            "The WebSocket",
+            is_websocket=True,
+            refusals=(400, 403, 503),
+        ),
         Route(
             "GET",
             "/events",
@@ -115,13 +125,17 @@ def _document_routes(documents: DocumentEndpoints) -> list[Route]:
             "Server-sent events: envelopes",
             {"key": "a document"},
             content_type="text/event-stream",
+            refusals=(404, 503),
         ),
     ]
 
 
 def _document(path: str, handler: VisitorHandler, summary: str, shape: Any) -> Route:
     since = {"since": "the version that the caller has", "boot": "of which run it is"}
-    return Route("GET", path, handler, summary, since, answers=(Envelope[shape],))
+    refusals = (400, 404) if "{" in path else (400,)
+    return Route(
+        "GET", path, handler, summary, since, answers=(Envelope[shape],), refusals=refusals
+    )
 
 
 def _message_routes(messages: MessageEndpoints) -> list[Route]:
@@ -135,7 +149,15 @@ def _message_routes(messages: MessageEndpoints) -> list[Route]:
     }
     path = "/topics/{topic}/messages"
     return [
-        Route("GET", path, messages.peek, "Look into a topic", places, answers=(PeekResult,)),
+        Route(
+            "GET",
+            path,
+            messages.peek,
+            "Look into a topic",
+            places,
+            answers=(PeekResult,),
+            refusals=(400, 403, 404),
+        ),
         Route(
             "GET",
             f"{path}/{{id}}",
@@ -143,6 +165,7 @@ def _message_routes(messages: MessageEndpoints) -> list[Route]:
             "Where a message is",
             {"node": "only there"},
             answers=(MessageState,),
+            refusals=(400, 403, 404, 502),
         ),
         Route(
             "GET",
@@ -151,16 +174,23 @@ def _message_routes(messages: MessageEndpoints) -> list[Route]:
             "The bytes of a message",
             {"node": "only there"},
             content_type="application/octet-stream",
+            refusals=(400, 403, 404, 502),
         ),
         Route(
-            "POST", path, messages.publish, "Publish", body=PublishRequest, answers=(ActionResult,)
+            "POST",
+            path,
+            messages.publish,
+            "Publish",
+            body=PublishRequest,
+            answers=(ActionResult,),
+            refusals=(400, 404, 409, 413, 502, 503),
         ),
     ]
 
 
 def _list_routes(lists: ListEndpoints) -> list[Route]:
     return [
-        Route("GET", path, handler, summary, LIST_QUERY, answers=(ListAnswer,))
+        Route("GET", path, handler, summary, LIST_QUERY, answers=(ListAnswer,), refusals=(400,))
         for path, handler, summary in (
             ("/topics", lists.topics, "Topics, filtered and by pages"),
             ("/channels", lists.channels, "Channels, filtered and by pages"),
@@ -171,7 +201,14 @@ def _list_routes(lists: ListEndpoints) -> list[Route]:
 
 def _setting_routes(settings: SettingsEndpoints) -> list[Route]:
     return [
-        Route("GET", f"{path}/settings", handler, summary, answers=(SettingsAnswer,))
+        Route(
+            "GET",
+            f"{path}/settings",
+            handler,
+            summary,
+            answers=(SettingsAnswer,),
+            refusals=(400, 404),
+        )
         for path, handler, summary in (
             ("/topics/{topic}", settings.topic, "What is set for a topic"),
             ("/topics/{topic}/channels/{channel}", settings.channel, "What is set for a channel"),
@@ -192,6 +229,7 @@ def _history_routes(history: HistoryEndpoints) -> list[Route]:
                 "metrics": "those wanted, with commas",
             },
             answers=(HistoryAnswer,),
+            refusals=(400, 404),
         ),
         Route(
             "GET",
@@ -204,5 +242,6 @@ def _history_routes(history: HistoryEndpoints) -> list[Route]:
                 **{name: f"only with this {name}" for name in ENTRY_FIELDS},
             },
             answers=(Envelope[ActivityDocument], ActivityDocument),
+            refusals=(400,),
         ),
     ]

@@ -19,6 +19,7 @@ from nsqx.runtime.settings import Scope, Setting, of_scope
 __all__ = ["SettingsAnswer", "SettingsEndpoints"]
 
 NOT_OURS = "NOT_SUPPORTED by this nsqd"
+UNHEARD = "it has never answered"
 
 
 class SettingAtNode(msgspec.Struct):
@@ -74,9 +75,13 @@ class SettingsEndpoints:
             raise V2Error(404, "NOT_FOUND", f"no node has {f'{topic}/{channel}'.rstrip('/')}")
         names = {"topic": topic, "channel": channel} if channel else {"topic": topic}
         path = f"/{scope.value}/settings?{urlencode(names)}"
-        ours = [node.address for node in having if node.metrics is not None]
+        ours = [node.address for node in having if node.is_nsqx]
         found = await self._http.ask_all(ours, path, _NodeAnswer)
-        errors = {node.address: NOT_OURS for node in having if node.metrics is None}
+        errors = {
+            node.address: UNHEARD if node.is_nsqx is None else NOT_OURS
+            for node in having
+            if not node.is_nsqx
+        }
         errors |= {address: error.reason for address, error in found.errors.items()}
         shown = [_shown(each, found.by_address) for each in of_scope(scope)]
         return json_bytes(msgspec.json.encode(SettingsAnswer(topic, channel, shown, errors)))

@@ -135,12 +135,17 @@ class HttpConnection(RequestHandler):
             self._last_body = self._messages[-1][1]
         if self._request_count != count or self._request_in_progress or self._messages:
             self._end_head()
-        elif data and not self._upgraded and not self._force_close:
+        elif data and not self._upgraded and not self._force_close and self._is_body_whole:
             self._head_bytes += len(data)
             self._start_head_timer()
             has_room = self._crowd.grow_head(len(data), self._head_bytes)
             if not has_room or self._head_bytes > self._limits.head_bytes:
                 self._refuse_head()
+
+    @property
+    def _is_body_whole(self) -> bool:
+        """Whether what comes is no rest of a body, which is let pass after an early answer."""
+        return self._last_body is None or self._last_body.is_eof()
 
     def _refuse_head(self) -> None:
         if self.transport is not None:
