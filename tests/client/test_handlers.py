@@ -91,6 +91,9 @@ async def test_whatever_can_be_awaited_is_awaited(
     def returns(order: Order) -> Awaitable[None]:
         return work("returned", order)
 
+    async def forgets(order: Order) -> Awaitable[None]:
+        return work("forgotten await", order)
+
     async def by_position(order: Order, /) -> None:
         await work("by position", order)
 
@@ -103,6 +106,7 @@ async def test_whatever_can_be_awaited_is_awaited(
         PlainCall(),
         wrapped,
         returns,
+        forgets,
         by_position,
         with_default,
         functools.partial(work, "a partial"),
@@ -120,6 +124,7 @@ async def test_whatever_can_be_awaited_is_awaited(
             "plain object",
             "wrapped",
             "returned",
+            "forgotten await",
             "by position",
             "default",
             "a partial",
@@ -142,6 +147,9 @@ class _Unknown:
 def _takes_unknown(order: _Unknown) -> None: ...
 
 
+def _takes_two(first: Message, second: Message) -> None: ...
+
+
 def _takes_a_mix(order: "_Unknown | None") -> None: ...
 
 
@@ -156,6 +164,7 @@ def _takes_a_mix(order: "_Unknown | None") -> None: ...
         (lambda order: None, "annotate 'order'"),
         (_takes_unknown, "make it a dataclass"),
         (_takes_a_mix, "make it a dataclass"),
+        (_takes_two, "both 'first' and 'second'"),
         ("name", "cannot be called"),
     ],
 )
@@ -187,18 +196,26 @@ async def _begins(message: Message) -> AsyncIterator[int]:
     ],
 )
 @pytest.mark.parametrize("seconds", [None, 60])
+@pytest.mark.parametrize("is_plain", [True, False])
 async def test_what_a_function_returns_and_nobody_runs_is_its_failure(
     nsqd: ScriptedNsqd,
     returned: Callable[[object], object],
     sentence: str,
     seconds: float | None,
     caplog: pytest.LogCaptureFixture,
+    *,
+    is_plain: bool,
 ) -> None:
     def handle(message: Message) -> None:
         return returned(message)  # type: ignore[return-value] # that is the mistake
 
+    async def handle_async(message: Message) -> None:
+        return handle(message)
+
     async with Consumer("t", "c", nsqd=nsqd.address, backoff=False) as consumer:
-        running = asyncio.create_task(consumer.run(handle, timeout=seconds))
+        running = asyncio.create_task(
+            consumer.run(handle if is_plain else handle_async, timeout=seconds)
+        )
         peer = await nsqd.accept()
         await peer.subscribe()
         await peer.ready()
@@ -221,6 +238,28 @@ async def test_what_gives_up_messages_is_a_handler_too(nsqd: ScriptedNsqd) -> No
         await peer.ready()
         peer.deliver(b"x", attempts=2)
         await peer.expect(Requeue)
+
+
+async def test_an_await_that_was_forgotten_is_made_up_for(nsqd: ScriptedNsqd) -> None:
+    done: list[bytes] = []
+
+    async def work(message: Message) -> None:
+        await asyncio.sleep(0)
+        done.append(message.body)
+
+    async def handle(message: Message) -> Awaitable[None]:
+        return work(message)
+
+    async with Consumer("t", "c", nsqd=nsqd.address) as consumer:
+        running = asyncio.create_task(consumer.run(handle))
+        peer = await nsqd.accept()
+        await peer.subscribe()
+        await peer.ready()
+        peer.deliver(b"x")
+        assert await peer.finished() == [1]
+        assert done == [b"x"]
+        await consumer.close()
+        await running
 
 
 async def test_a_future_of_a_thread_is_waited_for(nsqd: ScriptedNsqd) -> None:

@@ -462,8 +462,10 @@ class Consumer:
                         if begun or not inspect.isawaitable(answer):
                             await settle(answer, begun)
                         else:
-                            await answer
+                            result = await answer
                             begun.clear()
+                            if result is not None:
+                                await settle(result)
                 except BaseException as exc:  # there are many ways to end, and all are failures
                     begun.clear()
                     self._failed(message, exc)

@@ -94,6 +94,11 @@ class Route:
                     "body of a message is to be decoded as"
                 )
             if hints[parameter.name] is Message:
+                if message_parameter is not None:
+                    raise TypeError(
+                        f"{name}: both {message_parameter!r} and {parameter.name!r} would be the "
+                        "message"
+                    )
                 message_parameter = parameter.name
             elif body_parameter is None and parameter.kind not in _VARIADIC:
                 body_parameter = parameter.name
@@ -219,8 +224,8 @@ class Worker:
         else:
             result = await self._threads.call(functools.partial(self._route.call, arguments))
         if inspect.isawaitable(result):
-            await result
-        else:
+            result = await result
+        if result is not None:
             await settle(result)
 
     def close(self) -> None:
@@ -293,11 +298,13 @@ async def settle(answer: object, begun: "list[asyncio.Task[Any]] | None" = None)
     """
     tasks = list(begun or ())
     try:
-        if isinstance(answer, concurrent.futures.Future):
-            answer = asyncio.wrap_future(answer)
-        if inspect.isawaitable(answer):
-            await answer
-        elif (what := _unrun(answer)) is not None:
+        while True:  # an await may have been forgotten behind another one
+            if isinstance(answer, concurrent.futures.Future):
+                answer = asyncio.wrap_future(answer)
+            if not inspect.isawaitable(answer):
+                break
+            answer = await answer
+        if (what := _unrun(answer)) is not None:
             raise TypeError(f"a handler returned {what}: nothing of it has run")
         if tasks:
             await asyncio.gather(*tasks)
