@@ -2,7 +2,11 @@
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 import warnings
+
+import pytest
 
 import nsqx
 
@@ -16,3 +20,30 @@ def test_every_module_can_be_imported_without_a_warning() -> None:
                 importlib.import_module(name)
     assert "nsqx.client.consumer" in names
     assert "nsqx.admin.known.collector" in names
+
+
+# What takes long to import, and what only a running daemon needs.
+HEAVY = {
+    *("aiohttp", "asyncio", "concurrent", "logging", "msgspec", "multiprocessing", "ssl"),
+    *("datetime", "hashlib", "ipaddress", "json", "pathlib", "urllib.parse"),
+}
+IMPORTED = """
+import sys
+before = set(sys.modules)
+from {module} import main
+try:
+    main(["--version"])
+except SystemExit:
+    print(*(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.parametrize("module", ["nsqx.nsqd", "nsqx.lookupd", "nsqx.admin"])
+def test_a_version_is_told_without_what_a_daemon_needs(module: str) -> None:
+    code = IMPORTED.format(module=f"{module}.__main__")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    told, imported = done.stdout.splitlines()
+    assert "v1.3.0" in told
+    assert HEAVY.intersection(imported.split()) == set()

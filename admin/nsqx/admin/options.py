@@ -1,20 +1,21 @@
 """Options of ``nsqadmin`` (options section 4), one field each, and what makes them wrong."""
 
-import ipaddress
+import os
 import posixpath
 import re
 import socket
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from typing import TYPE_CHECKING
 
 from nsqx.admin.guard.roles import ROLES
-from nsqx.net.host_port import AddressError, format_host_port
 from nsqx.protocol.defaults import ADMIN_HTTP_PORT, DEFAULT_CLUSTER
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.options import flags
 from nsqx.runtime.options.flags import DURATION, flag
 from nsqx.runtime.statsd_prefix import NODE, is_statsd_prefix
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 __all__ = ["AdminOptions"]
 
@@ -201,7 +202,7 @@ class AdminOptions(flags.DaemonOptions):
         if not self.allow_config_from_cidr:
             return
         try:
-            ipaddress.ip_network(self.allow_config_from_cidr, strict=False)
+            _check_network(self.allow_config_from_cidr)
         except ValueError as exc:
             raise ValueError(
                 f"failed to parse --allow-config-from-cidr ({self.allow_config_from_cidr}) - {exc}"
@@ -210,7 +211,7 @@ class AdminOptions(flags.DaemonOptions):
     def _check_access(self) -> None:
         for text in self.acl_trusted_cidr:
             try:
-                ipaddress.ip_network(text, strict=False)
+                _check_network(text)
             except ValueError as exc:
                 raise ValueError(f"failed to parse --acl-trusted-cidr ({text}) - {exc}") from exc
         if self.message_role not in ROLES:
@@ -230,10 +231,10 @@ class AdminOptions(flags.DaemonOptions):
             _url(self.graphite_url, "--graphite-url")
         elif self.proxy_graphite:
             raise ValueError("--proxy-graphite needs --graphite-url")
-        folder = Path(self.history_path).parent
-        if self.history_path and not folder.is_dir():
+        folder = os.path.dirname(self.history_path) or "."
+        if self.history_path and not os.path.isdir(folder):
             raise ValueError(f"the folder of --history-path ({folder}) does not exist")
-        if self.dev_static_dir and not Path(self.dev_static_dir).is_dir():
+        if self.dev_static_dir and not os.path.isdir(self.dev_static_dir):
             raise ValueError(f"--dev-static-dir ({self.dev_static_dir}) is no folder")
         for name in _POSITIVE:
             if getattr(self, name.replace("-", "_")) <= 0:
@@ -257,7 +258,7 @@ class AdminOptions(flags.DaemonOptions):
             text = getattr(self, name.replace("-", "_"))
             if text.count("%") != 1 or NODE not in text:
                 raise ValueError(f"--{name} ({text!r}) must have %s once, where the key belongs")
-        if self.history_path and Path(self.history_path).is_dir():
+        if self.history_path and os.path.isdir(self.history_path):
             raise ValueError(f"--history-path ({self.history_path}) is a folder")
 
 
@@ -273,7 +274,15 @@ _POSITIVE = (
 )
 
 
-def _url(text: str, name: str) -> SplitResult:
+def _check_network(text: str) -> None:
+    import ipaddress  # --version needs none of what is imported below
+
+    ipaddress.ip_network(text, strict=False)
+
+
+def _url(text: str, name: str) -> "SplitResult":
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(text)
         is_right = parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -289,6 +298,10 @@ def _without_scheme(address: str) -> str:
     """Return ``host:port`` of an address, which may be a URL: that of a proxy, or HTTPS."""
     if not address.startswith(("http://", "https://")):
         return address
+    from urllib.parse import urlsplit
+
+    from nsqx.net.host_port import AddressError, format_host_port
+
     parts = urlsplit(address)
     if parts.path.strip("/") or parts.query or parts.username is not None:
         raise AddressError(f"address {address}: more than scheme, host and port")
@@ -299,7 +312,8 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def _check_resolves(address: str, name: str) -> None:
-    from nsqx.net import addresses  # --version needs no asyncio
+    from nsqx.net import addresses
+    from nsqx.net.host_port import AddressError
 
     try:
         addresses.look_up(addresses.parse_tcp_address(_without_scheme(address)))

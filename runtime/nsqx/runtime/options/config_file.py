@@ -6,7 +6,6 @@ Every error ends the start with one line (options section 1).
 """
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from nsqx.protocol.errors import StartupError
@@ -69,7 +68,8 @@ def _load(path: str) -> dict[str, Any]:
     import tomllib  # not for who has no file: it costs some milliseconds
 
     try:
-        return tomllib.loads(Path(path).read_bytes().decode())
+        with open(path, "rb") as file:
+            return tomllib.loads(file.read().decode())
     except OSError as exc:
         reason = f"open {path}: {(exc.strerror or str(exc)).lower()}"
     except ValueError as exc:  # not TOML, not UTF-8

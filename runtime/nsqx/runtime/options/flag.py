@@ -1,5 +1,6 @@
 """One option of a program, as it was declared."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,18 @@ class Flag:
     help: str
     group: str
     no_effect: str | None
-    default: Any
-    default_text: str  # for the documentation; not machine dependent
+    make_default: Callable[[], Any]  # may cost something: only for who shows it
+    shown_default: str | None
     environment: bool
+
+    @property
+    def default(self) -> Any:
+        return self.make_default()
+
+    @property
+    def default_text(self) -> str:
+        """For the documentation; not machine dependent."""
+        return self.kind.show(self.default) if self.shown_default is None else self.shown_default
 
     def variable(self, program: str) -> str | None:
         """Return the environment variable, such as NSQD_MSG_TIMEOUT; None if it has none."""

@@ -241,10 +241,6 @@ def list_flags(options_class: type[Options]) -> tuple[Flag, ...]:
 
 def _flag_of(declared: dataclasses.Field[Any]) -> Flag:
     about: _Declaration = declared.metadata[_METADATA_KEY]
-    if declared.default_factory is not dataclasses.MISSING:
-        default = declared.default_factory()
-    else:
-        default = declared.default
     key = declared.name if about.config_key == _SAME_AS_FIELD else about.config_key
     return Flag(
         attribute=declared.name,
@@ -254,10 +250,17 @@ def _flag_of(declared: dataclasses.Field[Any]) -> Flag:
         help=about.help,
         group=about.group,
         no_effect=about.no_effect,
-        default=default,
-        default_text=about.kind.show(default) if about.default_text is None else about.default_text,
+        make_default=_maker_of(declared),
+        shown_default=about.default_text,
         environment=key is not None if about.environment is None else about.environment,
     )
+
+
+def _maker_of(declared: dataclasses.Field[Any]) -> Callable[[], Any]:
+    if declared.default_factory is not dataclasses.MISSING:
+        return declared.default_factory
+    value = declared.default
+    return lambda: value
 
 
 def by_config_key(options_class: type[Options]) -> Mapping[str, Flag]:

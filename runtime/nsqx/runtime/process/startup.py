@@ -4,20 +4,25 @@ Failures at start: one line on stderr, then exit code 1. Needs no logger: tools 
 The line has the form of the log, as far as its format is known by then.
 """
 
-import json
 import sys
-from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.process import journal
 from nsqx.runtime.process.levels import Level
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 __all__ = ["exit_with_failure", "failure_line"]
 
 
-def failure_line(error: StartupError, prefix: str, now: datetime, log_format: str = "nsq") -> str:
+def failure_line(error: StartupError, prefix: str, now: "datetime", log_format: str = "nsq") -> str:
     """Return the line for stderr; ``prefix`` is a log prefix such as ``"[nsqd] "``."""
     if log_format == "json":
+        import json
+        from datetime import UTC
+
         time = now.astimezone(UTC).isoformat()
         return json.dumps({"time": time, "level": "fatal", "event": error.message}) + "\n"
     if error.bare:
@@ -27,6 +32,8 @@ def failure_line(error: StartupError, prefix: str, now: datetime, log_format: st
 
 def exit_with_failure(error: StartupError, prefix: str, log_format: str = "nsq") -> SystemExit:
     """Print the failure and return the exception to raise: exit code 1."""
+    from datetime import datetime  # it costs some milliseconds, and starts seldom fail
+
     line = failure_line(error, prefix, datetime.now(), log_format)
     if _is_read_by_journal():
         line = journal.prioritized(line.removesuffix("\n"), Level.FATAL) + "\n"
