@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from nsqx.client import ClientClosed, DeadlineExceeded, Nsq, Settings
+from nsqx.client import ClientClosed, DeadlineExceeded, LookupFailed, Nsq, Settings
 from nsqx.client.addresses import heard_address
-from nsqx.client.lookup import parse_lookup, parse_nodes
+from nsqx.client.lookup import Lookup, parse_lookup, parse_nodes
 from nsqx.client.tasks import start
 from nsqx.protocol.commands import Publish
 from tests.support.fake_http import fake_http
@@ -104,6 +104,27 @@ async def test_who_finds_none_is_told_why() -> None:
     async with Nsq(nsqd="127.0.0.1:1") as client:
         with pytest.raises(DeadlineExceeded, match=r"127\.0\.0\.1:1: connection refused"):
             await client.publish("t", b"x", timeout=0.5)
+
+
+async def test_why_none_was_found_is_not_forgotten_while_it_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = 0
+
+    async def lookup(session: object, url: str, **options: object) -> Lookup:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise LookupFailed(url, "no reason")
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr("nsqx.client.nodes.lookup", lookup)
+    monkeypatch.setattr("nsqx.client.nodes.EAGER_SECONDS", 0.01)
+    async with Nsq(lookupd="127.0.0.1:1") as client:
+        with pytest.raises(DeadlineExceeded, match="no reason"):
+            await client.publish("t", b"x", timeout=0.3)
+    assert asked == 2
 
 
 async def test_close_waits_for_what_was_published(nsqd: ScriptedNsqd) -> None:

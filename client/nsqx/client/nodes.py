@@ -96,7 +96,7 @@ class Nodes:
         self._stop_finding: Callable[[], None] | None = None
         self._names: set[str] = set()
         self.current: Lease | None = None  # None: no nsqd is known yet
-        self.last_error: LookupFailed | None = None  # of the last round of questions
+        self.last_error: LookupFailed | None = None  # unless all have answered since
         self._users = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -221,7 +221,6 @@ class Nodes:
         }
         named: set[str] = set()
         left, is_complete = asking, True
-        self.last_error = None
         try:
             while left:
                 _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
@@ -233,6 +232,8 @@ class Nodes:
                     named |= names or set()
                     is_complete = is_complete and names is not None
                 await self._use(named if is_complete and not left else named | self._names)
+            if is_complete:
+                self.last_error = None  # not before: who is asked now may never answer
         finally:
             for task in asking:
                 task.cancel()
