@@ -220,13 +220,18 @@ def test_the_sync_facade_in_a_suite(nsq: sync.Nsq, nsq_server: LocalCluster) -> 
     assert set(done) == set(range(count))
 
 
+@pytest.mark.parametrize("extensions", [True, False], ids=["negotiated", "without extras"])
 @pytest.mark.timeout(2 * SECONDS_MAX)
-async def test_jobs_ten_times_longer_than_their_time_run_once(cluster: Cluster) -> None:
+async def test_jobs_ten_times_longer_than_their_time_run_once(
+    cluster: Cluster, *, extensions: bool
+) -> None:
     lookupds = [await cluster.lookupd() for _ in range(2)]
     nodes = [await cluster.nsqd("--msg-timeout=1s", lookupds=lookupds) for _ in range(3)]
     runs: Counter[int] = Counter()
     done: Counter[int] = Counter()
-    workers = [Nsq(lookupd=[each.http_address for each in lookupds]) for _ in range(2)]
+    found = [each.http_address for each in lookupds]
+    settings = Settings(extensions=extensions)  # all else as it is
+    workers = [Nsq(lookupd=found, settings=settings) for _ in range(2)]
     for worker in workers:
 
         @worker.handler("jobs", "workers", concurrency=4)
