@@ -169,6 +169,25 @@ def test_a_channel_without_a_checkpoint_is_deleted_for_good_too(bench: BrokerBen
         bench.upkeep()  # nsqd.dat does not name it any more
 
 
+def test_a_deleted_channel_leaves_nothing_that_a_crash_left_of_it(bench: BrokerBench) -> None:
+    bench.upkeep()
+    (checkpoint,) = [path for path in bench.disk.paths() if path.endswith("/archive.channel")]
+    for suffix in (".tmp", ".stragglers.tmp", ".stragglers", ".bad"):
+        bench.disk.replace_file(checkpoint + suffix, b"")
+    bench.broker.delete_channel(bench.topic(), bench.channel())
+    bench.upkeep()  # nsqd.dat does not name it any more
+    assert not [path for path in bench.disk.paths() if path.startswith(checkpoint)]
+
+
+def test_what_was_to_become_a_checkpoint_is_no_channel(bench: BrokerBench) -> None:
+    bench.upkeep()
+    (checkpoint,) = [path for path in bench.disk.paths() if path.endswith("/archive.channel")]
+    bench.broker.delete_channel(bench.topic(), bench.channel())
+    bench.upkeep()
+    bench.disk.replace_file(f"{checkpoint}.tmp", b"")
+    assert after_power_losses(bench) == [["orders"]] * POWER_LOSSES
+
+
 def test_a_deletion_that_the_disk_refuses_changes_nothing(bench: BrokerBench) -> None:
     bench.publish(b"x")
     bench.disk.fail_renames = errno.EROFS

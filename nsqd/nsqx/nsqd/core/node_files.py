@@ -20,7 +20,13 @@ from nsqx.nsqd.core.topic_files import (
     topic_folder,
 )
 from nsqx.nsqd.log.formats import DataFormat
-from nsqx.nsqd.log.replacement import folder_of, replace_file, sync_file, write_synced
+from nsqx.nsqd.log.replacement import (
+    TEMPORARY_SUFFIX,
+    folder_of,
+    replace_file,
+    sync_file,
+    write_synced,
+)
 from nsqx.nsqd.log.segment import SEGMENT_FILE
 from nsqx.nsqd.log.storage import NO_ROOM, Storage
 from nsqx.nsqd.log.trash import Trash
@@ -167,7 +173,12 @@ class NodeFiles:
         return [entry for entry in known.values() if self._is_kept_or_said(entry.name)]
 
     def _add_channels(self, entry: TopicEntry, buried: set[tuple[str, str]]) -> None:
-        """Add those that are not named. Any file of a channel is one, if it was not deleted."""
+        """
+        Add those that are not named.
+
+        Any file of a channel is one, if it was not deleted; but for one that was being written
+        when a crash came, which was to take the place of another.
+        """
         named = {channel.name for channel in entry.channels}
         folder = topic_folder(entry.name)
         files = set(self._storage.list_files(folder))
@@ -177,7 +188,8 @@ class NodeFiles:
                 self._warn(f"{folder}/{file} is not a file of nsqd; it is left alone")
                 continue
             name, suffix, rest = f"{file}.".rpartition(f"{CHANNEL_SUFFIX}.")
-            is_there = bool(suffix) and (not rest or (entry.name, name) not in buried)
+            is_whole = bool(suffix) and not file.endswith(TEMPORARY_SUFFIX)
+            is_there = is_whole and (not rest or (entry.name, name) not in buried)
             if is_there and name not in named and _is_kept(name):
                 named.add(name)
                 entry.channels.append(ChannelEntry(name))

@@ -27,7 +27,7 @@ from nsqx.nsqd.log.journal import (
     sequences_of,
 )
 from nsqx.nsqd.log.ranges import Ranges
-from nsqx.nsqd.log.replacement import folder_of, replace_file, write_synced
+from nsqx.nsqd.log.replacement import TEMPORARY_SUFFIX, folder_of, replace_file, write_synced
 from nsqx.nsqd.log.storage import Storage
 from nsqx.nsqd.log.trash import Trash
 
@@ -38,6 +38,13 @@ CHECKPOINT_AFTER_BYTES = 4 * 1024 * 1024
 STRAGGLERS = "stragglers"
 _STRAGGLERS_SUFFIX = f".{STRAGGLERS}"
 _BAD_SUFFIX = ".bad"  # a checkpoint that was found damaged
+# What a channel has beside its checkpoint and its journals; also what a crash may leave of it.
+_SUFFIXES = (
+    _STRAGGLERS_SUFFIX,
+    _STRAGGLERS_SUFFIX + TEMPORARY_SUFFIX,
+    _BAD_SUFFIX,
+    TEMPORARY_SUFFIX,
+)
 _WAITING = struct.Struct(">QH")
 _FIELDS = {"cursor", "passed", "journal", "waiting", "deferred"}
 
@@ -335,8 +342,8 @@ class ChannelStore:
             OSError: the disk refused. A new channel of this name has to remove what is left.
         """
         self._is_closed = True
-        self._trash.take(self.path + _STRAGGLERS_SUFFIX)
-        self._trash.take(self.path + _BAD_SUFFIX)  # or it would be a channel at the next start
+        for suffix in _SUFFIXES:  # whatever is left would be a channel at the next start
+            self._trash.take(self.path + suffix)
         self.journal.remove(self._trash.take)
 
 
