@@ -287,6 +287,19 @@ def test_without_a_checkpoint_the_oldest_journal_is_the_first(disk: SimulatedDis
     assert read(disk, None)[1] == [1, 2]
 
 
+@pytest.mark.parametrize("first", [9, None])
+def test_journals_of_another_past_go(disk: SimulatedDisk, first: int | None) -> None:
+    """A loss of power brought them back: with nothing but them a deleted channel would, too."""
+    for number in (2, 4, 6, 8, 9):
+        disk.open(file_of(number), create=True)
+    if first is not None:
+        disk.open(file_of(12), create=True)
+    journal, _ = read(disk, first)
+    assert disk.paths() == [file_of(8), file_of(9)]
+    journal.remove(disk.remove)
+    assert disk.paths() == []
+
+
 def test_a_new_channel_removes_what_an_old_one_of_its_name_left(disk: SimulatedDisk) -> None:
     other = f"{FOLDER}/other.channel.0.journal"
     for path in (file_of(0), file_of(7), other):

@@ -234,7 +234,7 @@ class Journal:
         Args:
             first_number: the one that the checkpoint names; None if it is lost, then all.
             there: the numbers of all that are there, if they are known. Those beyond the last one
-                are of another past that a loss of power brought back, and go.
+                and before the first are of another past that a loss of power brought back, and go.
 
         Returns:
             The records, and how many bytes were left out because they were torn or damaged.
@@ -270,7 +270,7 @@ class Journal:
             self.number -= 1
             self._open().truncate(self.size)
         for number in numbers:
-            if number > self.number:
+            if not self._oldest <= number <= self.number:
                 self._storage.remove(self._numbered(number))
         self._synced = (self._oldest, -1)  # what is there may have been written just before
         return records, cut
