@@ -52,6 +52,7 @@ from nsqx.protocol.lookup import (
     encode_unregister,
 )
 from nsqx.protocol.messages import encode_messages
+from tests.support.command_events import command_of
 from tests.support.simulated_disk import SimulatedDisk
 
 __all__ = ["TARGETS", "Target"]
@@ -102,7 +103,7 @@ def _commands_of(pieces: list[bytes]) -> list[object]:
             continue
         answer = parser.lone_answer(piece)
         if answer is not None:
-            found.append(answer)
+            found.append(command_of(answer))
             continue
         events = parser.receive_data(piece)
         while events:

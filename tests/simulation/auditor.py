@@ -253,6 +253,16 @@ class Auditor:
             record.requeue(entry.sequence, due_ns)
             self._note(node, topic, channel, f"requeues {entry.sequence}")
 
+        at_once = channel.backlog.requeue_at_once
+
+        def watched_at_once(message_id: int, consumer: Consumer, now_ns: int) -> bytearray | None:
+            frame = at_once(message_id, consumer, now_ns)
+            if frame is not None:
+                entry = self._entries[message_id]
+                record.requeue(entry.sequence, 0)
+                self._note(node, topic, channel, f"requeues {entry.sequence}")
+            return frame
+
         def watched_touch(
             consumer: Consumer, message_id: int, timeout_ns: int, now_ns: int
         ) -> None:
@@ -263,6 +273,7 @@ class Auditor:
                 flight.deadline_ns = min(self._scheduler.now_ns + timeout_ns, latest_ns)
 
         _replace(channel, "requeue", watched_requeue)
+        _replace(channel.backlog, "requeue_at_once", watched_at_once)
         _replace(channel, "touch", watched_touch)
 
     def _note(self, node: "Node", topic: Topic, channel: Channel, what: str) -> None:

@@ -1,8 +1,9 @@
 """What a ``CommandParser`` returns, in a form that does not depend on how the stream was cut."""
 
+from array import array
 from collections.abc import Iterable
 
-from nsqx.protocol.command_parser import CommandParser, Limits
+from nsqx.protocol.command_parser import FIN, REQ, CommandParser, Limits, LoneAnswer
 from nsqx.protocol.commands import (
     Command,
     FinishRun,
@@ -11,10 +12,20 @@ from nsqx.protocol.commands import (
     MultiPublishStart,
     Nop,
     Publish,
+    Requeue,
+    Touch,
     Violation,
 )
 
-__all__ = ["error_lines", "normalized", "parse_pieces"]
+__all__ = ["command_of", "error_lines", "normalized", "parse_pieces"]
+
+
+def command_of(answer: LoneAnswer) -> Command:
+    """Return the command that says the same as an answer that came alone."""
+    word, message_id, timeout_ms = answer
+    if word == FIN:
+        return FinishRun(array("Q", [message_id]))
+    return Requeue(message_id, timeout_ms) if word == REQ else Touch(message_id)
 
 
 def parse_pieces(
@@ -36,7 +47,7 @@ def parse_pieces(
             continue
         answer = parser.lone_answer(piece)
         if answer is not None:
-            events.append(answer)
+            events.append(command_of(answer))
             continue
         new = parser.receive_data(piece)
         events += new

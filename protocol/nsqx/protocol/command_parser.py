@@ -21,6 +21,7 @@ the messages of one MPUB, each within its limit, and every limit is checked when
 import re
 import struct
 from array import array
+from binascii import unhexlify
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -50,7 +51,17 @@ from nsqx.protocol.errors import FatalProtocolError, quote
 from nsqx.protocol.messages import ID_BYTES
 from nsqx.protocol.names import is_valid_name
 
-__all__ = ["LEGAL", "LINE_BYTES_MAX", "CommandParser", "Limits", "State"]
+__all__ = [
+    "FIN",
+    "LEGAL",
+    "LINE_BYTES_MAX",
+    "REQ",
+    "TOUCH",
+    "CommandParser",
+    "Limits",
+    "LoneAnswer",
+    "State",
+]
 
 STRANGER_BODY_BYTES_MAX = 16 * 1024  # an IDENTIFY has some 300 bytes, a token some 2,000
 LINE_BYTES_MAX = 16384  # with its newline
@@ -59,11 +70,8 @@ _SIZE = struct.Struct(">i")  # signed, as nsqd reads it
 _MPUB_HEAD = struct.Struct(">ii")  # size of the body, count of messages
 _FIN_BYTES = 21  # b"FIN ", id, b"\n"
 _FIN_RUN = re.compile(rb"(?:FIN [0-9a-f]{16}+\n)++")
-_TOUCH_BYTES = 23
-_REQ_TIMEOUT_AT = 21
-_REQ_BYTES_MAX = _REQ_TIMEOUT_AT + 19  # more digits are read word by word: 64 bits wrap round
-_BLANK = ord(" ")
-_HEX_DIGITS = b"0123456789abcdef"
+_REQ_BYTES_MAX = 40  # more digits are read word by word: 64 bits wrap round
+_BLANK, _NEWLINE = b" \n"
 _NOP_RUN = re.compile(rb"(?:NOP\n)++")
 _LOWER_HEX_ID = re.compile(rb"[0-9a-f]{16}").fullmatch
 _COUNT_BYTES = 4  # the count of messages at the start of an MPUB's body
@@ -83,6 +91,12 @@ class Limits:
     def stranger_body_size(self) -> int:
         """Return the largest body of IDENTIFY and AUTH, which anybody may send."""
         return min(STRANGER_BODY_BYTES_MAX, self.max_body_size)
+
+
+FIN, REQ, TOUCH = b"FIN", b"REQ", b"TOUCH"
+# One of these, the message's id as a number, and for how long a requeued message is to wait. A
+# tuple, since one command of its own takes as long as all else that is read in it.
+LoneAnswer = tuple[bytes, int, int]
 
 
 class State(Enum):
@@ -208,32 +222,40 @@ class CommandParser:
             return data[body_at:]
         return None
 
-    def lone_answer(self, data: bytes) -> Command | None:
+    def lone_answer(self, data: bytes) -> LoneAnswer | None:
         """
-        Return the command if ``data`` is one FIN, REQ or TOUCH, whole and right, after SUB.
+        Return what ``data`` says if it is one FIN, REQ or TOUCH, whole and right, after SUB.
 
         The fast way for a consumer that answers one message at a time; see `lone_publish`.
         """
-        size = len(data)
-        if size > _REQ_BYTES_MAX or self._missing or self.finished or self.state is _INIT:
+        if not _FIN_BYTES <= len(data) <= _REQ_BYTES_MAX or data[-1] != _NEWLINE:
             return None
-        if data[-1:] != b"\n":
+        if self._missing or self.finished or self.state is _INIT:
             return None
-        if size == _TOUCH_BYTES and data.startswith(b"TOUCH "):
-            id = data[6:22]
-            if not id.strip(_HEX_DIGITS):
-                return Touch(int(id, 16))
-        elif size == _FIN_BYTES and data.startswith(b"FIN "):
-            id = data[4:20]
-            if not id.strip(_HEX_DIGITS):
-                return FinishRun(array("Q", (int(id, 16),)))
-        elif size > _REQ_TIMEOUT_AT and data.startswith(b"REQ ") and data[20] == _BLANK:
-            id, timeout = data[4:20], data[_REQ_TIMEOUT_AT:-1]
-            if not id.strip(_HEX_DIGITS) and timeout.isdigit():
-                timeout_ms = int(timeout)
-                limit_ms = self._limits.max_req_timeout_ms
-                return Requeue(int(id, 16), timeout_ms if timeout_ms < limit_ms else limit_ms)
-        return None
+        timeout_ms = 0
+        word = data[:4]
+        if word == b"FIN ":
+            word, id, end = FIN, data[4:20], data[20:]
+        elif word == b"REQ ":
+            word, id, end = REQ, data[4:20], data[20:]
+            if end != b" 0\n":  # as a rule it is
+                timeout = end[1:-1]
+                if end[0] != _BLANK or not timeout.isdigit():
+                    return None
+                timeout_ms = min(int(timeout), self._limits.max_req_timeout_ms)
+            end = b"\n"
+        elif word == b"TOUC":
+            word, id, end = TOUCH, data[6:22], data[22:]
+            if data[4:6] != b"H ":
+                return None
+        else:
+            return None
+        if end != b"\n" or not (id.islower() or id.isdigit()):
+            return None
+        try:
+            return word, int.from_bytes(unhexlify(id)), timeout_ms
+        except ValueError:  # no hex digits
+            return None
 
     def receive_eof(self) -> list[Command]:
         """Return the violation if the stream ends within a body, else nothing."""

@@ -248,8 +248,8 @@ def test_attempts_stop_at_the_largest_that_fits() -> None:
         client.requeue(message)
     (message,) = client.take()
     others = client.channel.backlog.in_flight._others
-    consumer, _, delivered_ns, deadline_ns = others[0]
-    others[0] = consumer, 65_534, delivered_ns, deadline_ns
+    consumer, _, delivered_ns, deadline_ns, look_ns = others[0]
+    others[0] = consumer, 65_534, delivered_ns, deadline_ns, look_ns
     for _ in range(3):
         client.requeue(message)
         (message,) = client.take()

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from nsqx.nsqd.core import in_flight as in_flight_module
 from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.in_flight import (
-    DEADLINES_MIN,
+    LOOKS_MIN,
     SLICE_NS,
     WINDOW_MAX,
     InFlight,
@@ -180,12 +180,26 @@ def test_deadlines_of_answered_messages_do_not_pile_up() -> None:
     in_flight = InFlight(_ignore)
     one = entered(in_flight)
     in_flight.deliver_again(7, 2, one, 0)
-    for number in range(10 * DEADLINES_MIN):
+    for number in range(10 * LOOKS_MIN):
         in_flight.deliver_again(8, 2, one, 0)
         in_flight.take(8, one)
         in_flight.touch_if_owned(7, one, TIMEOUT_NS, number, 100 * SECOND_NS)
-        assert len(in_flight._deadlines) <= DEADLINES_MIN + 10
+        assert len(in_flight._looks) <= LOOKS_MIN + 10
     assert in_flight.expire(100 * SECOND_NS, ALL) == [(7, 2)]
+
+
+def test_what_was_touched_is_looked_at_a_limited_number_at_a_time() -> None:
+    looks: list[int] = []
+    in_flight = InFlight(looks.append)
+    one = entered(in_flight)
+    in_flight.deliver(0, 100, one, 0)
+    for now_ns in (1, SECOND_NS):
+        for sequence in range(100):
+            assert in_flight.touch_if_owned(sequence, one, TIMEOUT_NS, now_ns, 100 * SECOND_NS)
+    for _ in range(10):
+        assert in_flight.expire(TIMEOUT_NS + 1, 10) == []
+    assert looks[-10:] == [TIMEOUT_NS + 1] * 9 + [TIMEOUT_NS + SECOND_NS]
+    assert len(in_flight.expire(TIMEOUT_NS + SECOND_NS, ALL)) == 100
 
 
 @dataclass
@@ -205,7 +219,7 @@ class InFlightMachine(RuleBasedStateMachine):
         self.patches = [
             patch.object(in_flight_module, "WINDOW_MAX", 4),
             patch.object(in_flight_module, "SLICE_NS", 3),
-            patch.object(in_flight_module, "DEADLINES_MIN", 2),
+            patch.object(in_flight_module, "LOOKS_MIN", 2),
         ]
         for each in self.patches:
             each.start()
@@ -292,6 +306,18 @@ class InFlightMachine(RuleBasedStateMachine):
             0, min(self.now_ns + timeout_ns, latest_ns + delivery.slack_ns) - latest_ns
         )
         delivery.deadline_ns = min(self.now_ns + timeout_ns, latest_ns)
+
+    @rule(back=st.integers(-1, 9), who=st.integers(0, 1))
+    def again(self, back: int, who: int) -> None:
+        sequence, one = self.next - back, self.some(who)
+        delivery = self.model.get(sequence)
+        if delivery is None or delivery.consumer is not one:
+            assert not self.in_flight.again(sequence, one, self.now_ns)
+            return
+        attempts = self.in_flight.again(sequence, one, self.now_ns)
+        assert attempts == delivery.attempts + 1
+        deadline_ns = self.now_ns + one.msg_timeout_ns
+        self.model[sequence] = _Delivery(one, attempts, self.now_ns, deadline_ns, 0)
 
     @rule(elapsed_ns=st.integers(0, 5))
     def let_time_pass(self, elapsed_ns: int) -> None:

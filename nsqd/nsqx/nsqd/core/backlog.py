@@ -53,6 +53,8 @@ class Source(Protocol):
 
     def block(self, sequence: int) -> Block | None: ...
 
+    def block_in_memory(self, sequence: int) -> Block | None: ...
+
     def id_base_at(self, sequence: int) -> int: ...
 
     def sequence_of(self, message_id: int) -> int | None: ...
@@ -170,6 +172,26 @@ class Backlog:
         if not attempts:
             sequence, attempts = self._take(message_id, consumer)
         self._put_back(sequence, attempts, due_ns)
+
+    def requeue_at_once(self, message_id: int, consumer: Consumer, now_ns: int) -> bytearray | None:
+        """
+        Do what `requeue` and a `deliver_again` to the same consumer do, where nothing else waits.
+
+        Returns:
+            The frame; None if the message is not in flight to the consumer, or not in memory:
+            then nothing has changed.
+        """
+        sequence = message_id - self._id_base  # see `_take`
+        block = self.source.block_in_memory(sequence)
+        if block is None:
+            return None
+        attempts = self.in_flight.again(sequence, consumer, now_ns)
+        if not attempts:
+            return None
+        if self.journal is not None:
+            self.journal.requeued(sequence, 0, attempts - 1)
+        self._owner.changed()
+        return block.frame_again(sequence, attempts)
 
     def give_back(self, message_id: int, consumer: Consumer) -> None:
         """

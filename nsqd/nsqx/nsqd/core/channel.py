@@ -139,6 +139,21 @@ class Channel:
         self.refresh(consumer)
         return failures
 
+    def finish(self, consumer: Consumer, message_id: int) -> None:
+        """
+        Finish one message.
+
+        Raises:
+            NotInFlightError, NotOwnerError
+        """
+        if not self._finish_range(consumer, message_id, 1):
+            sequence = self._backlog_of(message_id).finish(message_id, consumer)
+            consumer.finish_count += 1
+            if self.on_finished is not None:
+                self.on_finished(sequence, 1)
+        if not consumer.is_waiting:
+            self.refresh(consumer)
+
     def _finish_range(self, consumer: Consumer, first_id: int, count: int) -> bool:
         """Finish messages whose ids follow one another; False if that can't be done at once."""
         for backlog in self._backlogs:
@@ -164,13 +179,9 @@ class Channel:
                 continue
             for message_id in range(first_id, first_id + count):
                 try:
-                    sequence = self._backlog_of(message_id).finish(message_id, consumer)
+                    self.finish(consumer, message_id)
                 except (NotInFlightError, NotOwnerError) as error:
                     failures.append((message_id, type(error)))
-                else:
-                    consumer.finish_count += 1
-                    if self.on_finished is not None:
-                        self.on_finished(sequence, 1)
         return failures
 
     def requeue(self, consumer: Consumer, message_id: int, due_ns: int) -> None:
@@ -186,6 +197,39 @@ class Channel:
         self.requeue_count += 1
         if not consumer.is_waiting:
             self.refresh(consumer)
+
+    def requeue_at_once(self, consumer: Consumer, message_id: int, now_ns: int) -> bool:
+        """
+        Do what `requeue` without a delay and `dispatch` do if that is quickly told.
+
+        It is if no message waits and nobody else does: then the message goes back to whom it comes
+        from.
+
+        Returns:
+            False if nothing was done.
+        """
+        backlog = self.backlog
+        if (
+            self._ready
+            or backlog.retries
+            or backlog.cursor < backlog.source.passed
+            or len(self._backlogs) > 1
+            or self.is_paused
+            or consumer.sample_rate
+            or consumer.in_flight > consumer.ready_count  # it has lowered its RDY since
+            or not consumer.writable
+            or consumer.closing
+        ):
+            return False
+        frame = backlog.requeue_at_once(message_id, consumer, now_ns)
+        if frame is None:
+            return False
+        consumer.requeue_count += 1
+        self.requeue_count += 1
+        consumer.message_count += 1
+        self.delivery_counts[consumer.distance] += 1
+        consumer.send(frame)
+        return True
 
     def give_back(self, consumer: Consumer, message_id: int) -> None:
         """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.in_flight import NotInFlightError
+from nsqx.protocol.command_parser import FIN, REQ, TOUCH, LoneAnswer
 from nsqx.protocol.commands import (
     Auth,
     Close,
@@ -32,12 +33,12 @@ from nsqx.protocol.commands import (
 from nsqx.protocol.errors import FatalProtocolError, ProtocolError
 from nsqx.protocol.frames import CLOSE_WAIT_FRAME, OK_FRAME
 from nsqx.protocol.identify import IdentifyRequest, negotiate
-from nsqx.protocol.messages import message_id
+from nsqx.protocol.messages import message_id as encode_id
 
 if TYPE_CHECKING:  # a session executes commands, and they change it
     from nsqx.nsqd.core.session import Session
 
-__all__ = ["execute", "is_answered"]
+__all__ = ["execute", "execute_answer", "is_answered"]
 
 MILLISECOND_NS = 1_000_000
 
@@ -87,6 +88,28 @@ def execute(session: "Session", command: Command, now_ns: int) -> None:
             session.close("a line is too long")
         case _:
             assert_never(command)
+
+
+def execute_answer(session: "Session", channel: Channel, answer: LoneAnswer, now_ns: int) -> None:
+    """Execute a consumer's answer that came alone, and deliver what it makes room for."""
+    word, message_id, timeout_ms = answer
+    consumer = session.consumer
+    assert consumer is not None
+    try:
+        if word is FIN:
+            channel.finish(consumer, message_id)
+        elif word is TOUCH:
+            channel.touch(consumer, message_id, _msg_timeout_ns(session, consumer), now_ns)
+            return  # it makes room for nothing
+        elif timeout_ms:
+            channel.requeue(consumer, message_id, _due_ns(session, timeout_ms))
+        elif channel.requeue_at_once(consumer, message_id, now_ns):
+            return
+        else:
+            channel.requeue(consumer, message_id, 0)
+    except LookupError as error:
+        _answer_failed(session, word, encode_id(message_id), type(error))
+    channel.dispatch(now_ns)
 
 
 # IDENTIFY and AUTH
@@ -241,7 +264,7 @@ def _ready(session: "Session", command: Ready) -> None:
 def _finish_run(session: "Session", command: FinishRun) -> None:
     channel, consumer = _subscribed(session)
     for number, error in channel.finish_run(consumer, command.ids):
-        _answer_failed(session, b"FIN", message_id(number), error)
+        _answer_failed(session, FIN, encode_id(number), error)
 
 
 def _requeue(session: "Session", command: Requeue) -> None:
@@ -250,7 +273,7 @@ def _requeue(session: "Session", command: Requeue) -> None:
     try:
         channel.requeue(consumer, command.id, due_ns)
     except LookupError as error:
-        _answer_failed(session, b"REQ", message_id(command.id), type(error))
+        _answer_failed(session, REQ, encode_id(command.id), type(error))
 
 
 def _return(session: "Session", command: Return) -> None:
@@ -258,18 +281,22 @@ def _return(session: "Session", command: Return) -> None:
     try:
         channel.give_back(consumer, _number_of(command.id))
     except LookupError as error:
-        _answer_failed(session, b"REQ", command.id, type(error))
+        _answer_failed(session, REQ, command.id, type(error))
 
 
 def _touch(session: "Session", command: Touch, now_ns: int) -> None:
     channel, consumer = _subscribed(session)
-    timeout_ns = consumer.msg_timeout_ns
-    if session.identified.asked_msg_timeout:  # maybe anew, after SUB
-        timeout_ns = session.identified.msg_timeout_ms * MILLISECOND_NS
     try:
-        channel.touch(consumer, command.id, timeout_ns, now_ns)
+        channel.touch(consumer, command.id, _msg_timeout_ns(session, consumer), now_ns)
     except LookupError as error:
-        _answer_failed(session, b"TOUCH", message_id(command.id), type(error))
+        _answer_failed(session, TOUCH, encode_id(command.id), type(error))
+
+
+def _msg_timeout_ns(session: "Session", consumer: Consumer) -> int:
+    identified = session.identified
+    if identified.asked_msg_timeout:  # maybe anew, after SUB
+        return identified.msg_timeout_ms * MILLISECOND_NS
+    return consumer.msg_timeout_ns
 
 
 def _due_ns(session: "Session", delay_ms: int) -> int:
@@ -311,6 +338,6 @@ def _number_of(raw_id: bytes) -> int:
         number = int(raw_id, 16)
     except ValueError as error:
         raise NotInFlightError from error
-    if message_id(number) != raw_id:
+    if encode_id(number) != raw_id:
         raise NotInFlightError
     return number

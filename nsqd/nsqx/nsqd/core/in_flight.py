@@ -19,20 +19,21 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Container, Iterator
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from itertools import islice
 
 from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.timers import NEVER_NS
 from nsqx.protocol.errors import NsqxError
+from nsqx.protocol.messages import ATTEMPTS_MAX
 
 __all__ = ["InFlight", "NotInFlightError", "NotOwnerError"]
 
 WINDOW_MAX = 64 * 1024
 # Deliveries within this time are a slice and share a time, the last one's.
 SLICE_NS = 50_000_000
-# Deadlines of answered messages that may lie about.
-DEADLINES_MIN = 1000
+# Looks at answered messages that may lie about.
+LOOKS_MIN = 1000
 
 _NOBODY = 0
 _ANYBODY = re.compile(rb"[^\0]")
@@ -49,9 +50,10 @@ class NotOwnerError(NsqxError, LookupError):
     """The message is in flight to another client."""
 
 
-# Of a message outside the window: who has it, its deliveries so far, when it was delivered, and
-# until when it may be answered. A tuple takes a fifth of the time of an object.
-_Delivery = tuple[Consumer, int, int, int]
+# Of a message outside the window: who has it, its deliveries so far, when it was delivered, until
+# when it may be answered, and for when it stands in `_deadlines`, which is not later. A tuple takes
+# a fifth of the time of an object.
+_Delivery = tuple[Consumer, int, int, int, int]
 
 
 class InFlight:
@@ -71,7 +73,7 @@ class InFlight:
         self._slice_grows_until_ns = 0  # the last one
         self._unexpired: dict[int, int] = {}  # by time-out: the first slice it has not come to
         self._others: dict[int, _Delivery] = {}
-        self._deadlines: list[int] = []  # of others, packed; outlive them, see expire()
+        self._looks: list[int] = []  # at others, packed, a heap; they outlive them, see expire()
         self._slots: dict[Consumer, int] = {}  # also of gone ones that have messages
         self._consumers: dict[int, Consumer] = {}  # the same by slot
         self._next_slot = 1
@@ -151,8 +153,8 @@ class InFlight:
         if consumer not in self._slots:
             self._take_slot(consumer)
         deadline_ns = now_ns + consumer.msg_timeout_ns
-        self._others[sequence] = consumer, attempts, now_ns, deadline_ns
-        self._note_deadline(deadline_ns, sequence)
+        self._others[sequence] = consumer, attempts, now_ns, deadline_ns, deadline_ns
+        self._look_later(deadline_ns, sequence)
         consumer.in_flight += 1
         self._count += 1
 
@@ -202,14 +204,45 @@ class InFlight:
             owners[place] = _NOBODY
             attempts = 1
         else:
-            owner, attempts, _, _ = delivery
-            if owner is not consumer:
+            if delivery[0] is not consumer:
                 return 0
+            attempts = delivery[1]
             del self._others[sequence]
         self._count -= 1
         consumer.in_flight -= 1
         if consumer.closing:
             self.leave(consumer)
+        return attempts
+
+    def again(self, sequence: int, consumer: Consumer, now_ns: int) -> int:
+        """
+        Do what `take_if_owned` and `deliver_again` to the same consumer do.
+
+        Returns:
+            How often it was delivered, this time included; 0 if it is not in flight to the
+            consumer: then nothing has changed.
+        """
+        delivery = self._others.get(sequence)
+        deadline_ns = now_ns + consumer.msg_timeout_ns
+        if delivery is None:
+            place = sequence - self.start
+            owners = self._owners
+            if not 0 <= place < len(owners) or owners[place] != self._slots.get(consumer):
+                return 0
+            owners[place] = _NOBODY
+            attempts = 2
+            look_ns = NEVER_NS
+        else:
+            owner, attempts, _, _, look_ns = delivery
+            if owner is not consumer:
+                return 0
+            if attempts < ATTEMPTS_MAX:
+                attempts += 1
+        if deadline_ns < look_ns:
+            self._others[sequence] = consumer, attempts, now_ns, deadline_ns, deadline_ns
+            self._look_later(deadline_ns, sequence)
+        else:
+            self._others[sequence] = consumer, attempts, now_ns, deadline_ns, look_ns
         return attempts
 
     def take(self, sequence: int, consumer: Consumer) -> int:
@@ -238,8 +271,9 @@ class InFlight:
             False if it is not in flight to the consumer; then nothing has changed.
         """
         delivery = self._others.get(sequence)
+        deadline_ns = now_ns + timeout_ns
         if delivery is not None:
-            owner, attempts, delivered_ns, _ = delivery
+            owner, attempts, delivered_ns, _, look_ns = delivery
             if owner is not consumer:
                 return False
         else:
@@ -250,11 +284,14 @@ class InFlight:
             owners[place] = _NOBODY
             attempts = 1
             delivered_ns = self._delivered_ns(sequence)
-        deadline_ns = now_ns + timeout_ns
+            look_ns = NEVER_NS
         if deadline_ns > delivered_ns + latest_after_ns:
             deadline_ns = delivered_ns + latest_after_ns
-        self._others[sequence] = consumer, attempts, delivered_ns, deadline_ns
-        self._note_deadline(deadline_ns, sequence)
+        if deadline_ns < look_ns:
+            self._others[sequence] = consumer, attempts, delivered_ns, deadline_ns, deadline_ns
+            self._look_later(deadline_ns, sequence)
+        else:
+            self._others[sequence] = consumer, attempts, delivered_ns, deadline_ns, look_ns
         return True
 
     def check_owner(self, sequence: int, consumer: Consumer) -> None:
@@ -306,7 +343,7 @@ class InFlight:
                 if index < len(self._slice_ns):
                     deadlines.append(self._slice_ns[index] + timeout_ns)
         if self._others:
-            deadlines.append(self._deadlines[0] >> _SEQUENCE_BITS)
+            deadlines.append(self._looks[0] >> _SEQUENCE_BITS)
         return min(deadlines, default=None)
 
     def expire(self, now_ns: int, limit: int) -> list[tuple[int, int]]:
@@ -329,16 +366,25 @@ class InFlight:
         return expired
 
     def _expire_others(self, now_ns: int, limit: int) -> list[tuple[int, int]]:
-        # Entries outlive their message: taking one out would have to search the heap for it. They
-        # are recognised by a deadline that is not the current one.
+        # A look outlives its message, since to take it out would be to search the heap for it; it
+        # is recognised by a time that is not the message's. And it may come too early, when the
+        # message was touched or delivered again: then it comes once more.
         expired: list[tuple[int, int]] = []
         beyond = (now_ns + 1) << _SEQUENCE_BITS
-        while self._deadlines and self._deadlines[0] < beyond and len(expired) < limit:
-            deadline = heappop(self._deadlines)
-            sequence = deadline & _SEQUENCE_MASK
-            delivery = self._others.get(sequence)
-            if delivery is not None and delivery[3] == deadline >> _SEQUENCE_BITS:
-                del self._others[sequence]
+        others, looks = self._others, self._looks
+        while looks and looks[0] < beyond and limit > 0:
+            look_ns, sequence = looks[0] >> _SEQUENCE_BITS, looks[0] & _SEQUENCE_MASK
+            delivery = others.get(sequence)
+            limit -= 1
+            if delivery is None or delivery[4] != look_ns:
+                heappop(looks)
+            elif delivery[3] > now_ns:
+                deadline_ns = delivery[3]
+                others[sequence] = *delivery[:3], deadline_ns, deadline_ns
+                heapreplace(looks, deadline_ns << _SEQUENCE_BITS | sequence)
+            else:
+                heappop(looks)
+                del others[sequence]
                 self._is_answered(delivery[0])
                 expired.append((sequence, delivery[1]))
         return expired
@@ -412,7 +458,7 @@ class InFlight:
         del self._slice_firsts[:], self._slice_ns[:]
         self._slice_grows_until_ns = 0
         self._others.clear()
-        self._deadlines.clear()
+        self._looks.clear()
         self._count = 0
         self.start = start
 
@@ -485,18 +531,17 @@ class InFlight:
         self._owners[place] = _NOBODY
         delivered_ns = self._delivered_ns(sequence)
         deadline_ns = delivered_ns + consumer.msg_timeout_ns
-        self._others[sequence] = consumer, 1, delivered_ns, deadline_ns
-        self._note_deadline(deadline_ns, sequence)
+        self._others[sequence] = consumer, 1, delivered_ns, deadline_ns, deadline_ns
+        self._look_later(deadline_ns, sequence)
 
-    def _note_deadline(self, deadline_ns: int, sequence: int) -> None:
-        """Have `expire` look at a message; forget answered ones when they are the most."""
-        deadlines = self._deadlines
-        heappush(deadlines, deadline_ns << _SEQUENCE_BITS | sequence)
-        if len(deadlines) > 2 * len(self._others) + DEADLINES_MIN:
-            deadlines[:] = [
-                delivery[3] << _SEQUENCE_BITS | sequence
-                for sequence, delivery in self._others.items()
+    def _look_later(self, look_ns: int, sequence: int) -> None:
+        """Have `expire` look at a message; forget looks at answered ones when they are the most."""
+        looks = self._looks
+        heappush(looks, look_ns << _SEQUENCE_BITS | sequence)
+        if len(looks) > 2 * len(self._others) + LOOKS_MIN:
+            looks[:] = [
+                delivery[4] << _SEQUENCE_BITS | other for other, delivery in self._others.items()
             ]
-            heapify(deadlines)
-        if deadline_ns < self._looked_at_ns:
-            self._look_at(deadline_ns)
+            heapify(looks)
+        if look_ns < self._looked_at_ns:
+            self._look_at(look_ns)

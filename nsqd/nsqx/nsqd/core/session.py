@@ -276,8 +276,7 @@ class Session:
             answer = self._parser.lone_answer(data)
             if answer is not None:
                 self._liveness.heard_ns = now_ns
-                commands.execute(self, answer, now_ns)
-                channel.dispatch(now_ns)
+                commands.execute_answer(self, channel, answer, now_ns)
                 return
         received = self._parser.receive_data(data)
         if received:

@@ -97,6 +97,7 @@ class Topic:
         "_storage",
         "_unsynced",
         "being_written",
+        "block_in_memory",
         "channels",
         "commit_times",
         "durability",
@@ -133,6 +134,7 @@ class Topic:
     ) -> None:
         self.name = name
         self.log = log
+        self.block_in_memory = log.block_in_memory
         self.is_ephemeral = is_ephemeral(name)
         self.durability = Durability.MEMORY if self.is_ephemeral else durability
         self.is_paused = False

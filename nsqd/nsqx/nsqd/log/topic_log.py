@@ -67,6 +67,7 @@ class TopicLog:
         self.recovered_cut_bytes = 0
 
         self._cache = BlockCache(memory)
+        self.block_in_memory = self._cache.find  # see `Log`; asked for each that comes again
         self._tail: Block | None = None
         self._loading: set[int] = set()
         self._failed_reads: dict[int, int] = {}  # since the last success, by segment
@@ -299,10 +300,6 @@ class TopicLog:
         if block is not None or sequence in self._loading or sequence in self.lost:
             return block
         return self._load(sequence) if sequence >= self.first else None
-
-    def block_in_memory(self, sequence: int) -> Block | None:
-        """Return the block that holds a message if it is in memory; nothing is read for it."""
-        return self._cache.find(sequence)
 
     def count_in_memory(self, first: int, end: int) -> int:
         """Return how many of the messages ``first`` to ``end - 1`` are in memory."""
