@@ -161,3 +161,29 @@ async def test_an_nsqd_that_requires_tls_is_asked_again_over_https(http: DaemonH
     async with fake_http({"/stats": answer}) as nsqd:
         with pytest.raises(AllFailedError, match=f"https://127.0.0.1:{port}/stats"):
             await Cluster(http, [], [nsqd.address]).topics(Warnings())
+
+
+async def test_a_dead_lookupd_is_named_once_however_many_topics_there_are(
+    http: DaemonHttp,
+) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    names = [f"t{number}" for number in range(30)]
+    answers = {"/topics": {"topics": names}, "/lookup": {"producers": []}, "/channels": {}}
+    async with fake_http(answers) as alive:
+        warnings = Warnings()
+        inactive = await Cluster(http, [dead, alive.address], []).inactive_topics(warnings)
+    assert list(inactive) == sorted(names)
+    assert warnings.message == (
+        f'WARNING: Get "http://{dead}/topics": dial tcp {dead}: connect: connection refused'
+    )
+
+
+async def test_a_dead_nsqd_is_named_once(http: DaemonHttp) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    info = {"broadcast_address": "h", "tcp_port": 1, "http_port": 2}
+    async with fake_http({"/info": info, "/stats": {"topics": []}}) as alive:
+        warnings = Warnings()
+        await Cluster(http, [], [dead, alive.address]).nodes(warnings)
+    assert warnings.message == (
+        f'WARNING: Get "http://{dead}/info": dial tcp {dead}: connect: connection refused'
+    )

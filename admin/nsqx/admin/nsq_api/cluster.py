@@ -154,9 +154,11 @@ class Cluster:
         if not self._is_by_lookupds:
             return {}
         names = await self.topics(warnings)
-        found = await asyncio.gather(*(self._has_producer(name, warnings) for name in names))
+        # Who did not say which topics there are is told once, not for each of them again.
+        told = Warnings()
+        found = await asyncio.gather(*(self._has_producer(name, told) for name in names))
         inactive = [name for name, has in zip(names, found, strict=True) if not has]
-        channels = await asyncio.gather(*(self._channels(name, warnings) for name in inactive))
+        channels = await asyncio.gather(*(self._channels(name, told) for name in inactive))
         return dict(zip(inactive, channels, strict=True))
 
     # Nodes
@@ -308,6 +310,7 @@ class Cluster:
             self._http.ask_all(self._nsqds, "/info", NsqdInfo), self._ask_stats(self._nsqds)
         )
         found = warnings.settle(infos, NSQD)
+        stats.errors = {key: exc for key, exc in stats.errors.items() if key not in infos.errors}
         topics = warnings.settle(stats, NSQD)
         return [
             Node(info, {topic.topic_name: False for topic in topics[address].topics or ()})
