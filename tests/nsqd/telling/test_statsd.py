@@ -173,6 +173,10 @@ def test_prefix(pattern: str, prefix: str) -> None:
     assert prefix_of(pattern, "127.0.0.1:4151") == prefix
 
 
+def test_the_prefix_of_a_node_at_an_ipv6_address_tells_host_and_port_apart() -> None:
+    assert prefix_of("nsq.%s", "[::1]:4151") == "nsq.[__1]_4151."  # as Go's
+
+
 async def test_a_daemon_pushes_by_udp(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as statsd:
