@@ -10,6 +10,7 @@ import pytest
 
 from nsqx.nsqd.core.acknowledgements import Acknowledge, PublishError
 from nsqx.nsqd.core.topic import Topic
+from nsqx.protocol.version import NSQ_VERSION, VERSION
 from tests.support.node import running_node
 
 
@@ -264,3 +265,13 @@ async def test_there_are_so_many_topics_and_channels_and_what_is_there_stays(
     async with running_node(tmp_path, max_topics=1) as node:  # a lower limit takes nothing away
         assert sorted(node.broker.topics) == ["a", "b"]
         await node.post("/pub?topic=b", b"x")
+
+
+async def test_our_version_stands_beside_that_of_the_protocol(tmp_path: Path) -> None:
+    """Clients decide by the first; who wants to know what runs looks at the second."""
+    async with running_node(tmp_path) as node, node.client() as client:
+        answers = [await node.get_json("/info"), await node.get_json("/stats?format=json")]
+        body = b'{"feature_negotiation":true}'
+        client.send(b"IDENTIFY\n" + len(body).to_bytes(4, "big") + body)
+        answers.append(json.loads(await client.response()))
+    assert {(each["version"], each["nsqx_version"]) for each in answers} == {(NSQ_VERSION, VERSION)}
