@@ -70,6 +70,27 @@ async def test_a_node_that_never_answered(opened: Opened) -> None:
         await expect(row.get_by_text("0", exact=True)).to_have_count(0)
 
 
+async def test_nodes_of_a_host_with_a_long_name_are_told_apart(opened: Opened) -> None:
+    """Where there is no room for all of a name, its port stays."""
+    host = f"ip-10-0-0-12.{'x' * 50}.internal"
+    producers = [
+        {"broadcast_address": host, "tcp_port": port - 1, "http_port": port, "topics": ["t"]}
+        for port in (4151, 4153)
+    ]
+    answers = {"/nodes": {"producers": producers}, "/topics": {"topics": ["t"]}, "/info": {}}
+    async with fake_http(answers) as lookupd, opened(lookupd.address) as page:
+        await page.set_viewport_size({"width": 700, "height": 900})
+        for path in ("/nodes", "/topics/t"):
+            await open_page(page, path)
+            for port in (4151, 4153):
+                link = page.get_by_role("link", name=f"{host}:{port}").first
+                shown = await link.locator("span").last.bounding_box()
+                cell = await link.locator("xpath=ancestor::th").bounding_box()
+                assert shown is not None
+                assert cell is not None
+                assert 0 < shown["width"] <= cell["x"] + cell["width"] - shown["x"]
+
+
 async def test_a_directory_that_never_answered(opened: Opened) -> None:
     async with opened(f"127.0.0.1:{free_port()}") as page:
         await open_page(page, "/")

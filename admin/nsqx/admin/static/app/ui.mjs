@@ -157,9 +157,10 @@ function Marks({ item: { id, is_known: isKnown, acknowledged_by: by, silenced_un
     ${error && html`<span role="alert">${error.message}</span>`}</span>`;
 }
 
-/** A node is called by its HTTP address on every page: a host may have several. */
+/** A node is called by its HTTP address on every page: a host may have several. Without room it loses its host's end, not its port. */
 export function NodeLink({ address }) {
-  return html`<${Link} to=${nodePath(address)} class="mono">${address}<//>`;
+  const port = address.lastIndexOf(":");
+  return html`<${Link} to=${nodePath(address)} class="mono node-link" aria-label=${address} title=${address}><span>${address.slice(0, port)}</span><span>${address.slice(port)}</span><//>`;
 }
 
 export function Loading() {
