@@ -37,3 +37,7 @@ def run(script: str, folder: Path) -> str:
 
 def test_the_units_are_a_cluster_when_a_machine_has_booted(tmp_path: Path) -> None:
     assert "the units are a cluster" in run("systemd/boot.sh", tmp_path)
+
+
+def test_the_image_is_built_and_runs_as_the_cluster_of_the_compose_file(tmp_path: Path) -> None:
+    assert "the image runs as a cluster" in run("docker/run.sh", tmp_path)
