@@ -409,6 +409,10 @@ _nsqx_options() {
             --count:
             --http-client-connect-timeout:
             --http-client-request-timeout:
+            --http-client-tls-cert:file
+            --http-client-tls-insecure-skip-verify
+            --http-client-tls-key:file
+            --http-client-tls-root-ca-file:file
             --interval:
             --lookupd-http-address:
             --nsqd-http-address:

@@ -1,5 +1,6 @@
 """A dashboard over an nsqd that wants TLS and a secret: it looks, changes, publishes and tails."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,8 @@ import pytest
 
 from nsqx.admin.daemon import Admin
 from nsqx.admin.options import AdminOptions
+from nsqx.lookupd.daemon import Lookupd
+from nsqx.lookupd.options import LookupdOptions
 from nsqx.nsqd.daemon import Nsqd
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.options.flags import TlsRequired
@@ -119,6 +122,43 @@ async def test_directories_may_be_named_by_url() -> None:
     for wrong in ("https://user@127.0.0.1:4161", "https://127.0.0.1:4161/path", "ftp://a:1"):
         with pytest.raises(StartupError, match="lookupd-http-address"):
             AdminOptions(lookupd_http_address=[wrong]).check()
+
+
+async def test_a_dashboard_asks_a_directory_by_https_only(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = authority.server()
+    (tmp_path / "data").mkdir()
+    async with (
+        Lookupd(
+            LookupdOptions(
+                tcp_address="127.0.0.1:0",
+                http_address="127.0.0.1:0",
+                https_address="127.0.0.1:0",
+                tls_cert=str(server.certificate),
+                tls_key=str(server.key),
+            )
+        ) as lookupd,
+        running_node(
+            tmp_path / "data",
+            lookupd_tcp_address=[lookupd.tcp_address],
+            lookupd_tls=True,
+            lookupd_tls_root_ca_file=str(authority.certificate),
+        ) as node,
+    ):
+        node.broker.get_topic("t")
+        options = AdminOptions(
+            http_address="127.0.0.1:0",
+            lookupd_http_address=[f"https://{lookupd.https_address}"],
+            http_client_tls_root_ca_file=str(authority.certificate),
+        )
+        async with (
+            Admin(options) as admin,
+            aiohttp.ClientSession(f"http://{admin.http_address}") as session,
+        ):
+            async with asyncio.timeout(20):
+                await Asked(session).sees("topic:t")
+            async with session.get("/api/topics") as answer:
+                assert (await answer.json())["topics"] == ["t"]
 
 
 async def test_the_certificate_that_nsqds_are_shown_is_read_again(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.support.auth_server import running_auth_server
 from tests.support.certificates import Authority
 from tests.support.commands import nsqx
-from tests.support.processes import Cluster
+from tests.support.processes import Cluster, eventually
 
 
 async def test_tls_and_auth(
@@ -54,6 +54,33 @@ async def test_tls_and_auth(
     assert (done.code, done.out) == (0, "1\n2\n")
     done = await nsqx("seek", "t", "c", "start", "--create", http, trust)
     assert (done.code, "2 waiting" in done.out) == (0, True)
+
+
+async def test_nsq_stat_asks_a_directory_by_https(cluster: Cluster, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = authority.server()
+    tls = [f"--tls-cert={server.certificate}", f"--tls-key={server.key}"]
+    lookupd = await cluster.lookupd(*tls, "--https-address=127.0.0.1:0")
+    line = await lookupd.wait_for_log(r"HTTPS: listening on (\S+)")
+    https = f"--lookupd-http-address=https://{line.rpartition(' ')[2]}"
+    ca_file = f"--lookupd-tls-root-ca-file={authority.certificate}"
+    wants = ["--lookupd-tls", ca_file]
+    node = await cluster.nsqd(*wants, lookupds=[lookupd])
+    await node.post("/topic/create?topic=t")
+    await node.post("/channel/create?topic=t&channel=c")
+
+    async def is_listed() -> bool:
+        return (await lookupd.get("/lookup?topic=t"))[0] == 200
+
+    await eventually(is_listed, "the topic is listed")
+    asked = ["stat", "--topic=t", "--channel=c", "--count=1", "--interval=10ms"]
+    trust = f"--http-client-tls-root-ca-file={authority.certificate}"
+    done = await nsqx(*asked, https, trust)
+    assert (done.code, done.err) == (0, "")
+    done = await nsqx(*asked, https)
+    assert (done.code, done.out) == (1, ""), "the certificate is nobody's whom the system knows"
+    done = await nsqx(*asked, https, "--http-client-tls-root-ca-file=/none")
+    assert done.code == 1
 
 
 async def test_a_certificate_that_is_not_there_is_said(tmp_path: Path) -> None:

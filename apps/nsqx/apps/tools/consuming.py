@@ -5,6 +5,7 @@ What the consuming tools share: their flags, the checks of these, and a run from
 import asyncio
 import os
 import signal
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from nsqx.apps.tools.standard_log import log_client, name_consumer, say
 from nsqx.client.consumer import Consumer
 from nsqx.client.errors import ConnectFailed, NsqError
 from nsqx.client.producer import Producer
+from nsqx.net.tls import TlsFileError, client_context
 from nsqx.protocol.errors import StartupError
 from nsqx.protocol.names import is_valid_name
 from nsqx.protocol.version import NSQ_VERSION, VERSION
@@ -23,6 +25,7 @@ from nsqx.runtime.process.run import new_event_loop
 __all__ = [
     "DRAIN_SECONDS",
     "ConsumerToolOptions",
+    "HttpTlsOptions",
     "ToolOptions",
     "check",
     "check_sources",
@@ -48,6 +51,36 @@ class ToolOptions(Options):
     """What every tool takes but ``to_nsq``."""
 
     version: bool = flag(False, config_key=None, help="print the version and exit")
+
+
+@dataclass
+class HttpTlsOptions(Options):
+    """How daemons that are asked by HTTPS are believed; named as nsqadmin's."""
+
+    http_client_tls_root_ca_file: str = flag(
+        "", help="path of the certificates that an HTTPS daemon's must come from"
+    )
+    http_client_tls_cert: str = flag("", help="path of the certificate to show an HTTPS daemon")
+    http_client_tls_key: str = flag("", help="path of that certificate's key")
+    http_client_tls_insecure_skip_verify: bool = flag(
+        False, help="accept any certificate of an HTTPS daemon"
+    )
+
+    def http_tls(self) -> ssl.SSLContext:
+        """Return how they are verified; StartupError if a file is missing or damaged."""
+        cert, key = self.http_client_tls_cert, self.http_client_tls_key
+        check(
+            bool(cert) == bool(key), "--http-client-tls-cert and --http-client-tls-key go together"
+        )
+        try:
+            return client_context(
+                self.http_client_tls_root_ca_file,
+                cert=cert,
+                key=key,
+                verify=not self.http_client_tls_insecure_skip_verify,
+            )
+        except TlsFileError as error:
+            raise StartupError(str(error)) from error
 
 
 @dataclass

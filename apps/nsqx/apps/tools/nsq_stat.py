@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from nsqx.apps.terminal import printable
-from nsqx.apps.tools.consuming import ToolOptions, check, run, stop_event
+from nsqx.apps.tools.consuming import HttpTlsOptions, ToolOptions, check, run, stop_event
 from nsqx.apps.tools.stat_lines import HEADER, line
 from nsqx.cluster.answers import NodeCounts
 from nsqx.cluster.http import DaemonError, DaemonHttp
@@ -29,7 +29,7 @@ NO_LIMIT = -1
 
 
 @dataclass
-class StatOptions(ToolOptions):
+class StatOptions(HttpTlsOptions, ToolOptions):
     """Options of ``nsq_stat``."""
 
     topic: str = flag("", help="topic of the channel")
@@ -78,8 +78,11 @@ def _check(options: StatOptions) -> None:
     nsqds, lookupds = options.nsqd_http_addresses, options.lookupd_http_addresses
     check(nsqds or lookupds, "--nsqd-http-address or --lookupd-http-address required")
     check(not (nsqds and lookupds), "use --nsqd-http-address or --lookupd-http-address not both")
+    options.http_tls()  # a file that is missing is said now
     for name, addresses in (("nsqd", nsqds), ("lookupd", lookupds)):
         for address in addresses:
+            if name == "lookupd" and address.startswith("https://"):
+                continue  # nsqds say themselves that they want it
             check(
                 not address.startswith("http"),
                 f"--{name}-http-address error - address should not contain scheme",
@@ -92,7 +95,9 @@ async def _report(options: StatOptions) -> None:
     timeouts = (options.connect_timeout / SECOND_NS, options.request_timeout / SECOND_NS)
     polls, left = 0, options.count
     before: ChannelRow | None = None
-    async with DaemonHttp(connect_s=timeouts[0], request_s=timeouts[1]) as http:
+    async with DaemonHttp(
+        connect_s=timeouts[0], request_s=timeouts[1], tls=options.http_tls
+    ) as http:
         while left != 0 and not stop.is_set():
             totals = await _poll(http, options)
             if polls % POLLS_PER_HEADER == 0:
