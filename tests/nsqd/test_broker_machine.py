@@ -13,7 +13,6 @@ Segments, blocks and checkpoints are tiny, so that a few messages meet all of th
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from unittest.mock import patch
 
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,9 +22,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from nsqx.nsqd.core import backlog as backlog_module, in_flight as in_flight_module
 from nsqx.nsqd.core.durability import Durability
-from nsqx.nsqd.log import channel_store, topic_log
+from nsqx.nsqd.core.limits import CoreLimits
+from nsqx.nsqd.log.limits import LogLimits
 from nsqx.nsqd.log.page import read_page
 from tests.simulation.disk import NodeDisk, ProcessEnded
 from tests.support.broker_bench import SECOND_NS, BrokerBench, Client
@@ -102,13 +101,6 @@ class CrashingDisk(NodeDisk):
 class BrokerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.patches = [
-            patch.object(in_flight_module, "SLICE_NS", 0),  # deadlines to the nanosecond
-            patch.object(in_flight_module, "WINDOW_MAX", 4),
-            patch.object(topic_log, "BLOCK_BYTES", 150),
-        ]
-        for each in self.patches:
-            each.start()
         self.channels = {name: ChannelModel() for name in CHANNELS}
         self.waiting_at_topic: list[Published] = []
         self.published: dict[int, Published] = {}  # all that is in the log, or may be
@@ -121,18 +113,18 @@ class BrokerMachine(RuleBasedStateMachine):
         checkpoint_bytes=st.sampled_from([60, 10**6]),
     )
     def begin(self, durability: str, stragglers: int, checkpoint_bytes: int) -> None:
-        for module, name, value in [
-            (backlog_module, "STRAGGLERS_MAX", stragglers),
-            (channel_store, "CHECKPOINT_AFTER_BYTES", checkpoint_bytes),
-        ]:
-            self.patches.append(patch.object(module, name, value))
-            self.patches[-1].start()
         self.bench = BrokerBench.of(
             disk=CrashingDisk(),
             segment_bytes_max=120,
             memory_bytes_max=600,
             durability=Durability(durability),
             max_msg_timeout_ns=MAX_TIMEOUT_NS,
+            limits=CoreLimits(
+                slice_ns=0,  # deadlines to the nanosecond
+                window=4,
+                stragglers=stragglers,
+                log=LogLimits(block_bytes=150, checkpoint_bytes=checkpoint_bytes),
+            ),
         )
         self.is_fsync = durability == "fsync"
         for name in CHANNELS:
@@ -587,12 +579,8 @@ class BrokerMachine(RuleBasedStateMachine):
             assert self.bench.broker.health == "OK"
 
     def teardown(self) -> None:
-        try:
-            if hasattr(self, "bench"):
-                self._drain()
-        finally:
-            for each in self.patches:
-                each.stop()
+        if hasattr(self, "bench"):
+            self._drain()
 
     def _drain(self) -> None:
         """In the end everything is delivered, and nothing is kept of it."""

@@ -35,13 +35,11 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from nsqx.nsqd.core import in_flight
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.durability import Durability
 from nsqx.nsqd.core.session import Session
 from nsqx.nsqd.core.topic import Topic
-from nsqx.nsqd.log import topic_log
 from nsqx.nsqd.log.log import Log
 from nsqx.protocol.messages import frame_offsets, split_frame
 from tests.simulation.records import ChannelRecord, Entry, Flight, TopicRecord
@@ -697,8 +695,8 @@ class Auditor:
 
     def check(self, node: "Node") -> None:
         """Compare a running broker with the model."""
-        memory = node.broker._memory
-        if memory.bytes_used > memory.bytes_max + 2 * topic_log.BLOCK_BYTES + 64 * 1024:
+        memory, block_bytes = node.broker._memory, node.settings.limits.log.block_bytes
+        if memory.bytes_used > memory.bytes_max + 2 * block_bytes + 64 * 1024:
             raise Violation(
                 "memory_is_bounded", f"{memory.bytes_used} of {memory.bytes_max} at {node.name}"
             )
@@ -744,7 +742,7 @@ class Auditor:
         self, node: "Node", topic: Topic, channel: Channel, record: ChannelRecord
     ) -> None:
         window = len(channel.backlog.in_flight._owners)
-        if window > 4 * in_flight.WINDOW_MAX + 16 * record.peak:
+        if window > 4 * node.settings.limits.window + 16 * record.peak:
             raise Violation(
                 "memory_is_bounded",
                 f"the window of {topic.name}/{channel.name} at {node.name} has {window} places "

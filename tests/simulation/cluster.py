@@ -18,7 +18,6 @@ from tests.simulation import actions
 from tests.simulation.auditor import Auditor, Counts, Violation
 from tests.simulation.consumer import Consumer, ConsumerPlan
 from tests.simulation.directory import Directory
-from tests.simulation.limits import small_limits
 from tests.simulation.network import Network
 from tests.simulation.node import Node, NodePlan
 from tests.simulation.node_peers import NodePeers
@@ -317,14 +316,13 @@ def _missing(node: Node, directory: Directory) -> list[str]:
 
 def simulate(plan: Plan, *, is_trace_kept: bool = False) -> Result:
     """Run a plan to its end, or to its first broken promise."""
-    with small_limits():
-        cluster = Cluster(plan, is_trace_kept=is_trace_kept)
-        violation = None
-        try:
-            cluster.run()
-        except Violation as found:
-            violation = found
-            cluster.trace.note("VIOLATION", str(found))
+    cluster = Cluster(plan, is_trace_kept=is_trace_kept)
+    violation = None
+    try:
+        cluster.run()
+    except Violation as found:
+        violation = found
+        cluster.trace.note("VIOLATION", str(found))
     return Result(
         plan,
         violation,

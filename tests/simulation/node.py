@@ -26,6 +26,7 @@ from nsqx.protocol.command_parser import Limits
 from nsqx.protocol.identify import NegotiationOptions
 from tests.simulation.auditor import Auditor, Violation
 from tests.simulation.disk import NodeDisk, ProcessEnded
+from tests.simulation.limits import SMALL_LIMITS
 from tests.simulation.network import End, Network
 from tests.simulation.scheduler import MILLISECOND_NS, SECOND_NS, START_NS, Scheduler
 from tests.simulation.trace import Trace
@@ -110,6 +111,7 @@ class Node:
             sync_every=50,
             max_msg_timeout_ns=30 * SECOND_NS,
             durability=plan.durability,
+            limits=SMALL_LIMITS,
         )
         self.session_settings = SessionSettings(
             Limits(max_req_timeout_ms=600_000), NegotiationOptions(max_msg_timeout_ms=30_000)

@@ -2,12 +2,11 @@
 
 import errno
 from array import array
-from unittest.mock import patch
 
 import pytest
 
-from nsqx.nsqd.core import backlog as backlog_module
 from nsqx.nsqd.core.in_flight import NotInFlightError, NotOwnerError
+from nsqx.nsqd.core.limits import CORE_LIMITS, CoreLimits
 from nsqx.nsqd.log.log import Retention
 from tests.support.broker_bench import MSG_TIMEOUT_NS, SECOND_NS, BrokerBench
 from tests.support.sinks import Received
@@ -473,8 +472,8 @@ def test_an_ephemeral_channel_goes_with_its_last_client(bench: BrokerBench) -> N
 # Stragglers: one message must not keep a segment
 
 
-def bench_with_segments() -> BrokerBench:
-    bench = BrokerBench.of(segment_bytes_max=200)
+def bench_with_segments(*, stragglers: int = CORE_LIMITS.stragglers) -> BrokerBench:
+    bench = BrokerBench.of(segment_bytes_max=200, limits=CoreLimits(stragglers=stragglers))
     bench.channel()
     return bench
 
@@ -503,14 +502,13 @@ def test_a_message_in_flight_does_not_keep_its_segment() -> None:
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_a_straggler_in_flight_survives_a_kill(checkpoint: bool) -> None:
     """Neither the log nor the journal says of it that it was delivered and not finished."""
-    bench = bench_with_segments()
+    bench = bench_with_segments(stragglers=100)
     for body in numbered(9):
         bench.publish(body)
     client = bench.client(ready=1000)
     client.take()  # all in flight, none finished
-    with patch.object(backlog_module, "STRAGGLERS_MAX", 100):
-        bench.upkeep()
-        assert bench.log().first > 0
+    bench.upkeep()
+    assert bench.log().first > 0
     if checkpoint:
         bench.stop()
     bench.kill()
@@ -568,12 +566,11 @@ def test_stragglers_of_one_channel_keep_their_attempts_over_a_kill() -> None:
 
 
 def test_too_many_unfinished_messages_keep_their_segment() -> None:
-    bench = bench_with_segments()
+    bench = bench_with_segments(stragglers=2)
     for body in numbered(50):
         bench.publish(body)
     bench.client(ready=1000).take()
-    with patch.object(backlog_module, "STRAGGLERS_MAX", 2):
-        bench.upkeep()
+    bench.upkeep()
     assert bench.log().first == 0
 
 

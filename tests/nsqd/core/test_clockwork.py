@@ -1,16 +1,17 @@
 """What a node does without being asked: when, and what it does not look at."""
 
 import errno
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 
-from nsqx.nsqd.core import broker as broker_module
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clockwork import STEP_NS, UPKEEP_NS, Clockwork
+from nsqx.nsqd.core.limits import CoreLimits
 from nsqx.nsqd.core.timers import NEVER_NS
 from nsqx.nsqd.core.topic import Topic
-from nsqx.nsqd.log import channel_store
+from nsqx.nsqd.log.limits import LogLimits
 from tests.support.broker_bench import MSG_TIMEOUT_NS, SECOND_NS, BrokerBench
 
 SYNC_NS = 2 * SECOND_NS
@@ -46,11 +47,16 @@ class ClockworkBench(BrokerBench):
         return runs
 
 
-@pytest.fixture
-def bench() -> ClockworkBench:
-    bench = ClockworkBench()
+def begun(**limits: Any) -> ClockworkBench:
+    bench = ClockworkBench.of(limits=CoreLimits(**limits))
+    assert isinstance(bench, ClockworkBench)
     bench.begin()
     return bench
+
+
+@pytest.fixture
+def bench() -> ClockworkBench:
+    return begun()
 
 
 def test_an_idle_node_runs_once_a_second(bench: ClockworkBench) -> None:
@@ -108,50 +114,50 @@ def test_a_clock_that_is_set_is_noticed_within_a_second(bench: ClockworkBench, h
     assert len(client.take()) > 0  # at last, or again
 
 
-def test_many_time_outs_are_taken_back_in_steps(bench: ClockworkBench) -> None:
+def test_many_time_outs_are_taken_back_in_steps() -> None:
+    bench = begun(messages_per_step=100)
     client = bench.client(ready=2500)
     bench.publish(*[b"x"] * 2500)
     assert len(client.take()) == 2500
     client.ready(0)
     client.leave()
     channel = bench.channel()
-    with patch.object(broker_module, "MESSAGES_PER_STEP", 100):
-        bench.let_pass(MSG_TIMEOUT_NS - 3 * SECOND_NS)
-        before = channel.in_flight_count
-        assert before == 2500
-        bench.now_ns += 5 * SECOND_NS
-        bench.clockwork.run()
-        assert channel.in_flight_count == 2400
-        assert bench.clockwork.next_ns <= bench.now_ns  # at once
-        assert bench.let_pass(STEP_NS) >= 24
+    bench.let_pass(MSG_TIMEOUT_NS - 3 * SECOND_NS)
+    before = channel.in_flight_count
+    assert before == 2500
+    bench.now_ns += 5 * SECOND_NS
+    bench.clockwork.run()
+    assert channel.in_flight_count == 2400
+    assert bench.clockwork.next_ns <= bench.now_ns  # at once
+    assert bench.let_pass(STEP_NS) >= 24
     assert (channel.in_flight_count, channel.depth, channel.timeout_count) == (0, 2500, 2500)
 
 
 @pytest.mark.parametrize("what", ["topics", "checkpoints"])
-def test_a_disk_that_refuses_is_tried_again_with_pauses(bench: ClockworkBench, what: str) -> None:
+def test_a_disk_that_refuses_is_tried_again_with_pauses(what: str) -> None:
     """More of what fails than one step takes is no reason to go on at once, and for ever."""
+    bench = begun(
+        topics_per_step=2 if what == "topics" else 100,
+        checkpoints_per_step=2,
+        log=LogLimits(checkpoint_bytes=1),
+    )
     topics = [bench.topic(f"t{number}") for number in range(5)]
     for topic in topics:
         client = bench.client(topic=topic.name, ready=1)
         bench.publish(b"x", topic=topic.name)
         assert client.finish(*client.take()) == []
     bench.let_pass(SECOND_NS)
-    with (
-        patch.object(broker_module, "TOPICS_PER_STEP", 2 if what == "topics" else 100),
-        patch.object(broker_module, "_CHECKPOINTS_PER_STEP", 2),
-        patch.object(channel_store, "CHECKPOINT_AFTER_BYTES", 1),
-    ):
-        bench.disk.fail_writes = errno.EIO
-        bench.broker.pause_topic(topics[0], True)
-        began_ns = bench.now_ns
-        for _ in range(1000):
-            bench.now_ns = max(bench.now_ns, bench.clockwork.next_ns)
-            bench.clockwork.run()
-            bench.run()
-        assert bench.now_ns - began_ns > 30 * SECOND_NS
-        bench.disk.fail_writes = None
-        bench.let_pass(3 * SECOND_NS)
-        assert bench.broker.write_error is None
-        assert not topics[0].is_state_stale
-        stores = [bench.channel(topic=topic.name).backlog.store for topic in topics]
-        assert not any(store is None or store.wants_checkpoint for store in stores)
+    bench.disk.fail_writes = errno.EIO
+    bench.broker.pause_topic(topics[0], True)
+    began_ns = bench.now_ns
+    for _ in range(1000):
+        bench.now_ns = max(bench.now_ns, bench.clockwork.next_ns)
+        bench.clockwork.run()
+        bench.run()
+    assert bench.now_ns - began_ns > 30 * SECOND_NS
+    bench.disk.fail_writes = None
+    bench.let_pass(3 * SECOND_NS)
+    assert bench.broker.write_error is None
+    assert not topics[0].is_state_stale
+    stores = [bench.channel(topic=topic.name).backlog.store for topic in topics]
+    assert not any(store is None or store.wants_checkpoint for store in stores)

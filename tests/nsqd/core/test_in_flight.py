@@ -1,31 +1,24 @@
 """
 Who has which message until when: by example, and against a dictionary.
 
-First deliveries share deadlines within `SLICE_NS`, so the model asks that a message times out no
-earlier than its deadline and no later than that much after it.
+First deliveries share deadlines within `CoreLimits.slice_ns`, so the model asks that a message
+times out no earlier than its deadline and no later than that much after it.
 """
 
 from dataclasses import dataclass
-from unittest.mock import patch
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from nsqx.nsqd.core import in_flight as in_flight_module
 from nsqx.nsqd.core.consumer import Consumer
-from nsqx.nsqd.core.in_flight import (
-    LOOKS_MIN,
-    SLICE_NS,
-    WINDOW_MAX,
-    InFlight,
-    NotInFlightError,
-    NotOwnerError,
-)
+from nsqx.nsqd.core.in_flight import InFlight, NotInFlightError, NotOwnerError
+from nsqx.nsqd.core.limits import CORE_LIMITS, CoreLimits
 from tests.support.sinks import SilentSink
 
 SECOND_NS = 10**9
 TIMEOUT_NS = 10 * SECOND_NS
+WINDOW_MAX, SLICE_NS, LOOKS_MIN = CORE_LIMITS.window, CORE_LIMITS.slice_ns, CORE_LIMITS.looks
 
 
 ALL = 1_000_000
@@ -216,25 +209,14 @@ class InFlightMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patches = [
-            patch.object(in_flight_module, "WINDOW_MAX", 4),
-            patch.object(in_flight_module, "SLICE_NS", 3),
-            patch.object(in_flight_module, "LOOKS_MIN", 2),
-        ]
-        for each in self.patches:
-            each.start()
         self.looked_at_ns = 0
-        self.in_flight = InFlight(self.look_at)
+        self.in_flight = InFlight(self.look_at, CoreLimits(window=4, slice_ns=3, looks=2))
         self.consumers = [entered(self.in_flight, timeout_ns) for timeout_ns in (5, 9)]
         self.gone: list[Consumer] = []
         self.model: dict[int, _Delivery] = {}
         self.answered: set[int] = set()  # may be delivered again
         self.next = 0
         self.now_ns = 100
-
-    def teardown(self) -> None:
-        for each in self.patches:
-            each.stop()
 
     def look_at(self, deadline_ns: int) -> None:
         self.looked_at_ns = deadline_ns

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from nsqx.nsqd.log.channel_store import CHECKPOINT_AFTER_BYTES, ChannelStore, Position, Snapshot
+from nsqx.nsqd.log.channel_store import ChannelStore, Position, Snapshot
+from nsqx.nsqd.log.limits import LOG_LIMITS
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.replacement import replace_files
 from nsqx.nsqd.log.trash import Trash
@@ -197,7 +198,7 @@ def test_every_step_of_a_checkpoint_may_be_the_last(disk: SimulatedDisk) -> None
 def test_a_checkpoint_is_wanted_when_the_journal_is_long(disk: SimulatedDisk) -> None:
     store = begun(disk)
     assert not store.wants_checkpoint
-    for number in range(0, CHECKPOINT_AFTER_BYTES // 8 * 2, 2):
+    for number in range(0, LOG_LIMITS.checkpoint_bytes // 8 * 2, 2):
         store.journal.finished(number)
     store.flush()
     assert store.wants_checkpoint

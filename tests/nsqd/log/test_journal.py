@@ -7,7 +7,6 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given, strategies as st
 
-from nsqx.nsqd.log import journal as journal_module
 from nsqx.nsqd.log.journal import (
     FINISHED,
     FINISHED_RANGES,
@@ -23,6 +22,7 @@ from nsqx.nsqd.log.journal import (
     requeues_of,
     sequences_of,
 )
+from nsqx.nsqd.log.limits import LogLimits
 from tests.support.simulated_disk import SimulatedDisk
 
 FOLDER = "topics/orders.topic"
@@ -156,13 +156,12 @@ def test_a_position_discards_what_was_gathered_before_it(disk: SimulatedDisk) ->
 def test_what_was_gathered_for_long_is_written_in_records_of_bounded_size(
     disk: SimulatedDisk,
 ) -> None:
-    journal = Journal(disk, PATH)
-    with patch.object(journal_module, "_ENTRIES_MAX", 4):
-        for number in range(10):
-            journal.finished(2 * number)
-            journal.finished_range(100 + 2 * number, 1)
-            journal.requeued(200 + number, 0, 1)
-        journal.flush()
+    journal = Journal(disk, PATH, LogLimits(entries=4))
+    for number in range(10):
+        journal.finished(2 * number)
+        journal.finished_range(100 + 2 * number, 1)
+        journal.requeued(200 + number, 0, 1)
+    journal.flush()
     records = written(disk)
     assert [kind for kind, _ in records] == [REQUEUED] * 3 + [FINISHED_RANGES] * 5 + [FINISHED] * 3
     singles = [n for kind, payload in records if kind == FINISHED for n in sequences_of(payload)]
@@ -210,14 +209,13 @@ def flushed(journal: Journal, sequence: int) -> None:
 
 
 def test_requeues_do_not_pile_up_while_the_disk_refuses(disk: SimulatedDisk) -> None:
-    with patch.object(journal_module, "REQUEUES_MAX", 100):
-        journal = Journal(disk, PATH)
-        disk.free_bytes = 0
-        for attempts in range(1, 1000):
-            for sequence in range(10):
-                journal.requeued(sequence, 0, attempts)
-            with pytest.raises(OSError, match="No space"):
-                journal.flush()
+    journal = Journal(disk, PATH, LogLimits(requeues=100))
+    disk.free_bytes = 0
+    for attempts in range(1, 1000):
+        for sequence in range(10):
+            journal.requeued(sequence, 0, attempts)
+        with pytest.raises(OSError, match="No space"):
+            journal.flush()
     disk.free_bytes = None
     journal.flush()
     ((_, payload),) = written(disk)

@@ -25,6 +25,7 @@ from typing import Protocol
 from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.deferred import DUE_NS_MAX, Deferred, unpack
 from nsqx.nsqd.core.in_flight import InFlight, NotInFlightError
+from nsqx.nsqd.core.limits import CORE_LIMITS, CoreLimits
 from nsqx.nsqd.log.block import Block
 from nsqx.nsqd.log.channel_store import ChannelStore
 from nsqx.nsqd.log.ranges import Ranges
@@ -32,11 +33,6 @@ from nsqx.protocol.messages import ATTEMPTS_MAX, id_of, timestamp_of, with_attem
 
 __all__ = ["Backlog", "MessageState", "Owner", "Source"]
 
-# What one consumer is handed at a time, before the next one gets its turn.
-SLICE_BYTES_MAX = 256 * 1024
-# What may be copied so that a segment can go: this many messages, and their bytes.
-STRAGGLERS_MAX = 1000
-STRAGGLER_BYTES_MAX = 8 * 1024 * 1024
 
 _ATTEMPTS_BITS = 16
 _ATTEMPTS_MASK = 0xFFFF
@@ -88,14 +84,21 @@ class MessageState:
 class Backlog:
     """The messages of one log for one channel."""
 
-    def __init__(self, source: Source, owner: Owner, store: ChannelStore | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        owner: Owner,
+        store: ChannelStore | None,
+        limits: CoreLimits = CORE_LIMITS,
+    ) -> None:
         self.cursor = source.passed
-        self.in_flight = InFlight(owner.look_at)
+        self.in_flight = InFlight(owner.look_at, limits)
         self.deferred = Deferred()
         self.store = store  # None: nothing of it survives the process
         self.journal = store.journal if store is not None else None
         self.source = source
         self._owner = owner
+        self._limits = limits
         self.retries: deque[int] = deque()  # sequence and attempts so far, packed
         self._aside: dict[int, int] = {}  # how many of each 256 messages are
         self._stragglers: dict[int, bytes] = {}  # frames of messages the log let go; not in _aside
@@ -349,7 +352,7 @@ class Backlog:
         block = self.source.block(first)
         if block is None:
             return b"", 0
-        frames, count = block.slice(first, count, SLICE_BYTES_MAX)
+        frames, count = block.slice(first, count, self._limits.slice_bytes)
         self._id_base = block.id_base
         self.in_flight.deliver(first, count, consumer, now_ns)
         self.cursor = first + count
@@ -416,7 +419,7 @@ class Backlog:
         Raises:
             OSError: the disk refused the copies; nothing has changed.
         """
-        if self.cursor < below or self._aside_below(below) > STRAGGLERS_MAX:
+        if self.cursor < below or self._aside_below(below) > self._limits.stragglers:
             return False
         unfinished = self._unfinished_below(below)
         copies = dict(self._stragglers)
@@ -431,7 +434,8 @@ class Backlog:
                 lost.add(sequence)
             else:
                 return False
-        if len(copies) > STRAGGLERS_MAX or sum(map(len, copies.values())) > STRAGGLER_BYTES_MAX:
+        size = sum(map(len, copies.values()))
+        if len(copies) > self._limits.stragglers or size > self._limits.straggler_bytes:
             return False
         self._save_stragglers(copies)
         self._note_unfinished(added, unfinished)

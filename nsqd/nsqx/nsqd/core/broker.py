@@ -20,6 +20,7 @@ from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.consumer import Consumer, Place
 from nsqx.nsqd.core.draining import Draining
 from nsqx.nsqd.core.durability import Durability
+from nsqx.nsqd.core.limits import CORE_LIMITS, CoreLimits
 from nsqx.nsqd.core.metadata import TopicEntry
 from nsqx.nsqd.core.node_files import NodeFiles, TopicNames
 from nsqx.nsqd.core.settings import Settings
@@ -52,14 +53,6 @@ __all__ = [
 
 _PROBE_BYTES = 4096
 
-# A step of the upkeep or of a tick holds up everybody: these take 1 ms, and ten on a slow disk.
-_CHECKPOINTS_PER_STEP = 25
-_JOURNALS_PER_STEP = 64
-# And each of these 1 to 4 ms.
-CHANNELS_PER_STEP = 500
-MESSAGES_PER_STEP = 1000
-TOPICS_PER_STEP = 100
-STORES_PER_STEP = 2000
 # A log that has more than one segment is looked at again even if nothing happens: retention ends.
 _REVISIT_NS = 10 * 10**9
 # And all logs and channels after something failed.
@@ -99,6 +92,7 @@ class BrokerSettings:
     retain_time_ns: int = 0
     retain_bytes: int = 0
     place: Place | None = None  # with topology-aware consumption only
+    limits: CoreLimits = CORE_LIMITS
 
 
 class BrokerEvents(Protocol):
@@ -141,6 +135,7 @@ class Broker:
         random_bits: Callable[[int], int],
     ) -> None:
         self.settings = settings
+        self._limits = settings.limits
         self.topics: dict[str, Topic] = {}
         self.write_error: OSError | None = None  # of the last write; None when it succeeded
         self.damages: list[Damage] = []
@@ -162,6 +157,7 @@ class Broker:
             settings.mem_queue_size,
             self._random_percent,
             self._agenda,
+            settings.limits,
             settings.place,
         )
         self._files: dict[str, TopicFiles] = {}
@@ -367,7 +363,7 @@ class Broker:
         assert is_valid_name(name)
         log: Log
         if is_ephemeral(name):
-            log = MemoryLog(self._new_id_base)
+            log = MemoryLog(self._new_id_base, self._limits.log)
         else:
             log = TopicLog(
                 self._storage,
@@ -375,6 +371,7 @@ class Broker:
                 self._memory,
                 self._new_id_base,
                 segment_bytes_max=self.settings.segment_bytes_max,
+                limits=self._limits.log,
             )
         topic = Topic(
             name,
@@ -385,13 +382,17 @@ class Broker:
             durability=self.settings.durability,
             mem_queue_size=self.settings.mem_queue_size,
             clock=self.clock,
+            limits=self._limits,
         )
         topic.sync_every = self.settings.sync_every
         topic.is_draining = self.draining.is_on
         topic.on_error = partial(self._wrote_to, topic)
         topic.on_stalled = partial(self._stalls, topic)
         topic.commit_times = self.commit_times
-        files = TopicFiles(self._storage, topic, self._node_files.trash, self._node_files.written)
+        node_files = self._node_files
+        files = TopicFiles(
+            self._storage, topic, node_files.trash, node_files.written, self._limits.log
+        )
         self._files[name] = files
         self._watch(topic)
         self.topics[name] = topic
@@ -687,9 +688,9 @@ class Broker:
     def _take_up(self, now_ns: int, wall_ns: int) -> bool:
         """Have channels take up what timed out and what is due; return whether that is all."""
         agenda = self._agenda
-        due = dict.fromkeys(agenda.timers.take(now_ns, CHANNELS_PER_STEP))
-        due |= dict.fromkeys(agenda.due.take(wall_ns, CHANNELS_PER_STEP))
-        left = MESSAGES_PER_STEP
+        due = dict.fromkeys(agenda.timers.take(now_ns, self._limits.channels_per_step))
+        due |= dict.fromkeys(agenda.due.take(wall_ns, self._limits.channels_per_step))
+        left = self._limits.messages_per_step
         for channel in due:
             if left > 0:
                 left -= self._tick_channel(channel, now_ns, wall_ns, left)
@@ -735,8 +736,8 @@ class Broker:
         now_ns, wall_ns = self.clock.monotonic(), self.clock.wall()
         for topic in self._topics_to_revisit(now_ns):
             self._touched[topic] = None
-        is_more = len(self._touched) > TOPICS_PER_STEP
-        for topic in list(islice(self._touched, TOPICS_PER_STEP)):
+        is_more = len(self._touched) > self._limits.topics_per_step
+        for topic in list(islice(self._touched, self._limits.topics_per_step)):
             del self._touched[topic]
             if self._is_there(topic):
                 self._look_after(topic, now_ns, wall_ns)
@@ -756,9 +757,9 @@ class Broker:
 
     def _write_checkpoints(self) -> bool:
         """Return whether there are more to write."""
-        is_more = len(self._written) > STORES_PER_STEP
-        left = _CHECKPOINTS_PER_STEP
-        for store, channel in list(islice(self._written.items(), STORES_PER_STEP)):
+        is_more = len(self._written) > self._limits.stores_per_step
+        left = self._limits.checkpoints_per_step
+        for store, channel in list(islice(self._written.items(), self._limits.stores_per_step)):
             if not left:
                 return True
             del self._written[store]
@@ -797,7 +798,7 @@ class Broker:
 
     def _write_journals(self) -> None:
         """Write as many journals as one step may; the next turns of the loop write the others."""
-        for store, channel in list(islice(self._unwritten.items(), _JOURNALS_PER_STEP)):
+        for store, channel in list(islice(self._unwritten.items(), self._limits.journals_per_step)):
             del self._unwritten[store]
             self._try_write(store.flush)
             if store.journal.is_dirty:

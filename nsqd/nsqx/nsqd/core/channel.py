@@ -19,6 +19,7 @@ from nsqx.nsqd.core.agenda import Agenda
 from nsqx.nsqd.core.backlog import Backlog, Source
 from nsqx.nsqd.core.consumer import Consumer, Place
 from nsqx.nsqd.core.in_flight import NotInFlightError, NotOwnerError
+from nsqx.nsqd.core.limits import CORE_LIMITS, CoreLimits
 from nsqx.nsqd.log.channel_store import ChannelStore
 from nsqx.protocol.names import is_ephemeral
 
@@ -36,6 +37,7 @@ class ChannelSettings:
     mem_queue_size: int  # messages an ephemeral channel keeps; beyond, the oldest go
     random_percent: Callable[[], int]  # 0 to 99, for sampling
     agenda: "Agenda[Channel]"
+    limits: CoreLimits = CORE_LIMITS
     place: Place | None = None  # of the node: near consumers go first; None: all are alike
 
 
@@ -60,7 +62,7 @@ class Channel:
 
         self._settings = settings
         self._agenda = settings.agenda
-        self.backlog = Backlog(source, self, store)  # of the topic
+        self.backlog = Backlog(source, self, store, settings.limits)  # of the topic
         self._backlogs = [self.backlog]
         self._ready: deque[Consumer] = deque()  # those with room, longest waiting first
         self._do_both_wait = False  # retries and new messages

@@ -23,17 +23,12 @@ from heapq import heapify, heappop, heappush, heapreplace
 from itertools import islice
 
 from nsqx.nsqd.core.consumer import Consumer
+from nsqx.nsqd.core.limits import CORE_LIMITS, CoreLimits
 from nsqx.nsqd.core.timers import NEVER_NS
 from nsqx.protocol.errors import NsqxError
 from nsqx.protocol.messages import ATTEMPTS_MAX
 
 __all__ = ["InFlight", "NotInFlightError", "NotOwnerError"]
-
-WINDOW_MAX = 64 * 1024
-# Deliveries within this time are a slice and share a time, the last one's.
-SLICE_NS = 50_000_000
-# Looks at answered messages that may lie about.
-LOOKS_MIN = 1000
 
 _NOBODY = 0
 _ANYBODY = re.compile(rb"[^\0]")
@@ -63,8 +58,13 @@ class InFlight:
     It keeps count in `Consumer.in_flight`, too, which other backlogs share.
     """
 
-    def __init__(self, on_deadline: Callable[[int], None]) -> None:
+    def __init__(
+        self, on_deadline: Callable[[int], None], limits: CoreLimits = CORE_LIMITS
+    ) -> None:
         """``on_deadline`` has `expire` called at a time, or before."""
+        self._window_max = limits.window
+        self._slice_ns_max = limits.slice_ns
+        self._looks_min = limits.looks
         self.start = 0  # the message of the window's first number
         self._owners = array("H")
         self._slice_firsts = array("Q")
@@ -77,7 +77,7 @@ class InFlight:
         self._slots: dict[Consumer, int] = {}  # also of gone ones that have messages
         self._consumers: dict[int, Consumer] = {}  # the same by slot
         self._next_slot = 1
-        self._shorten_at = WINDOW_MAX
+        self._shorten_at = limits.window
         self._count = 0
         self._on_deadline = on_deadline
         self._looked_at_ns = NEVER_NS  # when `expire` will be called, at the latest
@@ -139,7 +139,7 @@ class InFlight:
         else:
             self._slice_firsts.append(first)
             self._slice_ns.append(now_ns)
-            self._slice_grows_until_ns = now_ns + SLICE_NS
+            self._slice_grows_until_ns = now_ns + self._slice_ns_max
         consumer.in_flight += count
         self._count += count
         deadline_ns = now_ns + consumer.msg_timeout_ns
@@ -488,7 +488,7 @@ class InFlight:
         self._trim()
         if not self._owners:
             self.start = first
-        elif gap <= WINDOW_MAX:
+        elif gap <= self._window_max:
             self._owners.extend(array("H", bytes(2 * gap)))
         else:
             for place in list(self._owned(0, len(self._owners))):
@@ -514,11 +514,11 @@ class InFlight:
     def _shorten(self) -> None:
         """Trim; if a few unanswered messages keep the window long, move them out of it."""
         self._trim()
-        if len(self._owners) > WINDOW_MAX and self._count < len(self._owners) // 4:
-            for place in list(self._owned(0, len(self._owners) - WINDOW_MAX // 2)):
+        if len(self._owners) > self._window_max and self._count < len(self._owners) // 4:
+            for place in list(self._owned(0, len(self._owners) - self._window_max // 2)):
                 self._move_out(self.start + place)
             self._trim()
-        self._shorten_at = max(WINDOW_MAX, 2 * len(self._owners))
+        self._shorten_at = max(self._window_max, 2 * len(self._owners))
 
     def _delivered_ns(self, sequence: int) -> int:
         """Return when a message of the window was delivered; at most a slice's time too late."""
@@ -538,7 +538,7 @@ class InFlight:
         """Have `expire` look at a message; forget looks at answered ones when they are the most."""
         looks = self._looks
         heappush(looks, look_ns << _SEQUENCE_BITS | sequence)
-        if len(looks) > 2 * len(self._others) + LOOKS_MIN:
+        if len(looks) > 2 * len(self._others) + self._looks_min:
             looks[:] = [
                 delivery[4] << _SEQUENCE_BITS | other for other, delivery in self._others.items()
             ]

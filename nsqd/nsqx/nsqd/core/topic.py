@@ -22,6 +22,7 @@ from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.deferred import DUE_NS_MAX
 from nsqx.nsqd.core.durability import Durability
+from nsqx.nsqd.core.limits import CORE_LIMITS, CoreLimits
 from nsqx.nsqd.core.time_counts import TimeCounts
 from nsqx.nsqd.log.block import Block
 from nsqx.nsqd.log.log import PIECE_MESSAGES, Log
@@ -31,9 +32,6 @@ from nsqx.protocol.messages import HEADER_BYTES
 from nsqx.protocol.names import is_ephemeral
 
 __all__ = ["Refusal", "Topic"]
-
-# Publishes are gathered for a turn of the event loop, but not beyond this.
-GATHERED_BYTES_MAX = 1024 * 1024
 
 
 _FSYNC = Durability.FSYNC  # looked at per commit: the members of an enum take longer to find
@@ -89,6 +87,7 @@ class Topic:
         "_due_ns",
         "_durable_end",
         "_gathered_bytes",
+        "_gathered_bytes_max",
         "_has_deferred_behind",
         "_is_syncing",
         "_mem_queue_size",
@@ -131,9 +130,11 @@ class Topic:
         durability: Durability,
         mem_queue_size: int,
         clock: Clock,
+        limits: CoreLimits = CORE_LIMITS,
     ) -> None:
         self.name = name
         self.log = log
+        self._gathered_bytes_max = limits.gathered_bytes
         self.block_in_memory = log.block_in_memory
         self.is_ephemeral = is_ephemeral(name)
         self.durability = Durability.MEMORY if self.is_ephemeral else durability
@@ -223,13 +224,13 @@ class Topic:
         self._bodies += bodies
         self._acknowledges.append(acknowledge)
         self._gathered_bytes += sum(map(len, bodies))
-        if self._gathered_bytes > GATHERED_BYTES_MAX:
+        if self._gathered_bytes > self._gathered_bytes_max:
             self.commit(now_ns, is_whole=True)
         return is_first
 
     def publish_one(self, body: bytes, acknowledge: Acknowledge) -> bool:
         """Gather one message that is not deferred, as `publish` does; the fast way for PUB."""
-        if self._due_ns or self.is_closing or self._gathered_bytes > GATHERED_BYTES_MAX:
+        if self._due_ns or self.is_closing or self._gathered_bytes > self._gathered_bytes_max:
             return self.publish([body], 0, acknowledge, self._clock.monotonic())
         is_first = not self._acknowledges
         self._bodies.append(body)

@@ -16,6 +16,7 @@ from nsqx.nsqd.core.settings import Settings, kept_settings
 from nsqx.nsqd.core.topic import Topic
 from nsqx.nsqd.log.channel_store import STRAGGLERS, ChannelStore, Snapshot
 from nsqx.nsqd.log.journal import decode_checkpoint, encode_checkpoint
+from nsqx.nsqd.log.limits import LOG_LIMITS, LogLimits
 from nsqx.nsqd.log.replacement import replace_file
 from nsqx.nsqd.log.storage import Storage
 from nsqx.nsqd.log.trash import Trash
@@ -47,6 +48,7 @@ class TopicFiles:
         topic: Topic,
         trash: Trash,
         on_written: Callable[["TopicFiles"], None] = _ignore,
+        limits: LogLimits = LOG_LIMITS,
     ) -> None:
         """``on_written`` is told that there is something to be synced by `begin_sync`."""
         self.folder = topic_folder(topic.name)
@@ -57,6 +59,7 @@ class TopicFiles:
         self._topic = topic
         self._trash = trash
         self._on_written = on_written
+        self._limits = limits
         self._unsynced: dict[ChannelStore, None] = {}
         self._left_over: set[str] = set()  # channels of which a file could not be removed
         self._with_stragglers: set[str] = set()
@@ -67,7 +70,7 @@ class TopicFiles:
     def open_store(self, channel_name: str) -> ChannelStore:
         """Return the store of a channel that is there, or to be put into `stores` once it is."""
         path = f"{self.folder}/{channel_name}{CHANNEL_SUFFIX}"
-        store = ChannelStore(self._storage, path, self._trash)
+        store = ChannelStore(self._storage, path, self._trash, self._limits)
 
         def written() -> None:
             self._unsynced[store] = None

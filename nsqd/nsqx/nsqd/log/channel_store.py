@@ -26,14 +26,13 @@ from nsqx.nsqd.log.journal import (
     requeues_of,
     sequences_of,
 )
+from nsqx.nsqd.log.limits import LOG_LIMITS, LogLimits
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.replacement import TEMPORARY_SUFFIX, folder_of, replace_file, write_synced
 from nsqx.nsqd.log.storage import Storage
 from nsqx.nsqd.log.trash import Trash
 
 __all__ = ["STRAGGLERS", "ChannelStore", "Position", "Snapshot"]
-
-CHECKPOINT_AFTER_BYTES = 4 * 1024 * 1024
 
 STRAGGLERS = "stragglers"
 _STRAGGLERS_SUFFIX = f".{STRAGGLERS}"
@@ -100,12 +99,15 @@ class Position:
 class ChannelStore:
     """Keeps what must survive of one channel."""
 
-    def __init__(self, storage: Storage, path: str, trash: Trash) -> None:
+    def __init__(
+        self, storage: Storage, path: str, trash: Trash, limits: LogLimits = LOG_LIMITS
+    ) -> None:
+        self._limits = limits
         self.path = path
         self.on_written: Callable[[], None] = _do_nothing  # something is there to be synced
         self._storage = storage
         self._trash = trash
-        self.journal = Journal(storage, path)
+        self.journal = Journal(storage, path, limits)
         self._is_checkpointing = False
         self._is_damaged = False  # what was found; until a checkpoint replaces it
         self._is_closed = False
@@ -264,7 +266,7 @@ class ChannelStore:
     @property
     def wants_checkpoint(self) -> bool:
         """Return whether the journal is so long that a restart feels it, doubtful or damaged."""
-        is_long = self.journal.size > CHECKPOINT_AFTER_BYTES
+        is_long = self.journal.size > self._limits.checkpoint_bytes
         is_due = is_long or self.journal.is_doubtful or self._is_damaged
         return is_due and not self._is_checkpointing
 

@@ -35,11 +35,13 @@ import errno
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import msgpack
 
 from nsqx.nsqd.log.formats import UnknownFormatError
+from nsqx.nsqd.log.limits import LOG_LIMITS, LogLimits
 from nsqx.nsqd.log.records import crc32c
 from nsqx.nsqd.log.storage import File, Storage
 
@@ -66,10 +68,7 @@ _CRC = struct.Struct(">I")
 _RANGE = struct.Struct(">QQ")
 DEFERRED = struct.Struct(">QqH")  # sequence, due_ns, attempts; in checkpoints, too
 _POSITION = struct.Struct(">Q")
-REQUEUES_MAX = 100_000
 _PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
-# A record holds no more than this, be it hours until the disk takes it.
-_ENTRIES_MAX = 1_000_000
 
 
 def encode_record(kind: int, payload: bytes) -> bytes:
@@ -167,8 +166,9 @@ class Journal:
     messages that were finished already, never a message.
     """
 
-    def __init__(self, storage: Storage, path: str) -> None:
+    def __init__(self, storage: Storage, path: str, limits: LogLimits = LOG_LIMITS) -> None:
         """``path`` is completed by the number of the journal."""
+        self._limits = limits
         self._storage = storage
         self._path = path
         self._file: File | None = None
@@ -181,7 +181,7 @@ class Journal:
         self._singles = array("Q")
         self._requeues: list[bytes] = []
         self._others: list[bytes] = []
-        self._requeues_max = REQUEUES_MAX  # beyond that, those that were overtaken go
+        self._requeues_max = limits.requeues  # beyond that, those that were overtaken go
 
     @property
     def is_dirty(self) -> bool:
@@ -284,12 +284,13 @@ class Journal:
         """
         # A requeue after a finish can not be, so the order of the kinds does not matter; a
         # position comes first, since it discarded what was before it.
+        pieces = partial(_pieces, count=self._limits.entries)
         data = b"".join(
             [
                 *self._others,
-                *(encode_record(REQUEUED, b"".join(part)) for part in _pieces(self._requeues)),
-                *(encode_record(FINISHED_RANGES, _packed(part)) for part in _pieces(self._ranges)),
-                *(encode_record(FINISHED, _packed(part)) for part in _pieces(self._singles)),
+                *(encode_record(REQUEUED, b"".join(part)) for part in pieces(self._requeues)),
+                *(encode_record(FINISHED_RANGES, _packed(part)) for part in pieces(self._ranges)),
+                *(encode_record(FINISHED, _packed(part)) for part in pieces(self._singles)),
             ]
         )
         try:
@@ -310,7 +311,7 @@ class Journal:
             self._requeues = list(
                 {entry[: _POSITION.size]: entry for entry in self._requeues}.values()
             )
-            self._requeues_max = max(REQUEUES_MAX, 2 * len(self._requeues))
+            self._requeues_max = max(self._limits.requeues, 2 * len(self._requeues))
 
     def begin_next(self) -> int:
         """
@@ -417,9 +418,9 @@ class Journal:
         return [int(number) for number in numbers if number.isdecimal()]
 
 
-def _pieces(entries: "Entries") -> "Iterator[Entries]":
-    for start in range(0, len(entries), _ENTRIES_MAX):
-        yield entries[start : start + _ENTRIES_MAX]
+def _pieces(entries: "Entries", count: int) -> "Iterator[Entries]":
+    for start in range(0, len(entries), count):
+        yield entries[start : start + count]
 
 
 def _packed(numbers: "list[int] | array[int]") -> bytes:

@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
 
 from nsqx.nsqd.log.block import Block
+from nsqx.nsqd.log.limits import LOG_LIMITS, LogLimits
 from nsqx.nsqd.log.log import GONE, Gap, LogEvents, LogView, Retention, take_pieces
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.segment import Damage
@@ -11,14 +12,12 @@ from nsqx.protocol.messages import encode_messages
 
 __all__ = ["MemoryLog"]
 
-BLOCK_BYTES = 64 * 1024
-BLOCKS_MAX = 64  # beyond this, stragglers are copied so that the rest can go
-
 
 class MemoryLog:
     """Messages ``first`` to ``end - 1`` of a topic. What nobody needs any more is let go."""
 
-    def __init__(self, new_id_base: Callable[[], int]) -> None:
+    def __init__(self, new_id_base: Callable[[], int], limits: LogLimits = LOG_LIMITS) -> None:
+        self._limits = limits
         self.first = 0
         self.end = 0
         self.size_bytes = 0
@@ -43,7 +42,7 @@ class MemoryLog:
     def append(self, bodies: Sequence[bytes], now_ns: int, due_ns: int = 0) -> int:
         """See `Log.append`."""
         tail = self._blocks[-1] if self._blocks else None
-        if tail is not None and len(tail.data) >= BLOCK_BYTES:
+        if tail is not None and len(tail.data) >= self._limits.memory_block_bytes:
             tail = None
         start = len(tail.data) if tail is not None else 0
         frames, offsets = encode_messages(bodies, self._id_base + self.end, now_ns, start)
@@ -128,9 +127,9 @@ class MemoryLog:
 
     def oldest_sealed(self) -> tuple[int, int] | None:
         """See `Log.oldest_sealed`; None if it is little."""
-        if len(self._blocks) <= BLOCKS_MAX:
+        if len(self._blocks) <= self._limits.memory_blocks:
             return None
-        return self._blocks[0].first, self._blocks[-BLOCKS_MAX].first
+        return self._blocks[0].first, self._blocks[-self._limits.memory_blocks].first
 
     @property
     def may_release(self) -> bool:

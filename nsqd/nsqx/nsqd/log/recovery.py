@@ -13,6 +13,7 @@ batch, and a segment whose index is gone is indexed again (`salvage`).
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from nsqx.nsqd.log.limits import LOG_LIMITS, LogLimits
 from nsqx.nsqd.log.records import (
     DUE_BYTES,
     RECORD_BYTES,
@@ -53,16 +54,16 @@ class Recovered:
     cut_bytes: int = 0
 
 
-def recover_segments(storage: Storage, folder: str) -> Recovered:
+def recover_segments(storage: Storage, folder: str, limits: LogLimits = LOG_LIMITS) -> Recovered:
     """Open all segments of a folder, oldest first. OSError if the disk refuses."""
     recovered = Recovered()
     segments = recovered.segments
     for first in _firsts(storage.list(folder), "removed"):
         finish_removal(storage, folder, first)
     for first in _firsts(storage.list(folder), "log", "idx"):
-        segment = _open_sealed(storage, folder, first)
+        segment = _open_sealed(storage, folder, first, limits)
         if segment is None:
-            segment = _recover(storage, folder, first, recovered)
+            segment = _recover(storage, folder, first, recovered, limits)
         if segments and segments[-1].first == segments[-1].end:
             segments.pop().discard()  # the log went on beyond it, and nothing is in it
         if segments and segment.first == segment.end < segments[-1].end:
@@ -92,7 +93,7 @@ def _firsts(names: list[str], *kinds: str) -> list[int]:
     return sorted({int(name[1]) for name in found if name is not None and name[2] in kinds})
 
 
-def _open_sealed(storage: Storage, folder: str, first: int) -> Segment | None:
+def _open_sealed(storage: Storage, folder: str, first: int, limits: LogLimits) -> Segment | None:
     """Return the segment if its seal is in place, without reading its batches."""
     try:
         index = storage.open(index_path(folder, first))
@@ -110,7 +111,7 @@ def _open_sealed(storage: Storage, folder: str, first: int) -> Segment | None:
         return None
     if seal is None or seal.messages or _size_of(storage, data_path(folder, first)) < seal.offset:
         return None
-    segment = Segment(storage, folder, header)
+    segment = Segment(storage, folder, header, limits)
     segment.end, segment.size, segment.index_size = seal.first, seal.offset, size
     segment.last_ns, segment.sealed = seal.timestamp_ns, True
     segment.has_deferred = bool(seal.due_ns & SEAL_DEFERRED)
@@ -129,7 +130,9 @@ def _size_of(storage: Storage, path: str) -> int:
         file.close()
 
 
-def _recover(storage: Storage, folder: str, first: int, recovered: Recovered) -> Segment:
+def _recover(
+    storage: Storage, folder: str, first: int, recovered: Recovered, limits: LogLimits
+) -> Segment:
     data = storage.open(data_path(folder, first), create=True)
     index = storage.open(index_path(folder, first), create=True)
     try:
@@ -140,7 +143,7 @@ def _recover(storage: Storage, folder: str, first: int, recovered: Recovered) ->
                 known = [segment.id_base for segment in reversed(recovered.segments)]
                 header = _index_again(data, index, first, dict.fromkeys(known))
             index.write_at(header.encode(), 0)
-        segment = Segment(storage, folder, header)
+        segment = Segment(storage, folder, header, limits)
         _check_batches(segment, data, index, recovered)
         surplus = data.size() - segment.size
         if surplus > 0:

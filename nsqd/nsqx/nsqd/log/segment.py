@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nsqx.nsqd.log.block import Block
+from nsqx.nsqd.log.limits import LOG_LIMITS, LogLimits
 from nsqx.nsqd.log.records import (
     RECORD_BYTES,
     SEAL_DEFERRED,
@@ -38,7 +39,6 @@ __all__ = [
     "removed_path",
 ]
 
-_INDEX_CHUNK_RECORDS = 4096
 # Only what has this shape is a segment's.
 SEGMENT_FILE = re.compile(r"([0-9]{20})\.(log|idx|removed)")
 
@@ -100,6 +100,7 @@ class Segment:
     """
 
     __slots__ = (
+        "_chunk_bytes",
         "_closes_after_sync",
         "_data",
         "_index",
@@ -117,8 +118,11 @@ class Segment:
         "size",
     )
 
-    def __init__(self, storage: Storage, folder: str, header: Header) -> None:
+    def __init__(
+        self, storage: Storage, folder: str, header: Header, limits: LogLimits = LOG_LIMITS
+    ) -> None:
         self._storage = storage
+        self._chunk_bytes = limits.index_records * RECORD_BYTES  # of the index, in one read
         self._data: File | None = None
         self._index: File | None = None
         self._closes_after_sync = False
@@ -135,7 +139,9 @@ class Segment:
         self.has_deferred = False
 
     @classmethod
-    def create(cls, storage: Storage, folder: str, header: Header) -> "Segment":
+    def create(
+        cls, storage: Storage, folder: str, header: Header, limits: LogLimits = LOG_LIMITS
+    ) -> "Segment":
         """
         Begin a segment, in the place of an empty one if there is one.
 
@@ -143,7 +149,7 @@ class Segment:
             OSError: the disk refused; nothing stays behind that counts. An empty segment stays: if
                 it is the only one, nothing but its name says where the log goes on.
         """
-        segment = cls(storage, folder, header)
+        segment = cls(storage, folder, header, limits)
         is_new = not _is_there(storage, index_path(folder, header.first))
         try:
             segment._data = storage.open(data_path(folder, header.first), create=True)
@@ -312,7 +318,7 @@ class Segment:
         with self._reading(index_path(self.folder, self.first)) as index:
             position = RECORD_BYTES if sequence is None else self._find(index, sequence, True)
             while position < self.index_size:
-                size = min(_INDEX_CHUNK_RECORDS * RECORD_BYTES, self.index_size - position)
+                size = min(self._chunk_bytes, self.index_size - position)
                 chunk = index.read_at(size, position)
                 for at in range(0, len(chunk) - RECORD_BYTES + 1, RECORD_BYTES):
                     yield position + at, decode_commit(chunk[at : at + RECORD_BYTES])
@@ -379,7 +385,7 @@ class Segment:
         """
         with self._reading(index_path(self.folder, self.first)) as index:
             end = self._find(index, sequence - 1, True) + RECORD_BYTES
-            position = max(RECORD_BYTES, end - _INDEX_CHUNK_RECORDS * RECORD_BYTES)
+            position = max(RECORD_BYTES, end - self._chunk_bytes)
             chunk = index.read_at(end - position, position)
         start, total = sequence - 1, 0
         is_found = False
@@ -459,7 +465,7 @@ class Segment:
         self, index: File, position: int, sequence: int, bytes_wanted: int, may_block: bool
     ) -> list[Commit]:
         """Return consecutive records, the first being that of ``sequence``; damage ends them."""
-        size = min(_INDEX_CHUNK_RECORDS * RECORD_BYTES, self.index_size - position)
+        size = min(self._chunk_bytes, self.index_size - position)
         chunk = index.read_at(size, position, may_block=may_block)
         commits: list[Commit] = []
         total = 0

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from nsqx.nsqd.log.block import Block, BlockCache, BlockMemory
 from nsqx.nsqd.log.deferral import NOT_DEFERRED, mark_of
 from nsqx.nsqd.log.disk_view import DiskView
+from nsqx.nsqd.log.limits import LOG_LIMITS, LogLimits
 from nsqx.nsqd.log.log import LogEvents, LogView, Retention, take_pieces
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.records import Commit, Header, crc32c
@@ -33,8 +34,6 @@ from nsqx.protocol.messages import HEADER_BYTES, encode_messages
 
 __all__ = ["TopicLog"]
 
-BLOCK_BYTES = 256 * 1024
-IDLE_ROLL_BYTES = 16 * 1024 * 1024
 _READ_TRIES = 3
 
 
@@ -50,6 +49,7 @@ class TopicLog:
         *,
         segment_bytes_max: int,
         events: LogEvents | None = None,
+        limits: LogLimits = LOG_LIMITS,
     ) -> None:
         """
         Open the log, or begin one, and recover what a crash left behind.
@@ -60,6 +60,7 @@ class TopicLog:
         self._storage = storage
         self._folder = folder
         self.segment_bytes_max = segment_bytes_max
+        self._limits = limits
         self.events = events if events is not None else LogEvents()
         self.retention = Retention()
         self.lost = Ranges()
@@ -82,7 +83,7 @@ class TopicLog:
         self._has_new_names = True
 
         storage.make_folder(folder)
-        recovered = recover_segments(storage, folder)
+        recovered = recover_segments(storage, folder, limits)
         self._segments = Segments(recovered.segments)
         self._active: Segment | None = None
         self.end = self._segments[-1].end if self._segments else 0
@@ -147,7 +148,7 @@ class TopicLog:
         if (
             tail is None
             or tail.owner is None
-            or len(tail.data) >= BLOCK_BYTES
+            or len(tail.data) >= self._limits.block_bytes
             or tail.id_base != self._id_base
         ):
             tail = None
@@ -278,7 +279,8 @@ class TopicLog:
             old.close()
             self._segments.pop(-1)
             self._active = old = None
-        new = Segment.create(self._storage, self._folder, Header(self.end, self._id_base, now_ns))
+        header = Header(self.end, self._id_base, now_ns)
+        new = Segment.create(self._storage, self._folder, header, self._limits)
         if old is not None:
             try:
                 old.seal()
@@ -343,7 +345,7 @@ class TopicLog:
 
     def _wanted(self, segment: Segment) -> int:
         """Return how much to read: just one batch when the disk failed to read more."""
-        return 1 if segment.first in self._failed_reads else BLOCK_BYTES
+        return 1 if segment.first in self._failed_reads else self._limits.block_bytes
 
     def _read_failed(self, sequence: int, segment: Segment, error: DamagedError | OSError) -> None:
         """Step over what is damaged. What the disk fails to read is tried again, then given up."""
@@ -406,7 +408,7 @@ class TopicLog:
         """Return whether the active segment is so large that it goes when nothing comes."""
         if self._active is None or self._is_writing_ahead:
             return False
-        return self._active.size >= min(IDLE_ROLL_BYTES, self.segment_bytes_max)
+        return self._active.size >= min(self._limits.idle_roll_bytes, self.segment_bytes_max)
 
     def is_retained(self, now_ns: int) -> bool:
         """Return whether the oldest segment is kept for replay, needed or not."""
