@@ -3,7 +3,7 @@
 #
 #   sh deploy/docker/run.sh [FOLDER]
 #
-# Best as a user that is not root. The base is Debian with its Python, made by mmdebstrap (FOLDER/base.tar,
+# As a user that is not root: podman gives root's containers limits that root may not raise everywhere. The base is Debian with its Python, made by mmdebstrap (FOLDER/base.tar,
 # made by root if users may not); buildah builds, podman runs two nsqlookupd, three nsqd and the
 # dashboard under the names that the compose file has. Ends with 0 if all is well, 77 if it can't be
 # tried here.
@@ -63,7 +63,7 @@ fi
 echo "the image is built, by $(id -un)"
 
 # The cluster of the compose file.
-hardened="--ulimit=host --read-only --cap-drop=ALL --security-opt=no-new-privileges --network=nsqx-run"
+hardened="--read-only --cap-drop=ALL --security-opt=no-new-privileges --network=nsqx-run"
 start() { # NAME, options of podman, --, command
     name=$1 options=
     shift
@@ -86,7 +86,7 @@ until_is() { # WANTED COMMAND..: asked for half a minute
     exit 1
 }
 $engine network create nsqx-run >/dev/null || cannot "podman makes no networks here"
-start nsqlookupd-1 -- nsqlookupd || cannot "podman starts nothing here"
+start nsqlookupd-1 -- nsqlookupd || cannot "podman starts nothing here (as root: try a user)"
 start nsqlookupd-2 -- nsqlookupd
 for node in nsqd-1 nsqd-2 nsqd-3; do
     start "$node" -v "$node:/data" -e NSQD_BROADCAST_ADDRESS="$node" \
