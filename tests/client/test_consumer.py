@@ -133,6 +133,14 @@ def test_an_address_is_needed() -> None:
         ({"requeue_delay_max": math.inf}, "requeue_delay_max"),
         ({"drain_timeout": math.inf}, "drain_timeout"),
         ({"max_in_flight": -1}, "max_in_flight"),
+        ({"max_in_flight": True}, "max_in_flight"),
+        ({"max_attempts": 0}, "max_attempts"),
+        ({"max_attempts": 2.5}, "max_attempts"),
+        ({"lookupd_poll_interval": math.nan}, "lookupd_poll_interval"),
+        ({"lookupd_poll_jitter": 1.5}, "lookupd_poll_jitter"),
+        ({"lookupd_poll_timeout": 0}, "lookupd_poll_timeout"),
+        ({"forget_after": math.nan}, "forget_after"),
+        ({"expiry_grace": math.inf}, "expiry_grace"),
         ({"backoff": True}, "backoff is a BackoffPolicy"),
         ({"on_give_up": 5}, "cannot be called"),
         ({"no_such": 1}, "no_such"),
@@ -485,6 +493,29 @@ async def test_too_many_attempts_are_given_up(nsqd: ScriptedNsqd) -> None:
         assert (await anext(consumer)).body == b"last try"
         assert given_up == [b"poison"]
         assert consumer.stats.given_up == 1
+
+
+async def test_an_on_give_up_that_cancels_its_task_is_a_failure_like_another(
+    nsqd: ScriptedNsqd, caplog: pytest.LogCaptureFixture
+) -> None:
+    given_up = []
+
+    async def give_up(message: Message) -> None:
+        given_up.append(message.body)
+        if message.body == b"poison":
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+
+    async with Consumer("t", "c", nsqd=nsqd.address, max_attempts=1, on_give_up=give_up):
+        peer = await accept(nsqd)
+        peer.deliver(b"poison", attempts=2)
+        assert await peer.next() == Requeue(1, 180_000)
+        assert "handler failed" in caplog.text
+        peer.deliver(b"next", attempts=2, first_id=2)
+        assert await peer.finished() == [2]
+    assert given_up == [b"poison", b"next"]
 
 
 async def test_a_message_that_could_not_be_given_up_is_requeued(nsqd: ScriptedNsqd) -> None:

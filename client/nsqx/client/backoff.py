@@ -16,6 +16,8 @@ speed in as many successes as it took failures.
 from dataclasses import dataclass
 from enum import Enum
 
+from nsqx.client.ranges import check_seconds
+
 __all__ = ["Backoff", "BackoffPolicy", "Phase"]
 
 
@@ -35,8 +37,8 @@ class BackoffPolicy:
     full_jitter: bool = False
 
     def __post_init__(self) -> None:
-        if self.multiplier_seconds < 0 or self.longest_seconds < 0:
-            raise ValueError("backoff durations are not negative")
+        for name in ("multiplier_seconds", "longest_seconds"):
+            check_seconds(name, getattr(self, name))
 
 
 class Phase(Enum):

@@ -36,6 +36,7 @@ from nsqx.client.lookupds import LookupdFinder
 from nsqx.client.message import Message
 from nsqx.client.pace import Pace
 from nsqx.client.prefetch import Prefetch
+from nsqx.client.ranges import check_count, check_seconds
 from nsqx.client.ready_counts import ReadyCounts, Share
 from nsqx.client.settings import Settings
 from nsqx.client.sources import FORGET_SECONDS, Patience, Sources
@@ -158,21 +159,26 @@ class Consumer:
         self.lookupd_poll_jitter = lookupd_poll_jitter
         self.lookupd_poll_timeout = lookupd_poll_timeout
         patience = Patience(
-            lookupd_poll_interval, lookupd_poll_jitter, lookupd_poll_timeout, forget_after
+            check_seconds("lookupd_poll_interval", lookupd_poll_interval),
+            check_seconds("lookupd_poll_jitter", lookupd_poll_jitter, most=1),
+            check_seconds("lookupd_poll_timeout", lookupd_poll_timeout, above_zero=True),
+            check_seconds("forget_after", forget_after),
         )
         self._sources = Sources(topic, nsqd, lookupd, discover, settings or Settings(), patience)
-        self._max_in_flight = _checked_max_in_flight(max_in_flight)
+        self._max_in_flight = check_count("max_in_flight", max_in_flight)
+        if max_attempts is not None:
+            check_count("max_attempts", max_attempts, 1)
         self._max_attempts = max_attempts
         if on_give_up is not None:
             check_handler(on_give_up)
         self._on_give_up = on_give_up
-        self._requeue_delay = _checked_seconds("requeue_delay", requeue_delay)
-        self._requeue_delay_max = _checked_seconds("requeue_delay_max", requeue_delay_max)
+        self._requeue_delay = check_seconds("requeue_delay", requeue_delay)
+        self._requeue_delay_max = check_seconds("requeue_delay_max", requeue_delay_max)
         if backoff and not isinstance(backoff, BackoffPolicy):
             raise TypeError(f"backoff is a BackoffPolicy, False or None, not {backoff!r}")
         self._backoff_policy = backoff
-        self._drain_timeout = _checked_seconds("drain_timeout", drain_timeout)
-        self._expiry_grace = expiry_grace
+        self._drain_timeout = check_seconds("drain_timeout", drain_timeout)
+        self._expiry_grace = check_seconds("expiry_grace", expiry_grace)
         self._backoff = Backoff(backoff) if backoff else None
         self._prefetch = Prefetch(cautious=cautious)
         self._is_held_back = cautious  # until ``_prefetch`` allows more
@@ -232,7 +238,12 @@ class Consumer:
         Args:
             timeout: seconds to wait for messages in ``async with`` or a handler, instead of
                 ``drain_timeout``. Others have a second. Then what is unanswered is requeued.
+
+        Raises:
+            ValueError: ``timeout`` is no number of seconds; nothing is closed.
         """
+        if timeout is not None:
+            check_seconds("timeout", timeout)
         if self._is_closing:
             await self._closed.wait()
             return
@@ -312,10 +323,12 @@ class Consumer:
 
         A list is yielded when it is full, or ``wait`` seconds after its first message came.
         """
-        limit = min(max, self._max_in_flight)
+        check_count("max", max, 1)
+        check_seconds("wait", wait)
         while True:
             try:
                 batch = [await self._get()]
+                limit = max if max < self._max_in_flight else self._max_in_flight or 1
                 batch += self._inbox.take_batch(limit - 1)
                 await self._fill(batch, limit, wait)
             except InboxClosedError:
@@ -341,6 +354,7 @@ class Consumer:
 
         Raises:
             TypeError: ``handler`` is a generator or a class.
+            ValueError: a number is wrong.
             RuntimeError: somebody ended what calls the handler.
         """
         check_handler(handler)
@@ -356,6 +370,9 @@ class Consumer:
 
         For tasks: the event loop stops at once when a task raises ``SystemExit``.
         """
+        check_count("concurrency", concurrency, 1)
+        if timeout is not None:
+            check_seconds("timeout", timeout, above_zero=True)
         if self._backoff is None and self._backoff_policy is None:
             self._backoff = Backoff(BackoffPolicy())
         workers = {
@@ -394,7 +411,7 @@ class Consumer:
 
     @max_in_flight.setter
     def max_in_flight(self, count: int) -> None:
-        self._max_in_flight = _checked_max_in_flight(count)
+        self._max_in_flight = check_count("max_in_flight", count)
         self._limit()
 
     @property
@@ -496,7 +513,6 @@ class Consumer:
 
     async def _give_up(self) -> None:
         """Deal with messages that were delivered too often, one after another."""
-        begun = collect_begun(self._on_give_up) if self._on_give_up is not None else None
         with contextlib.suppress(InboxClosedError):
             while True:
                 message = await self._given_up.get()
@@ -509,15 +525,15 @@ class Consumer:
                     message.attempts,
                 )
                 message.begin()
-                try:
-                    if self._on_give_up is not None:
-                        await settle(self._on_give_up(message), begun)
-                except BaseException as exc:  # as in `_work`
-                    self._failed(message, exc)
-                    if is_cancelled(exc):
-                        raise
-                else:
+                error = None
+                if self._on_give_up is not None:
+                    error = await _outcome(self._on_give_up, message)
+                if error is None:
                     message.end()
+                    continue
+                self._failed(message, error)
+                if is_cancelled(error):
+                    raise error
 
     # Connections
 
@@ -706,6 +722,23 @@ class Consumer:
             self._steer()
 
 
+async def _outcome(handler: Handler, message: Message) -> BaseException | None:
+    """Return how a handler ends, in a task of its own: if it cancels that, nothing else ends."""
+
+    async def call() -> BaseException | None:
+        begun = collect_begun(handler)
+        try:
+            await settle(handler(message), begun)
+        except BaseException as exc:  # there are many ways to end
+            return exc
+        return None
+
+    try:
+        return await asyncio.create_task(call(), name="nsqx call of on_give_up")
+    except asyncio.CancelledError as exc:
+        return exc
+
+
 async def _limited(
     handler: Handler, begun: "list[asyncio.Task[Any]]", seconds: float, message: Message
 ) -> None:
@@ -731,15 +764,3 @@ async def _cancelled(tasks: "set[asyncio.Task[Any]]") -> None:
 
 
 _now = time.monotonic  # that of the event loop may stand still during a turn
-
-
-def _checked_seconds(name: str, seconds: float) -> float:
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"{name}: {seconds} is no number of seconds")
-    return seconds
-
-
-def _checked_max_in_flight(count: int) -> int:
-    if count < 0:
-        raise ValueError(f"max_in_flight {count} is negative")
-    return count

@@ -35,6 +35,7 @@ from nsqx.client.message import Message
 from nsqx.client.nodes import Lease, Nodes
 from nsqx.client.observer import Observer
 from nsqx.client.producer import CLOSE_TIMEOUT_SECONDS, TIMEOUT_SECONDS, Producer
+from nsqx.client.ranges import check_count, check_seconds
 from nsqx.client.service_url import Service, parse_environment, parse_service_url
 from nsqx.client.settings import Settings
 from nsqx.client.threads import event_loop
@@ -108,7 +109,7 @@ class Nsq:
             observers: such as those in ``nsqx.integrations``.
 
         Raises:
-            ValueError: there is no address, or one is wrong.
+            ValueError: there is no address, or one or a number is wrong.
         """
         service = parse_service_url(url) if url is not None else Service()
         self._nsqd = [*service.nsqd, *_listed(nsqd)]
@@ -116,12 +117,13 @@ class Nsq:
         self._discover = discover
         self._settings = settings or service.settings
         self._codec = codec or service.codec or JSON
-        self._timeout = next(
+        seconds = next(
             (seconds for seconds in (timeout, service.timeout) if seconds is not None),
             TIMEOUT_SECONDS,
         )
+        self._timeout = check_seconds("timeout", seconds, above_zero=True)
         self._resend = resend
-        self._close_timeout = close_timeout
+        self._close_timeout = check_seconds("close_timeout", close_timeout)
         self._observers = tuple(observers)
         self._routes: list[Route] = []
         self._nodes: Nodes | None = None
@@ -292,7 +294,7 @@ class Nsq:
         if nodes.current is not None:
             return nodes.current
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(check_seconds("timeout", seconds)):
                 return await nodes.find()
         except TimeoutError:
             what = "finding an nsqd to publish to"
@@ -360,10 +362,11 @@ class Nsq:
         for name in (topic, channel, *([dead_letter] if dead_letter is not None else ())):
             if not is_valid_name(name):
                 raise ValueError(f"not a valid name of a topic or channel: {name!r}")
-        if concurrency < 1 or (max_attempts is not None and max_attempts < 1):
-            raise ValueError("concurrency and max_attempts are at least 1")
-        if timeout is not None and timeout <= 0:
-            raise ValueError("timeout must be more than 0 seconds")
+        check_count("concurrency", concurrency, 1)
+        if max_attempts is not None:
+            check_count("max_attempts", max_attempts, 1)
+        if timeout is not None:
+            check_seconds("timeout", timeout, above_zero=True)
 
         def decorate(function: FunctionT) -> FunctionT:
             route = Route.of(

@@ -47,6 +47,7 @@ from nsqx.client.errors import (
 )
 from nsqx.client.link import Link
 from nsqx.client.message import MakeMessage, Message
+from nsqx.client.ranges import check_count, check_seconds, milliseconds
 from nsqx.client.session import Limits
 from nsqx.client.settings import Settings
 from nsqx.protocol import commands, defaults
@@ -123,18 +124,18 @@ class Producer:
             close_timeout: seconds that `close` waits for what is being published.
 
         Raises:
-            ValueError: an address is wrong, or there is none.
+            ValueError: an address or a number is wrong, or there is no address.
         """
         self._addresses = parse_addresses(nsqd)
         if not self._addresses:
             raise ValueError("a producer needs the address of an nsqd")
         self._settings = settings or Settings()
-        self._timeout = timeout
+        self._timeout = check_seconds("timeout", timeout, above_zero=True)
         self._resend = resend
         self._spread = spread
-        self._outstanding_bytes_max = outstanding_bytes_max
-        self._slow_after = slow_after
-        self._close_timeout = close_timeout
+        self._outstanding_bytes_max = check_count("outstanding_bytes_max", outstanding_bytes_max, 1)
+        self._slow_after = check_seconds("slow_after", slow_after)
+        self._close_timeout = check_seconds("close_timeout", close_timeout)
         self._outlets: list[_Outlet] = []  # in the order preferred
         self._waiting: deque[_Publish] = deque()
         self._open: set[_Publish] = set()  # neither confirmed nor failed
@@ -176,7 +177,12 @@ class Producer:
 
         What is not confirmed within ``timeout`` seconds, or ``close_timeout``, fails with
         ClientClosed; so does all of it at once, if this is cancelled.
+
+        Raises:
+            ValueError: ``timeout`` is no number of seconds; nothing is closed.
         """
+        if timeout is not None:
+            check_seconds("timeout", timeout)
         try:
             await asyncio.sleep(0)  # tasks that were made to publish have begun then
             self._accepts = False
@@ -221,7 +227,7 @@ class Producer:
             timeout: seconds this may take in all, instead of the producer's.
 
         Raises:
-            ValueError: topic, body or defer cannot be sent.
+            ValueError: topic, body or defer cannot be sent, or timeout is no number of seconds.
             PublishFailed: nsqd refused it.
             DeadlineExceeded: no nsqd has confirmed it in time.
             ConnectionClosed: only without ``resend``.
@@ -231,7 +237,7 @@ class Producer:
             command = commands.pub(topic, body)
             size = Size("PUB", len(body))
         else:
-            defer_ms = round(defer * 1000)
+            defer_ms = milliseconds("delay", defer)
             command = commands.dpub(topic, defer_ms, body)
             size = Size("DPUB", len(body), defer_ms=defer_ms)
         await self._submit(topic, command, size, timeout).wait()
@@ -289,7 +295,7 @@ class Producer:
         return self._send(topic, command, size, timeout)
 
     def _send(self, topic: str, command: bytes, size: "Size", timeout: float | None) -> "_Publish":
-        seconds = self._timeout if timeout is None else timeout
+        seconds = self._timeout if timeout is None else check_seconds("timeout", timeout)
         publish = _Publish(self, topic, command, size, seconds)
         if self._is_over:
             publish.settle(ClientClosed("the producer was closed"))

@@ -6,15 +6,13 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nsqx.client.ranges import check_count, check_seconds, milliseconds
 from nsqx.net.tls import client_context
 from nsqx.protocol.version import VERSION
 
 __all__ = ["USER_AGENT", "Settings"]
 
 USER_AGENT = f"nsqx/{VERSION}"
-
-# Fields of IDENTIFY that are left out when they are None: nsqd's own defaults then hold.
-_MS_PER_SECOND = 1000
 
 
 def _host_name() -> str:
@@ -80,11 +78,20 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("connect_timeout", "heartbeat_interval", "reply_timeout", "write_timeout"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be more than 0 seconds")
+            check_seconds(name, getattr(self, name), above_zero=True)
+        for name in ("read_timeout", "msg_timeout"):
+            if getattr(self, name) is not None:
+                check_seconds(name, getattr(self, name), above_zero=True)
+        for name in ("output_buffer_size", "output_buffer_timeout"):
+            if getattr(self, name) not in (None, -1):
+                check_seconds(name, getattr(self, name))
+        check_count("frame_bytes_max", self.frame_bytes_max, 1)
+        check_count("sample_rate", self.sample_rate)
+        if not 1 <= check_count("deflate_level", self.deflate_level, 1) <= 9:
+            raise ValueError("deflate_level is from 1 to 9")
         if self.read_timeout is not None and self.read_timeout <= self.heartbeat_interval:
             raise ValueError("read_timeout must be more than heartbeat_interval")
-        if not 0 <= self.sample_rate <= 99:
+        if self.sample_rate > 99:
             raise ValueError("sample_rate is a percentage from 0 to 99")
         if self.compression not in (None, "snappy", "deflate"):
             raise ValueError(f"unknown compression {self.compression!r}")
@@ -113,7 +120,7 @@ class Settings:
         fields: dict[str, object] = {
             "client_id": self.hostname.split(".")[0] if client_id is None else client_id,
             "feature_negotiation": True,
-            "heartbeat_interval": _milliseconds(self.heartbeat_interval),
+            "heartbeat_interval": milliseconds("heartbeat_interval", self.heartbeat_interval),
             "hostname": self.hostname,
             "sample_rate": self.sample_rate,
             "tls_v1": bool(self.tls),
@@ -122,13 +129,13 @@ class Settings:
         if self.extensions:
             fields["nsqx_extensions"] = True
         if self.msg_timeout is not None:
-            fields["msg_timeout"] = _milliseconds(self.msg_timeout)
+            fields["msg_timeout"] = milliseconds("msg_timeout", self.msg_timeout)
         if self.output_buffer_size is not None:
             fields["output_buffer_size"] = self.output_buffer_size
         if self.output_buffer_timeout is not None:
             # -1 is not a duration: it switches the timed flush off.
-            timeout = self.output_buffer_timeout
-            fields["output_buffer_timeout"] = -1 if timeout == -1 else _milliseconds(timeout)
+            name, timeout = "output_buffer_timeout", self.output_buffer_timeout
+            fields[name] = -1 if timeout == -1 else milliseconds(name, timeout)
         places = {"topology_region": self.topology_region, "topology_zone": self.topology_zone}
         fields |= {name: place for name, place in places.items() if place}
         if self.compression == "deflate":
@@ -136,7 +143,3 @@ class Settings:
         elif self.compression == "snappy":
             fields["snappy"] = True
         return json.dumps(fields, separators=(",", ":"), sort_keys=True).encode()
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * _MS_PER_SECOND)

@@ -10,6 +10,7 @@ from nsqx.client.addresses import Address
 from nsqx.client.codecs import Codec
 from nsqx.client.connection import Connection
 from nsqx.client.message import MakeMessage, Message
+from nsqx.client.ranges import milliseconds
 from nsqx.client.ready_counts import Share
 from nsqx.protocol import commands
 from nsqx.protocol.errors import NsqError
@@ -151,7 +152,7 @@ class Subscription:
             return self._take_over(message) and self.requeue(message, delay, backoff)
         if delay is None:
             delay = self._subscriber.requeue_delay(message)
-        command = commands.req(message.id, round(delay * 1000))
+        command = commands.req(message.id, milliseconds("delay", delay))
         del self.in_flight[message.id]
         message.deadline = ANSWERED
         # RDY 0 comes before the REQ that caused it: else nsqd may deliver in between.

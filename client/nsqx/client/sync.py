@@ -36,6 +36,7 @@ from nsqx.client.errors import ClientClosed, NsqError, PartlyPublished
 from nsqx.client.message import Message as AsyncMessage
 from nsqx.client.nsq import Nsq as AsyncNsq
 from nsqx.client.producer import BATCHES_IN_FLIGHT_MAX, batches
+from nsqx.client.ranges import check_seconds
 
 __all__ = ["Consumer", "Message", "Nsq"]
 
@@ -233,6 +234,8 @@ class Consumer:
 
     def get(self, timeout: float | None = None) -> "Message | None":
         """Return the next message, or None if none comes within so many seconds or any more."""
+        if timeout is not None:
+            check_seconds("timeout", timeout)
         if self._is_closed:
             return None
         self._loop.check_thread()  # also where nothing need be waited for: a fork has no messages
