@@ -98,6 +98,7 @@ fuzz: $(DEV_INSTALLED) ## every parser, guided by coverage: FUZZ_SECONDS=60 each
 bench: $(DEV_INSTALLED) ## measure this machine
 	$(BIN)/python -m benchmarks $(ARGS)
 	$(BIN)/python -m benchmarks.answers
+	$(BIN)/python -m benchmarks.idle
 
 clean: ## forget the virtual environment and the caches; ./data stays
 	rm -rf $(VENV) $(LOWER_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,7 +15,15 @@ from dataclasses import dataclass
 import cramjam
 import google_crc32c
 
-from benchmarks.wire import ERROR, FRAME_HEADER, MAGIC, OK_FRAME, BrokerError, identify
+from benchmarks.wire import (
+    ERROR,
+    FRAME_HEADER,
+    HEARTBEAT_MS,
+    MAGIC,
+    OK_FRAME,
+    BrokerError,
+    identify,
+)
 
 TIMEOUT_SECONDS = 60.0  # a broker that says nothing for so long has failed
 _RECEIVE_BYTES = 1 << 18
@@ -29,6 +37,11 @@ class Target:
     port: int
     tls: bool = False
     snappy: bool = False
+    heartbeat_ms: int = HEARTBEAT_MS
+
+
+def _identify(target: Target) -> bytes:
+    return identify(tls=target.tls, snappy=target.snappy, heartbeat_ms=target.heartbeat_ms)
 
 
 class Link:
@@ -37,7 +50,7 @@ class Link:
     def __init__(self, target: Target) -> None:
         sock = socket.create_connection((target.host, target.port), TIMEOUT_SECONDS)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.sendall(MAGIC + identify(tls=target.tls, snappy=target.snappy))
+        sock.sendall(MAGIC + _identify(target))
         _require_granted(_read_frame(sock), target)
         if target.tls:
             sock = _upgrade_to_tls(sock)

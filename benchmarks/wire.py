@@ -27,14 +27,18 @@ class BrokerError(Exception):
     """The broker answered something else than what the generator waits for."""
 
 
-def identify(*, tls: bool, snappy: bool) -> bytes:
-    """IDENTIFY with the longest heartbeat interval, so that heartbeats stay out of the numbers."""
+# The longest that is allowed by default, so that heartbeats stay out of the numbers.
+HEARTBEAT_MS = 60_000
+
+
+def identify(*, tls: bool, snappy: bool, heartbeat_ms: int = HEARTBEAT_MS) -> bytes:
+    """IDENTIFY."""
     body = json.dumps(
         {
             "client_id": "benchmark",
             "user_agent": "nsqx-benchmarks",
             "feature_negotiation": True,
-            "heartbeat_interval": 60_000,
+            "heartbeat_interval": heartbeat_ms,
             "tls_v1": tls,
             "snappy": snappy,
         }
