@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from nsqx.client import Consumer, DecodeFailed, Message, Nsq, Settings
+from nsqx.client.threads import LEFT_BEHIND_MAX, Threads
 from nsqx.protocol.commands import Requeue
 from nsqx.testing.cluster import Cluster
 from nsqx.testing.recorder import Recorder
@@ -541,3 +542,44 @@ async def test_one_that_the_handler_decodes_is_to_blame_as_well(
 
 def test_the_error_of_a_body_does_not_show_it() -> None:
     assert "secret" not in str(DecodeFailed(b"secret", int, "no number"))
+
+
+async def test_calls_that_hang_are_left_behind_up_to_a_limit() -> None:
+    threads, returns = Threads("test"), threading.Event()
+    for _ in range(LEFT_BEHIND_MAX):
+        assert threads.has_room
+        call = asyncio.create_task(threads.call(returns.wait))
+        await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait((call,))
+    assert not threads.has_room
+    returns.set()
+    async with asyncio.timeout(WAIT_SECONDS):
+        await threads.room()
+    assert await threads.call(lambda: 5) == 5
+    threads.close()
+
+
+async def test_a_handler_whose_calls_all_hang_adds_no_thread_for_each_message(
+    client: Nsq,
+    publisher: Nsq,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("nsqx.client.threads.LEFT_BEHIND_MAX", 2)
+    returns, begun = threading.Event(), []
+
+    @quick(client, timeout=0.02, max_attempts=3)
+    def hang(number: int) -> None:
+        begun.append(number)
+        returns.wait(WAIT_SECONDS)
+
+    await publisher.publish("t", 1)
+    try:
+        async with client.running():
+            await until(lambda: "too many calls hang" in caplog.text, WAIT_SECONDS)
+            assert begun == [1, 1]
+            returns.set()
+            await until(lambda: begun == [1, 1, 1], WAIT_SECONDS)
+    finally:
+        returns.set()

@@ -178,6 +178,11 @@ class Worker:
             BaseException: whatever it raised; the consumer decides what follows.
         """
         route = self._route
+        if self._threads is not None and not self._threads.has_room:
+            _log.error("%s: too many calls hang; none is begun until one returns", route.name)
+            message.give_back()
+            await self._threads.room()
+            return
         try:
             arguments = route.arguments(message)
         except DecodeFailed as exc:

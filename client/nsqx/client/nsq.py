@@ -352,7 +352,8 @@ class Nsq:
                 cannot be decoded.
             codec: for the body, instead of this object's.
             timeout: seconds that a call may take; longer ones are cut off, which is a failure. A
-                plain function cannot be cut off: it is left behind in its thread.
+                plain function cannot be cut off: it is left behind in its thread. With 32
+                left behind, no more messages are handled until one of them returns.
             options: as for ``Consumer``. ``max_in_flight`` is twice ``concurrency`` if not given.
 
         Raises:

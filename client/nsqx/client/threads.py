@@ -14,6 +14,8 @@ event_loop: contextvars.ContextVar[asyncio.AbstractEventLoop | None] = contextva
     "nsqx_event_loop", default=None
 )
 
+LEFT_BEHIND_MAX = 32  # calls that hang, and nobody waits for any more
+
 _Outcome = tuple[Any, BaseException | None]
 
 
@@ -22,7 +24,8 @@ class Threads:
     Calls functions in threads, as many as there are calls at a time.
 
     They are daemon threads, which those of ``ThreadPoolExecutor`` are not: a function that hangs
-    keeps no program from ending.
+    keeps no program from ending. But each that hangs has a thread, so there is an end to those that
+    may be left behind: see ``room``.
     """
 
     def __init__(self, name: str) -> None:
@@ -30,6 +33,18 @@ class Threads:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads = 0
         self._busy = 0
+        self._left_behind = 0
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether few enough calls were left behind that one more may be."""
+        return self._has_room.is_set()
+
+    async def room(self) -> None:
+        """Wait until one of the calls that were left behind has returned, if they are too many."""
+        await self._has_room.wait()
 
     async def call(self, function: Callable[[], Any]) -> Any:
         """
@@ -47,7 +62,11 @@ class Threads:
 
         def end(outcome: _Outcome) -> None:
             self._busy -= 1
-            if not ended.done():
+            if ended.done():
+                self._left_behind -= 1
+                if self._left_behind < LEFT_BEHIND_MAX:
+                    self._has_room.set()
+            else:
                 ended.set_result(outcome)
 
         def call() -> None:
@@ -64,10 +83,20 @@ class Threads:
             name = f"{self._name} {self._threads}"
             threading.Thread(target=self._work, name=name, daemon=True).start()
         self._calls.put(call)
-        result, error = await ended
+        try:
+            result, error = await ended
+        except asyncio.CancelledError:
+            if ended.cancelled():  # else it has ended in the same turn
+                self._leave_behind()
+            raise
         if error is not None:
             raise error
         return result
+
+    def _leave_behind(self) -> None:
+        self._left_behind += 1
+        if self._left_behind >= LEFT_BEHIND_MAX:
+            self._has_room.clear()
 
     def close(self) -> None:
         """Let the threads end; those that hang do when their function returns."""
