@@ -440,3 +440,18 @@ async def test_ready(nsq_server: Cluster, nsq_cluster: Callable[..., Cluster]) -
     async with Nsq(lookupd=nsq_cluster(0).lookupd_address) as client:
         with pytest.raises(DeadlineExceeded):
             await client.ready(0.05)
+
+
+async def test_an_observer_that_fails_leaves_no_consumer_open(nsq_server: Cluster) -> None:
+    opened: list[Consumer] = []
+
+    class Failing(Observer):
+        def consumer_opened(self, consumer: Consumer) -> None:
+            opened.append(consumer)
+            raise KeyError
+
+    async with nsq_server.client(observers=[Failing()]) as nsq:
+        with pytest.raises(KeyError):
+            async with nsq.consume("t", "c"):
+                pass
+    assert opened[0].is_closing

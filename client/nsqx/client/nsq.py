@@ -526,8 +526,12 @@ class _ObservedConsumer(Consumer):
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        for observer in self._observers:
-            observer.consumer_opened(self)
+        try:
+            for observer in self._observers:
+                observer.consumer_opened(self)
+        except BaseException:
+            await self.close()  # whose block is not entered is not left, either
+            raise
         return self
 
     async def close(self, timeout: float | None = None) -> None:
