@@ -548,6 +548,18 @@ async def test_connects_again_whenever_the_connection_is_lost(
         await accept(nsqd)
 
 
+async def test_who_closes_before_sub_is_answered_is_told_of_no_failure(
+    nsqd: ScriptedNsqd, caplog: pytest.LogCaptureFixture
+) -> None:
+    consumer = Consumer("t", "c", nsqd=nsqd.address)
+    await consumer.__aenter__()
+    peer = await nsqd.accept()
+    await peer.identify()
+    await peer.next()  # SUB
+    await consumer.close()
+    assert not caplog.records
+
+
 async def test_a_refused_sub_is_tried_again(nsqd: ScriptedNsqd) -> None:
     async with Consumer("t", "c", nsqd=nsqd.address):
         peer = await nsqd.accept()

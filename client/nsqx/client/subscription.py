@@ -9,6 +9,7 @@ from typing import Protocol as Interface
 from nsqx.client.addresses import Address
 from nsqx.client.codecs import Codec
 from nsqx.client.connection import Connection
+from nsqx.client.errors import RequestFailed
 from nsqx.client.message import MakeMessage, Message
 from nsqx.client.ranges import milliseconds
 from nsqx.client.ready_counts import Share
@@ -222,7 +223,8 @@ class Subscription:
         self._subscriber.subscribed(self)
 
     def fail(self, error: NsqError) -> None:
-        _log.warning("%s: SUB failed: %s", self.address, error)
+        if isinstance(error, RequestFailed):  # of a lost connection its link tells
+            _log.warning("%s: SUB failed: %s", self.address, error)
 
     # Listener
 
