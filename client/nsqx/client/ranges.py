@@ -25,7 +25,9 @@ def check_seconds(
     if above_zero and seconds == 0:
         raise ValueError(f"{name} must be more than 0 seconds")
     if not 0 <= seconds < math.inf or seconds > most:  # NaN is not even more than 0
-        raise ValueError(f"{name}: {seconds} is no number of seconds")
+        raise ValueError(
+            f"{name}: {seconds} is no number of seconds (which is not negative, and ends)"
+        )
     return seconds
 
 

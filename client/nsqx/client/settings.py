@@ -33,7 +33,7 @@ class Settings:
             heartbeat intervals.
         reply_timeout: the connection counts as dead when a command has no answer for so long.
         write_timeout: it counts as dead when it takes no bytes for so long.
-        msg_timeout: how long a message may stay unanswered; None: what nsqd is set to.
+        msg_timeout: how long a message may stay unanswered; None or 0: what nsqd is set to.
         output_buffer_size: bytes nsqd collects before it sends; -1: none. None: its default.
         output_buffer_timeout: how long it holds them back; -1: never flushes by time.
         topology_region, topology_zone: where this client is. An nsqd with the experiment
@@ -81,7 +81,7 @@ class Settings:
             check_seconds(name, getattr(self, name), above_zero=True)
         for name in ("read_timeout", "msg_timeout"):
             if getattr(self, name) is not None:
-                check_seconds(name, getattr(self, name), above_zero=True)
+                check_seconds(name, getattr(self, name))
         for name in ("output_buffer_size", "output_buffer_timeout"):
             if getattr(self, name) not in (None, -1):
                 check_seconds(name, getattr(self, name))
