@@ -13,10 +13,11 @@ systemd is told when the daemon is ready, that it lives, and that it stops (`ser
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
@@ -106,6 +107,18 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
+@contextlib.asynccontextmanager
+async def _started(starting: Daemon) -> AsyncIterator[object]:
+    """Start a daemon without collections: what it makes stays, and a third was to look at it."""
+    gc.disable()
+    try:
+        async with starting as daemon:
+            gc.enable()
+            yield daemon
+    finally:
+        gc.enable()
+
+
 async def _run(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> None:
     ended = asyncio.Event()
     # Before the daemon starts: a long recovery can be interrupted too, once it is over.
@@ -114,7 +127,7 @@ async def _run(make_daemon: Callable[[], Daemon], options: DaemonOptions) -> Non
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _go_on)
     tasks.handle_loop_errors(asyncio.get_running_loop())
     gc.collect()
-    async with make_daemon() as daemon:
+    async with _started(make_daemon()) as daemon:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, daemon)
         # Not before it has started: a start that fails says one thing.
         for notice in options.notices():
