@@ -28,7 +28,7 @@ from benchmarks.machine import Machine
 from benchmarks.worker import LoadError
 from nsqx.client import Producer
 from nsqx.nsqd.daemon import Nsqd
-from nsqx.nsqd.log import channel_store
+from nsqx.nsqd.log.limits import LOG_LIMITS, LogLimits
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.runtime.process import logs
 from nsqx.runtime.process.logs import Level
@@ -117,10 +117,14 @@ class Measurement:
         def are_written() -> bool:
             return not any(folder.glob("*.channel.0.journal"))
 
-        with mock.patch.object(channel_store, "CHECKPOINT_AFTER_BYTES", 0):
-            for channel in self._channels:
-                channel.empty()
-            await _until(are_written, "all channels have a checkpoint")
+        for channel in self._channels:
+            assert channel.backlog.store is not None
+            channel.backlog.store.limits = LogLimits(checkpoint_bytes=0)
+            channel.empty()
+        await _until(are_written, "all channels have a checkpoint")
+        for channel in self._channels:
+            assert channel.backlog.store is not None
+            channel.backlog.store.limits = LOG_LIMITS
 
     def lines(self) -> Iterator[str]:
         """Yield the table."""

@@ -21,6 +21,7 @@ from functools import lru_cache, partial
 from typing import Any, Literal, Protocol as Interface
 
 from nsqx.client.errors import DecodeFailed
+from nsqx.protocol.errors import NsqxError
 
 __all__ = [
     "BYTES",
@@ -322,7 +323,7 @@ _QUOTES = re.compile(
 _PLACE = re.compile(r" - at `[^`]*`(?: in `[^`]*`)?$")
 
 
-class _InvalidError(ValueError):
+class _InvalidError(NsqxError, ValueError):
     """A model's fields are not what they should be; the text quotes nothing."""
 
 

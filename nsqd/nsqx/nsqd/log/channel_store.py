@@ -102,7 +102,7 @@ class ChannelStore:
     def __init__(
         self, storage: Storage, path: str, trash: Trash, limits: LogLimits = LOG_LIMITS
     ) -> None:
-        self._limits = limits
+        self.limits = limits
         self.path = path
         self.on_written: Callable[[], None] = _do_nothing  # something is there to be synced
         self._storage = storage
@@ -266,7 +266,7 @@ class ChannelStore:
     @property
     def wants_checkpoint(self) -> bool:
         """Return whether the journal is so long that a restart feels it, doubtful or damaged."""
-        is_long = self.journal.size > self._limits.checkpoint_bytes
+        is_long = self.journal.size > self.limits.checkpoint_bytes
         is_due = is_long or self.journal.is_doubtful or self._is_damaged
         return is_due and not self._is_checkpointing
 
