@@ -70,6 +70,7 @@ class Session:
     def close(self) -> None:
         """Take the producer out of everything. Called once, when the connection is lost."""
         self.is_over = True
+        self._parser.forget()  # a connection and its session are a circle, which may stay for long
         if self.producer is not None:
             self._registry.remove_producer(self.producer)
             self.producer = None

@@ -270,6 +270,12 @@ class CommandParser:
         self.error = FatalProtocolError(*self._eof_error)
         return [Violation(self.error)]
 
+    def forget(self) -> None:
+        """Drop what is not complete: nothing more will come."""
+        self.finished = True
+        self._buffer = bytearray()
+        self._batch = None
+
     def take_rest(self) -> bytes:
         """
         Take the bytes behind an IDENTIFY, which the layer that begins there must read.

@@ -259,8 +259,13 @@ class RequestParser:
         missing = "body size" if len(self._buffer) < line_end + 1 + SIZE.size else "body"
         return [self._fail(_bad_body(f"failed to read {missing}"))]
 
+    def forget(self) -> None:
+        """Drop what is not complete: nothing more will come."""
+        self._buffer = bytearray()
+
     def _fail(self, error: FatalProtocolError) -> LookupViolation:
         self.error = error
+        self.forget()
         self._buffer.clear()
         return LookupViolation(error)
 

@@ -703,3 +703,14 @@ def test_what_is_deferred_alike_in_one_turn_is_one_batch(bench: SessionBench) ->
     [(first, end, due_ns)] = list(bench.broker.topics["t"].log.deferred_batches(0))
     assert (first, end) == (0, 2)
     assert 50 * MILLISECOND_NS <= due_ns - bench.wall_ns <= 51 * MILLISECOND_NS
+
+
+def test_a_connection_that_is_gone_holds_nothing_that_it_had_not_completed(
+    bench: SessionBench,
+) -> None:
+    connection = bench.connect()
+    connection.tell(b"PUB t\n" + (100_000).to_bytes(4, "big") + b"x" * 50_000)
+    connection.session.closed()
+    assert len(connection.session._parser._buffer) == 0
+    connection.session.receive(b"x" * 50_000, bench.now_ns)
+    assert connection.answers() == []

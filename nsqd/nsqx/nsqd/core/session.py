@@ -303,6 +303,8 @@ class Session:
             return
         self.life = Life.CLOSED
         self._at_gate.clear()
+        # A session and its connection are a circle, which may stay for long when both are gone.
+        self._parser.forget()
         if self.consumer is not None and self.channel is not None and self.topic is not None:
             self.broker.leave(self.topic, self.channel, self.consumer)
 

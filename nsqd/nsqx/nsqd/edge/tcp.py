@@ -282,6 +282,12 @@ class Connection(asyncio.Protocol):
         session = self.session
         reason = farewell.reason(session, exc)
         session.closed()
+        # They hold hundreds of kilobytes that Python does not see, and so does not hurry to free.
+        self._layers.clear()
+        self._unfed.clear()
+        self._handshake = None
+        if self._feeding is not None:
+            self._feeding.cancel()
         _log.info(
             "client(%s) closed - %s", session.remote_address, reason, **farewell.facts(session)
         )
