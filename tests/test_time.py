@@ -18,6 +18,7 @@ EVEN_MORE = {"time.perf_counter", "time.perf_counter_ns", "time.clock_gettime"}
 # Who computes with the time on the wall, and why.
 COMPUTING = {
     "admin/changed/marks": "until when somebody silenced a problem: shown, and outlives a restart",
+    "apps/change/restart": "whether a node that another machine has dated is younger than a second",
     "client/message": "how old a message is that another machine has dated",
     "lookupd/clock": "the date at the start, which then runs evenly",
 }
