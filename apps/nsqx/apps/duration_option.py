@@ -1,6 +1,6 @@
 """Durations on the command line, in the words of the daemons' options: ``90s``, ``10m``."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,7 +9,14 @@ from nsqx.runtime.durations import SECOND_NS, parse_duration
 __all__ = ["Duration"]
 
 
-class Duration(click.ParamType[float]):
+# Older versions of click take no parameters.
+if TYPE_CHECKING:
+    _Seconds = click.ParamType[float]
+else:
+    _Seconds = click.ParamType
+
+
+class Duration(_Seconds):
     """A positive duration; the command gets seconds."""
 
     name = "duration"
