@@ -2,7 +2,9 @@
 
 import socket
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from nsqx.nsqd.core.durability import Durability
 from nsqx.protocol.defaults import (
@@ -64,6 +66,9 @@ def default_node_id() -> int:
     import hashlib  # not for --version: it loads OpenSSL
 
     return zlib.crc32(hashlib.md5(socket.gethostname().encode()).digest()) % _NODE_IDS
+
+
+_Check = tuple[bool, str]  # whether it is right, and what is wrong otherwise
 
 
 @dataclass
@@ -321,92 +326,9 @@ class NsqdOptions(DaemonOptions):
         """
         if self.tls_client_auth_policy and self.tls_required is TlsRequired.NO:
             self.tls_required = TlsRequired.YES
-        from nsqx.net.client_certificates import POLICIES  # --version needs none of it
-        from nsqx.protocol.identify import HEARTBEAT_INTERVAL_MS_MIN
-        from nsqx.protocol.lookup import is_node_host
-
-        policy = self.tls_client_auth_policy
-        checks = [
-            (
-                policy in ("", *POLICIES),
-                f"--tls-client-auth-policy={policy} asks for no certificate; "
-                f"those that do: {', '.join(POLICIES)}",
-            ),
-            (0 <= self.node_id < _NODE_IDS, f"--node-id must be [0,{_NODE_IDS})"),
-            (
-                1 <= self.max_deflate_level <= 9,
-                "--max-deflate-level must be [1,9]",
-            ),
-            (
-                self.auth_http_request_method in ("get", "post"),
-                "--auth-http-request-method must be post or get",
-            ),
-            *(
-                (0 < value <= 1, f"invalid E2E processing latency percentile: {value:g}")
-                for value in self.e2e_processing_latency_percentile
-            ),
-            (
-                self.durability in (Durability.OS.value, Durability.FSYNC.value),
-                f"--durability must be os or fsync, not {self.durability}",
-            ),
-            (
-                self.tls_required is TlsRequired.NO or bool(self.tls_cert and self.tls_key),
-                "cannot require TLS client connections without TLS key and cert",
-            ),
-            (
-                bool(self.tls_cert) == bool(self.tls_key),
-                "--tls-cert and --tls-key must be given together",
-            ),
-            (self.max_bytes_per_file > 0, "--max-bytes-per-file must be above 0"),
-            (self.max_msg_size > 0, "--max-msg-size must be above 0"),
-            (self.max_body_size > 0, "--max-body-size must be above 0"),
-            *(
-                (getattr(self, each.attribute) >= 0, f"--{each.name} must not be below 0")
-                for each in list_flags(NsqdOptions)
-                if each.kind in (INT, DURATION)
-            ),
-            (self.sync_timeout > 0, "--sync-timeout must be above 0"),
-            (self.statsd_interval > 0, "--statsd-interval must be above 0"),
-            (bool(self.tcp_address), "--tcp-address must not be empty"),
-            (
-                is_node_host(self.broadcast_address)
-                or self.broadcast_address == socket.gethostname(),
-                "--broadcast-address is a host's name or IP address, not "
-                f"{self.broadcast_address!r}",
-            ),
-            (
-                is_statsd_prefix(self.statsd_prefix),
-                f"--statsd-prefix ({self.statsd_prefix!r}) is no prefix of statsd's keys: %s is the"
-                " node, and there is no other format, no blank, colon or bar",
-            ),
-            (
-                bool(self.lookupd_tls_cert) == bool(self.lookupd_tls_key),
-                "--lookupd-tls-cert and --lookupd-tls-key must be given together",
-            ),
-            (
-                self.max_output_buffer_timeout >= self.min_output_buffer_timeout,
-                "--max-output-buffer-timeout must not be below --min-output-buffer-timeout",
-            ),
-            (
-                self.max_heartbeat_interval >= HEARTBEAT_INTERVAL_MS_MIN * 1_000_000,
-                "--max-heartbeat-interval must be at least 1s",
-            ),
-            *(
-                (getattr(self, name) > 0, f"--{name.replace('_', '-')} must be above 0")
-                for name in _ABOVE_0
-            ),
-            *(
-                (getattr(self, name) <= 65535, f"--{name.replace('_', '-')} must be [0,65535]")
-                for name in ("broadcast_tcp_port", "broadcast_http_port")
-            ),
-            *(
-                (
-                    setting.least is None or getattr(self, setting.name) >= setting.least,
-                    f"--{setting.name.replace('_', '-')} is too small",
-                )
-                for setting in SETTINGS
-            ),
-        ]
+        checks = chain(
+            self._words(), self._pairs(), self._numbers(), self._bounds(), self._addresses()
+        )
         for is_right, message in checks:
             if not is_right:
                 raise StartupError(message)
@@ -417,6 +339,90 @@ class NsqdOptions(DaemonOptions):
             _check_address("statsd-address", self.statsd_address)
         for address in self.auth_http_address:
             _check_url("auth-http-address", address)
+
+    def _words(self) -> Iterator[_Check]:
+        """Of what may be one of some words."""
+        from nsqx.net.client_certificates import POLICIES  # --version needs none of it
+
+        policy = self.tls_client_auth_policy
+        yield (
+            policy in ("", *POLICIES),
+            f"--tls-client-auth-policy={policy} asks for no certificate; "
+            f"those that do: {', '.join(POLICIES)}",
+        )
+        yield (
+            self.auth_http_request_method in ("get", "post"),
+            "--auth-http-request-method must be post or get",
+        )
+        yield (
+            self.durability in (Durability.OS.value, Durability.FSYNC.value),
+            f"--durability must be os or fsync, not {self.durability}",
+        )
+
+    def _pairs(self) -> Iterator[_Check]:
+        """Of what must go together."""
+        yield (
+            self.tls_required is TlsRequired.NO or bool(self.tls_cert and self.tls_key),
+            "cannot require TLS client connections without TLS key and cert",
+        )
+        yield (
+            bool(self.tls_cert) == bool(self.tls_key),
+            "--tls-cert and --tls-key must be given together",
+        )
+        yield (
+            bool(self.lookupd_tls_cert) == bool(self.lookupd_tls_key),
+            "--lookupd-tls-cert and --lookupd-tls-key must be given together",
+        )
+        yield (
+            self.max_output_buffer_timeout >= self.min_output_buffer_timeout,
+            "--max-output-buffer-timeout must not be below --min-output-buffer-timeout",
+        )
+
+    def _numbers(self) -> Iterator[_Check]:
+        """Of numbers with a range of their own."""
+        from nsqx.protocol.identify import HEARTBEAT_INTERVAL_MS_MIN
+
+        yield 0 <= self.node_id < _NODE_IDS, f"--node-id must be [0,{_NODE_IDS})"
+        yield 1 <= self.max_deflate_level <= 9, "--max-deflate-level must be [1,9]"
+        for value in self.e2e_processing_latency_percentile:
+            yield 0 < value <= 1, f"invalid E2E processing latency percentile: {value:g}"
+        yield (
+            self.max_heartbeat_interval >= HEARTBEAT_INTERVAL_MS_MIN * 1_000_000,
+            "--max-heartbeat-interval must be at least 1s",
+        )
+
+    def _bounds(self) -> Iterator[_Check]:
+        """Of numbers that only must be large or small enough."""
+        for name in ("max_bytes_per_file", "max_msg_size", "max_body_size"):
+            yield getattr(self, name) > 0, f"--{name.replace('_', '-')} must be above 0"
+        for each in list_flags(NsqdOptions):
+            if each.kind in (INT, DURATION):
+                is_right = getattr(self, each.attribute) >= 0
+                yield is_right, f"--{each.name} must not be below 0"
+        for name in ("sync_timeout", "statsd_interval", *_ABOVE_0):
+            yield getattr(self, name) > 0, f"--{name.replace('_', '-')} must be above 0"
+        for name in ("broadcast_tcp_port", "broadcast_http_port"):
+            yield getattr(self, name) <= 65535, f"--{name.replace('_', '-')} must be [0,65535]"
+        for setting in SETTINGS:
+            yield (
+                setting.least is None or getattr(self, setting.name) >= setting.least,
+                f"--{setting.name.replace('_', '-')} is too small",
+            )
+
+    def _addresses(self) -> Iterator[_Check]:
+        """Of where the node is, and how it is called."""
+        from nsqx.protocol.lookup import is_node_host
+
+        yield bool(self.tcp_address), "--tcp-address must not be empty"
+        yield (
+            is_node_host(self.broadcast_address) or self.broadcast_address == socket.gethostname(),
+            f"--broadcast-address is a host's name or IP address, not {self.broadcast_address!r}",
+        )
+        yield (
+            is_statsd_prefix(self.statsd_prefix),
+            f"--statsd-prefix ({self.statsd_prefix!r}) is no prefix of statsd's keys: %s is the"
+            " node, and there is no other format, no blank, colon or bar",
+        )
 
     def notices(self) -> list[str]:
         """Return a sentence for all that was given and has no effect."""

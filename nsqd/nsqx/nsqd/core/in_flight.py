@@ -216,7 +216,7 @@ class InFlight:
 
     def again(self, sequence: int, consumer: Consumer, now_ns: int) -> int:
         """
-        Do what `take_if_owned` and `deliver_again` to the same consumer do.
+        Do what `take_if_owned` and `deliver_again` to the same consumer do, without their calls.
 
         Returns:
             How often it was delivered, this time included; 0 if it is not in flight to the
