@@ -64,6 +64,20 @@ async def test_one_after_the_other_each_when_the_one_before_is_well(
         await node.post("/pub?topic=t", b"taken again")
 
 
+async def test_a_node_that_has_just_started_is_restarted_in_another_second(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Starts are told in whole seconds: in the same one it would look as if it had not been."""
+    lookupd = await cluster.lookupd()
+    node = await cluster.nsqd(lookupds=[lookupd])
+    started = (await node.get_json("/stats?format=json"))["start_time"]
+    flags = [f"--lookupd={lookupd.http_address}", f"--command={asking(tmp_path)}"]
+    async with running_nsqx("roll", *flags, node.http_address) as process:
+        await restart_when_asked(tmp_path, node)
+        assert await process.wait() == 0
+    assert (await node.get_json("/stats?format=json"))["start_time"] > started
+
+
 async def test_it_stops_at_the_first_that_does_not_come_back(cluster: Cluster) -> None:
     lookupd, (first, second) = await started(cluster, 2)
     flags = [f"--lookupd={lookupd.http_address}", "--timeout=300ms", "--json"]
