@@ -3,10 +3,10 @@
 #
 #   sh deploy/docker/run.sh [FOLDER]
 #
-# As a user that is not root: podman gives root's containers limits that root may not raise everywhere. The base is Debian with its Python, made by mmdebstrap (FOLDER/base.tar,
-# made by root if users may not); buildah builds, podman runs two nsqlookupd, three nsqd and the
-# dashboard under the names that the compose file has. Ends with 0 if all is well, 77 if it can't be
-# tried here.
+# As a user that is not root: podman gives root's containers limits that root may not raise
+# everywhere. The base is Debian with its Python, made by mmdebstrap (FOLDER/base.tar, made by root
+# if users may not); buildah builds, podman runs two nsqlookupd, three nsqd and the dashboard under
+# the names that the compose file has. Ends with 0 if all is well, 77 if it can't be tried here.
 set -eu
 source=$(cd "$(dirname "$0")/../.." && pwd)
 
