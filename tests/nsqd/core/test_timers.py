@@ -1,6 +1,12 @@
 """Timers, whose order is that of time and whose cost is what is due."""
 
+import weakref
+
 from nsqx.nsqd.core.timers import NEVER_NS, Timers
+
+
+class Who:
+    """Somebody who may be gone."""
 
 
 def test_whoever_is_due_is_taken_once_and_in_order() -> None:
@@ -30,3 +36,31 @@ def test_what_is_forgotten_is_not_due() -> None:
     assert timers.take(10) == []
     timers.set("a", 10)
     assert timers.take(10) == ["a"]
+
+
+def test_who_is_forgotten_is_gone_at_once_however_far_its_time() -> None:
+    timers: Timers[Who] = Timers()
+    stays = Who()
+    timers.set(stays, 1)
+    for due_ns in (10**12, 10**11):  # the second one is nearer, so the first is out of date
+        gone = Who()
+        timers.set(gone, due_ns)
+        timers.set(gone, due_ns // 2)
+        reference = weakref.ref(gone)
+        timers.forget(gone)
+        del gone
+        assert reference() is None
+    assert timers.take(10**12) == [stays]
+
+
+def test_what_is_out_of_date_stays_few() -> None:
+    timers: Timers[int] = Timers()
+    for number in range(10):
+        timers.set(number, 100 + number)
+    for number in range(10, 2000):
+        timers.set(number, 10**12)
+        timers.forget(number)
+    for due_ns in range(5000, 1000, -1):
+        timers.set(11, due_ns)
+    assert len(timers._heap) < 100
+    assert timers.take(10**12) == [*range(10), 11]
