@@ -1,13 +1,15 @@
 """Limits of connections, on real sockets."""
 
 import asyncio
+import gc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from nsqx.nsqd.edge.tcp import Strangers
+from nsqx.nsqd.core.session import Session
+from nsqx.nsqd.edge.tcp import Connection, Strangers
 from tests.support.node import running_node
 
 
@@ -42,6 +44,48 @@ async def test_a_client_too_many_is_told_so_and_those_before_stay(
         assert await first_reader.readexactly(10) == b"\x00\x00\x00\x06\x00\x00\x00\x00OK"
         first.close()
         await first.wait_closed()
+
+
+HELLO = b"  V2"
+DEFLATE = b'{"feature_negotiation": true, "deflate": true}'
+SAID = [
+    b"",
+    b"garbage",
+    HELLO,
+    HELLO + b"IDENTIFY\n\x00\x00\x00\x02{}",
+    HELLO + b"IDENTIFY\n\x00\x00\xea\x60{",  # more than may be
+    HELLO + b"PUB t\n\x00\x00\x00\x01xPUB t\n\x00\x00\x00\x09",
+    HELLO + b"MPUB t\n\x00\x00\x00\x0f\x00\x00\x00\x02\x00\x00\x00\x01x",
+    HELLO + b"SUB u c\nRDY 1\n",
+    HELLO + b"IDENTIFY\n\x00\x00\x00\x2e" + DEFLATE,
+]
+
+
+async def test_connections_that_are_gone_leave_nothing_to_the_collector(tmp_path: Path) -> None:
+    def held() -> list[object]:
+        return [each for each in gc.get_objects() if isinstance(each, Connection | Session)]
+
+    async with running_node(tmp_path) as node, asyncio.timeout(20):
+        server = node.nsqd.tcp_server
+        writers = []
+        for said in SAID:
+            _, writer = await asyncio.open_connection("127.0.0.1", node.nsqd.tcp_port)
+            writer.write(said)
+            writers.append(writer)
+        while not any(each.session.consumer is not None for each in server.connections):
+            await asyncio.sleep(0)
+        assert len(held()) >= 2
+        gc.collect()
+        gc.disable()
+        try:
+            for writer in writers:
+                writer.transport.abort()
+            while server.connections:
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the transports let go, too
+            assert not held()
+        finally:
+            gc.enable()
 
 
 class Newcomer:

@@ -303,8 +303,10 @@ class Session:
             return
         self.life = Life.CLOSED
         self._at_gate.clear()
-        # A session and its connection are a circle, which may stay for long when both are gone.
         self._parser.forget()
+        # Nothing is published any more; these are of itself, and would hold it.
+        self._acknowledge_one = _nobody
+        self._acknowledges = {}
         if self.consumer is not None and self.channel is not None and self.topic is not None:
             self.broker.leave(self.topic, self.channel, self.consumer)
 
@@ -609,6 +611,10 @@ class Session:
             self._publish_counts[name] = self._publish_counts.get(name, 0) + self._published
             self._published = 0
         return self._publish_counts
+
+
+def _nobody(error: PublishError | None) -> None:
+    """Tell nobody what became of a publish."""
 
 
 def _heartbeat_ns(identified: Identified) -> int:

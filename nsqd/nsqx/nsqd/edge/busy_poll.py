@@ -64,7 +64,7 @@ class BusyPoll:
     def _poll(self) -> None:
         now_ns = self._clock()
         if len(self.active) > CONNECTIONS_MAX:
-            self.is_on = False
+            self._end()
             self._loop.call_later(PAUSE_S, self._allow)
             return
         if self.has_traffic:
@@ -76,8 +76,12 @@ class BusyPoll:
         if now_ns - self._since_ns < self._duration_ns:
             self._loop.call_soon(self._poll)
         else:
-            self.is_on = False
+            self._end()
             self.may_begin = True
+
+    def _end(self) -> None:
+        self.is_on = False
+        self.active.clear()  # who is gone is not held
 
     def _allow(self) -> None:
         self.may_begin = True

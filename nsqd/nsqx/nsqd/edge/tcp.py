@@ -282,15 +282,24 @@ class Connection(asyncio.Protocol):
         session = self.session
         reason = farewell.reason(session, exc)
         session.closed()
-        # They hold hundreds of kilobytes that Python does not see, and so does not hurry to free.
+        _log.info(
+            "client(%s) closed - %s", session.remote_address, reason, **farewell.facts(session)
+        )
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """
+        Hold nothing any more, and end the circle of connection and session.
+
+        Else all waits for Python's collector, which counts objects and sees no kilobytes.
+        """
         self._layers.clear()
         self._unfed.clear()
         self._handshake = None
         if self._feeding is not None:
             self._feeding.cancel()
-        _log.info(
-            "client(%s) closed - %s", session.remote_address, reason, **farewell.facts(session)
-        )
+            self._feeding = None
+        del self.session
 
     def tick(self, now_ns: int) -> None:
         """Do what is due by now, and say when to come back."""
