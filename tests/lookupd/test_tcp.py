@@ -1,6 +1,7 @@
 """Real sockets: what only the connection does."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -10,7 +11,8 @@ import pytest_asyncio
 
 from nsqx.lookupd.daemon import Lookupd
 from nsqx.lookupd.options import LookupdOptions
-from nsqx.lookupd.tcp import TURN_BYTES
+from nsqx.lookupd.session import Session
+from nsqx.lookupd.tcp import TURN_BYTES, Connection
 from nsqx.protocol.lookup import (
     MAGIC,
     PING,
@@ -245,3 +247,33 @@ async def test_many_registrations_in_one_write(lookupd: Lookupd) -> None:
         assert await node.answer() == b"OK"
     assert lookupd.registry.registrations == 4000
     await node.close()
+
+
+SAID = [
+    b"",
+    b"garbage",
+    MAGIC + b"IDENTIFY\n" + (10**6).to_bytes(4) + b"{" * 60_000,  # more than may be
+    MAGIC + b"REGISTER t\n",
+    MAGIC + encode_identify(NODE) + encode_register("t") + b"REGISTER",
+]
+
+
+async def test_connections_that_are_gone_leave_nothing_to_the_collector(lookupd: Lookupd) -> None:
+    async def is_any_held() -> bool:
+        return any(isinstance(each, Connection | Session) for each in gc.get_objects())
+
+    async def is_none_held() -> bool:
+        return not await is_any_held()
+
+    gc.collect()
+    gc.disable()
+    try:
+        for said in SAID:
+            _, writer = await asyncio.open_connection("127.0.0.1", lookupd.tcp_port)
+            await eventually(is_any_held, "a connection")
+            writer.write(said)
+            await asyncio.sleep(0)
+            writer.transport.abort()
+            await eventually(is_none_held, f"gone after {said[:20]!r}")
+    finally:
+        gc.enable()

@@ -82,6 +82,7 @@ class Session:
                 answer = self._execute(request, now_ns)
                 output.append(answer)  # at once: what follows may raise
         except FatalProtocolError as exc:
+            exc.__traceback__ = None  # its frames hold this session, and all that was read
             self.is_over = True
             self.error = exc
             output.append(encode_answer(exc.line))
