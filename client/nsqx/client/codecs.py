@@ -6,21 +6,20 @@ Bytes and text are bodies already: they are sent as they are (text as UTF-8), an
 ``MSGPACK`` know what msgspec knows (its structs, dataclasses, TypedDicts, dates, UUIDs, ...) and
 pydantic's models, and check a body against the type that is asked for.
 
-What was published comes out equal, as long as the type that is asked for tells text from values.
-Where it allows both (``str | None``, ``Any``), a body that reads as one of the values is that
-value, and anything else is text: of ``str | None``, only the text ``null`` comes out otherwise.
+What was published comes out equal, of every type that ``check_kind`` lets pass. It refuses those of
+which it could not: the text ``5`` and the number are one body, so nobody can read ``int | str``.
+Who asks for such a type all the same, by ``decode``, gets a value where the body reads as one, and
+else text.
 """
 
 import math
 import re
-import types
-import typing
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any, Literal, Protocol as Interface
+from functools import lru_cache
+from typing import Any, Protocol as Interface
 
 from nsqx.client.errors import DecodeFailed
+from nsqx.client.texts import Texts, texts_of
 from nsqx.protocol.errors import NsqxError
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "JSON",
     "MSGPACK",
     "Codec",
-    "check_kind",
     "decode_body",
     "encode_body",
 ]
@@ -134,176 +132,30 @@ def decode_body(body: bytes, kind: Any, codec: Codec) -> Any:
     if kind is str:
         return _decode(bytes.decode, body, kind)
     try:
-        texts = _texts_of(kind)
+        texts = texts_of(kind)
     except TypeError:  # an annotation that cannot be hashed
-        texts = _Texts.of(kind)
-    return codec.decode(body, kind) if texts is None else texts.decode(body, kind, codec)
+        texts = Texts.of(kind)
+    return codec.decode(body, kind) if texts is None else _decode_mixed(texts, body, kind, codec)
 
 
-def check_kind(kind: Any, codec: Codec) -> None:
-    """
-    Judge a type before the first body comes. Of a codec that is not ours nothing is known.
-
-    Raises:
-        TypeError: no body can be decoded as a ``kind``.
-    """
-    texts = _Texts.of(kind)
-    if texts is not None:
-        if (clash := texts.clash()) is not None:
-            raise TypeError(f"{_name(kind)}: text and value of {clash} are the same body")
-        if kind is not Any and kind is not object and texts.mixes_bytes:
-            raise TypeError(f"{_name(kind)}: bytes and str are the same body")
-        if texts.rest is None:
-            return
-        kind = texts.rest
-    if kind is bytes or kind is str or codec not in (BYTES, JSON, MSGPACK):
-        return
-    if codec is BYTES:
-        if kind is not Any:
-            raise TypeError(f"bodies are bytes or str here, not {_name(kind)}; set a codec")
-        return
-    import msgspec
-
-    try:
-        _json_decoder(kind)
-        known = msgspec.inspect.type_info(kind)
-    except TypeError as exc:
-        raise TypeError(f"a body cannot be decoded as {_name(kind)}: {exc}") from exc
-    for each in getattr(known, "types", (known,)):
-        made = getattr(each, "cls", None)
-        if isinstance(each, msgspec.inspect.CustomType) and not hasattr(made, "model_validate"):
-            raise TypeError(
-                f"a body cannot be decoded as {_name(made)}: make it a dataclass, a msgspec.Struct "
-                "or a pydantic model"
-            )
-
-
-# Text and bytes are bodies as they are, also where they are a part of a type: in `str | None`, or
-# as an Enum of str. No codec sees those.
-
-
-@dataclass(frozen=True, slots=True)
-class _Texts:
-    """
-    How a type mixes what is sent as it is with what a codec encodes.
-
-    Attributes:
-        makers: take the body, each for one form of text or bytes, in the order to be tried.
-        literals: the texts of a ``Literal``.
-        rest: the type of everything else; None if there is nothing else.
-    """
-
-    makers: tuple[Callable[[bytes], Any], ...]
-    literals: frozenset[str]
-    rest: Any
-
-    @classmethod
-    def of(cls, kind: Any) -> "_Texts | None":
-        """Return None for what only a codec can decode."""
-        if kind is Any or kind is object:
-            return cls((bytes.decode, bytes), frozenset(), Any)
-        members, makers, rest = list(_members(kind)), [], []
-        literals: set[str] = set()
-        for member in members:
-            if typing.get_origin(member) is Literal:
-                values = typing.get_args(member)
-                literals.update(value for value in values if isinstance(value, str))
-                if None in values:  # which older msgspecs cannot have in a Literal with numbers
-                    rest.append(type(None))
-                if others := tuple(
-                    each for each in values if each is not None and not isinstance(each, str)
-                ):
-                    rest.append(Literal[others])
-            elif (maker := _maker(member)) is not None:
-                makers.append(maker)
-            else:
-                rest.append(member)
-        if not makers and not literals:
-            return None
-        makers.sort(key=_takes_bytes)  # bytes take everything
-        return cls(tuple(makers), frozenset(literals), _union(rest))
-
-    def decode(self, body: bytes, kind: Any, codec: Codec) -> Any:
-        """Return a text of a ``Literal``, else a value, else text or bytes."""
-        reason = "it is none of the values that may be"
-        if self.literals:
-            text = body.decode(errors="replace")
-            if text in self.literals:
-                return text
-        if self.rest is not None:
-            try:
-                return codec.decode(body, self.rest)
-            except DecodeFailed as exc:
-                reason = exc.reason
-        for make in self.makers:
-            try:
-                return make(body)
-            except Exception as exc:  # of types' own constructors
-                reason = _reason(exc)
-        raise DecodeFailed(body, kind, reason)
-
-    @property
-    def mixes_bytes(self) -> bool:
-        """Whether a text would come out where bytes were sent."""
-        takers = {_takes_bytes(maker) for maker in self.makers}
-        return len(takers) > 1 or (True in takers and bool(self.literals))
-
-    def clash(self) -> str | None:
-        """Return a value of a ``Literal`` whose body is also that of a text in it; else None."""
-        for member in _members(self.rest):
-            values = typing.get_args(member) if typing.get_origin(member) is Literal else ()
-            for value in (None,) if member is type(None) else values:
-                if JSON.encode(value).decode() in self.literals:
-                    return repr(value)
-        return None
-
-
-@lru_cache(maxsize=256)
-def _texts_of(kind: Any) -> _Texts | None:
-    return _Texts.of(kind)
-
-
-def _members(kind: Any) -> Iterable[Any]:
-    """Yield the members of a union; others as they are, without the names given to them."""
-    kind = getattr(kind, "__supertype__", kind)  # of a NewType
-    kind = getattr(kind, "__value__", kind)  # of a type alias
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        for member in typing.get_args(kind):
-            yield from _members(member)
-    else:
-        yield kind
-
-
-def _maker(kind: Any) -> Callable[[bytes], Any] | None:
-    """Return what makes a ``kind`` of a body that was sent as it is; None if it is no such."""
-    if typing.get_origin(kind) is typing.Annotated:
-        maker = _maker(typing.get_args(kind)[0])
-        return partial(_constrained, kind) if maker is bytes.decode else maker
-    if not isinstance(kind, type):
-        return None
-    if kind is str:
-        return bytes.decode
-    if issubclass(kind, str):
-        return lambda body: kind(body.decode())
-    return kind if issubclass(kind, bytes | bytearray | memoryview) else None
-
-
-def _constrained(kind: Any, body: bytes) -> Any:
-    import msgspec
-
-    return msgspec.convert(body.decode(), kind)
-
-
-def _takes_bytes(maker: Callable[[bytes], Any]) -> bool:
-    return isinstance(maker, type)
-
-
-def _union(members: list[Any]) -> Any:
-    return typing.Union[tuple(members)] if members else None  # noqa: UP007 - they are not known here
-
-
-def _name(kind: Any) -> str:
-    return getattr(kind, "__name__", None) or str(kind)
+def _decode_mixed(texts: Texts, body: bytes, kind: Any, codec: Codec) -> Any:
+    """Return a text of a ``Literal``, else a value, else text or bytes."""
+    reason = "it is none of the values that may be"
+    if texts.literals:
+        text = body.decode(errors="replace")
+        if text in texts.literals:
+            return text
+    if texts.rest is not None:
+        try:
+            return codec.decode(body, texts.rest)
+        except DecodeFailed as exc:
+            reason = exc.reason
+    for make in texts.makers:
+        try:
+            return make(body)
+        except Exception as exc:  # of types' own constructors
+            reason = _reason(exc)
+    raise DecodeFailed(body, kind, reason)
 
 
 def _decode(decode: Callable[[bytes], Any], body: bytes, kind: Any) -> Any:
@@ -383,7 +235,7 @@ def _msgpack_decoder(kind: Any) -> Callable[[bytes], Any]:
 def _to_plain(value: Any) -> Any:
     """Take apart what msgspec does not know: pydantic's models, by their methods."""
     if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
+        return value.model_dump(mode="json", by_alias=True)
     raise TypeError(f"{type(value).__name__} cannot be a part of a message's body")
 
 

@@ -17,8 +17,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from nsqx.client.codecs import Codec, check_kind, decode_body
+from nsqx.client.codecs import Codec, decode_body
 from nsqx.client.errors import DecodeFailed
+from nsqx.client.kinds import check_kind
 from nsqx.client.message import Message
 from nsqx.client.threads import Threads
 

@@ -104,7 +104,8 @@ class Message:
         """
         Return what the body holds, as a ``kind``, by the consumer's codec: JSON if none was set.
 
-        ``bytes`` and ``str`` are the body itself.
+        ``bytes`` and ``str`` are the body itself. Where text and values may be (``str | None``,
+        ``Any``), a body that reads as a value is one, and anything else is text.
 
         Raises:
             DecodeFailed: it is no ``kind``.
