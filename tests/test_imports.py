@@ -5,6 +5,7 @@ import pkgutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +48,38 @@ def test_a_version_is_told_without_what_a_daemon_needs(module: str) -> None:
     told, imported = done.stdout.splitlines()
     assert "v1.3.0" in told
     assert HEAVY.intersection(imported.split()) == set()
+
+
+STARTED = """
+import gc, os, signal, ssl
+read, collected = [], []
+ssl.SSLContext.set_default_verify_paths = read.append
+gc.callbacks.append(lambda phase, info: collected.append(info))
+from {module} import main
+import nsqx.runtime.process.service_manager as service_manager
+def notify(state):
+    if state == "READY=1":
+        print(len(read), len(collected), gc.isenabled())
+        os.kill(os.getpid(), signal.SIGTERM)
+service_manager.notify = notify
+collected.clear()
+main({arguments})
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("nsqx.nsqd", ["--tcp-address=127.0.0.1:0", "--data-path={folder}"]),
+        ("nsqx.lookupd", ["--tcp-address=127.0.0.1:0"]),
+        ("nsqx.admin", ["--nsqd-http-address=127.0.0.1:9"]),
+    ],
+)
+def test_a_start_reads_no_authorities_and_collects_nothing(
+    module: str, arguments: list[str], tmp_path: Path
+) -> None:
+    given = [text.format(folder=tmp_path) for text in (*arguments, "--http-address=127.0.0.1:0")]
+    code = STARTED.format(module=f"{module}.__main__", arguments=given)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "0 0 True\n", done.stderr

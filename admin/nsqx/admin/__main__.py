@@ -4,7 +4,7 @@ import gc
 import sys
 from collections.abc import Sequence
 
-from nsqx.runtime.process.early import end_on_signals
+from nsqx.runtime.process.early import Starting
 
 __all__ = ["main"]
 
@@ -22,16 +22,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: 1 if it cannot start, 2 for a wrong command line; the reason is on stderr.
     """
-    end_on_signals()
-    from nsqx.admin.options import AdminOptions  # what takes long comes behind it
-    from nsqx.runtime.options import flags
+    with Starting():
+        from nsqx.admin.options import AdminOptions  # what takes long comes within
+        from nsqx.runtime.options import flags
 
-    options = flags.parse(AdminOptions, sys.argv[1:] if argv is None else argv, PROGRAM)
-    from nsqx.admin.daemon import Admin
-    from nsqx.runtime.process.run import run_daemon
+        options = flags.parse(AdminOptions, sys.argv[1:] if argv is None else argv, PROGRAM)
+        from nsqx.net.late_authorities import read_when_needed
 
-    gc.set_threshold(ALLOCATIONS_BEFORE_COLLECTION)
-    return run_daemon(lambda: Admin(options), options)
+        with read_when_needed():
+            from nsqx.admin.daemon import Admin
+        from nsqx.runtime.process.run import run_daemon
+
+        gc.set_threshold(ALLOCATIONS_BEFORE_COLLECTION)
+        return run_daemon(lambda: Admin(options), options)
 
 
 if __name__ == "__main__":

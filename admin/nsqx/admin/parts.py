@@ -41,6 +41,7 @@ from nsqx.cluster.merge import ClusterSnapshot
 from nsqx.cluster.thresholds import Thresholds
 from nsqx.cluster.watch import Watch, WatchState
 from nsqx.net.host_port import without_secrets
+from nsqx.net.late_authorities import read_when_needed
 from nsqx.net.tls import client_context
 from nsqx.protocol.version import NSQ_VERSION, VERSION
 from nsqx.runtime.durations import SECOND_NS
@@ -126,12 +127,13 @@ def make_tls(options: AdminOptions) -> ssl.SSLContext:
     Raises:
         TlsFileError: a file of certificates cannot be read or holds none.
     """
-    return client_context(
-        options.http_client_tls_root_ca_file,
-        cert=options.http_client_tls_cert,
-        key=options.http_client_tls_key,
-        verify=not options.http_client_tls_insecure_skip_verify,
-    )
+    with read_when_needed():  # few have nsqds that speak HTTPS
+        return client_context(
+            options.http_client_tls_root_ca_file,
+            cert=options.http_client_tls_cert,
+            key=options.http_client_tls_key,
+            verify=not options.http_client_tls_insecure_skip_verify,
+        )
 
 
 def make_tail_settings(options: AdminOptions, tls: ssl.SSLContext) -> Settings:

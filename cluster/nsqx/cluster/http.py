@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from nsqx.net.host_port import format_host_port, without_secrets
+from nsqx.net.late_authorities import read_when_needed
 from nsqx.net.tls import client_context
 from nsqx.protocol.errors import NsqxError, quote
 
@@ -165,7 +166,8 @@ class DaemonHttp:
             await self._session.close()
 
     def _open(self) -> "aiohttp.ClientSession":
-        import aiohttp  # here: it takes longer than most commands run
+        with read_when_needed():
+            import aiohttp  # here: it takes longer than most commands run
 
         return aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=self._request_s, sock_connect=self._connect_s),

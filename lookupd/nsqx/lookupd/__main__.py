@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from nsqx.runtime.process.early import end_on_signals
+from nsqx.runtime.process.early import Starting
 
 __all__ = ["main"]
 
@@ -15,15 +15,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: 1 if it cannot start, 2 for a wrong command line; the reason is on stderr.
     """
-    end_on_signals()
-    from nsqx.lookupd.options import LookupdOptions  # what takes long comes behind it
-    from nsqx.runtime.options import flags
+    with Starting():
+        from nsqx.lookupd.options import LookupdOptions  # what takes long comes within
+        from nsqx.runtime.options import flags
 
-    options = flags.parse(LookupdOptions, sys.argv[1:] if argv is None else argv, "nsqlookupd")
-    from nsqx.lookupd.daemon import Lookupd
-    from nsqx.runtime.process.run import run_daemon
+        options = flags.parse(LookupdOptions, sys.argv[1:] if argv is None else argv, "nsqlookupd")
+        from nsqx.net.late_authorities import read_when_needed
 
-    return run_daemon(lambda: Lookupd(options), options)
+        with read_when_needed():
+            from nsqx.lookupd.daemon import Lookupd
+        from nsqx.runtime.process.run import run_daemon
+
+        return run_daemon(lambda: Lookupd(options), options)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from nsqx.net.addresses import (
     stop_serving,
 )
 from nsqx.net.host_port import format_host_port
+from nsqx.net.late_authorities import read_when_needed
 from nsqx.nsqd.core.broker import Broker, BrokerSettings
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
@@ -463,7 +464,8 @@ class Nsqd:
 
 
 def _import_http() -> ModuleType:
-    from nsqx.nsqd.http import listeners
+    with read_when_needed():
+        from nsqx.nsqd.http import listeners
 
     return listeners
 

@@ -21,7 +21,7 @@ def test_a_signal_during_the_imports_ends_with_0(daemon: str) -> None:
         text=True,
     ) as process:
         assert process.stderr is not None
-        # It is imported by what comes behind `end_on_signals`, long before anything listens.
+        # It is imported by what comes within `Starting`, long before anything listens.
         assert any("nsqx.runtime.options.kinds" in line for line in process.stderr)
         process.terminate()
         process.stderr.read()

@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 from nsqx.net.client_certificates import POLICY_REQUIRE_VERIFY
 from nsqx.net.host_port import host_of, without_secrets
+from nsqx.net.late_authorities import read_when_needed
 from nsqx.net.tls import client_context
 from nsqx.nsqd.core.session import Authorization, Session
 from nsqx.nsqd.edge.auth_patterns import Matcher, PatternError, compile_pattern, load_re2
@@ -179,7 +180,8 @@ class AuthServers:
 
 
 def _import_aiohttp() -> ModuleType:
-    import aiohttp
+    with read_when_needed():
+        import aiohttp
 
     return aiohttp
 
