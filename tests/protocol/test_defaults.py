@@ -1,9 +1,10 @@
 """One default for whoever assumes it: a broker that is told nothing, and a client that is, too."""
 
+from nsqx.client.session import Negotiated
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.protocol import defaults
 from nsqx.protocol.command_parser import Limits
-from nsqx.protocol.identify import IdentifyAnswer, NegotiationOptions
+from nsqx.protocol.identify import NegotiationOptions
 
 MILLISECOND_NS = 1_000_000
 
@@ -14,7 +15,7 @@ def test_all_have_the_same() -> None:
         options.max_rdy_count,
         offered.max_rdy_count,
         limits.max_rdy_count,
-        IdentifyAnswer().max_rdy_count,
+        Negotiated().max_rdy_count,
         defaults.MAX_RDY_COUNT,
     }
     assert counts == {2500}

@@ -6,10 +6,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
-from nsqx.protocol.errors import FatalProtocolError, FrameError
+from nsqx.protocol.errors import FatalProtocolError
 from nsqx.protocol.identify import (
     Identified,
-    IdentifyAnswer,
     IdentifyRequest,
     NegotiationOptions,
     negotiate,
@@ -255,15 +254,6 @@ def test_the_answer_byte_by_byte() -> None:
         b'"output_buffer_timeout":250,"topology_region":"r\\u0026\\u003c1\\u003e",'
         b'"topology_zone":"z\xc3\xbcrich"}'
     )
-
-
-def test_a_client_reads_the_answer() -> None:
-    answer = IdentifyAnswer(version="1.3.0", snappy=True, max_rdy_count=10)
-    assert IdentifyAnswer.decode(answer.encode()) == answer
-    assert IdentifyAnswer.decode(b'{"version":"x","new":1}') == IdentifyAnswer(version="x")
-    assert IdentifyAnswer.decode(b"OK") == IdentifyAnswer()
-    with pytest.raises(FrameError, match="not usable"):
-        IdentifyAnswer.decode(b'{"max_rdy_count":"many"}')
 
 
 def test_what_a_client_says_about_itself_is_cut() -> None:

@@ -140,7 +140,7 @@ class LookupdOptions(DaemonOptions):
             StartupError: the first thing that is wrong.
         """
         from nsqx.net.client_certificates import POLICIES  # --version needs none of it
-        from nsqx.protocol.lookup import is_node_host
+        from nsqx.protocol.node_host import is_node_host
 
         for each in list_flags(LookupdOptions):
             if each.kind in (INT, DURATION) and getattr(self, each.attribute) < 0:

@@ -9,6 +9,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING
 
 from nsqx.net.addresses import (
     listen_on,
@@ -30,8 +31,6 @@ from nsqx.nsqd.core.metadata import MetadataError
 from nsqx.nsqd.core.session import SessionSettings
 from nsqx.nsqd.core.timers import NEVER_NS
 from nsqx.nsqd.core.topic import Topic
-from nsqx.nsqd.directory.peers import LookupPeers
-from nsqx.nsqd.edge.auth import AuthServers
 from nsqx.nsqd.edge.data_folder import DataFolder, advice_for
 from nsqx.nsqd.edge.files import FileStorage
 from nsqx.nsqd.edge.leave import take_leave
@@ -42,8 +41,6 @@ from nsqx.nsqd.options import TOPOLOGY_EXPERIMENT, NsqdOptions
 from nsqx.nsqd.telling.latencies import Latencies
 from nsqx.nsqd.telling.memory_stats import MemoryStats
 from nsqx.nsqd.telling.recovered import recovery_text
-from nsqx.nsqd.telling.statsd import StatsdReport, prefix_of
-from nsqx.nsqd.telling.statsd_pusher import StatsdPusher
 from nsqx.nsqd.tls import server_context
 from nsqx.protocol.command_parser import Limits
 from nsqx.protocol.errors import StartupError
@@ -51,6 +48,11 @@ from nsqx.protocol.identify import NegotiationOptions
 from nsqx.protocol.version import NSQ_VERSION, RUNTIME, VERSION
 from nsqx.runtime.options.flags import TlsRequired
 from nsqx.runtime.process import certificates, logs, open_files
+
+if TYPE_CHECKING:  # what not every node needs, or not before it answers over TCP
+    from nsqx.nsqd.directory.peers import LookupPeers
+    from nsqx.nsqd.edge.auth import AuthServers
+    from nsqx.nsqd.telling.statsd_pusher import StatsdPusher
 
 __all__ = ["Nsqd"]
 
@@ -74,6 +76,7 @@ class Nsqd:
         self.options = options
         self.broker: Broker
         self.peers: LookupPeers
+        self._has_peers = False
         self.tcp_server: TcpServer
         self.latencies: Latencies
         self.loop_lag: LoopLag
@@ -107,7 +110,7 @@ class Nsqd:
             try:
                 self.options.check()
                 self._tls = server_context(self.options)
-                self.auth_servers = AuthServers.of(self.options)
+                self.auth_servers = self._auth_servers()
                 listeners = self._bind(stack)
                 folder = DataFolder(Path(self.options.data_path or os.getcwd()))
             except StartupError as error:
@@ -129,7 +132,8 @@ class Nsqd:
                 storage=storage,
                 clock=self.broker.clock,
             )
-            self.peers = LookupPeers(self)
+            if self._knows_of_peers:
+                self._make_peers()
             self._load()
             stack.callback(self._close_broker)
             await self._serve(listeners, stack)
@@ -148,7 +152,8 @@ class Nsqd:
         """Use the certificate that is in its files now, for connections from now on."""
         if self._tls is not None:
             certificates.reload(self._tls, self.options.tls_cert, self.options.tls_key)
-        self.peers.reload()
+        if self._has_peers:
+            self.peers.reload()
 
     async def __aenter__(self) -> "Nsqd":
         await self.start()
@@ -196,6 +201,8 @@ class Nsqd:
     @property
     def statsd_prefix(self) -> str:
         """Return what all names in statsd begin with."""
+        from nsqx.nsqd.telling.statsd import prefix_of
+
         node = format_host_port(self.options.broadcast_address, self.broadcast_http_port)
         return prefix_of(self.options.statsd_prefix, node)
 
@@ -238,7 +245,7 @@ class Nsqd:
         )
         _log.info("nsqd v%s (built w/%s)", NSQ_VERSION, RUNTIME)
         self._watch(stack)
-        stack.push_async_callback(self.peers.stop)
+        stack.push_async_callback(self._stop_peers)
         if self.auth_servers is not None:
             stack.push_async_callback(self.auth_servers.stop)
         # Closed before HTTP, and opened before it, too: clients first, as in NSQ.
@@ -246,7 +253,8 @@ class Nsqd:
         server = await serve(self.tcp_server.make_connection, listeners["TCP"])
         stack.callback(self._close_clients)
         _log.info("TCP: listening on %s", self.tcp_address)
-        self.peers.start(self.options.lookupd_tcp_address)
+        if self._has_peers:
+            self.peers.start(self.options.lookupd_tcp_address)
         if self.options.statsd_address:
             statsd = self._statsd()
             statsd.start()
@@ -258,7 +266,34 @@ class Nsqd:
         stack.callback(remove_socket_file, listeners["TCP"])
         # In a thread: clients are answered meanwhile.
         http_listeners = await asyncio.to_thread(_import_http)
+        if not self._has_peers:  # some can be named over HTTP
+            self._make_peers()
+            self.peers.start(())
         await http_listeners.serve_http(self, listeners, self._tls, http)
+
+    # Nsqlookupds and auth servers
+
+    @property
+    def _knows_of_peers(self) -> bool:
+        options = self.options
+        return bool(options.lookupd_tcp_address or options.discover or options.lookupd_tls)
+
+    def _make_peers(self) -> None:
+        from nsqx.nsqd.directory.peers import LookupPeers
+
+        self.peers = LookupPeers(self)
+        self._has_peers = True
+
+    async def _stop_peers(self) -> None:
+        if self._has_peers:
+            await self.peers.stop()
+
+    def _auth_servers(self) -> "AuthServers | None":
+        if not self.options.auth_http_address:
+            return None
+        from nsqx.nsqd.edge.auth import AuthServers
+
+        return AuthServers.of(self.options)
 
     async def _take_leave(self) -> None:
         self.is_stopping = True
@@ -278,7 +313,10 @@ class Nsqd:
         self.loop_lag.start()
         stack.callback(self.loop_lag.stop)
 
-    def _statsd(self) -> StatsdPusher:
+    def _statsd(self) -> "StatsdPusher":
+        from nsqx.nsqd.telling.statsd import StatsdReport
+        from nsqx.nsqd.telling.statsd_pusher import StatsdPusher
+
         options = self.options
         report = StatsdReport(
             self.broker,
@@ -423,23 +461,27 @@ class Nsqd:
     def drain_changed(self) -> None:
         """See `BrokerEvents.drain_changed`."""
         _log.info("NSQ: %s", "draining" if self.broker.draining.is_on else "draining no more")
-        self.peers.drain_changed()
+        if self._has_peers:
+            self.peers.drain_changed()
 
     def topic_created(self, topic: Topic) -> None:
         """See `BrokerEvents.topic_created`."""
         _log.info("TOPIC(%s): created", topic.name)
-        self.peers.topic_created(topic)
+        if self._has_peers:
+            self.peers.topic_created(topic)
 
     def topic_deleted(self, topic: Topic) -> None:
         """See `BrokerEvents.topic_deleted`."""
         _log.info("TOPIC(%s): deleted", topic.name)
-        self.peers.topic_deleted(topic)
+        if self._has_peers:
+            self.peers.topic_deleted(topic)
 
     def channel_created(self, topic: Topic, channel: Channel) -> None:
         """See `BrokerEvents.channel_created`."""
         _log.info("TOPIC(%s): new channel(%s)", topic.name, channel.name)
         self.latencies.watch(topic, channel)
-        self.peers.channel_created(topic, channel)
+        if self._has_peers:
+            self.peers.channel_created(topic, channel)
 
     def channel_deleted(self, topic: Topic, channel: Channel) -> None:
         """See `BrokerEvents.channel_deleted`."""
@@ -452,7 +494,8 @@ class Nsqd:
                 channel.dropped_count,
             )
         self.latencies.forget(channel)
-        self.peers.channel_deleted(topic, channel)
+        if self._has_peers:
+            self.peers.channel_deleted(topic, channel)
 
     def warn(self, text: str) -> None:
         """See `BrokerEvents.warn`."""

@@ -411,7 +411,7 @@ class NsqdOptions(DaemonOptions):
 
     def _addresses(self) -> Iterator[_Check]:
         """Of where the node is, and how it is called."""
-        from nsqx.protocol.lookup import is_node_host
+        from nsqx.protocol.node_host import is_node_host
 
         yield bool(self.tcp_address), "--tcp-address must not be empty"
         yield (
@@ -477,7 +477,9 @@ class NsqdOptions(DaemonOptions):
         ]
 
     def _check_advertised(self) -> None:
-        from nsqx.nsqd.directory.advertise import parse_advertised  # --version needs none of it
+        if not self.advertise:
+            return
+        from nsqx.nsqd.directory.advertise import parse_advertised  # few starts need it
 
         if len(self.advertise) > ADVERTISED_MAX:
             raise StartupError(f"more than {ADVERTISED_MAX} times --advertise")

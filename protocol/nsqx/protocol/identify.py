@@ -12,15 +12,11 @@ import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
-import msgspec
-
 from nsqx.protocol.defaults import MAX_MSG_TIMEOUT_MS, MAX_RDY_COUNT, MSG_TIMEOUT_MS
-from nsqx.protocol.errors import FatalProtocolError, FrameError
+from nsqx.protocol.errors import FatalProtocolError
 
 __all__ = [
-    "Extensions",
     "Identified",
-    "IdentifyAnswer",
     "IdentifyRequest",
     "NegotiationOptions",
     "negotiate",
@@ -81,7 +77,7 @@ class IdentifyRequest:
 
     def encode(self) -> bytes:
         """Return the body of an IDENTIFY that asks for this."""
-        return msgspec.json.encode(asdict(self))
+        return _encode(asdict(self))
 
 
 _FIELDS: dict[str, tuple[type, range | None]] = {
@@ -118,60 +114,6 @@ def _checked(value: Any, kind: type, limits: range | None) -> Any:
     # Kept as long as the connection, and shown to all who look: no more of it than makes sense.
     text = _SURROGATES.sub("\ufffd", value)
     return text.encode()[:TEXT_BYTES_MAX].decode(errors="ignore")
-
-
-class Extensions(msgspec.Struct, frozen=True, rename={"returns": "return"}):
-    """What NSQ does not have; told to who asks."""
-
-    returns: bool = True  # RETURN: a message goes back as if it had not been delivered
-    max_msg_size: int = 0  # bytes
-    max_body_size: int = 0  # bytes, of an MPUB
-    max_req_timeout: int = 0  # ms, also of a DPUB
-
-
-class IdentifyAnswer(msgspec.Struct, frozen=True):
-    """The JSON answer, in the order of its keys; a client gets defaults for what is not there."""
-
-    max_rdy_count: int = MAX_RDY_COUNT
-    version: str = ""
-    max_msg_timeout: int = 0
-    msg_timeout: int = 0
-    tls_v1: bool = False
-    deflate: bool = False
-    deflate_level: int = 0
-    max_deflate_level: int = 0
-    snappy: bool = False
-    sample_rate: int = 0
-    auth_required: bool = False
-    output_buffer_size: int = 0
-    output_buffer_timeout: int = 0
-    topology_region: str = ""
-    topology_zone: str = ""
-    nsqx_version: str | msgspec.UnsetType = msgspec.UNSET  # of ours only
-    nsqx_extensions: Extensions | msgspec.UnsetType = msgspec.UNSET
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """
-        Read the response to an IDENTIFY; ``OK`` stands for the defaults.
-
-        Raises:
-            FrameError: It is neither ``OK`` nor a JSON object with fields of these types.
-        """
-        if data == b"OK":
-            return cls()
-        try:
-            return msgspec.json.decode(data, type=cls)
-        except msgspec.DecodeError as exc:
-            raise FrameError(f"the answer to IDENTIFY is not usable: {exc}") from exc
-
-    def encode(self) -> bytes:
-        """Return the JSON as nsqd writes it: Go escapes what could be HTML."""
-        encoded = msgspec.json.encode(self)
-        for char in b"<>&":
-            # They are in strings only.
-            encoded = encoded.replace(b"%c" % char, b"\\u%04x" % char)
-        return encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,34 +275,50 @@ def _with_answer(identified: Identified, options: NegotiationOptions) -> Identif
     if identified.snappy and identified.deflate:
         detail = "cannot enable both deflate and snappy compression"
         raise FatalProtocolError("E_IDENTIFY_FAILED", detail)
-    answer = IdentifyAnswer(
-        max_rdy_count=options.max_rdy_count,
-        version=options.version,
-        max_msg_timeout=options.max_msg_timeout_ms,
-        msg_timeout=identified.msg_timeout_ms,
-        tls_v1=identified.tls,
-        deflate=identified.deflate,
-        deflate_level=identified.deflate_level,
-        max_deflate_level=options.max_deflate_level,
-        snappy=identified.snappy,
-        sample_rate=identified.sample_rate,
-        auth_required=options.auth_required,
-        output_buffer_size=identified.output_buffer_size,
-        output_buffer_timeout=identified.output_buffer_timeout_ms,
-        topology_region=options.topology_region,
-        topology_zone=options.topology_zone,
-        nsqx_version=options.nsqx_version or msgspec.UNSET,
-        nsqx_extensions=_extensions(options) if identified.extensions else msgspec.UNSET,
-    )
-    return replace(identified, answer=answer.encode())
+    answer: dict[str, Any] = {
+        "max_rdy_count": options.max_rdy_count,
+        "version": options.version,
+        "max_msg_timeout": options.max_msg_timeout_ms,
+        "msg_timeout": identified.msg_timeout_ms,
+        "tls_v1": identified.tls,
+        "deflate": identified.deflate,
+        "deflate_level": identified.deflate_level,
+        "max_deflate_level": options.max_deflate_level,
+        "snappy": identified.snappy,
+        "sample_rate": identified.sample_rate,
+        "auth_required": options.auth_required,
+        "output_buffer_size": identified.output_buffer_size,
+        "output_buffer_timeout": identified.output_buffer_timeout_ms,
+        "topology_region": options.topology_region,
+        "topology_zone": options.topology_zone,
+    }
+    if options.nsqx_version:
+        answer["nsqx_version"] = options.nsqx_version
+    if identified.extensions:
+        answer["nsqx_extensions"] = _extensions(options)
+    return replace(identified, answer=_for_html(_encode(answer)))
 
 
-def _extensions(options: NegotiationOptions) -> Extensions:
-    return Extensions(
-        max_msg_size=options.max_msg_size,
-        max_body_size=options.max_body_size,
-        max_req_timeout=options.max_req_timeout_ms,
-    )
+def _extensions(options: NegotiationOptions) -> dict[str, Any]:
+    """Return what NSQ does not have; told to who asks."""
+    return {
+        "return": True,  # RETURN: a message goes back as if it had not been delivered
+        "max_msg_size": options.max_msg_size,  # bytes
+        "max_body_size": options.max_body_size,  # bytes, of an MPUB
+        "max_req_timeout": options.max_req_timeout_ms,  # also of a DPUB
+    }
+
+
+def _encode(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _for_html(encoded: bytes) -> bytes:
+    """Return JSON as Go writes it: what could be HTML is escaped."""
+    for char in b"<>&":
+        # They are in strings only.
+        encoded = encoded.replace(b"%c" % char, b"\\u%04x" % char)
+    return encoded
 
 
 def _out_of_range(what: str, value: int) -> FatalProtocolError:

@@ -18,7 +18,6 @@ functions are the client's.
 
 import enum
 import ipaddress
-import re
 import struct
 from dataclasses import dataclass
 from typing import Annotated
@@ -34,6 +33,7 @@ from nsqx.protocol.defaults import (
 from nsqx.protocol.errors import FatalProtocolError, ProtocolError
 from nsqx.protocol.messages import SIZE
 from nsqx.protocol.names import is_valid_name
+from nsqx.protocol.node_host import is_node_host
 
 __all__ = [
     "MAGIC",
@@ -57,7 +57,6 @@ __all__ = [
     "encode_identify",
     "encode_register",
     "encode_unregister",
-    "is_node_host",
 ]
 
 MAGIC = b"  V1"
@@ -103,8 +102,6 @@ _AdvertisedSome = Annotated[
 
 
 TEXT_BYTES_MAX = 256  # of what a node says about itself
-_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_.])?")
-_METADATA_HOSTS = frozenset({"169.254.169.254", "fd00:ec2::254"})
 
 
 class PeerInfo(msgspec.Struct, frozen=True):
@@ -356,21 +353,6 @@ def _decode_peer(body: bytes) -> PeerInfo:
         if len(text.encode()) > TEXT_BYTES_MAX or not text.isprintable():
             raise _bad_body("invalid text")
     return peer
-
-
-def is_node_host(host: str) -> bool:
-    """
-    Return whether something can be a node's address: a host name or an IP address, nothing else.
-
-    Who asks the directory connects to it and builds URLs of it. What clouds answer secrets at is
-    no node.
-    """
-    if ":" in host:
-        try:
-            return str(ipaddress.IPv6Address(host)) not in _METADATA_HOSTS
-        except ValueError:
-            return False
-    return _HOST_NAME.fullmatch(host) is not None and host not in _METADATA_HOSTS
 
 
 def _fields(document: object) -> object:

@@ -25,8 +25,8 @@ from nsqx.cluster.answers import NodeCounts, NodesAnswer, NsqdInfo
 from nsqx.cluster.http import DaemonError, DaemonHttp
 from nsqx.net.host_port import split_host_port
 from nsqx.protocol.errors import NsqxError
-from nsqx.protocol.lookup import is_node_host
 from nsqx.protocol.names import is_ephemeral
+from nsqx.protocol.node_host import is_node_host
 
 __all__ = ["GateError", "Node", "Plan", "Restart", "command_words"]
 
