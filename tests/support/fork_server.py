@@ -15,6 +15,7 @@ however it ends, the server ends and kills whatever it had started.
 import asyncio
 import atexit
 import contextlib
+import gc
 import json
 import os
 import random
@@ -34,14 +35,21 @@ __all__ = ["PIPE", "BlockingProcess", "Process", "popen", "run", "start"]
 
 PIPE = subprocess.PIPE
 DEVNULL = subprocess.DEVNULL
-# What is imported before anything is forked.
+# What is imported before anything is forked: what the programs import at once, and what they only
+# do when they run.
 PROGRAMS = (
+    "encodings.idna",
+    "importlib.resources.readers",
+    "uvloop",
+    "nsqx.runtime.process.early",
     "nsqx.nsqd.daemon",
+    "nsqx.nsqd.http.api",
     "nsqx.lookupd.daemon",
     "nsqx.admin.daemon",
     "nsqx.runtime.process.run",
     "nsqx.apps.cli",
 )
+COMMANDS = "nsqx.apps"  # each command is imported when it is called
 REQUEST_BYTES_MAX = 1 << 20
 STREAM_LIMIT_BYTES = 1 << 20
 _ENDED = 4  # bytes: an exit code, as subprocess counts
@@ -454,7 +462,12 @@ def _exit_code(code: object) -> int:
 
 if __name__ == "__main__":
     import importlib
+    import pkgutil
 
-    for program in PROGRAMS:
-        importlib.import_module(program)
+    commands = pkgutil.walk_packages(importlib.import_module(COMMANDS).__path__, f"{COMMANDS}.")
+    for program in (*PROGRAMS, *(each.name for each in commands)):
+        if not program.endswith(".__main__"):
+            importlib.import_module(program)
+    # What is imported is garbage in no program: theirs need not look at it, nor copy it by looking.
+    gc.freeze()
     serve(socket.socket(fileno=int(sys.argv[1])))
