@@ -247,6 +247,20 @@ def test_a_node_that_drains_is_told_to_consumers_that_ask_for_it(directory: Dire
     ]
 
 
+def test_a_node_of_ours_is_listed_with_both_versions(directory: Directory) -> None:
+    peer = msgspec.structs.replace(node(2), version="1.3.0", nsqx_version="0.1.0")
+    for producer in (
+        directory.registry.add_producer("127.0.0.1:9", peer, directory.now_ns),
+        directory.connect(),
+    ):
+        directory.registry.register(producer, "t", None)
+    listed = json.loads(directory.answers.nodes(directory.now_ns))["producers"]
+    assert [each.get("nsqx_version") for each in listed] == ["0.1.0", None]
+    found = directory.answers.lookup("t", directory.now_ns)
+    for answer in (found, directory.answers.debug()):
+        assert b"nsqx_version" not in (answer or b"nsqx_version")  # as in NSQ
+
+
 def test_debug_shows_when_a_producer_was_tombstoned(directory: Directory) -> None:
     producer = directory.connect()
     directory.registry.register(producer, "t", "c")

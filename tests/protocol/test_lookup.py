@@ -176,7 +176,7 @@ def test_a_broadcast_address_is_a_host_and_nothing_else(host: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["\x00" * 10, "a" * 257, "a\nb"])
-@pytest.mark.parametrize("name", ["hostname", "version", "topology_zone"])
+@pytest.mark.parametrize("name", ["hostname", "version", "nsqx_version", "topology_zone"])
 def test_what_a_node_says_about_itself_is_short_and_can_be_shown(name: str, text: str) -> None:
     fields = {"broadcast_address": "a", "tcp_port": 1, "http_port": 2, "version": "v", name: text}
     assert refusal(identify(json.dumps(fields).encode())) == b"E_BAD_BODY IDENTIFY invalid text"

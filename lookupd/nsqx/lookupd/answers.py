@@ -43,7 +43,9 @@ class _NodeAnswer(_ProducerAnswer, frozen=True):
 
     tombstones: list[bool]
     topics: list[str]
-    draining: bool | msgspec.UnsetType = msgspec.UNSET  # ours; not there unless it does
+    # Ours, and not there unless the node said so:
+    nsqx_version: str | msgspec.UnsetType = msgspec.UNSET
+    draining: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class _LookupAnswer(msgspec.Struct, frozen=True):
@@ -238,6 +240,7 @@ class Answers:
             **fields,
             tombstones=tombstones,
             topics=list(producer.topics),
+            nsqx_version=producer.peer.nsqx_version,
             draining=producer.is_draining or msgspec.UNSET,
         )
         return Answer(encode(node), expires_ns)
@@ -256,7 +259,7 @@ def _producer_answer(producer: Producer, view: View = NO_VIEW) -> _ProducerAnswe
 
 def _producer_fields(producer: Producer, network: Network | None) -> dict[str, Any]:
     fields = {"remote_address": producer.id, **msgspec.structs.asdict(producer.peer)}
-    del fields["advertised"], fields["draining"]
+    del fields["nsqx_version"], fields["advertised"], fields["draining"]
     if network is not None:
         fields |= msgspec.structs.asdict(producer.addresses[network])
         del fields["network"]

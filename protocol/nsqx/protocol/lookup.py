@@ -108,8 +108,8 @@ class PeerInfo(msgspec.Struct, frozen=True):
     """
     What nsqd says about itself in IDENTIFY. Fields in the order they are sent.
 
-    ``advertised`` is ours and not sent if there is nothing in it; so is ``draining``: the node is
-    being emptied, and to be hidden.
+    The last three are ours. ``version`` is that of NSQ. ``advertised`` is not sent if there is
+    nothing in it; so is ``draining``: the node is being emptied, and to be hidden.
     """
 
     broadcast_address: str = ""
@@ -119,6 +119,7 @@ class PeerInfo(msgspec.Struct, frozen=True):
     topology_region: str = ""
     topology_zone: str = ""
     version: str = ""
+    nsqx_version: str | msgspec.UnsetType = msgspec.UNSET
     advertised: _AdvertisedSome | msgspec.UnsetType = msgspec.UNSET
     draining: bool | msgspec.UnsetType = msgspec.UNSET
 
@@ -349,7 +350,8 @@ def _decode_peer(body: bytes) -> PeerInfo:
     for host in (peer.broadcast_address, *(each.broadcast_address for each in advertised)):
         if not is_node_host(host):
             raise _bad_body("invalid broadcast_address")
-    for text in (peer.hostname, peer.version, peer.topology_region, peer.topology_zone):
+    ours = peer.nsqx_version or ""
+    for text in (peer.hostname, peer.version, ours, peer.topology_region, peer.topology_zone):
         if len(text.encode()) > TEXT_BYTES_MAX or not text.isprintable():
             raise _bad_body("invalid text")
     return peer

@@ -140,6 +140,22 @@ async def test_every_lookupd_behind_a_name_is_looked_at(monkeypatch: pytest.Monk
     assert set(one.hosts) | set(two.hosts) == {f"directory:{port}"}
 
 
+async def test_releases_of_ours_are_told_apart() -> None:
+    """They speak one version of NSQ's protocol, and are of one version to NSQ's tools."""
+    answers = {"/ping": "OK", "/nodes": {"producers": []}, "/debug": {}}
+    old, new = ({"version": "1.3.0", "nsqx_version": version} for version in ("0.1.0", "0.2.0"))
+    async with (
+        fake_http({**answers, "/info": old}) as one,
+        fake_http({**answers, "/info": new}) as two,
+    ):
+        _, document = await examine(f"--lookupd={one.address}", f"--lookupd={two.address}")
+    problems = [finding["problem"] for finding in document["findings"]]
+    assert problems[-1] == (
+        "nsqlookupd of different versions: "
+        f"1.3.0 (nsqx 0.1.0) ({one.address}), 1.3.0 (nsqx 0.2.0) ({two.address})"
+    )
+
+
 async def test_one_nsqd_by_its_address(cluster: Cluster) -> None:
     node = await cluster.nsqd()
     code, document = await examine(f"--nsqd={node.http_address}")

@@ -113,7 +113,7 @@ class Examination:
         facts.clock_skew_s = ping.clock_skew_s
         if await self._registrations(str(address)) is None:
             facts.http.problem = "it is no nsqlookupd"
-        facts.version = _text(await self._get_object(str(address), "/info"), "version")
+        facts.version = _versions(await self._get_object(str(address), "/info"))
         metrics = _read_metrics((await self._get(str(address), "/metrics")).body)
         facts.open_files = _integer(metrics, "process_open_fds")
         facts.max_files = _integer(metrics, "process_max_fds")
@@ -177,7 +177,7 @@ class Examination:
             Reach(str(address)),
             Reach(format_host_port(address.host, tcp_port)),
             _text(info, "hostname"),
-            _text(info, "version"),
+            _versions(info),
             told_tcp_port=tcp_port,
         )
 
@@ -209,7 +209,7 @@ class Examination:
             return
         facts.clock_skew_s = ping.clock_skew_s
         info = await self._get_object(address, "/info")
-        facts.version = _text(info, "version") or facts.version
+        facts.version = _versions(info) or facts.version
         facts.answering_hostname = _text(info, "hostname")
         lookupds = (await self._get(address, "/config/nsqlookupd_tcp_addresses")).json()
         if isinstance(lookupds, list):
@@ -297,7 +297,7 @@ def _read_node(node: Any) -> NsqdFacts:
         http=Reach(format_host_port(host, http_port)),
         tcp=Reach(format_host_port(host, tcp_port)),
         hostname=_text(node, "hostname"),
-        version=_text(node, "version"),
+        version=_versions(node),
         remote_host=host_of(_text(node, "remote_address")),
         told_tcp_port=tcp_port,
     )
@@ -337,6 +337,12 @@ def _parse_host_port(text: str) -> Address | None:
     except AddressError:
         return None
     return Address(host or "localhost", port)
+
+
+def _versions(content: dict[str, Any]) -> str:
+    """Return whose protocol is spoken, and of which release of ours it is; of Go's, the one."""
+    version, ours = _text(content, "version"), _text(content, "nsqx_version")
+    return f"{version} (nsqx {ours})" if ours else version
 
 
 def _text(content: dict[str, Any], key: str) -> str:

@@ -29,7 +29,7 @@ from nsqx.nsqd.node import Node
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.protocol.errors import StartupError
 from nsqx.protocol.lookup import PeerInfo
-from nsqx.protocol.version import NSQ_VERSION
+from nsqx.protocol.version import NSQ_VERSION, VERSION
 from nsqx.runtime.discovery import Directory, Finder
 from nsqx.runtime.process import certificates, logs, tasks
 
@@ -189,6 +189,7 @@ class LookupPeers:
             topology_region=options.topology_region,
             topology_zone=options.topology_zone,
             version=NSQ_VERSION,
+            nsqx_version=VERSION,
             advertised=tuple(advertised) or UNSET,
             draining=nsqd.broker.draining.is_on or UNSET,
         )
