@@ -28,7 +28,14 @@ from nsqx.cluster.health import DaemonState
 from nsqx.cluster.merge import ClusterSnapshot, merge
 from nsqx.cluster.node_metrics import NodeMetrics
 from nsqx.cluster.rates import ChannelRates
-from tests.support.cluster_views import channel, cluster_view, node_view, rates_of, topic
+from tests.support.cluster_views import (
+    channel,
+    cluster_view,
+    lookupd_view,
+    node_view,
+    rates_of,
+    topic,
+)
 
 START = 1_795_500_000  # a multiple of 300
 
@@ -295,3 +302,28 @@ def test_of_silent_nodes_the_total_is_unknown() -> None:
     sample = sample_of(snapshot, "total")
     assert sample is not None
     assert all(map(math.isnan, sample))
+
+
+def test_of_a_topic_of_which_nothing_is_known_no_series_is_kept() -> None:
+    history = History()
+    for second in range(0, 30, 5):
+        listed = merge(
+            cluster_view(lookupds=[lookupd_view("l:1", topics=["rubbish"])], now=START + second)
+        )
+        history.record(listed)
+    assert "rubbish" in listed.topics
+    assert list(history._series) == ["total"]
+
+
+def test_what_is_gone_is_kept_as_long_as_it_was_there() -> None:
+    history = History()
+    run_for_s, gone_for_s = 1200, 0
+    for second in range(0, run_for_s, 5):
+        history.record(snapshot(START + second, 1.0))
+    while "topic:t" in history._series:
+        gone_for_s += 5
+        at = START + run_for_s + gone_for_s
+        history.record(merge(cluster_view(node_view("n1:1"), now=at)))
+        assert gone_for_s < 2 * run_for_s
+    assert run_for_s <= gone_for_s <= run_for_s + 120
+    assert "node:n1:1" in history._series

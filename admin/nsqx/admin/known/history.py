@@ -7,9 +7,10 @@ Rates and depths of the last day, in memory. No I/O; time is in the snapshots.
     60 s     24 h     everything
 
 A series (the total, a topic, a channel, a node) has a ring of 32-bit floats for each metric and
-step; rings grow as they fill, so a metric costs 7 KB after a day, and nothing as long as it is not
-known. What was not
-known is NaN there, and None for the reader.
+step; rings grow as they fill, so a metric costs 7 KB after a day. What was not known is NaN there,
+and None for the reader. Of what nothing is known, such as a topic that only a directory lists,
+there is no series. What is gone is kept as long as it was there (at least ten minutes, at most a
+day): so what comes and goes costs no more than as much that stays.
 
 Slots are counted by a clock that runs evenly from the date of the first snapshot, so none is left
 out, filled twice or lost when the clock on the wall is set. Whoever reads, reads up to now: charts
@@ -55,6 +56,7 @@ TOTAL = "total"
 SAMPLE_S = 5
 COARSE_STEPS = (10, 60)
 WATCHED_S = 600.0
+GONE_S_MIN, GONE_S_MAX = 600.0, 86400.0  # a series is kept without its subject
 SERIES_MAX = 50_000
 RESTARTS_KEPT = 1000
 
@@ -154,11 +156,12 @@ class Averages:
 
 
 class _Series:
-    """The rings of one series, and what is not averaged yet."""
+    """The rings of one series, and what is not averaged yet. Times are of the even clock."""
 
-    __slots__ = ("_rings", "_sums")
+    __slots__ = ("_began", "_rings", "_sums", "_there_until")
 
-    def __init__(self, count: int, steps: Sequence[int]) -> None:
+    def __init__(self, count: int, steps: Sequence[int], now: float) -> None:
+        self._began = self._there_until = now
         self._rings = {step: [Ring(_POINTS[step]) for _ in range(count)] for step in steps}
         self._sums: dict[int, Averages] = {}
 
@@ -167,8 +170,14 @@ class _Series:
         for ring, value in zip(self._rings[step], sample, strict=True):
             ring.put(slot, value)
 
-    def add(self, sample: Sample) -> None:
-        """Add a sample to the averages."""
+    def is_over(self, now: float) -> bool:
+        """Return whether its subject is gone for so long that nobody looks for it any more."""
+        kept_s = max(GONE_S_MIN, min(self._there_until - self._began, GONE_S_MAX))
+        return now - self._there_until > kept_s
+
+    def add(self, sample: Sample, now: float) -> None:
+        """Add a sample to the averages: its subject is there."""
+        self._there_until = now
         for step in COARSE_STEPS:
             if step not in self._sums:
                 self._sums[step] = Averages(len(sample))
@@ -229,17 +238,16 @@ class History:
         self._record_fine(snapshot, now)
         if not self._enters_slot(SAMPLE_S, now):
             return
-        samples = dict(samples_of(snapshot))
-        for name, sample in samples.items():
+        for name, sample in samples_of(snapshot):
             series = self._series.get(name)
             if series is None:
-                if len(self._series) >= SERIES_MAX:
+                if len(self._series) >= SERIES_MAX or all(map(math.isnan, sample)):
                     continue
-                series = self._series[name] = _Series(len(sample), COARSE_STEPS)
-            series.add(sample)
+                series = self._series[name] = _Series(len(sample), COARSE_STEPS, now)
+            series.add(sample, now)
         for step in COARSE_STEPS:
             if self._enters_slot(step, now):
-                self._close_slots(step, int(now) // step - 1)
+                self._close_slots(step, now)
 
     def _enters_slot(self, step: int, now: float) -> bool:
         slot = int(now) // step
@@ -247,11 +255,15 @@ class History:
         self._slots[step] = slot
         return entered
 
-    def _close_slots(self, step: int, slot: int) -> None:
+    def _close_slots(self, step: int, now: float) -> None:
+        slot = int(now) // step - 1
         averages = {name: series.close_slot(step, slot) for name, series in self._series.items()}
         if step == COARSE_STEPS[-1]:
             known = {name: sample for name, sample in averages.items() if sample is not None}
             self.on_minute(slot * step + round(self._set_by / step) * step, known)
+            self._series = {
+                name: series for name, series in self._series.items() if not series.is_over(now)
+            }
 
     def _record_fine(self, snapshot: ClusterSnapshot, now: float) -> None:
         for name in [name for name, at in self._wanted_at.items() if now - at > WATCHED_S]:
@@ -261,7 +273,7 @@ class History:
         for name in (TOTAL, *self._wanted_at):
             sample = sample_of(snapshot, name)
             if sample is not None:
-                series = self._fine.setdefault(name, _Series(len(sample), (1,)))
+                series = self._fine.setdefault(name, _Series(len(sample), (1,), now))
                 series.put(1, int(now), sample)
 
     def watch(self, series: str, now: float) -> None:
@@ -350,14 +362,14 @@ def _total(snapshot: ClusterSnapshot) -> Sample:
 
 
 def _of_topic(row: TopicRow, now: float) -> Sample:
-    if row.stale and row.stale == row.nodes:
-        return _UNKNOWN  # what was then is not what is
+    if row.stale == row.nodes:
+        return _UNKNOWN  # what was then is not what is; and no node may have it
     flows = (row.in_rate, row.out_rate, row.total_depth, row.requeues, row.in_flight)
     return _sample(*flows, _age(row.oldest_at, now), row.latency)
 
 
 def _of_channel(row: ChannelRow, now: float) -> Sample:
-    if row.stale and row.stale == row.nodes:
+    if row.stale == row.nodes:
         return _UNKNOWN
     flows = (row.in_rate, row.out_rate, row.depth, row.requeues, row.in_flight)
     return _sample(*flows, _age(row.oldest_at, now), row.latency)
