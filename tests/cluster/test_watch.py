@@ -10,7 +10,7 @@ from nsqx.cluster.node_metrics import NodeMetrics
 from nsqx.cluster.rates import ChannelRates
 from nsqx.cluster.registry import registry_of
 from nsqx.cluster.views import ClusterView, NodeView
-from nsqx.cluster.watch import Mark, Watch
+from nsqx.cluster.watch import ALIKE_MAX, Mark, Watch
 from tests.support.cluster_views import (
     NOW,
     channel,
@@ -202,6 +202,35 @@ def test_a_topic_without_channels_or_without_nodes_is_told() -> None:
     snapshot = lasting(node, lookupds=lookupds)
     assert set(rules(snapshot)) == {"no-channels", "no-producer"}
     assert snapshot.topics["lonely"].flags == ["no-producer"]
+
+
+def test_of_very_many_problems_that_are_alike_most_are_told_as_one() -> None:
+    rubbish = [f"rubbish{number}" for number in range(300)]
+    lookupds = [lookupd_view("l1:1", topics=rubbish)]
+    watch = Watch()
+    node = node_view("n1:1", topic("t", depth=4))
+    for second in range(0, 61, 10):
+        snapshot = judged(watch, cluster_view(node, lookupds=lookupds, now=NOW + second))
+    assert rules(snapshot).count("no-producer") == ALIKE_MAX + 1
+    assert "no-channels" in rules(snapshot)
+    (rest,) = (each for each in snapshot.attention if each.id == "no-producer:")
+    assert rest.text.startswith("250 more are like these; one of them: no node has the topic ")
+    assert all(snapshot.topics[name].flags == ["no-producer"] for name in rubbish)
+    assert watch.mark("no-producer:", Mark("me", NOW, None))
+    for second in range(61, 600, 100):
+        snapshot = judged(watch, cluster_view(node, lookupds=lookupds, now=NOW + second))
+    (rest,) = (each for each in snapshot.attention if each.id == "no-producer:")
+    assert rest.acknowledged_by == "me"
+
+
+def test_what_is_gone_is_not_kept_but_for_its_marks() -> None:
+    watch = Watch()
+    for second in range(0, 200, 40):
+        names = [f"topic{second}-{number}" for number in range(20)]
+        views = [lookupd_view("l1:1", topics=names)]
+        judged(watch, cluster_view(lookupds=views, now=NOW + second))
+    assert len(watch._since) == 20
+    assert not watch._seen_at
 
 
 def test_the_state_of_a_node_is_told() -> None:

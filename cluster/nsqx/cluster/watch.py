@@ -33,6 +33,7 @@ _Row = TypeVar("_Row", TopicRow, ChannelRow)
 _Fields: TypeAlias = Mapping[str, list[str]]
 
 BEGIN_S = 10.0  # for so long what is seen first may have been there before
+ALIKE_MAX = 50  # of one rule are told one by one, the heaviest; the rest as one
 FORGET_S = 300.0  # a problem that is gone that long is another one when it comes again
 
 
@@ -68,7 +69,8 @@ class Watch:
     def __init__(self, limits: Thresholds | None = None) -> None:
         self._limits = limits or Thresholds()
         self._since: dict[str, _Seen] = {}
-        self._seen_at: dict[str, float] = {}  # last; intervals, as the following
+        self._folded: dict[str, _Seen] = {}  # what stands for many of one rule
+        self._seen_at: dict[str, float] = {}  # what is marked, last; intervals, as the following
         self._marks: dict[str, Mark] = {}
         self._trend = Trend(self._limits)
         self._suspects = Suspects()
@@ -116,7 +118,7 @@ class Watch:
 
     def mark(self, id: str, mark: Mark | None) -> bool:
         """Set or remove what is known of a problem; return whether there is such a problem."""
-        if id not in self._since and id not in self._marks:
+        if id not in self._since and id not in self._folded and id not in self._marks:
             return False
         if mark is None:
             self._marks.pop(id, None)
@@ -147,33 +149,54 @@ class Watch:
             if self._at_s - self._since[id].at_s >= self._limits.hold_s.get(each.rule, 0.0)
         ]
         told.sort(key=self._weight)
+        flags = _flags_of(self._suspects, told)
+        self._folded = {}
         snapshot.attention = [
-            _attention(each, self._since[each.id], self._marks.get(each.id)) for each in told
+            _attention(each, self._seen(each.id), self._marks.get(each.id))
+            for each in self._fold(told)
         ]
-        flags = _flags_of(self._suspects, snapshot.attention)
         of_channels = {key: {"flags": each} for key, each in flags.items() if "/" in key}
         snapshot.topics = self._topics.rows(snapshot.topics, _fields_of_topics(flags))
         snapshot.channels = self._channels.rows(snapshot.channels, of_channels)
         snapshot.verdict = _verdict(snapshot)
 
+    def _fold(self, told: list[Problem]) -> list[Problem]:
+        """Of very many that are alike tell the first, and all others as one: nobody reads them."""
+        alike: dict[str, list[Problem]] = {}
+        for each in told:
+            alike.setdefault(each.rule, []).append(each)
+        if all(len(of_rule) <= ALIKE_MAX for of_rule in alike.values()):
+            return told
+        kept = []
+        for of_rule in alike.values():
+            kept += of_rule[:ALIKE_MAX]
+            if rest := of_rule[ALIKE_MAX:]:
+                kept.append(_as_one(rest))
+                seen = (self._since[each.id] for each in rest)
+                self._folded[kept[-1].id] = min(seen, key=lambda each: each.at_s)
+        return sorted(kept, key=self._weight)
+
+    def _seen(self, id: str) -> _Seen:
+        return self._folded.get(id) or self._since[id]
+
     def _weight(self, problem: Problem) -> tuple[Any, ...]:
         is_known = problem.id in self._marks
         is_mild = problem.severity != CRITICAL
-        since = self._since[problem.id].at_s
+        since = self._seen(problem.id).at_s
         return is_known, is_mild, -problem.lost, -problem.messages, since, problem.id
 
     def _forget(self) -> None:
         """Drop the marks that are over, or whose problem has gone for good."""
         at_s = self._at_s
-        self._seen_at = {
-            **{id: seen for id, seen in self._seen_at.items() if at_s - seen < FORGET_S},
-            **dict.fromkeys(self._since, at_s),
-        }
+        for id in self._marks:
+            if id in self._since or id in self._folded or id not in self._seen_at:
+                self._seen_at[id] = at_s
         self._marks = {
             id: mark
             for id, mark in self._marks.items()
-            if (id in self._seen_at if mark.until is None else self._t < mark.until)
+            if (at_s - self._seen_at[id] < FORGET_S if mark.until is None else self._t < mark.until)
         }
+        self._seen_at = {id: self._seen_at[id] for id in self._marks}
 
 
 def _attention(problem: Problem, seen: _Seen, mark: Mark | None) -> Attention:
@@ -225,7 +248,19 @@ def _with_fields(row: _Row, fields: _Fields) -> _Row:
     return row
 
 
-def _flags_of(suspects: Suspects, told: list[Attention]) -> dict[str, list[str]]:
+def _as_one(alike: list[Problem]) -> Problem:
+    """Let one problem, without a subject, stand for several of a rule."""
+    first = alike[0]
+    return Problem(
+        first.rule,
+        CRITICAL if any(each.severity == CRITICAL for each in alike) else WARNING,
+        f"{len(alike):,} more are like these; one of them: {first.text}",
+        lost=sum(each.lost for each in alike),
+        messages=sum(each.messages for each in alike),
+    )
+
+
+def _flags_of(suspects: Suspects, told: list[Problem]) -> dict[str, list[str]]:
     """Return the flags of topics and channels that have some."""
     flags: dict[str, set[str]] = {}
     for each in told:

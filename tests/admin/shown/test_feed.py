@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
-from nsqx.admin.shown.feed import MAPS, Feed
+from nsqx.admin.shown.feed import DELTAS_BYTES_MAX, MAPS, Feed
 
 
 class Page:
@@ -130,3 +130,15 @@ def test_a_page_that_looks_now_and_then_is_right(
                 page.take(envelope)
             assert page.document == document
             assert page.seq == feed.seq
+
+
+def test_who_has_missed_more_bytes_than_are_kept_gets_it_in_full() -> None:
+    feed, page = Feed("summary", "b1"), Page()
+    for number in range(10):
+        feed.publish({"totals": str(number) * (DELTAS_BYTES_MAX // 3)}, float(number))
+    assert len(feed.since(9)) == 1
+    assert b'"delta"' in feed.since(9)[0]
+    assert len(feed.since(8)) == 2
+    (whole,) = feed.since(2)
+    page.take(whole)
+    assert page.seq == 10

@@ -27,6 +27,8 @@ MAPS = frozenset(
     }
 )
 DELTAS_KEPT = 30
+# Of one document. Who has missed more than that is sent it in full, which is not much longer.
+DELTAS_BYTES_MAX = 1024 * 1024
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -77,8 +79,13 @@ class Feed:
                 self.seq - 1,
                 _encode(at),
             )
-            self._deltas.append(b'%b,"delta":%b}' % (head, _encode(changes)))
+            self._keep(b'%b,"delta":%b}' % (head, _encode(changes)))
         return True
+
+    def _keep(self, delta: bytes) -> None:
+        self._deltas.append(delta)
+        while len(self._deltas) > 1 and sum(map(len, self._deltas)) > DELTAS_BYTES_MAX:
+            self._deltas.popleft()
 
     def full(self, skipped: int = 0) -> bytes:
         """Return the envelope of the newest version."""
