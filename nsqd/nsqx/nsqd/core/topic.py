@@ -177,9 +177,20 @@ class Topic:
 
     @property
     def depth(self) -> int:
-        """Return how many messages wait at the topic, for a channel or for the end of a pause."""
-        end = self.log.end
-        return end - self.passed - self.skips.count(self.passed, end)
+        """
+        Return how many messages wait at the topic, for a channel or for the end of a pause.
+
+        Deferred ones among them, as in NSQ: to defer them is their channels' business.
+        """
+        first, end, lost = self.passed, self.log.end, self.log.lost
+        gone = self.emptied.count(first, end)
+        if lost.end > first:
+            gone += sum(
+                beyond - kept
+                for low, high in lost
+                for kept, beyond in self.emptied.gaps(max(low, first), high)
+            )
+        return end - first - gone
 
     def count_deferred(self) -> int:
         """Return how many deferred messages wait at the topic, and are no channel's yet."""

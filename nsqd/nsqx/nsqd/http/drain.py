@@ -69,11 +69,12 @@ _COUNTS = ("waiting", "in_flight", "deferred")
 def _holders(broker: Broker) -> Iterator[dict[str, Any]]:
     """Yield each topic (channel "") and channel that has messages."""
     for topic in broker.topics.values():
-        if (waiting := topic.depth) + (deferred := topic.count_deferred()):
+        if depth := topic.depth:
+            deferred = topic.count_deferred()
             yield {
                 "topic": topic.name,
                 "channel": "",
-                "waiting": waiting,
+                "waiting": depth - deferred,
                 "in_flight": 0,
                 "deferred": deferred,
                 "clients": 0,
