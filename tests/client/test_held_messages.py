@@ -231,6 +231,39 @@ async def test_a_finish_of_what_others_have_is_refused_and_ends_nothing(
     assert "E_FIN_FAILED" in caplog.text
 
 
+async def test_what_was_finished_too_late_is_finished_when_it_comes_again(
+    nsqd: ScriptedNsqd,
+) -> None:
+    broker = PlainNsqd(1)
+    served = serving(broker, nsqd)
+    async with Consumer("t", "c", nsqd=nsqd.address) as consumer:
+        first = await anext(consumer)
+        broker.expire(elsewhere=True)
+        first.finish()
+        await until(lambda: broker.refused == 1)
+        broker.deliver(1, 2)
+        async with asyncio.timeout(5):
+            assert (await anext(consumer)).body == b"2"  # not the first one again
+            await until(lambda: broker.finished == {1})
+            broker.attempts[1] = 0
+            broker.deliver(1)  # a replay, whose first delivery that is
+            assert (await anext(consumer)).body == b"1"
+    await served
+
+
+async def test_work_is_touched_when_a_quarter_of_its_time_is_over(nsqd: ScriptedNsqd) -> None:
+    loop = asyncio.get_running_loop()
+    async with Consumer("t", "c", nsqd=nsqd.address) as consumer:
+        peer = await accept(nsqd, msg_timeout=800)
+        await peer.ready()
+        peer.deliver(b"1")
+        async with await anext(consumer) as message:
+            begun = message.deadline - 0.8
+            await peer.expect(Touch)
+            touched = message.deadline - 0.8
+            assert 0.2 <= touched - begun <= 0.4 + max(loop.time() - touched, 0)
+
+
 async def test_what_never_ran_is_not_given_up_however_often_it_was_delivered(
     nsqd: ScriptedNsqd,
 ) -> None:

@@ -55,6 +55,11 @@ class PlainNsqd:
             self.waiting.extend(late)
             self._deliver()
 
+    def deliver(self, *ids: int) -> None:
+        """Deliver these, for the first time or again."""
+        self.waiting.extend(ids)
+        self._deliver()
+
     def heartbeat(self) -> None:
         """Ask whether it is alive."""
         self._peer.heartbeat()
@@ -88,7 +93,7 @@ class PlainNsqd:
         while self.waiting and len(self.in_flight) < self._ready:
             id = self.waiting.popleft()
             self.in_flight.add(id)
-            self.attempts[id] += 1
+            self.attempts[id] = self.attempts.get(id, 0) + 1
             self._peer.deliver(b"%d" % id, first_id=id, attempts=self.attempts[id])
 
 

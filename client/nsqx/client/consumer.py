@@ -55,6 +55,8 @@ DRAIN_SECONDS = 10.0
 UNHELD_SECONDS = 1.0
 CANCEL_SECONDS = 1.0  # until a handler that was cut off has ended, or is left behind
 RETURNED_MAX = 10_000  # ids of messages that are remembered, for an nsqd that counted an attempt
+DONE_MAX = 10_000  # likewise, of those that were finished too late for nsqd
+DONE_SECONDS = 900.0
 
 Handler = Callable[[Message], Awaitable[object] | None]
 
@@ -189,6 +191,7 @@ class Consumer:
         self._inbox.on_wait = self._steer_soon if cautious else None
         self._pace = Pace()
         self._returned: dict[bytes, int] = {}  # deliveries that do not count, by id
+        self._done: dict[bytes, float] = {}  # ids that nsqd took no FIN of: until when to know them
         self._given_up = Inbox()
         self._subscriptions: dict[Share, Subscription] = {}  # those that are connected
         self._tasks: set[asyncio.Task[None]] = set()
@@ -579,6 +582,8 @@ class Consumer:
         if self._returned:
             for message in messages:
                 message.attempts -= self._returned.get(message.id, 0)
+        if self._done:
+            messages = self._without_done(messages)
         if self._max_attempts is not None:
             messages = self._sort_out(messages, self._max_attempts)
         self._inbox.put_batch(messages)
@@ -634,6 +639,24 @@ class Consumer:
         self._returned[message.id] = count + 1
         if len(self._returned) > RETURNED_MAX:
             del self._returned[next(iter(self._returned))]
+
+    def finish_refused(self, id: bytes) -> None:
+        """Remember a message that was handled, and whose time was over before nsqd knew that."""
+        self._done.pop(id, None)
+        self._done[id] = asyncio.get_running_loop().time() + DONE_SECONDS
+        if len(self._done) > DONE_MAX:
+            del self._done[next(iter(self._done))]
+
+    def _without_done(self, messages: list[Message]) -> list[Message]:
+        """Finish what was handled here and comes again; the first deliveries of a replay do not."""
+        now = asyncio.get_running_loop().time()
+        left = []
+        for message in messages:
+            if message.attempts > 1 and self._done.pop(message.id, 0.0) > now:
+                message.finish()
+            else:
+                left.append(message)
+        return left
 
     def drained(self) -> None:
         but_for_held = self._waits_for_held_only

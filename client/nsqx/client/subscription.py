@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Container, Iterable
 from functools import partial
 from typing import Protocol as Interface
@@ -23,8 +24,14 @@ _log = logging.getLogger("nsqx.client")
 # nsqd looks for messages whose time is over from time to time. A FIN in between is still good,
 # so ours is a little late too.
 EXPIRY_GRACE_SECONDS = 5.0
-SWEEP_SECONDS_MIN = 0.1
+SWEEP_SECONDS_MIN = 0.02
+# Of `msg_timeout`. What is in work is touched when a quarter of its time is over, so there is more
+# than half of it for whatever is slow between here and nsqd: a busy event loop, host or network.
+SWEEP_SHARE = 1 / 8
+TOUCH_SHARE = 1 / 4
+WAIT_SHARE = 1 / 2  # what nobody has begun with by then goes back
 ANSWERED = 0.0  # the deadline of a message that was answered
+_NAMED = re.compile(r"FIN ([0-9a-f]{16}) failed")
 CLOSE_WAIT_SECONDS = 2.0  # nsqd answers CLS at once, or is not well
 
 
@@ -47,6 +54,7 @@ class Subscriber(Interface):
     def waited(self, messages: list[Message], msg_timeout: float) -> None: ...
     def worked_long(self, msg_timeout: float) -> None: ...
     def given_back(self, message: Message) -> None: ...
+    def finish_refused(self, id: bytes) -> None: ...
     def drained(self) -> None: ...
 
 
@@ -76,6 +84,7 @@ class Subscription:
         self._connection: Connection | None = None
         self._msg_timeout = 0.0  # seconds
         self._held: set[Message] = set()  # touched as long as someone works on them
+        self._touched: set[Message] = set()  # of those: once already
         self._sweep_at = 0.0  # loop time
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
@@ -263,9 +272,11 @@ class Subscription:
         return [message for message in messages if message.id not in held]
 
     def answer_failed(self, code: str, text: str) -> None:
-        # Of a FIN: what was done is done again, by someone.
+        # Of a FIN: what was done is done again, by someone else, or comes here again.
         level = logging.WARNING if code == "E_FIN_FAILED" else logging.INFO
         _log.log(level, "%s: %s %s", self.address, code, text)
+        if code == "E_FIN_FAILED" and (named := _NAMED.search(text)):
+            self._subscriber.finish_refused(named[1].encode())
 
     def close_wait(self) -> None:
         self._delivery_ended = True
@@ -297,7 +308,7 @@ class Subscription:
 
     def _sweep(self) -> None:
         now = self._loop.time()
-        period = max(self._msg_timeout / 4, SWEEP_SECONDS_MIN)
+        period = max(self._msg_timeout * SWEEP_SHARE, SWEEP_SECONDS_MIN)
         self._sweep_at = now + period
         self._sweep_timer = self._loop.call_at(self._sweep_at, self._sweep)
         self._touch_held(now)
@@ -308,17 +319,21 @@ class Subscription:
             self._subscriber.expired(expired)
 
     def _touch_held(self, now: float) -> None:
-        soon = now + self._msg_timeout / 2
-        late = [message for message in self._held if message.deadline <= soon]
+        until = now + self._msg_timeout * (1 - TOUCH_SHARE)
+        late = {message for message in self._held if message.deadline <= until}
+        are_long = not late.isdisjoint(self._touched)
+        self._touched &= self._held
         for message in late:
-            if not self.touch(message):
+            if self.touch(message):
+                self._touched.add(message)
+            else:
                 self._log_work((message,), "not in time, others have it")
                 self._held.discard(message)
-        if late:
+        if are_long:
             self._subscriber.worked_long(self._msg_timeout)
 
     def _give_back_waiting(self, now: float) -> None:
-        soon = now + self._msg_timeout / 2
+        soon = now + self._msg_timeout * WAIT_SHARE
         late = set()
         for message in self.in_flight.values():
             if message.deadline > soon:
