@@ -9,6 +9,7 @@ or hosts, which a busy machine may make late, so `tests.runner` may try it twice
 proof that takes longer than 20 s, for ``make acceptance``.
 """
 
+import gc
 import os
 import signal
 from collections.abc import Iterable
@@ -115,6 +116,12 @@ def pytest_configure(config: pytest.Config) -> None:
     path = config.getoption(FAILED_OPTION)
     if path is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(FailureList(path))
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector look no more at what is there until the end: modules and the tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
