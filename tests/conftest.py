@@ -127,6 +127,8 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the marks that follow from where a test is."""
     for item in items:
+        # Each worker collects by itself, and all must come to the same names.
+        assert " at 0x" not in item.nodeid, f"name it without an address: {item.nodeid}"
         place = item.path.relative_to(ROOT).as_posix()
         if _is_within(place, ACCEPTANCE):
             item.add_marker("acceptance")
