@@ -8,13 +8,13 @@ import pytest
 from nsqx.client import Consumer, Settings
 from nsqx.client.addresses import Address
 from nsqx.client.discovery import Discovery, jittered, parse_lookup
-from nsqx.client.reconnect import ReconnectDelays
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import eventually
 from tests.support.scripted_nsqd import ScriptedNsqd
 from tests.support.stream_server import stream_server
 
 TOPIC = "/lookup?topic=t&draining=true"
+PATIENT = Settings(reconnect_delay=1200, reconnect_delay_max=1200)  # none comes back by itself
 
 
 def producers(*ports: int) -> dict[str, object]:
@@ -218,11 +218,15 @@ async def test_an_nsqd_that_is_gone_and_forgotten_is_tried_again_for_a_while(
 
 
 async def test_an_nsqd_that_is_forgotten_for_long_is_not_tried_again(
-    nsqd: ScriptedNsqd, lookupd: FakeHttp, monkeypatch: pytest.MonkeyPatch
+    nsqd: ScriptedNsqd, lookupd: FakeHttp
 ) -> None:
-    monkeypatch.setattr(ReconnectDelays, "next", lambda self, random: 600.0)
     async with Consumer(
-        "t", "c", lookupd=lookupd.address, lookupd_poll_interval=0.01, forget_after=0
+        "t",
+        "c",
+        lookupd=lookupd.address,
+        lookupd_poll_interval=0.01,
+        forget_after=0,
+        settings=PATIENT,
     ) as reader:
         peer = await nsqd.accept()
         await peer.subscribe()
@@ -239,11 +243,12 @@ async def test_an_nsqd_that_is_forgotten_for_long_is_not_tried_again(
 
 
 async def test_an_nsqd_that_appears_again_is_tried_at_once(
-    nsqd: ScriptedNsqd, lookupd: FakeHttp, monkeypatch: pytest.MonkeyPatch
+    nsqd: ScriptedNsqd, lookupd: FakeHttp
 ) -> None:
     """However long its last attempts have made it wait."""
-    monkeypatch.setattr(ReconnectDelays, "next", lambda self, random: 600.0)
-    async with Consumer("t", "c", lookupd=lookupd.address, lookupd_poll_interval=0.01):
+    async with Consumer(
+        "t", "c", lookupd=lookupd.address, lookupd_poll_interval=0.01, settings=PATIENT
+    ):
         peer = await nsqd.accept()
         await peer.subscribe()
         await peer.ready()

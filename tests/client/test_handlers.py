@@ -563,13 +563,11 @@ async def test_calls_that_hang_are_left_behind_up_to_a_limit() -> None:
 async def test_a_handler_whose_calls_all_hang_adds_no_thread_for_each_message(
     client: Nsq,
     publisher: Nsq,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("nsqx.client.threads.LEFT_BEHIND_MAX", 2)
     returns, begun = threading.Event(), []
 
-    @quick(client, timeout=0.02, max_attempts=3)
+    @quick(client, timeout=0.02, max_attempts=3, left_behind_max=2)
     def hang(number: int) -> None:
         begun.append(number)
         returns.wait(WAIT_SECONDS)

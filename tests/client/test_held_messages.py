@@ -290,10 +290,8 @@ async def test_what_never_ran_is_not_given_up_however_often_it_was_delivered(
 
 
 @pytest.fixture(params=["negotiated", "without extras"])
-def settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    if request.param == "without extras":
-        monkeypatch.setattr("nsqx.protocol.identify._extensions", lambda options: None)
-    return Settings(msg_timeout=1)
+def settings(request: pytest.FixtureRequest) -> Settings:
+    return Settings(msg_timeout=1, extensions=request.param == "negotiated")
 
 
 def client_of(cluster: Cluster, settings: Settings) -> Nsq:

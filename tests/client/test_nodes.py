@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from nsqx.client import ClientClosed, DeadlineExceeded, LookupFailed, Nsq, Settings
+from nsqx.client import ClientClosed, DeadlineExceeded, Nsq, Producer, Settings
 from nsqx.client.addresses import heard_address
-from nsqx.client.lookup import Lookup, parse_lookup, parse_nodes
+from nsqx.client.lookup import parse_lookup, parse_nodes
+from nsqx.client.nodes import Nodes
 from nsqx.client.tasks import start
 from nsqx.protocol.commands import Publish
 from tests.support.fake_http import fake_http
@@ -106,25 +107,32 @@ async def test_who_finds_none_is_told_why() -> None:
             await client.publish("t", b"x", timeout=0.5)
 
 
-async def test_why_none_was_found_is_not_forgotten_while_it_is_asked_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_why_none_was_found_is_not_forgotten_while_it_is_asked_again() -> None:
     asked = 0
+    is_asked_again = asyncio.Event()
 
-    async def lookup(session: object, url: str, **options: object) -> Lookup:
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal asked
         asked += 1
         if asked == 1:
-            raise LookupFailed(url, "no reason")
-        await asyncio.Event().wait()
-        raise AssertionError
+            writer.write(
+                b"HTTP/1.1 500 no reason\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            )
+        else:
+            is_asked_again.set()
+            await reader.read()
+        writer.close()
 
-    monkeypatch.setattr("nsqx.client.nodes.lookup", lookup)
-    monkeypatch.setattr("nsqx.client.nodes.EAGER_SECONDS", 0.01)
-    async with Nsq(lookupd="127.0.0.1:1") as client:
-        with pytest.raises(DeadlineExceeded, match="no reason"):
-            await client.publish("t", b"x", timeout=0.3)
-    assert asked == 2
+    server = await asyncio.start_server(answer_once, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    nodes = Nodes(Producer, (), [f"127.0.0.1:{port}"], eager_interval=0.01)
+    async with server:
+        finding = asyncio.create_task(nodes.find())
+        async with asyncio.timeout(5):
+            await is_asked_again.wait()
+        assert "500" in str(nodes.last_error)
+        finding.cancel()
+        await nodes.close()
 
 
 async def test_close_waits_for_what_was_published(nsqd: ScriptedNsqd) -> None:

@@ -21,7 +21,7 @@ from nsqx.client.codecs import Codec, decode_body
 from nsqx.client.errors import DecodeFailed
 from nsqx.client.kinds import check_kind
 from nsqx.client.message import Message
-from nsqx.client.threads import Threads
+from nsqx.client.threads import LEFT_BEHIND_MAX, Threads
 
 __all__ = [
     "GiveUp",
@@ -55,6 +55,7 @@ class Route:
         body_kind: the annotation of the latter.
         by_position: names of parameters that have none for who calls.
         timeout: seconds that a call may take; None: as long as it likes.
+        left_behind_max: calls of a plain function that took longer, and still run.
         options: further arguments of the ``Consumer``.
     """
 
@@ -70,6 +71,7 @@ class Route:
     body_kind: Any
     by_position: tuple[str, ...] = ()
     timeout: float | None = None
+    left_behind_max: int = LEFT_BEHIND_MAX
     options: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -169,7 +171,9 @@ class Worker:
     def __init__(self, route: Route, give_up: GiveUp) -> None:
         self._route = route
         self._give_up = give_up
-        self._threads = None if _is_async(route.function) else Threads(f"nsqx {route.name}")
+        self._threads = None
+        if not _is_async(route.function):
+            self._threads = Threads(f"nsqx {route.name}", route.left_behind_max)
 
     async def handle(self, message: Message) -> None:
         """

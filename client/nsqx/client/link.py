@@ -36,7 +36,7 @@ class Link:
         self.last_error: ConnectFailed | None = None
         self._settings = settings
         self._make_listener = make_listener
-        self._delays = ReconnectDelays()
+        self._delays = ReconnectDelays(settings.reconnect_delay, settings.reconnect_delay_max)
         self._tried = asyncio.Event()
         self._awake = asyncio.Event()
         self._task = start(self._run(), f"nsqx link to {address}")

@@ -86,13 +86,20 @@ class Nodes:
         lookupd: Sequence[str],
         finder: LookupdFinder | None = None,
         close_timeout: float = CLOSE_TIMEOUT_SECONDS,
+        interval: float = INTERVAL_SECONDS,
+        eager_interval: float = EAGER_SECONDS,
     ) -> None:
-        """``lookupd``, and the ``finder`` of further ones, matter only without ``nsqd``."""
+        """
+        ``lookupd``, and the ``finder`` of further ones, matter only without ``nsqd``.
+
+        They are asked each ``interval`` seconds, and each ``eager_interval`` while they know none.
+        """
         self._make_producer = make_producer
         self._nsqd = list(nsqd)
         self._urls = LookupdUrls(() if nsqd else lookupd, nodes_url)
         self._finder = finder
         self._close_timeout = close_timeout
+        self._interval, self._eager_interval = interval, eager_interval
         self._stop_finding: Callable[[], None] | None = None
         self._names: set[str] = set()
         self.current: Lease | None = None  # None: no nsqd is known yet
@@ -203,7 +210,7 @@ class Nodes:
             while True:
                 self._awake.clear()
                 await self._ask_all(session)
-                seconds = INTERVAL_SECONDS if self._names else EAGER_SECONDS
+                seconds = self._interval if self._names else self._eager_interval
                 try:
                     async with asyncio.timeout(seconds):
                         await self._awake.wait()
@@ -211,7 +218,9 @@ class Nodes:
                     pass
                 else:
                     if self._names:
-                        await asyncio.sleep(EAGER_SECONDS)  # failures may come by the thousand
+                        await asyncio.sleep(
+                            self._eager_interval
+                        )  # failures may come by the thousand
 
     async def _ask_all(self, session: "ClientSession") -> None:
         """Use all nsqds that are named; those known before, too, unless every lookupd answers."""

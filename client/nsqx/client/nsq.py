@@ -38,7 +38,7 @@ from nsqx.client.producer import CLOSE_TIMEOUT_SECONDS, TIMEOUT_SECONDS, Produce
 from nsqx.client.ranges import check_count, check_seconds
 from nsqx.client.service_url import Service, parse_environment, parse_service_url
 from nsqx.client.settings import Settings
-from nsqx.client.threads import event_loop
+from nsqx.client.threads import LEFT_BEHIND_MAX, event_loop
 from nsqx.protocol.names import is_valid_name
 
 __all__ = ["Nsq"]
@@ -334,6 +334,7 @@ class Nsq:
         dead_letter: str | None = None,
         codec: Codec | None = None,
         timeout: float | None = None,
+        left_behind_max: int = LEFT_BEHIND_MAX,
         **options: Any,
     ) -> Callable[[FunctionT], FunctionT]:
         """
@@ -352,8 +353,9 @@ class Nsq:
                 cannot be decoded.
             codec: for the body, instead of this object's.
             timeout: seconds that a call may take; longer ones are cut off, which is a failure. A
-                plain function cannot be cut off: it is left behind in its thread. With 32
-                left behind, no more messages are handled until one of them returns.
+                plain function cannot be cut off: it is left behind in its thread.
+            left_behind_max: with so many left behind, no more messages are handled until one of
+                them returns.
             options: as for ``Consumer``. ``max_in_flight`` is twice ``concurrency`` if not given.
 
         Raises:
@@ -368,6 +370,7 @@ class Nsq:
             check_count("max_attempts", max_attempts, 1)
         if timeout is not None:
             check_seconds("timeout", timeout, above_zero=True)
+        check_count("left_behind_max", left_behind_max, 1)
 
         def decorate(function: FunctionT) -> FunctionT:
             route = Route.of(
@@ -379,6 +382,7 @@ class Nsq:
                 dead_letter=dead_letter,
                 codec=codec or self._codec,
                 timeout=timeout,
+                left_behind_max=left_behind_max,
                 options=options,
             )
             self.consume(topic, channel, **options)  # which judges them

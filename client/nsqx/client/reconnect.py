@@ -1,6 +1,6 @@
 """How long to wait before another connection attempt. No I/O; randomness is an argument."""
 
-__all__ = ["ReconnectDelays"]
+__all__ = ["FIRST_SECONDS", "LONGEST_SECONDS", "ReconnectDelays"]
 
 FIRST_SECONDS = 0.1
 LONGEST_SECONDS = 15.0

@@ -150,6 +150,8 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "read_timeout": float,
     "reply_timeout": float,
     "write_timeout": float,
+    "reconnect_delay": float,
+    "reconnect_delay_max": float,
     "msg_timeout": float,
     "output_buffer_size": int,
     "output_buffer_timeout": float,

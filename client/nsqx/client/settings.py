@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nsqx.client.ranges import check_count, check_seconds, milliseconds
+from nsqx.client.reconnect import FIRST_SECONDS, LONGEST_SECONDS
 from nsqx.net.tls import client_context
 from nsqx.protocol.version import VERSION
 
@@ -33,6 +34,9 @@ class Settings:
             heartbeat intervals.
         reply_timeout: the connection counts as dead when a command has no answer for so long.
         write_timeout: it counts as dead when it takes no bytes for so long.
+        reconnect_delay: before an nsqd that could not be reached, or was lost, is tried again;
+            twice as long after each further failure, and up to a half shorter by chance.
+        reconnect_delay_max: the longest of them.
         msg_timeout: how long a message may stay unanswered; None or 0: what nsqd is set to.
         output_buffer_size: bytes nsqd collects before it sends; -1: none. None: its default.
         output_buffer_timeout: how long it holds them back; -1: never flushes by time.
@@ -60,6 +64,8 @@ class Settings:
     read_timeout: float | None = None
     reply_timeout: float = 10.0
     write_timeout: float = 10.0
+    reconnect_delay: float = FIRST_SECONDS
+    reconnect_delay_max: float = LONGEST_SECONDS
     msg_timeout: float | None = None
     output_buffer_size: int | None = None
     output_buffer_timeout: float | None = None
@@ -79,6 +85,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("connect_timeout", "heartbeat_interval", "reply_timeout", "write_timeout"):
             check_seconds(name, getattr(self, name), above_zero=True)
+        for name in ("reconnect_delay", "reconnect_delay_max"):
+            check_seconds(name, getattr(self, name))
         for name in ("read_timeout", "msg_timeout"):
             if getattr(self, name) is not None:
                 check_seconds(name, getattr(self, name))

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Threads", "event_loop"]
+__all__ = ["LEFT_BEHIND_MAX", "Threads", "event_loop"]
 
 # The event loop that waits for what runs in this thread.
 event_loop: contextvars.ContextVar[asyncio.AbstractEventLoop | None] = contextvars.ContextVar(
@@ -28,8 +28,9 @@ class Threads:
     may be left behind: see ``room``.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, left_behind_max: int = LEFT_BEHIND_MAX) -> None:
         self._name = name
+        self._left_behind_max = left_behind_max
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads = 0
         self._busy = 0
@@ -64,7 +65,7 @@ class Threads:
             self._busy -= 1
             if ended.done():
                 self._left_behind -= 1
-                if self._left_behind < LEFT_BEHIND_MAX:
+                if self._left_behind < self._left_behind_max:
                     self._has_room.set()
             else:
                 ended.set_result(outcome)
@@ -95,7 +96,7 @@ class Threads:
 
     def _leave_behind(self) -> None:
         self._left_behind += 1
-        if self._left_behind >= LEFT_BEHIND_MAX:
+        if self._left_behind >= self._left_behind_max:
             self._has_room.clear()
 
     def close(self) -> None:
