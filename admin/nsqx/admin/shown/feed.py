@@ -50,6 +50,7 @@ class Feed:
         self._document: Document | None = None
         self._at = 0.0
         self._full: bytes | None = None
+        self._skipped = 0, b""  # the same for who has missed so many versions, as asked for last
         self._deltas: deque[bytes] = deque(maxlen=DELTAS_KEPT)  # the last leads to ``seq``
 
     @property
@@ -70,6 +71,7 @@ class Feed:
             return False
         self.seq += 1
         self._document, self._at, self._full = document, at, None
+        self._skipped = 0, b""
         if is_first or before is None or document is None:
             self._deltas.clear()
         else:
@@ -96,9 +98,11 @@ class Feed:
                 _encode(self._at),
                 _encode(self._document),
             )
-        if skipped:
-            return b'%b,"skipped":%d}' % (self._full[:-1], skipped)
-        return self._full
+        if not skipped:
+            return self._full
+        if skipped != self._skipped[0]:
+            self._skipped = skipped, b'%b,"skipped":%d}' % (self._full[:-1], skipped)
+        return self._skipped[1]
 
     def since(self, seq: int) -> list[bytes]:
         """Return the envelopes that lead from a version to the newest: deltas, or it in full."""

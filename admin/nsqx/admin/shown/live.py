@@ -7,7 +7,7 @@ when its turn comes, gets one full document instead of the deltas it missed, and
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from aiohttp import web
 from nsqx.admin.shown.deliveries import Deliveries
 from nsqx.admin.shown.hub import Hub, UnknownKeyError, Watcher
 from nsqx.admin.shown.tail import Tail, TailKey, Tails
+from nsqx.admin.shown.unsent import Unsent
 from nsqx.runtime.http.server import Request
 
 __all__ = ["LiveChannel", "LiveLimits", "envelopes"]
@@ -69,6 +70,8 @@ class LiveChannel:
         hub: where documents come from.
         tails: where messages come from.
         me: what ``hello`` says about the visitor.
+        unsent: counts what is on its way to all of them.
+        who: the visitor, as it is counted there.
         reads_messages: whether tails are allowed.
     """
 
@@ -78,13 +81,16 @@ class LiveChannel:
         tails: Tails,
         me: dict[str, Any],
         limits: LiveLimits,
+        unsent: Unsent,
         *,
+        who: str,
         reads_messages: bool,
     ) -> None:
         self._hub = hub
         self._tails = tails
         self._me = me
         self._limits = limits
+        self._unsent, self._who = unsent, who
         self._reads_messages = reads_messages
         self._watcher = Watcher()
         self._deliveries = Deliveries(hub.feed)
@@ -192,13 +198,17 @@ class LiveChannel:
 
     async def _send_until_gone(self, request: Request) -> None:
         """Nobody makes documents for who is gone, or has not read for so long that he might be."""
-        try:
-            await self._send_all()
-        except (TimeoutError, ConnectionError):
+
+        def give_up() -> None:
             if (transport := request.http.transport) is not None:
                 transport.abort()  # ends the reading, too
 
-    async def _send_all(self) -> None:
+        try:
+            await self._send_all(give_up)
+        except (TimeoutError, ConnectionError):
+            give_up()
+
+    async def _send_all(self, give_up: Callable[[], None]) -> None:
         """Send whatever is new; a heartbeat when there was nothing for a while."""
         sent_at, heartbeat_s = time.monotonic(), self._limits.heartbeat_s
         while True:
@@ -213,8 +223,9 @@ class LiveChannel:
             if not frames and time.monotonic() - sent_at >= heartbeat_s:
                 frames = [_encode({"k": "heartbeat", "t": time.time()})]
             for frame in frames:
-                async with asyncio.timeout(self._limits.send_s_max):
-                    await self._socket.send_frame(frame, aiohttp.WSMsgType.TEXT)
+                with self._unsent.sending(frame, self._who, give_up):
+                    async with asyncio.timeout(self._limits.send_s_max):
+                        await self._socket.send_frame(frame, aiohttp.WSMsgType.TEXT)
                 sent_at = time.monotonic()
 
     def _new_frames(self) -> list[bytes]:

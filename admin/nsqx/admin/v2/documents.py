@@ -17,6 +17,7 @@ from nsqx.admin.guard.same_origin import WRITE_HEADER
 from nsqx.admin.shown.hub import Hub, UnknownKeyError
 from nsqx.admin.shown.live import LiveChannel, LiveLimits, envelopes
 from nsqx.admin.shown.tail import Tails
+from nsqx.admin.shown.unsent import Unsent
 from nsqx.admin.v2.answers import NO_STORE, json_bytes
 from nsqx.protocol.version import VERSION
 from nsqx.runtime.http.server import Answer, Request
@@ -45,6 +46,7 @@ class DocumentEndpoints:
         self._facts = facts
         self._limits = limits
         self._watching_now = Counter[str]()  # by who it is; the empty name is of proxies
+        self._unsent = Unsent()
 
     def me_of(self, visitor: Visitor) -> dict[str, Any]:
         return {
@@ -143,17 +145,22 @@ class DocumentEndpoints:
             self._tails,
             self.me_of(visitor),
             self._limits,
+            self._unsent,
+            who=self._who(request, visitor),
             reads_messages=visitor.reads_messages,
         )
         with self._watching(request, visitor):
             return await channel.serve(request, VERSION, float(self._facts["interval"]))
 
+    def _who(self, request: Request, visitor: Visitor) -> str:
+        """A user or an address; empty for a proxy that names nobody, which stands for many."""
+        return visitor.user or ("" if self._gate.access.is_trusted(request) else request.ip)
+
     @contextmanager
     def _watching(self, request: Request, visitor: Visitor) -> Iterator[None]:
         """Count who gets documents pushed; V2Error if they are too many."""
         counts, limits = self._watching_now, self._limits
-        # A proxy that names nobody stands for many.
-        who = visitor.user or ("" if self._gate.access.is_trusted(request) else request.ip)
+        who = self._who(request, visitor)
         if counts.total() >= limits.watching:
             raise V2Error(503, "TOO_MANY_WATCHERS", f"{limits.watching} watch already")
         if who and counts[who] >= limits.watching_alike:
@@ -175,20 +182,24 @@ class DocumentEndpoints:
         except UnknownKeyError as exc:
             raise V2Error(404, "UNKNOWN_KEY", str(exc)) from exc
         with self._watching(request, visitor):
-            return await self._stream(request, key)
+            return await self._stream(request, key, self._who(request, visitor))
 
-    async def _stream(self, request: Request, key: str) -> Answer:
+    async def _stream(self, request: Request, key: str, who: str) -> Answer:
+        def give_up() -> None:
+            if (transport := request.http.transport) is not None:
+                transport.abort()
+
         headers = {"Content-Type": "text/event-stream", **NO_STORE}
         stream = web.StreamResponse(headers=headers)
         await stream.prepare(request.http)
         try:
             async for envelope in envelopes(self._hub, key, self._limits.heartbeat_s):
                 event = b": heartbeat\n\n" if envelope is None else b"data: %b\n\n" % envelope
-                async with asyncio.timeout(self._limits.send_s_max):
-                    await stream.write(event)
+                with self._unsent.sending(event, who, give_up):
+                    async with asyncio.timeout(self._limits.send_s_max):
+                        await stream.write(event)
         except (TimeoutError, ConnectionError):  # gone, or deaf
-            if (transport := request.http.transport) is not None:
-                transport.abort()
+            give_up()
         return stream
 
 
