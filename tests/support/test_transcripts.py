@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,17 +32,21 @@ def agrees(expected: Any, actual: Any, **known: str) -> bool:
     ("expected", "actual"),
     [
         ("OK", "OK"),
-        ("<NS>", 1795500047000000000),
+        ("<NS>", time.time_ns()),
+        ("<TS>", int(time.time())),
+        ({"connected": "<NS>"}, {"connected": 5}),
         ({"version": "<VERSION>", "n": 1}, {"version": "1.3.0", "n": 1, "nsqx_version": "0.1.0"}),
         ("start_time <RFC3339>\n", "start_time 2026-11-24T06:18:18Z\n"),
         ("uptime <DURATION>", "uptime 1m2.513382007s"),
-        ("<UNSTABLE>", None),
+        ({"nodes": "<UNSTABLE>"}, {"nodes": None}),
+        ({"node": "<UNSTABLE>"}, {"node": "n:1"}),
         ('<a href="/x">', '<a href="/x">'),
         ("<TOPIC>.log", "<TOPIC>.log"),
         ("<NSQD_HTTP_PORT>", 4151),
         ("got <NSQD_HTTP_PORT>!", "got 4151!"),
         ("<HOSTNAME>", socket.gethostname()),
     ],
+    ids=lambda value: type(value).__name__,  # the same in each process
 )
 def test_what_agrees(expected: Any, actual: Any) -> None:
     assert agrees(expected, actual, NSQD_HTTP_PORT="4151")
@@ -56,6 +61,17 @@ def test_what_agrees(expected: Any, actual: Any) -> None:
         (0, None),
         ("<NS>", "now"),
         ("<NS>", True),
+        ("<NS>", 123),
+        ("<NS>", str(time.time_ns())),
+        ("<TS>", time.time()),
+        ("<TS>", time.time_ns()),
+        ({"connected": "<NS>"}, {"connected": time.time_ns()}),
+        ({"connected": "<NS>"}, {"connected": -1}),
+        ("<N>", -1),
+        ("<N>", 1.5),
+        ({"nodes": "<UNSTABLE>"}, {"nodes": "n:1"}),
+        ({"node": "<UNSTABLE>"}, {"node": None}),
+        ("<NSQD_HTTP_PORT>", "4151"),
         ("<NSQD_HTTP_PORT>", 4152),
         ("<HOSTNAME>", "elsewhere.example"),
         ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
@@ -65,6 +81,7 @@ def test_what_agrees(expected: Any, actual: Any) -> None:
         ({"a": [{"b": 1}]}, {"a": [{"b": 2}]}),
         ("a.c", "abc"),
     ],
+    ids=lambda value: type(value).__name__,  # the same in each process
 )
 def test_what_differs(expected: Any, actual: Any) -> None:
     assert not agrees(expected, actual, NSQD_HTTP_PORT="4151")
@@ -149,7 +166,7 @@ def story(*events: dict[str, Any]) -> Case:
     return Case("nsqd_test", "story", None, [{"send": "PUB t\\x00"}, *events])
 
 
-MESSAGE = (123).to_bytes(8, "big") + (2).to_bytes(2, "big") + ID.encode() + b"body\n"
+MESSAGE = time.time_ns().to_bytes(8, "big") + (2).to_bytes(2, "big") + ID.encode() + b"body\n"
 
 
 def test_frames_as_recorded() -> None:
