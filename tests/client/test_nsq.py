@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -442,16 +442,91 @@ async def test_ready(nsq_server: Cluster, nsq_cluster: Callable[..., Cluster]) -
             await client.ready(0.05)
 
 
-async def test_an_observer_that_fails_leaves_no_consumer_open(nsq_server: Cluster) -> None:
-    opened: list[Consumer] = []
+class Failing(Observer):
+    """Fails wherever it may."""
 
-    class Failing(Observer):
-        def consumer_opened(self, consumer: Consumer) -> None:
-            opened.append(consumer)
-            raise KeyError
+    def __init__(self, fails_at: str) -> None:
+        self._fails_at = fails_at
 
-    async with nsq_server.client(observers=[Failing()]) as nsq:
-        with pytest.raises(KeyError):
-            async with nsq.consume("t", "c"):
-                pass
-    assert opened[0].is_closing
+    def _fail(self, where: str) -> None:
+        if where == self._fails_at:
+            raise KeyError(where)
+
+    @contextmanager
+    def _watch(self, what: str) -> Iterator[None]:
+        self._fail(f"before {what}")
+        try:
+            yield
+        finally:
+            self._fail(f"after {what}")
+
+    def publishing(self, topic: str) -> AbstractContextManager[object]:
+        self._fail("publishing")
+        return self._watch("publishing")
+
+    def published(self, topic: str, messages: int) -> None:
+        self._fail("published")
+
+    def handling(
+        self, message: Message, topic: str, channel: str
+    ) -> AbstractContextManager[object]:
+        self._fail("handling")
+        return self._watch("handling")
+
+    def consumer_opened(self, consumer: Consumer) -> None:
+        self._fail("opened")
+
+    def consumer_closed(self, consumer: Consumer) -> None:
+        self._fail("closed")
+
+
+PLACES = [
+    *("publishing", "before publishing", "after publishing", "published"),
+    *("handling", "before handling", "after handling", "opened", "closed"),
+]
+
+
+async def test_an_observer_that_fails_is_logged_and_changes_nothing(
+    nsq_server: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = Watch()  # which is told, wherever the others fail
+    client = nsq_server.client(observers=[*map(Failing, PLACES), watch])
+    attempts: list[int] = []
+
+    @client.handler("t", "c", requeue_delay=0, backoff=False)
+    async def handle(message: Message) -> None:
+        attempts.append(message.attempts)
+        if message.attempts == 1:
+            raise RuntimeError("not yet")
+
+    async with client:
+        await client.publish("t", b"x")
+        assert await client.publish_many("t", []) == 0
+        with pytest.raises(ValueError, match="empty"):
+            await client.publish("t", b"")
+        async with client.running(), asyncio.timeout(WAIT_SECONDS):
+            await watch.handled.wait()
+    assert attempts == [1, 2]
+    assert "closed t/c" in watch.events
+    for place in PLACES:
+        assert f"KeyError: '{place}'" in caplog.text
+
+
+async def test_more_in_flight_than_an_nsqd_gives_is_told_once(
+    nsq_cluster: Callable[..., Cluster], caplog: pytest.LogCaptureFixture
+) -> None:
+    node = nsq_cluster(1, max_rdy_count=10).node
+    async with Consumer("t", "c", nsqd=node.tcp_address, max_in_flight=10) as consumer:
+        await consumer.ready()
+        consumer.max_in_flight = 25
+        consumer.max_in_flight = 30
+        async with Nsq(nsqd=node.tcp_address) as client:
+            await client.publish("t", b"x")
+        (await anext(consumer)).finish()
+        node.disconnect()
+        async with Nsq(nsqd=node.tcp_address) as client:
+            await client.publish("t", b"y")
+        (await anext(consumer)).finish()
+    told = [each for each in caplog.messages if "max_rdy_count" in each]
+    sentence = f"t/c: max_in_flight is 30, but nsqd {node.tcp_address} gives 10 at most"
+    assert told == [f"{sentence} (max_rdy_count)"]

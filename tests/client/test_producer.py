@@ -122,6 +122,38 @@ async def test_what_nsqd_could_not_store_is_tried_again(nsqd: ScriptedNsqd) -> N
         await publish
 
 
+async def test_who_could_not_store_a_message_rests_and_then_gets_one(nsqd: ScriptedNsqd) -> None:
+    async with Producer(nsqd.address, refusal_delay=0.05) as producer:
+        publishes = [asyncio.create_task(producer.publish("t", b"%d" % n)) for n in range(3)]
+        peer = await accept(nsqd)
+        for _ in range(3):
+            await peer.expect(Publish)
+        peer.error(b"E_PUB_FAILED PUB failed disk full")
+        peer = await accept(nsqd)
+        await peer.expect(Publish)
+        peer.heartbeat()
+        await peer.expect(Nop)  # and not the other two
+        peer.ok()
+        for _ in range(2):
+            await peer.expect(Publish)
+            peer.ok()
+        await asyncio.gather(*publishes)
+
+
+async def test_who_rests_gets_nothing_and_publishes_say_why(nsqd: ScriptedNsqd) -> None:
+    async with Producer(nsqd.address, refusal_delay=60, refusal_delay_max=60) as producer:
+        publish = asyncio.create_task(producer.publish("t", b"1", timeout=0.2))
+        peer = await accept(nsqd)
+        await peer.expect(Publish)
+        peer.error(b"E_PUB_FAILED PUB failed disk full")
+        peer = await accept(nsqd)
+        for each in (publish, producer.publish("t", b"2", timeout=0.2)):
+            with pytest.raises(DeadlineExceeded, match="disk full"):
+                await each
+        peer.heartbeat()
+        await peer.expect(Nop)
+
+
 async def test_heartbeats_are_answered(nsqd: ScriptedNsqd) -> None:
     async with Producer(nsqd.address):
         peer = await accept(nsqd)

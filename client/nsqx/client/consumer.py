@@ -186,6 +186,7 @@ class Consumer:
         self._is_held_back = cautious  # until ``_prefetch`` allows more
         self._watches_answers = cautious  # RDY depends on them
         self._counts = ReadyCounts(0 if cautious else max_in_flight)
+        self._limits_told: set[tuple[Address, int]] = set()  # whose max_rdy_count was logged
         self._inbox = Inbox()
         self._at_hand = self._inbox.at_hand
         self._inbox.on_wait = self._steer_soon if cautious else None
@@ -415,6 +416,8 @@ class Consumer:
     @max_in_flight.setter
     def max_in_flight(self, count: int) -> None:
         self._max_in_flight = check_count("max_in_flight", count)
+        for subscription in self._subscriptions.values():
+            self._tell_limit(subscription)
         self._limit()
 
     @property
@@ -560,8 +563,28 @@ class Consumer:
 
     def subscribed(self, subscription: Subscription) -> None:
         if not self._is_closing:
+            self._tell_limit(subscription)
             self._counts.join(subscription.share)
             self._steer()
+
+    def _tell_limit(self, subscription: Subscription) -> None:
+        """Say once that an nsqd does not give as much as is asked for."""
+        most = subscription.share.max_rdy
+        told = (subscription.address, most)
+        if (
+            subscription.is_subscribed
+            and self._max_in_flight > most
+            and told not in self._limits_told
+        ):
+            self._limits_told.add(told)
+            _log.warning(
+                "%s/%s: max_in_flight is %d, but nsqd %s gives %d at most (max_rdy_count)",
+                self.topic,
+                self.channel,
+                self._max_in_flight,
+                subscription.address,
+                most,
+            )
 
     def disconnected(self, subscription: Subscription) -> None:
         del self._subscriptions[subscription.share]

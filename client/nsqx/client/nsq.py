@@ -16,13 +16,9 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator
-from contextlib import (
-    AbstractContextManager,
-    AsyncExitStack,
-    ExitStack,
-    asynccontextmanager,
-)
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
+from operator import methodcaller
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -33,7 +29,7 @@ from nsqx.client.handlers import GiveUp, HandlerFunction, Route, Worker, begin_h
 from nsqx.client.lookupds import LookupdFinder
 from nsqx.client.message import Message
 from nsqx.client.nodes import Lease, Nodes
-from nsqx.client.observer import Observer
+from nsqx.client.observer import Observer, telling, watched
 from nsqx.client.producer import CLOSE_TIMEOUT_SECONDS, TIMEOUT_SECONDS, Producer
 from nsqx.client.ranges import check_count, check_seconds
 from nsqx.client.service_url import Service, parse_environment, parse_service_url
@@ -239,8 +235,7 @@ class Nsq:
         seconds = self._timeout if timeout is None else timeout
         with self._observed_publish(topic), await self._lease(seconds) as producer:
             await producer.publish(topic, body, defer=delay, timeout=seconds)
-            for observer in self._observers:
-                observer.published(topic, 1)
+            self._tell_published(topic, 1)
 
     def publish_many(
         self, topic: str, values: Iterable[object], *, timeout: float | None = None
@@ -269,8 +264,7 @@ class Nsq:
         seconds = self._timeout if timeout is None else timeout
         with self._observed_publish(topic), await self._lease(seconds) as producer:
             count = await producer.publish_many(topic, bodies, timeout=seconds)
-            for observer in self._observers:
-                observer.published(topic, count)
+            self._tell_published(topic, count)
         return count
 
     def encode(self, value: object) -> bytes:
@@ -285,7 +279,12 @@ class Nsq:
     def _observed_publish(self, topic: str) -> AbstractContextManager[object]:
         if not self._observers:
             return _UNOBSERVED
-        return _all_of([observer.publishing(topic) for observer in self._observers])
+        return watched(self._observers, methodcaller("publishing", topic))
+
+    def _tell_published(self, topic: str, count: int) -> None:
+        for observer in self._observers:
+            with telling(observer):
+                observer.published(topic, count)
 
     async def _lease(self, seconds: float) -> Lease:
         nodes = self._nodes
@@ -488,8 +487,8 @@ class Nsq:
 
         async def handle(message: Message) -> None:
             topic, channel = route.topic, route.channel
-            watches = [observer.handling(message, topic, channel) for observer in self._observers]
-            with _all_of(watches):
+            watch = methodcaller("handling", message, topic, channel)
+            with watched(self._observers, watch):
                 await worker.handle(message)
 
         return handle
@@ -530,12 +529,9 @@ class _ObservedConsumer(Consumer):
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        try:
-            for observer in self._observers:
+        for observer in self._observers:
+            with telling(observer):
                 observer.consumer_opened(self)
-        except BaseException:
-            await self.close()  # whose block is not entered is not left, either
-            raise
         return self
 
     async def close(self, timeout: float | None = None) -> None:
@@ -544,15 +540,8 @@ class _ObservedConsumer(Consumer):
         finally:
             observers, self._observers = self._observers, ()
             for observer in observers:
-                observer.consumer_closed(self)
-
-
-@contextlib.contextmanager
-def _all_of(contexts: Iterable[AbstractContextManager[object]]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for context in contexts:
-            stack.enter_context(context)
-        yield
+                with telling(observer):
+                    observer.consumer_closed(self)
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ published twice if the answer to the first try was lost. A sweep of the open pub
 ``SWEEP_SECONDS`` enforces the deadlines, which costs less than a timer for each.
 
 An nsqd that owes an answer for ``slow_after`` gets nothing while another one can take it, and one
-that drains gets nothing for ``DRAINING_SECONDS``. What
-has no answer after half of its time is sent to another one as well.
+that drains gets nothing for ``DRAINING_SECONDS``. One that could not store a message *rests*: the
+next ones go to another, or wait. What has no answer after half of its time is sent to a second one.
 
 nsqd closes the connection over a publish that it refuses, which costs all others on it another try.
 So what it is known to refuse is refused here. What it may refuse (nobody has said its limits, and
@@ -25,6 +25,7 @@ connection of its own.
 import asyncio
 import contextlib
 import logging
+import random
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,6 +34,7 @@ from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from nsqx.client import rest
 from nsqx.client.addresses import Address, parse_addresses
 from nsqx.client.codecs import BYTES, Codec
 from nsqx.client.connection import Connection
@@ -48,6 +50,7 @@ from nsqx.client.errors import (
 from nsqx.client.link import Link
 from nsqx.client.message import MakeMessage, Message
 from nsqx.client.ranges import check_count, check_seconds, milliseconds
+from nsqx.client.rest import Rest
 from nsqx.client.session import Limits
 from nsqx.client.settings import Settings
 from nsqx.protocol import commands, defaults
@@ -105,6 +108,8 @@ class Producer:
         spread: bool = False,
         outstanding_bytes_max: int = OUTSTANDING_BYTES_MAX,
         slow_after: float = SLOW_SECONDS,
+        refusal_delay: float = rest.FIRST_SECONDS,
+        refusal_delay_max: float = rest.LONGEST_SECONDS,
         close_timeout: float = CLOSE_TIMEOUT_SECONDS,
     ) -> None:
         """
@@ -121,6 +126,9 @@ class Producer:
             outstanding_bytes_max: how much is sent to one nsqd before it has confirmed.
             slow_after: an nsqd that owes an answer for so many seconds gets nothing while
                 another one can take it.
+            refusal_delay: an nsqd that could not store a message gets none for so many seconds,
+                twice as many after each further refusal, and then one at a time until it does.
+            refusal_delay_max: the longest of these delays.
             close_timeout: seconds that `close` waits for what is being published.
 
         Raises:
@@ -135,6 +143,9 @@ class Producer:
         self._spread = spread
         self._outstanding_bytes_max = check_count("outstanding_bytes_max", outstanding_bytes_max, 1)
         self._slow_after = check_seconds("slow_after", slow_after)
+        check_seconds("refusal_delay", refusal_delay)
+        check_seconds("refusal_delay_max", refusal_delay_max)
+        self._make_rest = partial(Rest, refusal_delay, refusal_delay_max)
         self._close_timeout = check_seconds("close_timeout", close_timeout)
         self._outlets: list[_Outlet] = []  # in the order preferred
         self._waiting: deque[_Publish] = deque()
@@ -362,11 +373,18 @@ class Producer:
         now = loop.time()
         for publish in [publish for publish in self._open if publish.impatient_at <= now]:
             if publish.deadline <= now:
-                cause = publish.last_error or self._connect_error()
+                cause = publish.last_error or self._connect_error() or self._refusal()
                 publish.settle(DeadlineExceeded("publishing", publish.timeout, cause))
             else:
                 self._try_elsewhere(publish)
+        self._wake_rested()
         self._sweep = loop.call_later(SWEEP_SECONDS, self._expire) if self._open else None
+
+    def _wake_rested(self) -> None:
+        if any(outlet.rest.refusal is not None for outlet in self._outlets):
+            self._pump()
+            for outlet in self._outlets:
+                outlet.wake_side()
 
     def _try_elsewhere(self, publish: "_Publish") -> None:
         """Half of the time of a publish is over: give it to a second nsqd as well."""
@@ -388,6 +406,11 @@ class Producer:
         """Whether every nsqd has owed an answer for a while: another producer may do better."""
         now = asyncio.get_running_loop().time()
         return bool(self._outlets) and all(outlet.owes(now) for outlet in self._outlets)
+
+    def _refusal(self) -> NsqError | None:
+        """Why no nsqd stores anything; None if one does, as far as is known."""
+        refusals = [outlet.rest.refusal for outlet in self._outlets]
+        return None if None in refusals else refusals[0]
 
     def _connect_error(self) -> ConnectFailed | None:
         """Why no nsqd is connected; None if one is."""
@@ -483,7 +506,7 @@ class _Publish:
 
     def confirm(self) -> None:
         if self.outlet is not None:
-            self.outlet.outstanding_bytes -= len(self.command)
+            self.outlet.confirmed(self)
         self.settle(None)
 
     def fail(self, error: NsqError) -> None:
@@ -522,9 +545,10 @@ class _Second(_Publish):
 class _Outlet:
     """One nsqd of a producer: its link, and its connection while there is one. A ``Listener``."""
 
-    def __init__(self, producer: Producer, address: Address, *, is_side: bool = False) -> None:
+    def __init__(self, producer: Producer, address: Address, main: "_Outlet | None" = None) -> None:
         self.link = Link(address, producer._settings, self._next_connection)
-        self._is_side = is_side  # takes what is risky, one after another
+        self._is_side = main is not None  # takes what is risky, one after another
+        self.rest: Rest = main.rest if main is not None else producer._make_rest()
         self._risky: deque[_Publish] = deque()  # on a side connection: those that wait
         self._side: _Outlet | None = None
         self._known: dict[str, int] = {}  # limits that it has told, or refused something by
@@ -544,7 +568,14 @@ class _Outlet:
             connection is not None
             and connection.can_send
             and self.outstanding_bytes < self._producer._outstanding_bytes_max
+            and (self.rest.refusal is None or self._is_rested())
         )
+
+    def _is_rested(self) -> bool:
+        """Whether it gets one message, to see if it stores messages again."""
+        if self.outstanding_bytes or self.rest.lasts(asyncio.get_running_loop().time()):
+            return False
+        return self._side is None or not self._side.outstanding_bytes
 
     def owes(self, now: float) -> bool:
         """Whether it has not answered for so long that others are better."""
@@ -581,10 +612,15 @@ class _Outlet:
 
     def _take_risky(self, publish: _Publish) -> None:
         if self._side is None:
-            self._side = _Outlet(self._producer, self.link.address, is_side=True)
+            self._side = _Outlet(self._producer, self.link.address, main=self)
         publish.outlet = self
         self._side._risky.append(publish)
         self._side._next_risky()
+
+    def wake_side(self) -> None:
+        """Look whether what is risky can go on."""
+        if self._side is not None:
+            self._side._next_risky()
 
     def _next_risky(self) -> None:
         """Send the next one when all before are answered: it can do harm to itself only."""
@@ -595,10 +631,14 @@ class _Outlet:
 
     def refused(self, publish: _Publish, error: RequestFailed) -> None:
         """Learn from what nsqd did not take."""
+        now = asyncio.get_running_loop().time()
         if error.says_draining:
-            now = asyncio.get_running_loop().time()
             for outlet in self._producer._at(self.link.address):
                 outlet._drains_until = now + DRAINING_SECONDS
+        elif error.code in _RETRIED_CODES:
+            failure = PublishFailed(error.code, error.text)
+            for outlet in self._producer._at(self.link.address):
+                outlet.rest.refused(failure, now, random.random())
         for name, pattern in _TOO_MUCH.items():
             if found := pattern.search(error.text):
                 for outlet in self._producer._at(self.link.address):
@@ -606,6 +646,12 @@ class _Outlet:
         if error.code in _FORBIDDEN_CODES:
             for outlet in self._producer._at(self.link.address):
                 outlet._refused_topics.add(publish.topic)
+
+    def confirmed(self, publish: _Publish) -> None:
+        """It has stored one."""
+        self.outstanding_bytes -= len(publish.command)
+        if self.rest.refusal is not None:
+            self.rest.stored()
 
     def _know(self, limits: Mapping[str, int]) -> None:
         self._known.update(limits)
