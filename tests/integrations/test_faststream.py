@@ -74,6 +74,30 @@ async def test_the_message_is_in_the_context(broker: NsqBroker) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        *((str, text, text) for text in ("5", "null", "{}", "hello", '"quoted"')),
+        (Annotated[str, pydantic.Field(max_length=9)], "5", "5"),
+        *((bytes, body, body) for body in (b"5", b"{}", b"\xff")),
+        (int, 5, 5),
+        (dict[str, int], {"id": 1}, {"id": 1}),
+    ],
+)
+async def test_who_asks_for_text_gets_text(kind: Any, value: object, expected: object) -> None:
+    broker = NsqBroker("nsq://127.0.0.1:1")
+    got: list[object] = []
+
+    async def handle(body: Any, message: InContext) -> None:
+        got.append(body)
+
+    handle.__annotations__["body"] = kind
+    broker.subscriber("t", "c")(handle)
+    async with TestNsqBroker(broker):
+        await broker.publish(value, "t")
+    assert got == [expected]
+
+
+@pytest.mark.parametrize(
     ("policy", "calls"),
     [
         (None, 3),

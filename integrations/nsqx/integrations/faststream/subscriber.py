@@ -15,7 +15,9 @@ from faststream.middlewares import AckPolicy
 from faststream.specification.asyncapi.utils import resolve_payloads
 from faststream.specification.schema import Message as MessageSpec, Operation, SubscriberSpec
 
-from nsqx.client import Consumer, Message
+from nsqx.client import JSON, Consumer, Message
+from nsqx.client.codecs import decode_body
+from nsqx.client.texts import Texts
 from nsqx.integrations.faststream.message import NsqMessage, decode, parse
 
 __all__ = [
@@ -93,6 +95,7 @@ class NsqSubscriber(SubscriberUsecase[Message]):
         calls: CallsCollection[Message],
     ) -> None:
         super().__init__(config, specification, calls)
+        self._decoder = self._decode
         self.channel = config.channel
         self._max_workers = config.max_workers
         in_flight = MESSAGES_PER_WORKER * config.max_workers
@@ -125,6 +128,15 @@ class NsqSubscriber(SubscriberUsecase[Message]):
             self._running.cancel()
             await asyncio.wait((self._running,))
         self._consumer = self._running = None
+
+    async def _decode(self, message: StreamMessage[Message]) -> Any:
+        """Return what the body holds: text or bytes if all handlers ask for that, else JSON."""
+        kinds = {kind for call in self.calls for kind in _body_kinds(call)}
+        kind = kinds.pop() if len(kinds) == 1 else None
+        texts = Texts.of(kind)
+        if texts is None or texts.rest is not None or not isinstance(message.body, bytes):
+            return await decode(message)
+        return decode_body(message.body, kind, JSON)
 
     async def _handle(self, message: Message) -> None:
         await self.consume(message)  # raises nothing; the policy has answered
@@ -174,3 +186,10 @@ class NsqSubscriber(SubscriberUsecase[Message]):
             "channel": self.channel,
             "message_id": getattr(message, "message_id", ""),
         }
+
+
+def _body_kinds(call: Any) -> list[Any]:
+    """Return the annotation of the parameter that gets the body; of each, if they share it."""
+    if call.dependant is None:
+        return []
+    return [parameter.field_type for parameter in call.dependant.flat_params]
