@@ -239,10 +239,12 @@ async def test_ending_the_dashboard_ends_open_sockets_at_once(dashboard: Dashboa
     admin = await dashboard.cluster.admin(lookupds=[dashboard.lookupd])
     async with dashboard.session.ws_connect(admin.url("/api/v2/ws")) as socket:
         assert (await socket.receive_json())["k"] == "hello"
-        began = time.monotonic()
         assert await admin.stop() == 0
-        assert time.monotonic() - began < 3
         message = await socket.receive()
         while message.type is aiohttp.WSMsgType.TEXT:
             message = await socket.receive()
-        assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
+        # Who is cut off when the end has waited long enough is not told so.
+        assert (message.type, message.data) == (
+            aiohttp.WSMsgType.CLOSE,
+            aiohttp.WSCloseCode.GOING_AWAY,
+        )
