@@ -31,8 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         with read_when_needed():
             from nsqx.admin.daemon import Admin
+        from nsqx.runtime.process.allocator import return_large_blocks
         from nsqx.runtime.process.run import run_daemon
 
+        return_large_blocks()  # documents and answers
         gc.set_threshold(ALLOCATIONS_BEFORE_COLLECTION)
         return run_daemon(lambda: Admin(options), options)
 

@@ -170,8 +170,9 @@ def _lookupd_row(view: LookupdView) -> LookupdRow:
         error=view.error,
         version=view.version,
         nodes=None if view.observed_at is None else len(view.producers),
-        topics=None if view.observed_at is None else len(view.topics),
+        topics=None if view.observed_at is None else len(view.topics) + view.left_out,
         found=view.found,
+        left_out=view.left_out,
     )
 
 

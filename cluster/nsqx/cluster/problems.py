@@ -138,6 +138,10 @@ def _lookupd_problems(lookupds: dict[str, LookupdRow]) -> Iterator[Problem]:
     for each in failed:
         text = f"nsqlookupd {each.address} does not answer: {each.error}"
         yield Problem("lookupd-unreachable", severity, text, lookupd=each.address)
+    for each in lookupds.values():
+        if each.left_out:
+            text = f"nsqlookupd {each.address} lists {each.left_out:,} more topics without a node"
+            yield Problem("no-producer", WARNING, text, lookupd=each.address)
 
 
 def _node_problems(node: NodeRow, runs_s: float, limits: Thresholds) -> Iterator[Problem]:

@@ -88,6 +88,7 @@ class LookupdRow(msgspec.Struct):
     nodes: int | None
     topics: int | None
     found: bool
+    left_out: int = 0  # of these, topics without nodes that have no row
 
 
 @with_known_fields(numbers.NODE)

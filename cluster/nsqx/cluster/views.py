@@ -26,6 +26,7 @@ class LookupdView:
     found: bool = False  # by discovery
     producers: Sequence[Producer] = ()
     topics: frozenset[str] = frozenset()
+    left_out: int = 0  # topics without nodes that are in none of the other fields
     channels: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of topics without nodes
 
 

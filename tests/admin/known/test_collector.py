@@ -16,9 +16,10 @@ from nsqx.admin.known.collector import Collector
 from nsqx.admin.shown.documents import channel_document, topic_document
 from nsqx.cluster.health import DaemonState
 from nsqx.cluster.http import DaemonHttp, HangingError
-from nsqx.cluster.merge import merge
-from nsqx.cluster.registry import inputs_of
+from nsqx.cluster.merge import ClusterSnapshot, merge
+from nsqx.cluster.registry import inputs_of, registry_of
 from nsqx.cluster.rows import QuantileRow
+from nsqx.cluster.watch import Watch
 from tests.support.cluster_views import cluster_view, lookupd_view, node_view, producer
 from tests.support.fake_http import FakeHttp, fake_http
 from tests.support.processes import eventually, free_port
@@ -305,6 +306,30 @@ async def test_channels_of_topics_without_nodes_come_from_lookupds(http: DaemonH
         await until(
             lambda: collecting.view().lookupds[0].channels == {"old": ["c"]}, "the channels"
         )
+
+
+async def test_of_very_many_topics_without_nodes_the_first_are_taken_up(http: DaemonHttp) -> None:
+    answers = listing()
+    answers["/topics"] = {"topics": [f"rubbish{number:05}" for number in range(5000)]}
+    async with (
+        fake_http(answers) as lookupd,
+        collector(http, lookupd.address) as collecting,
+    ):
+        await until(lambda: merge(collecting.view()).topics, "they are seen")
+        view = collecting.view()
+    snapshot = merge(view)
+    assert sorted(snapshot.topics) == [f"rubbish{number:05}" for number in range(1000)]
+    row = snapshot.lookupds[lookupd.address]
+    assert (row.topics, row.left_out) == (5000, 4000)
+    watch = Watch()
+    for at_s in (0.0, 60.0):
+        watch.judge(snapshot := replaced(snapshot, at_s), registry_of(view))
+    told = [each.text for each in snapshot.attention if each.lookupd]
+    assert told == [f"nsqlookupd {lookupd.address} lists 4,000 more topics without a node"]
+
+
+def replaced(snapshot: ClusterSnapshot, at_s: float) -> ClusterSnapshot:
+    return msgspec.structs.replace(snapshot, t=at_s, at_s=at_s)
 
 
 async def test_a_dead_address_is_unreachable_at_once(http: DaemonHttp) -> None:

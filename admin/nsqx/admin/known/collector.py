@@ -23,7 +23,7 @@ Theory of operation
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Self, TypeVar
 from urllib.parse import quote
@@ -65,6 +65,8 @@ INFO_EVERY = 30
 SETTINGS_EVERY = 60
 CHANNELS_EVERY = 5
 INACTIVE_TOPICS_MAX = 200  # whose channels are asked for
+# Topics without a node that are taken up, of one lookupd: whoever reaches it can make them.
+UNUSED_TOPICS_MAX = 1000
 
 STATS = "/stats?format=json&include_mem=false&include_clients=false"
 STATS_WITH_CLIENTS = "/stats?format=json&include_mem=true&include_clients=true"
@@ -155,6 +157,7 @@ class _Lookupd(_Source):
         self.version = ""
         self.producers: list[Producer] = []
         self.topics: frozenset[str] = frozenset()
+        self.left_out = 0  # topics that are none of these
         self.channels: dict[str, list[str]] = {}
         self._nodes: Kept[NodesAnswer] | None = None
         self._topics: Kept[TopicsAnswer] | None = None
@@ -168,8 +171,15 @@ class _Lookupd(_Source):
         if nodes is not self._nodes or topics is not self._topics:
             self._nodes, self._topics = nodes, topics
             self.producers = nodes.answer.nodes
-            self.topics = frozenset(topics.answer.topics or ())
+            self._take_topics(topics.answer.topics or ())
         self._collector.reconcile()
+
+    def _take_topics(self, topics: Iterable[str]) -> None:
+        """Keep all that have a node, and the first of the others."""
+        listed = {topic for producer in self.producers for topic in producer.topics or ()}
+        unused = sorted(set(topics) - listed)
+        self.left_out = max(0, len(unused) - UNUSED_TOPICS_MAX)
+        self.topics = frozenset(topics).difference(unused[UNUSED_TOPICS_MAX:])
 
     async def ask_more(self) -> None:
         if self.polls % CHANNELS_EVERY == 1:
@@ -201,6 +211,7 @@ class _Lookupd(_Source):
             found=self.found,
             producers=self.producers,
             topics=self.topics,
+            left_out=self.left_out,
             channels=self.channels,
         )
 
