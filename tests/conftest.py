@@ -37,12 +37,9 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
-LONGEST_IN_BROWSER = "tests/browser/test_pages.py"  # half of all
-
-
 class FileByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
     """
-    Keeps the tests of a file on one worker, in their order; those in the browser on two.
+    Keeps the tests of a file on one worker, in their order; those in the browser on one.
 
     The tests of a golden file share a daemon. Proofs that take long are shared out one by one.
     """
@@ -51,7 +48,7 @@ class FileByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
         path = nodeid.partition("::")[0]
         if path.startswith("tests/acceptance/"):
             return nodeid
-        if path.startswith("tests/browser/") and path != LONGEST_IN_BROWSER:
+        if path.startswith("tests/browser/"):
             return "tests/browser"
         return path
 
@@ -92,6 +89,7 @@ REAL_TIME = (
 # Proofs that take longer than 20 s but stand beside what they prove.
 ACCEPTANCE = (
     "tests/acceptance",
+    "tests/browser/test_accessible_pages.py",
     "tests/browser/test_heap.py",
     "tests/deploy/test_wheel.py",
     "tests/system/test_directory_faults.py",

@@ -77,3 +77,17 @@ async def page(browser: Browser, stage: Stage, watch: Watch) -> AsyncIterator[Pa
         page.set_default_timeout(10_000)
         yield page
     watch.check()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def phone(browser: Browser, stage: Stage, watch: Watch) -> AsyncIterator[Page]:
+    async with await browser.new_context(
+        base_url=stage.url,
+        viewport={"width": 390, "height": 844},
+        device_scale_factor=2,
+        has_touch=True,
+        is_mobile=True,
+    ) as context:
+        watch.add(context)
+        yield await context.new_page()
+    watch.check()

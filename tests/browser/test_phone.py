@@ -1,45 +1,8 @@
-"""The pages on a phone: nothing hangs over the edge, and axe finds no fault there either."""
+"""What is done with a thumb, and what a small screen shows first."""
 
-import re
-from collections.abc import AsyncIterator
+from playwright.async_api import Page, expect
 
-import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
-
-from tests.support.browser import Stage, Watch, check_accessible, open_page, save_screenshot
-
-# As long as a name may be, with nowhere to break.
-LONG_NAME = "machines_make_names_like_this_one_without_a_thought_for_phones_0"
-PAGES = ["/", "/topics/orders", "/topics/orders/billing", "/topics/orders/messages", "/nodes"]
-PAGES += ["/?group=prefix", f"/topics/{LONG_NAME}", f"/topics/{LONG_NAME}/{LONG_NAME}"]
-PAGES += ["/topology", "/registry", "/activity", "/publish", "/settings"]
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def phone(browser: Browser, stage: Stage, watch: Watch) -> AsyncIterator[Page]:
-    async with await browser.new_context(
-        base_url=stage.url,
-        viewport={"width": 390, "height": 844},
-        device_scale_factor=2,
-        has_touch=True,
-        is_mobile=True,
-    ) as context:
-        watch.add(context)
-        yield await context.new_page()
-    watch.check()
-
-
-@pytest.mark.parametrize("path", PAGES)
-async def test_page_fits(phone: Page, stage: Stage, path: str) -> None:
-    if LONG_NAME in path:
-        await stage.make_topic(LONG_NAME, b"1", channels=[LONG_NAME])
-    await open_page(phone, path)
-    width = await phone.evaluate("document.documentElement.scrollWidth")
-    assert width <= 390
-    await check_accessible(phone)
-    name = re.sub(r"\W+", "-", path.replace(LONG_NAME, "long")).rstrip("-")
-    await save_screenshot(phone, f"phone{name}")
+from tests.support.browser import Stage, open_page
 
 
 async def test_main_pages_are_one_touch_away(phone: Page) -> None:
