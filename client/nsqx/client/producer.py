@@ -54,6 +54,7 @@ from nsqx.client.rest import Rest
 from nsqx.client.session import Limits
 from nsqx.client.settings import Settings
 from nsqx.protocol import commands, defaults
+from nsqx.protocol.messages import SIZE
 
 __all__ = ["Producer", "batches"]
 
@@ -244,14 +245,16 @@ class Producer:
             ConnectionClosed: only without ``resend``.
             ClientClosed: the producer is not open.
         """
+        size = None
         if defer is None:
             command = commands.pub(topic, body)
-            size = Size("PUB", len(body))
         else:
             defer_ms = milliseconds("delay", defer)
             command = commands.dpub(topic, defer_ms, body)
             size = Size("DPUB", len(body), defer_ms=defer_ms)
-        await self._submit(topic, command, size, timeout).wait()
+        if not self._accepts:
+            raise ClientClosed("the producer is not open")
+        await self._send(topic, command, size, timeout).wait()
 
     async def publish_many(
         self, topic: str, bodies: Iterable[bytes], *, timeout: float | None = None
@@ -298,14 +301,9 @@ class Producer:
             ) from window.error
         return window.confirmed
 
-    def _submit(
-        self, topic: str, command: bytes, size: "Size", timeout: float | None
+    def _send(
+        self, topic: str, command: bytes, size: "Size | None", timeout: float | None
     ) -> "_Publish":
-        if not self._accepts:
-            raise ClientClosed("the producer is not open")
-        return self._send(topic, command, size, timeout)
-
-    def _send(self, topic: str, command: bytes, size: "Size", timeout: float | None) -> "_Publish":
         seconds = self._timeout if timeout is None else check_seconds("timeout", timeout)
         publish = _Publish(self, topic, command, size, seconds)
         if self._is_over:
@@ -323,15 +321,16 @@ class Producer:
 
     def _pump(self) -> None:
         """Hand out what waits, as far as there is room."""
-        while self._waiting:
-            publish = self._waiting[0]
-            if publish.is_settled:
-                self._waiting.popleft()
+        waiting = self._waiting
+        while waiting:
+            publish = waiting[0]
+            if publish.future.done():
+                waiting.popleft()
                 continue
             outlet = self._choose()
             if outlet is None:
                 return
-            self._waiting.popleft()
+            waiting.popleft()
             outlet.take(publish)
 
     def _choose(self, besides: "_Outlet | None" = None) -> "_Outlet | None":
@@ -362,7 +361,8 @@ class Producer:
 
     def _forget(self, publish: "_Publish") -> None:
         self._open.discard(publish)
-        self._rest()
+        if not self._open:
+            self._rest()
 
     def _rest(self) -> None:
         if not self._open and not self._batching:
@@ -446,26 +446,29 @@ class _Publish:
     """One command on its way. A ``Request`` of its connection, and of one after another."""
 
     __slots__ = (
-        "_future",
         "_producer",
+        "_size",
         "command",
         "deadline",
+        "future",
         "impatient_at",
+        "is_deferred",
         "last_error",
         "losses",
         "outlet",
-        "size",
         "timeout",
         "topic",
     )
 
     def __init__(
-        self, producer: Producer, topic: str, command: bytes, size: Size, timeout: float
+        self, producer: Producer, topic: str, command: bytes, size: Size | None, timeout: float
     ) -> None:
+        """``size`` None: of a PUB, which the command tells."""
         loop = asyncio.get_running_loop()
         self.topic = topic
         self.command = command
-        self.size = size
+        self._size = size
+        self.is_deferred = size is not None and size.defer_ms > 0
         self.timeout = timeout
         now = loop.time()
         self.deadline = now + timeout
@@ -474,40 +477,50 @@ class _Publish:
         self.outlet: _Outlet | None = None  # where it was sent last
         self.last_error: NsqError | None = None
         self._producer = producer
-        self._future: asyncio.Future[None] = loop.create_future()
+        self.future: asyncio.Future[None] = loop.create_future()
+
+    @property
+    def size(self) -> Size:
+        """What nsqd measures it by."""
+        if self._size is None:
+            self._size = Size("PUB", len(self.command) - len(f"PUB {self.topic}\n") - SIZE.size)
+        return self._size
 
     async def wait(self) -> None:
         """Wait for the outcome; to be cancelled is an outcome too."""
         try:
-            await self._future
-        finally:
-            self._producer._forget(self)
+            await self.future
+        except asyncio.CancelledError:
+            self._producer._forget(self)  # `settle` does not
+            raise
 
     def abandon(self) -> None:
         """Nobody waits any more."""
-        if not self._future.cancel() and not self._future.cancelled():
-            self._future.exception()  # asyncio complains of errors that nobody looks at
+        if not self.future.cancel() and not self.future.cancelled():
+            self.future.exception()  # asyncio complains of errors that nobody looks at
         self._producer._forget(self)
 
     @property
     def is_settled(self) -> bool:
-        return self._future.done()
+        return self.future.done()
 
     def settle(self, error: NsqError | None) -> None:
         self._producer._forget(self)
-        if self._future.done():
+        if self.future.done():
             return
         if error is None:
-            self._future.set_result(None)
+            self.future.set_result(None)
         else:
-            self._future.set_exception(error)
+            self.future.set_exception(error)
 
     # Request
 
     def confirm(self) -> None:
         if self.outlet is not None:
             self.outlet.confirmed(self)
-        self.settle(None)
+        self._producer._forget(self)
+        if not self.future.done():
+            self.future.set_result(None)
 
     def fail(self, error: NsqError) -> None:
         if self.outlet is not None and isinstance(error, RequestFailed):
@@ -537,6 +550,11 @@ class _Second(_Publish):
             self._first.settle(None)
         else:
             self._first.last_error = error
+
+    def confirm(self) -> None:
+        if self.outlet is not None:
+            self.outlet.confirmed(self)
+        self.settle(None)
 
     def fail(self, error: NsqError) -> None:
         self.settle(error)
@@ -590,7 +608,7 @@ class _Outlet:
         """Send a publish, unless it is known to be refused, or needs a connection of its own."""
         if (
             len(publish.command) > self._safe_bytes
-            or publish.size.defer_ms
+            or publish.is_deferred
             or publish.losses > LOSSES_MAX
             or publish.topic in self._refused_topics
         ):
