@@ -4,9 +4,9 @@ Fixtures that every test folder may use, and how long properties are tried.
 ``make test`` tries the same examples each time, for seconds; ``make test-long`` tries new ones, for
 as long as a nightly run may. What it finds is kept in ``.hypothesis`` and tried first.
 
-Two marks are given by file and folder. ``real_time``: the test talks to real processes, browsers
-or hosts, which a busy machine may make late, so `tests.runner` may try it twice. ``acceptance``: a
-proof that takes longer than 20 s, for ``make acceptance``.
+Two marks are given by file and folder, or by what a test asks for. ``real_time``: the test talks to
+real processes, browsers or hosts, which a busy machine may make late, so `tests.runner` may try it
+twice. ``acceptance``: a proof that takes longer than 20 s, for ``make acceptance``.
 """
 
 import gc
@@ -86,6 +86,8 @@ REAL_TIME = (
     "tests/system",
     "tests/testing",
 )
+# Wherever a test is: who asks for one of these has daemons that are processes.
+REAL_DAEMONS = {"cluster", "dashboard"}
 # Proofs that take longer than 20 s but stand beside what they prove.
 ACCEPTANCE = (
     "tests/acceptance",
@@ -133,8 +135,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(ACCEPTANCE_SECONDS_MAX))
         is_golden = item.path.name.startswith("test_golden")
-        if not is_golden and _is_within(place, REAL_TIME):
+        if not is_golden and (_is_within(place, REAL_TIME) or _has_real_daemons(item)):
             item.add_marker("real_time")
+
+
+def _has_real_daemons(item: pytest.Item) -> bool:
+    return not REAL_DAEMONS.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def _is_within(place: str, folders: Iterable[str]) -> bool:
