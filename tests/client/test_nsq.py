@@ -20,6 +20,7 @@ from nsqx.client import (
     Message,
     Nsq,
     Observer,
+    Producer,
 )
 from nsqx.testing.cluster import Cluster
 from nsqx.testing.recorder import Recorder
@@ -518,7 +519,7 @@ async def test_more_in_flight_than_an_nsqd_gives_is_told_once(
     node = nsq_cluster(1, max_rdy_count=10).node
     async with Consumer("t", "c", nsqd=node.tcp_address, max_in_flight=10) as consumer:
         await consumer.ready()
-        consumer.max_in_flight = 25
+        consumer.max_in_flight = 30
         consumer.max_in_flight = 30
         async with Nsq(nsqd=node.tcp_address) as client:
             await client.publish("t", b"x")
@@ -530,3 +531,39 @@ async def test_more_in_flight_than_an_nsqd_gives_is_told_once(
     told = [each for each in caplog.messages if "max_rdy_count" in each]
     sentence = f"t/c: max_in_flight is 30, but nsqd {node.tcp_address} gives 10 at most"
     assert told == [f"{sentence} (max_rdy_count)"]
+
+
+async def test_another_event_loop_is_refused_at_once(nsq_server: Cluster) -> None:
+    """asyncio would wait there for what is set here, and that without an end."""
+
+    async def use(client: Nsq, producer: Producer, consumer: Consumer) -> None:
+        for work in (
+            client.publish("t", b"x"),
+            producer.publish("t", b"x"),
+            producer.publish_many("t", [b"x"]),
+            anext(consumer),
+        ):
+            with pytest.raises(ClientClosed, match="in another event loop"):
+                await work
+
+    address = nsq_server.tcp_address
+    async with (
+        Nsq(nsqd=address) as client,
+        Producer(address) as producer,
+        Consumer("t", "c", nsqd=address) as consumer,
+    ):
+        await asyncio.to_thread(asyncio.run, use(client, producer, consumer))
+        await client.publish("t", b"x")
+        await producer.publish("t", b"x")
+
+
+def test_who_was_open_in_a_loop_that_has_ended_may_be_opened_again(nsq_server: Cluster) -> None:
+    client = Nsq(nsqd=nsq_server.tcp_address)
+
+    async def publish() -> None:
+        async with client:
+            await client.publish("t", b"x")
+
+    asyncio.run(client.__aenter__())  # nobody closes it
+    asyncio.run(publish())
+    assert nsq_server.published("t").bodies == [b"x"]

@@ -30,11 +30,23 @@ def parse_address(text: str) -> Address:
     scheme, separator, rest = text.partition("://")
     if separator and scheme not in ("tcp", "nsq"):
         raise ValueError(f"not an address of an nsqd: {text!r}")
-    parts = urlsplit(f"//{rest if separator else text}")
-    if not parts.hostname or parts.path.strip("/") or parts.query or parts.username is not None:
+    try:
+        parts = urlsplit(f"//{rest if separator else text}")
+        host, port = parts.hostname, parts.port
+    except ValueError as exc:
+        raise ValueError(f"not an address of an nsqd: {text!r}: {exc}") from None
+    # Of the text: urlsplit drops tabs.
+    is_more = parts.path.strip("/") or parts.query or parts.username is not None
+    if not host or is_more or not _is_plain(text):
         raise ValueError(f"not an address of an nsqd: {text!r}")
-    port = parts.port if parts.port is not None else NSQD_TCP_PORT
-    return Address(parts.hostname, port)
+    if port == 0 or (port is None and host.isdigit()):
+        raise ValueError(f"not an address of an nsqd: {text!r}: it is host:port")
+    return Address(host, port if port is not None else NSQD_TCP_PORT)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether nothing is in it that no name of a host has."""
+    return not any(char.isspace() or not char.isprintable() for char in text)
 
 
 def parse_addresses(nsqd: str | Iterable[str]) -> list[Address]:
@@ -56,8 +68,6 @@ def heard_address(host: object, port: object) -> Address:
     read = parse_address(str(address))
     if not 1 <= port <= 65535 or read.host != address.host.lower() or read.port != port:
         raise ValueError(f"no address: {address}")
-    if any(char.isspace() or not char.isprintable() for char in address.host):
-        raise ValueError(f"no address: {str(address)!r}")
     return address
 
 
@@ -88,7 +98,7 @@ def nodes_url(lookupd: str) -> str:
 def _lookupd_url(lookupd: str, question: str, argument: str) -> str:
     text = lookupd if "://" in lookupd else f"http://{lookupd}"
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _is_plain(lookupd):
         raise ValueError(f"not an address of a lookupd: {lookupd!r}")
     bare_http = parts.port is None and parts.scheme == "http"  # a wrong port is a ValueError here
     netloc = f"{parts.netloc}:{LOOKUPD_HTTP_PORT}" if bare_http else parts.netloc

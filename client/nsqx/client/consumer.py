@@ -201,6 +201,7 @@ class Consumer:
         self._steer_is_due = False
         self._drained = asyncio.Event()
         self._closed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None  # where it was opened
         self._was_opened = self._is_closing = self._waits_for_held_only = False
 
     # Opening and closing
@@ -209,6 +210,7 @@ class Consumer:
         if self._was_opened:
             raise ClientClosed("this consumer was opened before")
         self._was_opened = True
+        self._loop = asyncio.get_running_loop()
         self._own(asyncio.create_task(self._give_up()))
         self._sources.open(self._subscribe, self._connected)
         return self
@@ -435,8 +437,9 @@ class Consumer:
 
     async def _get(self) -> Message:
         """Take a message; before, let the event loop turn if it had no turn for long."""
-        if not self._was_opened:
-            raise ClientClosed("the consumer is not open")
+        if asyncio.get_running_loop() is not self._loop:
+            is_open = "open in another event loop" if self._was_opened else "not open"
+            raise ClientClosed(f"the consumer is {is_open}")
         if self._has_more():
             return self._at_hand.popleft()
         if self._inbox:

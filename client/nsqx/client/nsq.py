@@ -123,6 +123,7 @@ class Nsq:
         self._observers = tuple(observers)
         self._routes: list[Route] = []
         self._nodes: Nodes | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # where it was opened last
         self._stop: asyncio.Event | None = None
         if not self._nsqd and not self._lookupd and discover is None:
             raise ValueError("an Nsq needs the address of an nsqd or a lookupd")
@@ -157,8 +158,9 @@ class Nsq:
     # Opening and closing
 
     async def __aenter__(self) -> Self:
-        if self._nodes is not None:
+        if self._nodes is not None and self._loop is not None and not self._loop.is_closed():
             raise ClientClosed("this Nsq is open already")
+        self._loop = asyncio.get_running_loop()
         self._nodes = self._new_nodes()
         return self
 
@@ -290,6 +292,8 @@ class Nsq:
         nodes = self._nodes
         if nodes is None:
             raise ClientClosed("this Nsq is not open: use async with")
+        if asyncio.get_running_loop() is not self._loop:
+            raise ClientClosed("this Nsq is open in another event loop: make one for each")
         if nodes.current is not None:
             return nodes.current
         try:

@@ -155,10 +155,12 @@ class Producer:
         self._batching = 0  # calls of publish_many
         self._idle = asyncio.Event()  # set while nothing is open; only kept up during close
         self._accepts = self._is_over = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         if self._outlets:
             raise ClientClosed("this producer was opened before")
+        self._loop = asyncio.get_running_loop()
         self._outlets = [_Outlet(self, address) for address in self._addresses]
         self._accepts = True
         return self
@@ -305,14 +307,16 @@ class Producer:
         self, topic: str, command: bytes, size: "Size | None", timeout: float | None
     ) -> "_Publish":
         seconds = self._timeout if timeout is None else check_seconds("timeout", timeout)
-        publish = _Publish(self, topic, command, size, seconds)
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            raise ClientClosed("the producer is open in another event loop")
+        publish = _Publish(self, topic, command, size, seconds, loop)
         if self._is_over:
             publish.settle(ClientClosed("the producer was closed"))
             return publish
         self._open.add(publish)
         self._waiting.append(publish)
         if self._sweep is None:
-            loop = asyncio.get_running_loop()
             self._sweep = loop.call_later(SWEEP_SECONDS, self._expire)
         self._pump()
         return publish
@@ -461,10 +465,15 @@ class _Publish:
     )
 
     def __init__(
-        self, producer: Producer, topic: str, command: bytes, size: Size | None, timeout: float
+        self,
+        producer: Producer,
+        topic: str,
+        command: bytes,
+        size: Size | None,
+        timeout: float,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         """``size`` None: of a PUB, which the command tells."""
-        loop = asyncio.get_running_loop()
         self.topic = topic
         self.command = command
         self._size = size
@@ -538,7 +547,10 @@ class _Second(_Publish):
     __slots__ = ("_first",)
 
     def __init__(self, first: _Publish) -> None:
-        super().__init__(first._producer, first.topic, first.command, first.size, first.timeout)
+        loop = first.future.get_loop()
+        super().__init__(
+            first._producer, first.topic, first.command, first.size, first.timeout, loop
+        )
         self._first = first
 
     @property

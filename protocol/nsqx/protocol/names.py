@@ -10,9 +10,9 @@ EPHEMERAL_SUFFIX = "#ephemeral"
 _matches = re.compile(r"[.a-zA-Z0-9_-]+(#ephemeral)?").fullmatch
 
 
-def is_valid_name(name: str) -> bool:
+def is_valid_name(name: object) -> bool:
     """Whether a topic or a channel may have this name; the rule is the same for both."""
-    return len(name) <= NAME_BYTES_MAX and _matches(name) is not None
+    return isinstance(name, str) and len(name) <= NAME_BYTES_MAX and _matches(name) is not None
 
 
 def is_ephemeral(name: str) -> bool:
