@@ -2,14 +2,18 @@
 
 import asyncio
 import gc
+import socket
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvloop
 
 from nsqx.nsqd.core.session import Session
 from nsqx.nsqd.edge.tcp import Connection, Strangers
+from nsqx.protocol.commands import pub
 from tests.support.node import running_node
 
 
@@ -142,3 +146,39 @@ def test_who_has_shown_what_it_came_for_does_not_make_room() -> None:
         strangers.discard(client, "ours")
     strangers.discard(stranger, "other")
     assert added(strangers, "new", 2)[-1].is_gone is False
+
+
+def test_one_turn_of_the_loop_reads_once_of_each_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libuv would read up to 32 times, 8 MB of tiny messages: others wait for half a second."""
+    reads: Counter[int] = Counter()
+    turn = 0
+    receive = Connection.data_received
+
+    def data_received(connection: Connection, data: bytes) -> None:
+        reads[turn] += 1
+        receive(connection, data)
+
+    monkeypatch.setattr(Connection, "data_received", data_received)
+
+    def next_turn(loop: asyncio.AbstractEventLoop) -> None:
+        nonlocal turn
+        turn += 1
+        loop.call_soon(next_turn, loop)
+
+    async def publish_much() -> None:
+        loop = asyncio.get_running_loop()
+        async with running_node(tmp_path) as node:
+            with socket.create_connection(("127.0.0.1", node.nsqd.tcp_port)) as client:
+                client.setblocking(False)
+                next_turn(loop)
+                # More than is read at once is there before anything is read.
+                await loop.sock_sendall(client, b"  V2" + pub("t", b"x" * 1_000_000) * 8)
+                for _ in range(8):
+                    assert (await loop.sock_recv(client, 10))[-2:] == b"OK"
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(publish_much())
+    assert len(reads) > 8
+    assert max(reads.values()) == 1

@@ -42,6 +42,8 @@ __all__ = ["Connection", "TcpServer"]
 OUTPUT_BYTES_MAX = 1024 * 1024
 # What one connection may have handed up in one turn of the loop: as much as one read of a socket.
 FEED_BYTES = 256 * 1024
+# A read of so much is followed by others in the same turn: libuv reads up to 32 times, 8 MB.
+LONG_READ_BYTES = 128 * 1024
 TLS_HANDSHAKE_NS = 5 * 10**9
 # Connections that have not shown what they came for (`Session.is_admitted`), in all.
 STRANGERS_MAX = 500
@@ -218,6 +220,7 @@ class Pause(Enum):
 
     FULL = "the socket takes no more of what is sent"
     HELD = "commands wait for something"
+    TURN = "it was read in this turn of the loop, and there is more"
     UNFED = "what was read before is not handed up yet"
     ENDED = "the client has ended its direction: read again, it would end once more"
 
@@ -336,6 +339,9 @@ class Connection(asyncio.Protocol):
             poll.has_traffic = True
         elif poll.may_begin:
             poll.begin(self)
+        if len(data) >= LONG_READ_BYTES:
+            self._pause(Pause.TURN, True)
+            asyncio.get_running_loop().call_soon(self._pause, Pause.TURN, False)
         if self._stage is _PLAIN:
             self.session.receive(data, time.monotonic_ns())
             if poll.is_on and len(poll.active) == 1:
