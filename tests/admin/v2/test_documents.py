@@ -143,14 +143,21 @@ async def test_the_socket_gives_a_document_and_then_deltas(dashboard: Dashboard)
         assert (await page.next("pong"))["ping"] == 7
 
 
+async def has_news(dashboard: Dashboard, versions: int) -> None:
+    """Wait until there are so many newer versions of the summary."""
+    seq = (await dashboard.get("/api/v2/snapshot"))["seq"] + versions
+
+    async def is_newer() -> bool:
+        return bool((await dashboard.get("/api/v2/snapshot"))["seq"] >= seq)
+
+    await eventually(is_newer, "newer versions")
+
+
 async def test_a_page_that_was_away_resumes_with_deltas(dashboard: Dashboard) -> None:
     async with dashboard.live() as page:
         await page.say(sub=["summary"])
         full = await page.next("summary")
-    newest = full
-    while newest["seq"] < full["seq"] + 2:
-        newest = await dashboard.get("/api/v2/snapshot")
-        await asyncio.sleep(0.05)
+    await has_news(dashboard, 2)
     async with dashboard.live() as page:
         await page.say(sub=["summary"], have={"summary": full["seq"]}, boot=full["boot"])
         delta = await page.next("summary")
@@ -167,7 +174,7 @@ async def test_a_hidden_page_gets_nothing_until_it_is_shown_again(dashboard: Das
         await page.say(pause=True, ping=1)
         await page.next("pong")
         page.messages.clear()
-        await asyncio.sleep(2.2)
+        await has_news(dashboard, 2)
         await page.say(ping=2)
         await page.next("pong")
         assert {message["k"] for message in page.messages} - {"heartbeat"} == {"pong"}
