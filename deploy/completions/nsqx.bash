@@ -57,10 +57,13 @@ _nsqx_options() {
             --msg-timeout:
             --node-id:
             --output-buffer-timeout:
+            --own-http-address:
+            --own-tcp-address:
             --queue-scan-selection-count:
             --queue-scan-worker-pool-max:
             --retain-bytes:
             --retain-time:
+            --reuse-port
             --snappy
             --statsd-address:
             --statsd-exclude-ephemeral
@@ -173,6 +176,7 @@ _nsqx_options() {
             --data-path:folder
             --host:
             --any-ports
+            --reuse-port
             -q
             --quiet
             -h

@@ -54,6 +54,8 @@ REFUSED: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
         "tcp-address": ("", *LISTENERS),
         "http-address": LISTENERS,
         "https-address": ((*TLS, LISTENERS[0]),),
+        "own-tcp-address": (("--reuse-port", ""),),
+        "own-http-address": (("--reuse-port", ""),),
         "broadcast-address": HOSTS,
         "broadcast-tcp-port": ("65536", "-1"),
         "broadcast-http-port": ("65536", "-1"),

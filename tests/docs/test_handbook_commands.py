@@ -3,13 +3,16 @@
 import asyncio
 import os
 import re
+import shlex
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from nsqx.net.addresses import bind_shared
 from tests.support.processes import Cluster, Daemon, Lookupd, Nsqd, eventually
 from tests.support.terminal import Terminal, steps
 
@@ -66,6 +69,41 @@ async def host(cluster: Cluster) -> Host:
     for number in range(3):
         await node.post("/pub?topic=orders", str(number).encode())
     return Host(cluster, lookupd, node)
+
+
+async def test_nodes_of_a_host_share_ports(cluster: Cluster) -> None:
+    (start,) = section("Several nodes on a host")
+    lookupd = await cluster.lookupd()
+    with bind_shared("127.0.0.1:0", "") as tcp, bind_shared("127.0.0.1:0", "") as http:
+        shared = [
+            f"--{kind}-address=127.0.0.1:{each.getsockname()[1]}"
+            for kind, each in (("tcp", tcp), ("http", http))
+        ]
+        for line in start.splitlines():
+            program, *flags, _, _ = shlex.split(line)  # data path and directory are the test's
+            assert program == "nsqd"
+            here = [re.sub(r"=:\d+", "=127.0.0.1:0", flag) for flag in flags]
+            await cluster.nsqd(*here, *shared, lookupds=[lookupd])
+        _, *nodes = cluster.daemons
+        for _ in range(64):
+            await publish(http.getsockname()[1])
+        shares = [await depth(each) for each in nodes]
+        assert sum(shares) == 64
+        assert all(shares)
+        tail = f"nsqx tail orders --channel c --lookupd {lookupd.http_address} -n 64"
+        assert len((await Terminal(cluster.folder).run(tail)).splitlines()) == 64
+
+
+async def publish(port: int) -> None:
+    """By HTTP, with a connection of its own."""
+    url = f"http://127.0.0.1:{port}/pub?topic=orders"
+    async with aiohttp.ClientSession() as session, session.post(url, data=b"x") as answer:
+        assert answer.status == 200
+
+
+async def depth(node: Daemon) -> int:
+    (topic,) = (await node.get_json("/stats?format=json"))["topics"]
+    return int(topic["depth"])
 
 
 async def test_upgrade_and_emptying(host: Host) -> None:
@@ -199,6 +237,7 @@ async def level(daemon: Daemon) -> str:
 def test_every_block_of_commands_is_run() -> None:
     titles = re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
     run = (
+        "Several nodes on a host",
         "Upgrade, restart, move",
         "Backup and restore",
         "When the disk is full",

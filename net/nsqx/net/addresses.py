@@ -24,6 +24,7 @@ __all__ = [
     "TcpAddress",
     "UnixAddress",
     "bind",
+    "bind_shared",
     "explain",
     "host_text",
     "listen_on",
@@ -137,14 +138,62 @@ def bind(address: Address, purpose: str) -> socket.socket:
     return listener
 
 
+def bind_shared(text: str, purpose: str) -> socket.socket:
+    """
+    Return a socket that shares its TCP port with those of other processes of the same user.
+
+    It does not listen, so that it gets no connection before it is served: the system gives each new
+    one to any of the sockets that listen.
+
+    Raises:
+        StartupError: one sentence with the next step.
+    """
+    try:
+        address = parse_tcp_address(text)
+    except AddressError as exc:
+        raise StartupError(f"listen ({text}) failed - {exc} ({purpose})") from exc
+    try:
+        shared = _shared_socket(address)
+    except OSError as exc:
+        raise StartupError(explain(exc, address, purpose)) from exc
+    shared.setblocking(False)
+    return shared
+
+
+def _shared_socket(address: TcpAddress) -> socket.socket:
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise OSError(errno.ENOPROTOOPT, "this system shares no ports")
+    is_dual = address.host in _WILDCARDS and socket.has_dualstack_ipv6()
+    if is_dual:
+        family, host = socket.AF_INET6, "::"
+    else:
+        family, host = look_up(address, flags=socket.AI_PASSIVE)
+    shared = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if is_dual:
+            shared.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        _keep_alive(shared)
+        shared.bind((host, address.port))
+    except BaseException:
+        shared.close()
+        raise
+    return shared
+
+
 def _bind_tcp(address: TcpAddress) -> socket.socket:
     listener = _bind_wildcard(address) if address.host in _WILDCARDS else _bind_one(address)
+    _keep_alive(listener)
+    return listener
+
+
+def _keep_alive(listener: socket.socket) -> None:
     # Connections inherit it: a peer whose machine is gone is found within 150 s, as in Go.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):  # not on every system
         if hasattr(socket, option):
             listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), KEEPALIVE_SECONDS)
-    return listener
 
 
 def _bind_wildcard(address: TcpAddress) -> socket.socket:

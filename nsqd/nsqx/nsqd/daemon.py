@@ -6,6 +6,7 @@ import random
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -35,6 +36,7 @@ from nsqx.nsqd.edge.data_folder import DataFolder, advice_for
 from nsqx.nsqd.edge.files import FileStorage
 from nsqx.nsqd.edge.leave import take_leave
 from nsqx.nsqd.edge.loop_lag import LoopLag
+from nsqx.nsqd.edge.shared_ports import SharedPorts
 from nsqx.nsqd.edge.tcp import ConnectionLimits, TcpServer
 from nsqx.nsqd.log.formats import DataFormatError
 from nsqx.nsqd.options import TOPOLOGY_EXPERIMENT, NsqdOptions
@@ -80,6 +82,7 @@ class Nsqd:
         self.peers: LookupPeers
         self._has_peers = False
         self.tcp_server: TcpServer
+        self.shared_ports: SharedPorts
         self.latencies: Latencies
         self.loop_lag: LoopLag
         self.storage: FileStorage
@@ -172,14 +175,12 @@ class Nsqd:
 
     def _bind(self, stack: AsyncExitStack) -> dict[str, socket.socket]:
         """Open all sockets before anything else, so that a taken port changes nothing."""
-        addresses = {"TCP": self.options.tcp_address, "HTTP": self.options.http_address}
-        if self._tls is not None:
-            addresses["HTTPS"] = self.options.https_address
+        self.shared_ports = SharedPorts(self.options.shared_addresses())
+        stack.callback(self.shared_ports.release)
         listeners: dict[str, socket.socket] = {}
-        for kind, text in addresses.items():
-            if not text:
+        for kind, (text, purpose) in self.options.own_addresses().items():
+            if not text or (kind == "HTTPS" and self._tls is None):
                 continue
-            purpose = f"--{kind.lower()}-address"
             listener = listen_on(text, purpose)
             stack.callback(listener.close)
             stack.callback(remove_socket_file, listener)  # if nothing was served on it
@@ -267,12 +268,19 @@ class Nsqd:
         stack.push_async_callback(self._take_leave)
         stack.push_async_callback(stop_serving, server)
         stack.callback(remove_socket_file, listeners["TCP"])
+        stack.push_async_callback(self.shared_ports.close)
+        await self.share("TCP", self.tcp_server.make_connection)
         # In a thread: clients are answered meanwhile.
         http_listeners = await asyncio.to_thread(_import_http)
         if not self._has_peers:  # some can be named over HTTP
             self._make_peers()
             self.peers.start(())
         await http_listeners.serve_http(self, listeners, self._tls, http)
+
+    async def share(self, kind: str, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+        """Serve what comes to the port that this node shares with others, if it does."""
+        is_draining = self.broker.draining.is_on
+        await self.shared_ports.serve(kind, factory, is_draining=is_draining)
 
     # Nsqlookupds and auth servers
 
@@ -479,6 +487,7 @@ class Nsqd:
     def drain_changed(self) -> None:
         """See `BrokerEvents.drain_changed`."""
         _log.info("NSQ: %s", "draining" if self.broker.draining.is_on else "draining no more")
+        self.shared_ports.drain_changed(is_draining=self.broker.draining.is_on)
         if self._has_peers:
             self.peers.drain_changed()
 

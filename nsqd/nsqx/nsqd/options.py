@@ -106,6 +106,22 @@ class NsqdOptions(DaemonOptions):
         group="network",
         help="`address` for HTTPS, used with a certificate only",
     )
+    reuse_port: bool = flag(
+        False,
+        group="network",
+        help="share the ports of --tcp-address and --http-address with other nodes of this host, "
+        "for producers; each node has its own, too",
+    )
+    own_tcp_address: str = flag(
+        "0.0.0.0:0",
+        group="network",
+        help="`address` of this node alone, for consumers, with --reuse-port; port 0 is any",
+    )
+    own_http_address: str = flag(
+        "0.0.0.0:0",
+        group="network",
+        help="`address` for HTTP of this node alone, with --reuse-port; port 0 is any",
+    )
     broadcast_address: str = flag(
         factory=socket.gethostname,
         kind=STRING,
@@ -340,6 +356,29 @@ class NsqdOptions(DaemonOptions):
         for address in self.auth_http_address:
             _check_url("auth-http-address", address)
 
+    def own_addresses(self) -> dict[str, tuple[str, str]]:
+        """Return where this node alone listens, of each kind, and the flag that says so."""
+        addresses = {
+            "TCP": (self.tcp_address, "--tcp-address"),
+            "HTTP": (self.http_address, "--http-address"),
+            "HTTPS": (self.https_address, "--https-address"),
+        }
+        if self.reuse_port:
+            addresses["TCP"] = (self.own_tcp_address, "--own-tcp-address")
+            if self.http_address:
+                addresses["HTTP"] = (self.own_http_address, "--own-http-address")
+        return addresses
+
+    def shared_addresses(self) -> dict[str, tuple[str, str]]:
+        """Return where other nodes listen, too, of each kind, and the flag that says so."""
+        if not self.reuse_port:
+            return {}
+        shared = {
+            "TCP": (self.tcp_address, "--tcp-address"),
+            "HTTP": (self.http_address, "--http-address"),
+        }
+        return {kind: each for kind, each in shared.items() if each[0]}
+
     def _words(self) -> Iterator[_Check]:
         """Of what may be one of some words."""
         from nsqx.net.client_certificates import POLICIES  # --version needs none of it
@@ -413,6 +452,15 @@ class NsqdOptions(DaemonOptions):
         """Of where the node is, and how it is called."""
         from nsqx.protocol.node_host import is_node_host
 
+        yield (
+            not self.reuse_port or bool(self.own_tcp_address and self.own_http_address),
+            "--own-tcp-address and --own-http-address must not be empty with --reuse-port",
+        )
+        for text, purpose in self.shared_addresses().values():
+            yield (
+                ":" in text and not text.endswith(":0"),
+                f"{purpose}={text} cannot be shared: --reuse-port needs a host and a port",
+            )
         yield bool(self.tcp_address), "--tcp-address must not be empty"
         yield (
             is_node_host(self.broadcast_address) or self.broadcast_address == socket.gethostname(),

@@ -240,3 +240,19 @@ async def read_lines(process: Process, count: int) -> bytes:
         assert part, "it ended"
         read += part
     return read
+
+
+async def test_nodes_may_share_the_ports_that_producers_use(tmp_path: Path) -> None:
+    async with nsqx_up(tmp_path, "--nodes=2", "--reuse-port") as up:
+        await up.wait_until_ready()
+        entrance = up.address("all nsqd", "HTTP")
+        for _ in range(64):  # each by a connection of its own
+            await publish(entrance, "t", b"hello")
+        nodes = [up.address(name, "HTTP") for name in ("nsqd-1", "nsqd-2")]
+        assert len({entrance, *nodes}) == 3
+        depths = []
+        for node in nodes:
+            stats: Any = await get_json(f"http://{node}/stats?format=json")
+            depths.append(stats["topics"][0]["depth"])
+        assert sum(depths) == 64
+        assert await up.end() == 0

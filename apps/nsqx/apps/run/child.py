@@ -58,6 +58,7 @@ class Child:
         listen: listener to address, ``{"TCP": "127.0.0.1:4150"}``; port 0 leaves the choice to the
             system at the first start, later starts keep it.
         tell: called with the name and a line, for each line the child writes and for our own.
+        flag_prefix: of the flags that say where it listens: ``own-`` for ``--own-tcp-address``.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class Child:
         listen: dict[str, str],
         tell: Callable[[str, str], None],
         patience: Patience | None = None,
+        flag_prefix: str = "",
     ) -> None:
         self.name = name
+        self._flag_prefix = flag_prefix
         self.addresses = dict(listen)
         self._command = list(command)
         self._tell = tell
@@ -89,7 +92,10 @@ class Child:
         self._ready.clear()
         self._process = await asyncio.create_subprocess_exec(
             *self._command,
-            *(f"--{kind.lower()}-address={address}" for kind, address in self.addresses.items()),
+            *(
+                f"--{self._flag_prefix}{kind.lower()}-address={address}"
+                for kind, address in self.addresses.items()
+            ),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

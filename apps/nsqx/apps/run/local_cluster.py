@@ -7,14 +7,17 @@ outlived the directory would only complain about it.
 
 import asyncio
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from nsqx.apps.run.child import Child
 from nsqx.apps.run.ports import Ports
+from nsqx.net.addresses import bind_shared
 from nsqx.net.host_port import format_host_port, split_host_port
 from nsqx.protocol import defaults
+from nsqx.protocol.errors import StartupError
 
 __all__ = ["LocalCluster"]
 
@@ -41,6 +44,7 @@ class LocalCluster:
         nsqd_count: how many of them.
         nsqd_flags: given to each of them.
         any_ports: let the system choose the ports, instead of NSQ's own or the next free ones.
+        reuse_port: one TCP and one HTTP port for all nsqd together; each has its own, too.
         tell: called with a name and a line of log.
     """
 
@@ -52,6 +56,7 @@ class LocalCluster:
         nsqd_flags: tuple[str, ...],
         *,
         any_ports: bool,
+        reuse_port: bool = False,
         tell: Callable[[str, str], None],
     ) -> None:
         self._host = host.strip("[]")
@@ -60,6 +65,9 @@ class LocalCluster:
         self._nsqd_flags = nsqd_flags
         self._ports = None if any_ports else Ports(host)
         self._tell = tell
+        self._reuse_port = reuse_port
+        self._reserved: list[socket.socket] = []
+        self.shared: dict[str, str] = {}  # addresses of what all nsqd share
         self._work: asyncio.Task[None] | None = None
         self._groups: list[list[Child]] = []  # in the order of their start
         self.lookupd: Child
@@ -87,12 +95,19 @@ class LocalCluster:
             self._tell("nsqx", "ending; a second Ctrl-C kills what is left")
         finally:
             in_order = await self._end()
+            for reserved in self._reserved:
+                reserved.close()
         return in_order
 
     def address(self, child: Child, listener: str) -> str:
         """Return where a client on this machine reaches a listener, ``host:port``."""
-        host, port = split_host_port(child.addresses[listener])
-        return format_host_port(REACHABLE.get(host, host), port)
+        return _reachable(child.addresses[listener])
+
+    def entrance(self, listener: str) -> str:
+        """Return where a producer on this machine reaches an nsqd: any of them, if they share."""
+        if self.shared:
+            return _reachable(self.shared[listener])
+        return self.address(self.nsqds[0], listener)
 
     def _on_signal(self) -> None:
         assert self._work is not None
@@ -109,6 +124,8 @@ class LocalCluster:
         """Never returns."""
         self.lookupd = self._make("nsqlookupd", "nsqx.lookupd", LOOKUPD_PORTS, self._broadcast())
         await self._start([self.lookupd])
+        if self._reuse_port:
+            self.shared = {kind: self._share(port) for kind, port in NSQD_PORTS.items()}
         self.nsqds = [self._make_nsqd(number) for number in range(1, self._nsqd_count + 1)]
         await self._start(self.nsqds)
         source = f"--lookupd-http-address={self.address(self.lookupd, 'HTTP')}"
@@ -149,11 +166,31 @@ class LocalCluster:
             f"--lookupd-tcp-address={self.address(self.lookupd, 'TCP')}",
             *self._nsqd_flags,
         ]
-        return self._make(name, "nsqx.nsqd", NSQD_PORTS, flags)
+        if not self.shared:
+            return self._make(name, "nsqx.nsqd", NSQD_PORTS, flags)
+        flags += [f"--{kind.lower()}-address={each}" for kind, each in self.shared.items()]
+        return self._make(name, "nsqx.nsqd", NSQD_PORTS, [*flags, "--reuse-port"], "own-")
 
-    def _make(self, name: str, module: str, ports: dict[str, int], flags: list[str]) -> Child:
+    def _make(
+        self,
+        name: str,
+        module: str,
+        ports: dict[str, int],
+        flags: list[str],
+        flag_prefix: str = "",
+    ) -> Child:
         listen = {kind: self._listen_at(port) for kind, port in ports.items()}
-        return Child(name, [sys.executable, "-m", module, *flags], listen, self._tell)
+        command = [sys.executable, "-m", module, *flags]
+        return Child(name, command, listen, self._tell, flag_prefix=flag_prefix)
+
+    def _share(self, wanted: int) -> str:
+        """Hold a port for the nsqds, and listen on it with none of our own."""
+        try:
+            reserved = bind_shared(self._listen_at(wanted), "--reuse-port")
+        except StartupError as error:
+            raise OSError(str(error)) from error
+        self._reserved.append(reserved)
+        return format_host_port(self._host, reserved.getsockname()[1])
 
     def _listen_at(self, wanted: int) -> str:
         port = 0 if self._ports is None else self._ports.take(wanted)
@@ -162,3 +199,8 @@ class LocalCluster:
     def _broadcast(self) -> list[str]:
         # At a wildcard, the daemon's own choice (its host name) is the better one.
         return [] if self._host in REACHABLE else [f"--broadcast-address={self._host}"]
+
+
+def _reachable(address: str) -> str:
+    host, port = split_host_port(address)
+    return format_host_port(REACHABLE.get(host, host), port)

@@ -22,6 +22,7 @@ EPILOG = """\b
 Examples:
   nsqx up                             two brokers, data in ./data
   nsqx up --nodes 3 --quiet           three, and only their warnings and errors
+  nsqx up --nodes 4 --reuse-port      four with one address for producers: a node for each core
   nsqx up -- --msg-timeout=5s         what follows -- goes to every nsqd
 """
 
@@ -45,6 +46,11 @@ Examples:
     "--host", default="127.0.0.1", show_default=True, help="Address to listen at, of this machine."
 )
 @click.option("--any-ports", is_flag=True, help="Let the system choose all ports.")
+@click.option(
+    "--reuse-port",
+    is_flag=True,
+    help="One TCP and one HTTP port that all nsqd take producers from; each has its own, too.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Of the logs, show warnings and errors only.")
 @click.argument("nsqd_flags", nargs=-1, type=click.UNPROCESSED, metavar="[-- NSQD_FLAGS...]")
 def up(
@@ -52,6 +58,7 @@ def up(
     data_path: Path,
     host: str,
     any_ports: bool,
+    reuse_port: bool,
     quiet: bool,
     nsqd_flags: tuple[str, ...],
 ) -> None:
@@ -62,7 +69,13 @@ def up(
     them all; messages stay in the data path and are there at the next start.
     """
     cluster = LocalCluster(
-        host, data_path, nodes, nsqd_flags, any_ports=any_ports, tell=Teller(quiet=quiet)
+        host,
+        data_path,
+        nodes,
+        nsqd_flags,
+        any_ports=any_ports,
+        reuse_port=reuse_port,
+        tell=Teller(quiet=quiet),
     )
     try:
         in_order = asyncio.run(cluster.run(announce))
@@ -93,14 +106,16 @@ def _addresses(cluster: LocalCluster) -> list[str]:
     for child in [cluster.lookupd, *cluster.nsqds]:
         tcp, http = cluster.address(child, "TCP"), cluster.address(child, "HTTP")
         lines.append(f"  {child.name:<11} TCP {tcp:<17} HTTP {http}")
+    if cluster.shared:
+        tcp, http = cluster.entrance("TCP"), cluster.entrance("HTTP")
+        lines.append(f"  {'all nsqd':<11} TCP {tcp:<17} HTTP {http}  for producers")
     dashboard = f"http://{cluster.address(cluster.admin, 'HTTP')}/"
     return [*lines, f"  {'nsqadmin':<11} {dashboard}"]
 
 
 def _examples(cluster: LocalCluster) -> list[str]:
     nsqx = _own_command()
-    first = cluster.nsqds[0]
-    tcp, http = cluster.address(first, "TCP"), cluster.address(first, "HTTP")
+    tcp, http = cluster.entrance("TCP"), cluster.entrance("HTTP")
     directory = cluster.address(cluster.lookupd, "HTTP")
     return [
         "Consume (prints what comes; start it first):",

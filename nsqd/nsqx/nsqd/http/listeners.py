@@ -41,3 +41,5 @@ async def serve_http(
         await server.start(listeners[kind], contexts[kind])
         stack.push_async_callback(server.stop)
         _log.info("%s: listening on %s", kind, server.address)
+        if kind == "HTTP":
+            await node.share(kind, server.make_connection)

@@ -1,5 +1,7 @@
 """What the HTTP API sees of nsqd."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from nsqx.nsqd.directory.peers import LookupPeers
@@ -58,3 +60,5 @@ class HttpNode(Node, Protocol):
 
     @property
     def is_stopping(self) -> bool: ...
+
+    async def share(self, kind: str, factory: Callable[[], asyncio.BaseProtocol]) -> None: ...

@@ -345,6 +345,11 @@ class HttpServer:
         factory = self._server if ssl_context is None else over_tls(self._server, ssl_context)
         self._acceptor = await serve(factory, listener)
 
+    def make_connection(self) -> asyncio.BaseProtocol:
+        """Return what serves a connection that came to another listener, while it is started."""
+        assert self._server is not None
+        return self._server()
+
     async def stop(self, grace_s: float = 5.0) -> None:
         """Stop accepting, let running requests end for ``grace_s``, and close. May be repeated."""
         if self._server is None:
