@@ -44,6 +44,7 @@ from nsqx.runtime.http.connection import HttpConnection, HttpLimits, QuietServer
 from nsqx.runtime.http.crowd import Crowd
 from nsqx.runtime.http.queries import BadQueryError, parse_query
 from nsqx.runtime.http.routes import Match, NotAllowed, Redirect, Router
+from nsqx.runtime.http.turns import Turns
 from nsqx.runtime.process.logs import Logger, get_logger
 
 __all__ = [
@@ -316,6 +317,7 @@ class HttpServer:
         self._log = log or get_logger()
         self._ends_with_client = ends_with_client
         self._limits = limits or HttpLimits(ended_s=ENDED_S if ends_with_client else None)
+        self._turns = Turns()
         self._server: QuietServer | None = None
         self._acceptor: asyncio.AbstractServer | None = None
         self._listener: socket.socket | None = None
@@ -363,6 +365,7 @@ class HttpServer:
         await server.shutdown(grace_s)
 
     async def _handle(self, http: web.BaseRequest) -> Answer:
+        await self._turns.enter()
         started_ns = time.monotonic_ns()
         request = Request(http, self._limits.body_idle_s)
         answer = await self._answer(request)
