@@ -48,7 +48,7 @@ class Lease:
 
     def __enter__(self) -> Producer:
         self._users += 1
-        self._nodes.enter()
+        self._nodes.users += 1
         return self._producer
 
     def __exit__(
@@ -58,9 +58,12 @@ class Lease:
         traceback: TracebackType | None,
     ) -> None:
         self._users -= 1
-        self._nodes.leave()
+        nodes = self._nodes
+        nodes.users -= 1
+        if not nodes.users:
+            nodes.idle.set()
         if isinstance(error, Exception):
-            self._nodes.hurry()
+            nodes.hurry()
         if self.is_retired and not self._nodes.is_closed:
             self.close_if_unused()
 
@@ -104,9 +107,8 @@ class Nodes:
         self._names: set[str] = set()
         self.current: Lease | None = None  # None: no nsqd is known yet
         self.last_error: LookupFailed | None = None  # unless all have answered since
-        self._users = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self.users = 0  # who publishes, or waits for that
+        self.idle = asyncio.Event()  # set when there is none any more; only kept up during close
         self.is_closed = False
         self._found = asyncio.Event()
         self._awake = asyncio.Event()
@@ -120,13 +122,15 @@ class Nodes:
         Raises:
             ClientClosed: it was closed meanwhile.
         """
-        self.enter()
+        self.users += 1
         try:
             while self.current is None:
                 await self._search()
             return self.current
         finally:
-            self.leave()
+            self.users -= 1
+            if not self.users:
+                self.idle.set()
 
     async def _search(self) -> None:
         if self.is_closed:
@@ -143,17 +147,6 @@ class Nodes:
         elif self._polling.done():
             raise ClientClosed("the search for nsqds has ended")
         await self._found.wait()
-
-    def enter(self) -> None:
-        """Someone begins to publish."""
-        self._users += 1
-        self._idle.clear()
-
-    def leave(self) -> None:
-        """And is done."""
-        self._users -= 1
-        if not self._users:
-            self._idle.set()
 
     def _found_lookupds(self, lookupds: Sequence[FoundLookupd]) -> None:
         self._urls.found(lookupds)
@@ -172,7 +165,9 @@ class Nodes:
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._close_timeout):
-                    await self._idle.wait()
+                    while self.users:  # who has found an nsqd begins to publish only then
+                        self.idle.clear()
+                        await self.idle.wait()
         finally:
             self.is_closed = True
             self._found.set()

@@ -234,6 +234,11 @@ class Nsq:
         self, topic: str, value: object, delay: float | None, timeout: float | None
     ) -> None:
         body = encode_body(value, self._codec)
+        lease = None if self._nodes is None else self._nodes.current
+        if lease is not None and not self._observers:
+            with lease as producer:
+                await producer.publish(topic, body, defer=delay, timeout=timeout)
+            return
         seconds = self._timeout if timeout is None else timeout
         with self._observed_publish(topic), await self._lease(seconds) as producer:
             await producer.publish(topic, body, defer=delay, timeout=seconds)
@@ -583,9 +588,9 @@ def _wherever_called(work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
 
     In a thread it is done now. In the event loop it is begun, and its message waits for it.
     """
-    loop = event_loop.get()
     if asyncio._get_running_loop() is not None:
         return cast(Coroutine[Any, Any, T], begin_here(work) or work)
+    loop = event_loop.get()
     if loop is None:
         return work
     happened = _Happened(asyncio.run_coroutine_threadsafe(work, loop).result())
