@@ -233,6 +233,16 @@ def test_what_is_gone_is_not_kept_but_for_its_marks() -> None:
     assert not watch._seen_at
 
 
+def test_a_node_that_drains_is_told_with_what_it_has_left() -> None:
+    draining = NodeMetrics(draining=True)
+    node = node_view("n1:1", topic("t", channel("c", depth=3, client_count=1)), metrics=draining)
+    takes = node_view("n2:1", metrics=NodeMetrics(draining=False))
+    attention = lasting(node, takes).attention
+    (told,) = (each for each in attention if each.rule == "node-draining")
+    assert (told.node, told.severity) == ("n1:1", "warning")
+    assert told.text == "nsqd n1:1 drains, and takes no messages: 3 messages wait"
+
+
 def test_the_state_of_a_node_is_told() -> None:
     metrics = NodeMetrics(disk_free=5 << 20, lost_messages=3)
     node = node_view("n1:1", metrics=metrics, restarted_at_s=NOW + 30)

@@ -211,6 +211,7 @@ def _node_row(view: NodeView, *, out_of_date: bool) -> NodeRow:
         open_fds=metrics.open_fds if metrics else None,
         fds_max=metrics.fds_max if metrics else None,
         lost_messages=_lost_messages(view),
+        draining=metrics.draining if metrics else None,
         answer_ms=None if view.observed_at is None else view.answer_ms,
         **{name: metrics.others.get(name) if metrics else None for name in _OTHERS},
     )

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 
 from nsqx.runtime import numbers
-from nsqx.runtime.numbers import Number, Unit
+from nsqx.runtime.numbers import Behaviour, Number, Unit
 
 __all__ = ["NodeMetrics", "parse_metrics"]
 
@@ -20,6 +20,7 @@ class NodeMetrics:
     open_fds: int | None = None
     fds_max: int | None = None
     lost_messages: int | None = None
+    draining: bool | None = None
     # All other numbers of a node that rows show, by their name there.
     others: dict[str, float] = field(default_factory=dict)
     # When the oldest unfinished message was published, by topic/channel.
@@ -57,7 +58,9 @@ def _takers(metrics: NodeMetrics, lag: dict[str, float], now: float) -> dict[str
     """Return what to do with the labels and the value of a line, by the name of its metric."""
 
     def take(number: Number) -> _Taker:
-        read = float if number.unit is Unit.SECONDS else int
+        read: Callable[[float], float] = float if number.unit is Unit.SECONDS else int
+        if number.kind is Behaviour.FLAG:
+            read = bool
         if number.row in _NAMED:
             return lambda _labels, value: setattr(metrics, number.row, read(value))
         return lambda _labels, value: metrics.others.update({number.row: read(value)})

@@ -159,6 +159,9 @@ def _node_problems(node: NodeRow, runs_s: float, limits: Thresholds) -> Iterator
         yield problem("node-slow", WARNING, text)
     if node.health not in ("", "OK"):
         yield problem("node-unhealthy", CRITICAL, f"{name} is not healthy: {node.health}")
+    if node.draining:
+        left = _waiting(waiting) if waiting else "nothing waits there"
+        yield problem("node-draining", WARNING, f"{name} drains, and takes no messages: {left}")
     if runs_s < limits.restart_s:
         yield problem("node-restarted", WARNING, f"{name} was restarted")
     if node.disk_free is not None and node.disk_free < limits.disk_free_warning:

@@ -125,6 +125,7 @@ class NodeRow(msgspec.Struct, rename=SENT_AS):
     open_fds: int | None = None
     fds_max: int | None = None
     lost_messages: int | None = None
+    draining: bool | None = None
     answer_ms: float | None = None
 
 

@@ -432,6 +432,7 @@ NODE: Sequence[Number] = (
         "1 while the node is being emptied: it takes no messages.",
         stats=Stats.NEVER,
         metric="nsqd_draining",
+        row="draining",
         label="Draining",
     ),
     Number(

@@ -80,6 +80,8 @@ async def test_it_drains_over_a_restart_until_that_is_taken_back(cluster: Cluste
         if each["tcp_port"] == node.tcp_port
     ]
     assert (hidden["draining"], hidden["tombstones"]) == (True, [True])
+    done = await nsqx("doctor", f"--nsqd={node.http_address}")
+    assert f"nsqd {node.http_address} drains: it takes no messages" in " ".join(done.out.split())
     # Who looks for nodes to publish to leaves it out.
     done = await nsqx("pub", "t", f"--lookupd={lookupd.http_address}", stdin=b"a\nb\nc\n")
     assert (done.code, done.err.splitlines()[:-1]) == (0, [])

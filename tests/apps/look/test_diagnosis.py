@@ -248,3 +248,14 @@ def test_nodes_of_one_host_are_called_by_their_http_addresses(well: ClusterFacts
 
 def test_a_node_without_http_is_called_by_what_it_has() -> None:
     assert replace(nsqd(), http=Reach("10.0.1.1:0")).name == "10.0.1.1:4150"
+
+
+def test_a_node_that_drains(well: ClusterFacts) -> None:
+    well.nsqds[0].is_draining = True
+    advice = check(
+        well,
+        Severity.WARNING,
+        "nsqd 10.0.1.1:4151",
+        "drains: it takes no messages, and lookups for publishing do not show it",
+    )
+    assert "nsqx drain 10.0.1.1:4151 --undo" in advice

@@ -65,6 +65,7 @@ class NsqdFacts:
     open_files: int | None = None
     max_files: int | None = None
     damages: int = 0
+    is_draining: bool = False
     lost_messages: int = 0
 
     @property

@@ -138,6 +138,13 @@ def _nsqd(facts: NsqdFacts, cluster: ClusterFacts) -> Iterator[Finding]:
     yield from _disk(subject, facts.disk_free_bytes)
     yield from _open_files(subject, facts.open_files, facts.max_files)
     yield from _registering(subject, facts, cluster)
+    if facts.is_draining:
+        yield _warning(
+            subject,
+            "drains: it takes no messages, and lookups for publishing do not show it",
+            f"remove it when it is empty (nsqx drain {facts.name} says so), or have it take"
+            f" messages again: nsqx drain {facts.name} --undo.",
+        )
     if facts.damages:
         yield _warning(
             subject,

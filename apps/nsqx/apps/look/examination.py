@@ -320,6 +320,7 @@ def _take_metrics(facts: NsqdFacts, metrics: dict[str, float]) -> None:
     facts.disk_free_bytes = _integer(metrics, "nsqd_disk_free_bytes")
     facts.open_files = _integer(metrics, "process_open_fds")
     facts.max_files = _integer(metrics, "process_max_fds")
+    facts.is_draining = bool(_integer(metrics, "nsqd_draining"))
     facts.damages = _integer(metrics, "nsqd_damages_total") or 0
     facts.lost_messages = _integer(metrics, "nsqd_lost_messages_total") or 0
     prefix = 'nsqd_lookupd_connected{address="'

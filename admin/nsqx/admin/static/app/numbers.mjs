@@ -24,6 +24,7 @@ export const CHANNEL_NUMBERS = {
 };
 
 export const NODE_NUMBERS = {
+  draining: {"title": "Draining", "unit": "", "help": "1 while the node is being emptied: it takes no messages.", "optional": false},
   topics: {"title": "Topics", "unit": "", "help": "Topics.", "optional": false},
   channels: {"title": "Channels", "unit": "", "help": "Channels.", "optional": false},
   depth: {"title": "Depth", "unit": "messages", "help": "Messages that wait at a node: at its topics and in its channels.", "optional": false},
