@@ -83,6 +83,38 @@ async def test_nsq_stat_asks_a_directory_by_https(cluster: Cluster, tmp_path: Pa
     assert done.code == 1
 
 
+async def test_a_directory_with_a_certificate_of_its_own_is_asked_by_https(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    server = authority.server()
+    tls = [f"--tls-cert={server.certificate}", f"--tls-key={server.key}"]
+    lookupd = await cluster.lookupd(*tls, "--https-address=127.0.0.1:0")
+    line = await lookupd.wait_for_log(r"HTTPS: listening on (\S+)")
+    https = f"https://{line.rpartition(' ')[2]}"
+    node = await cluster.nsqd(
+        *tls,
+        "--lookupd-tls",
+        f"--lookupd-tls-root-ca-file={authority.certificate}",
+        lookupds=[lookupd],
+    )
+    await node.post("/topic/create?topic=t")
+
+    async def is_listed() -> bool:
+        return (await lookupd.get("/lookup?topic=t"))[0] == 200
+
+    await eventually(is_listed, "the topic is listed")
+    trust = f"--tls-ca-file={authority.certificate}"
+    done = await nsqx("pub", "t", f"--lookupd={https}", "-q", trust, stdin=b"one\ntwo\n")
+    assert (done.code, done.err) == (0, "")
+    done = await nsqx("tail", "t", f"--lookupd={https}", "--channel=c", "-n1", trust)
+    assert (done.code, done.out) == (0, "one\n")
+    # NSQ's tools, for which TLS to nsqds is another question.
+    tail = ["nsq-tail", "--topic=t", "--channel=c", "-n=1", f"--lookupd-http-address={https}"]
+    done = await nsqx(*tail, f"--consumer-opt=tls_root_ca_file,{authority.certificate}")
+    assert (done.code, done.out) == (0, "two\n")
+
+
 async def test_a_certificate_that_is_not_there_is_said(tmp_path: Path) -> None:
     done = await nsqx("tail", "t", f"--tls-ca-file={tmp_path / 'none.pem'}")
     assert (done.code, "none.pem" in done.err) == (2, True)

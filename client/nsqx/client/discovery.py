@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import ssl
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -59,6 +60,7 @@ class Discovery:
         timeout: float = TIMEOUT_SECONDS,
         token: bytes | None = None,
         is_token_clear: bool = True,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """
         Begin to poll.
@@ -69,6 +71,7 @@ class Discovery:
             timeout: seconds that a poll may take.
             token: is shown to lookupds, or rather to a proxy before them.
             is_token_clear: whether also to those that are not asked by HTTPS.
+            tls: see `make_session`.
         """
         self._urls = LookupdUrls(lookupd, partial(lookup_url, topic=topic))
         self._targets: dict[str, str] = {}  # URLs that are asked now, see `LookupdUrls.resolve`
@@ -80,6 +83,7 @@ class Discovery:
         self._timeout = timeout
         self._token = token
         self._is_token_clear = is_token_clear
+        self._tls = tls
         self._named: dict[str, set[Address]] = {}  # by the URL that named them last
         self._failing: set[str] = set()  # URLs, so that each outage is logged once
         self._awake = asyncio.Event()
@@ -105,7 +109,10 @@ class Discovery:
         shown = dict(headers)
         if self._token is not None:
             shown["Authorization"] = f"Bearer {self._token.decode()}"
-        async with make_session(headers) as without, make_session(shown) as session:
+        async with (
+            make_session(headers, self._tls) as without,
+            make_session(shown, self._tls) as session,
+        ):
             self._sessions = (session, session if self._is_token_clear else without)
             try:
                 while True:

@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -38,12 +39,19 @@ class Lookup(NamedTuple):
     watch_index: str | None
 
 
-def make_session(headers: Mapping[str, str] | None = None) -> "ClientSession":
-    """Return a session, to be entered, that leaves no look-up of a name behind."""
+def make_session(
+    headers: Mapping[str, str] | None = None, tls: ssl.SSLContext | None = None
+) -> "ClientSession":
+    """
+    Return a session, to be entered, that leaves no look-up of a name behind.
+
+    ``tls`` is for HTTPS; None: the system's certificates.
+    """
     # Imported here: it takes longer than all of the client, and direct addresses need no HTTP.
     import aiohttp
 
-    connector = aiohttp.TCPConnector(resolver=cast("AbstractResolver", _Names()))
+    resolver = cast("AbstractResolver", _Names())
+    connector = aiohttp.TCPConnector(resolver=resolver, ssl=True if tls is None else tls)
     return aiohttp.ClientSession(headers=headers, connector=connector)
 
 

@@ -10,6 +10,7 @@ failed. An nsqd that has gone is kept while no lookupd answers: an old list is b
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -91,11 +92,13 @@ class Nodes:
         close_timeout: float = CLOSE_TIMEOUT_SECONDS,
         interval: float = INTERVAL_SECONDS,
         eager_interval: float = EAGER_SECONDS,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """
         ``lookupd``, and the ``finder`` of further ones, matter only without ``nsqd``.
 
-        They are asked each ``interval`` seconds, and each ``eager_interval`` while they know none.
+        They are asked each ``interval`` seconds, and each ``eager_interval`` while they know none;
+        ``tls`` is for HTTPS (see `make_session`).
         """
         self._make_producer = make_producer
         self._nsqd = list(nsqd)
@@ -103,6 +106,7 @@ class Nodes:
         self._finder = finder
         self._close_timeout = close_timeout
         self._interval, self._eager_interval = interval, eager_interval
+        self._tls = tls
         self._stop_finding: Callable[[], None] | None = None
         self._names: set[str] = set()
         self.current: Lease | None = None  # None: no nsqd is known yet
@@ -201,7 +205,7 @@ class Nodes:
         task.add_done_callback(self._closing.discard)
 
     async def _poll(self) -> None:
-        async with make_session() as session:
+        async with make_session(tls=self._tls) as session:
             while True:
                 self._awake.clear()
                 await self._ask_all(session)

@@ -513,7 +513,12 @@ class Nsq:
 
     def _new_nodes(self) -> Nodes:
         return Nodes(
-            self._new_producer, self._nsqd, self._lookupd, self._discover, self._close_timeout
+            self._new_producer,
+            self._nsqd,
+            self._lookupd,
+            self._discover,
+            self._close_timeout,
+            tls=self._settings.lookupd_context(),
         )
 
     def _new_producer(self, nsqd: Iterable[str]) -> Producer:

@@ -45,6 +45,8 @@ class Settings:
         sample_rate: percent of the messages to deliver, 1 to 99; 0: all.
         tls: ``True`` for a default context, or a context of your own, for example with a client
             certificate. An nsqd that does not offer TLS is then refused.
+        lookupd_tls: how lookupds that are asked by HTTPS are verified, and what they are shown;
+            None: as nsqds, if ``tls`` is a context, else by the system's certificates.
         tls_server_name: whom the certificate of nsqd must name; None: the host it is reached by.
         compression: used if nsqd offers it.
         deflate_level: 1 to 9.
@@ -73,6 +75,7 @@ class Settings:
     topology_zone: str = ""
     sample_rate: int = 0
     tls: bool | ssl.SSLContext = False
+    lookupd_tls: ssl.SSLContext | None = None
     tls_server_name: str | None = None
     compression: Literal["snappy", "deflate"] | None = None
     deflate_level: int = 6
@@ -112,6 +115,12 @@ class Settings:
     def ssl_context(self) -> ssl.SSLContext:
         """Return the context to use; only asked when ``tls`` is set."""
         return self.tls if isinstance(self.tls, ssl.SSLContext) else client_context()
+
+    def lookupd_context(self) -> ssl.SSLContext | None:
+        """Return the context for lookupds; None: the default of who asks them."""
+        if self.lookupd_tls is not None:
+            return self.lookupd_tls
+        return self.tls if isinstance(self.tls, ssl.SSLContext) else None
 
     def secret(self) -> bytes | None:
         """Return the secret as it is sent."""

@@ -112,6 +112,7 @@ class Sources:
             timeout=self._patience.poll_timeout,
             token=token,
             is_token_clear=not self._settings.tls,
+            tls=self._settings.lookupd_context(),
         )
 
     async def ready(self) -> None:

@@ -228,7 +228,8 @@ class ClientOptions:
             output_buffer_size=self["output_buffer_size"],
             output_buffer_timeout=_seconds(buffer_ns) if buffer_ns >= 0 else -1,
             sample_rate=self["sample_rate"],
-            tls=self._tls(),
+            tls=self._context() if self["tls_v1"] else False,
+            lookupd_tls=self._context() if self._has_certificates() else None,
             compression=self._compression(),
             deflate_level=self["deflate_level"],
             auth_secret=self["auth_secret"],
@@ -287,9 +288,11 @@ class ClientOptions:
             return "snappy"
         return "deflate" if self["deflate"] else None
 
-    def _tls(self) -> ssl.SSLContext | bool:
-        if not self["tls_v1"]:
-            return False
+    def _has_certificates(self) -> bool:
+        """Whether it is said who is believed: lookupds by HTTPS are, without ``tls_v1``, too."""
+        return bool(self["tls_root_ca_file"] or self["tls_insecure_skip_verify"])
+
+    def _context(self) -> ssl.SSLContext:
         has_pair = self["tls_cert"] and self["tls_key"]
         context = client_context(
             self["tls_root_ca_file"],
