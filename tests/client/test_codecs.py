@@ -312,7 +312,7 @@ class Computed(pydantic.BaseModel):
         (list[complex], JSON, "make it a dataclass"),
         (list[int] | dict[str, int] | set[str], JSON, "cannot be decoded"),
         (dict[int | str, int], JSON, "'5' and 5 are the same key"),
-        (list[dict[Literal["5", 5], int]], JSON, "'5' and 5 are the same key"),
+        (list[dict[int | Literal["5"], int]], JSON, "'5' and 5 are the same key"),
         (WrittenOtherwise, JSON, "'id' is not read by the name it is written by"),
         (list[Holder], JSON, "'id' is not read by the name it is written by"),
         (Computed, JSON, "'twice' is written, and then refused"),
@@ -324,9 +324,7 @@ def test_what_cannot_be_told_apart_is_refused(kind: Any, codec: Codec, sentence:
         check_kind(kind, codec)
 
 
-@pytest.mark.parametrize(
-    "kind", [str | None, str | bool, str | Literal[True], dict[int | str, int]]
-)
+@pytest.mark.parametrize("kind", [str | None, str | bool, dict[int | str, int]])
 def test_what_message_pack_tells_apart(kind: Any) -> None:
     check_kind(kind, MSGPACK)
     for value in ("null", "true", {5: 1, "5": 2}, None, True):

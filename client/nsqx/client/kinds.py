@@ -51,9 +51,12 @@ def _check_parts(kind: Any, codec: Codec) -> None:
 
     try:
         msgspec.json.Decoder(kind)
-        known = msgspec.inspect.type_info(kind)
     except TypeError as exc:
         raise TypeError(f"a body cannot be decoded as {_name(kind)}: {exc}") from exc
+    try:
+        known = msgspec.inspect.type_info(kind)
+    except TypeError:  # older ones cannot tell of a Literal with texts and numbers
+        return
     for part in _parts(known):
         if isinstance(part, msgspec.inspect.CustomType):
             if not hasattr(part.cls, "model_validate"):
