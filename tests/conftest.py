@@ -37,6 +37,36 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
+# What takes long goes first, so that no worker has it left when the others are done; the longest
+# first. By number of tests, as xdist does, the longest would come last: they have few.
+LONGEST = (
+    "tests/browser",
+    "tests/simulation/test_simulation.py",
+    "tests/apps/run/test_up.py",
+    "tests/clients/test_third_party_clients.py",
+    "tests/client/test_codecs.py",
+    "tests/apps/test_peek_seek.py",
+    "tests/system/test_discovery.py",
+    "tests/test_time.py",
+    "tests/nsqd/test_daemon_cli.py",
+    "tests/benchmarks/test_clients.py",
+    "tests/chaos/test_chaos.py",
+    "tests/nsqd/test_full_disk.py",
+    "tests/docs/test_quickstart.py",
+    "tests/docs/test_handbook_commands.py",
+    "tests/strangers/test_strangers.py",
+    "tests/testing/test_plugin.py",
+    "tests/benchmarks/test_home_page.py",
+    "tests/benchmarks/test_answers.py",
+    "tests/system/test_set_clock.py",
+    "tests/test_nothing_is_dead.py",
+)
+
+
+def _scope_of(path: str) -> str:
+    return "tests/browser" if path.startswith("tests/browser/") else path
+
+
 class FileByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
     """
     Keeps the tests of a file on one worker, in their order; those in the browser on one.
@@ -48,9 +78,7 @@ class FileByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
         path = nodeid.partition("::")[0]
         if path.startswith("tests/acceptance/"):
             return nodeid
-        if path.startswith("tests/browser/"):
-            return "tests/browser"
-        return path
+        return _scope_of(path)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileByFile:
@@ -113,6 +141,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # not end when a test interrupts them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    config.option.loadscopereorder = False  # xdist's
     path = config.getoption(FAILED_OPTION)
     if path is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(FailureList(path))
@@ -125,11 +154,13 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the marks that follow from where a test is."""
+    """Put the longest first, and give the marks that follow from where a test is."""
+    ranks = {scope: rank for rank, scope in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(_scope_of(_place_of(item)), len(ranks)))
     for item in items:
         # Each worker collects by itself, and all must come to the same names.
         assert " at 0x" not in item.nodeid, f"name it without an address: {item.nodeid}"
-        place = item.path.relative_to(ROOT).as_posix()
+        place = _place_of(item)
         if _is_within(place, ACCEPTANCE):
             item.add_marker("acceptance")
             if item.get_closest_marker("timeout") is None:
@@ -137,6 +168,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_golden = item.path.name.startswith("test_golden")
         if not is_golden and (_is_within(place, REAL_TIME) or _has_real_daemons(item)):
             item.add_marker("real_time")
+
+
+def _place_of(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT).as_posix()
 
 
 def _has_real_daemons(item: pytest.Item) -> bool:
