@@ -20,9 +20,7 @@ WOKEN_MAX = 8  # of those that wait, at each turn: whoever finds no time left wa
 class Turns:
     """Lets requests begin. One for each listener."""
 
-    def __init__(
-        self, turn_s: float = TURN_S, clock: Callable[[], float] = time.perf_counter
-    ) -> None:
+    def __init__(self, turn_s: float = TURN_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._turn_s = turn_s
         self._clock = clock
         self._began: float | None = None  # when the first of this turn began
