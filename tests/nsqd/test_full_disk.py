@@ -105,11 +105,15 @@ async def test_it_refuses_serves_recovers_and_forgets_nothing(disk: SmallDisk, n
     assert await node.request("GET", "/ping") == (500, FULL.encode())
     assert (await node.get_json("/stats?format=json"))["health"] == FULL
 
+    # What is little still fits, and makes nothing well.
+    await node.post("/pub?topic=t", b"little")
+    assert await node.request("GET", "/ping") == (500, FULL.encode())
+
     # What was acknowledged is delivered, and finished without room to note it.
     async with WireClient(node.tcp_address) as client:
         await client.subscribe("t", "read", 10)
-        received = await client.drain(count)
-    assert [message.body for message in received] == [BODY] * count
+        received = await client.drain(count + 1)
+    assert [message.body for message in received] == [*[BODY] * count, b"little"]
 
     await disk.run("rm filler")
     await eventually(lambda: is_well(node), "it finds out by itself that there is room")
@@ -117,7 +121,7 @@ async def test_it_refuses_serves_recovers_and_forgets_nothing(disk: SmallDisk, n
 
     await node.kill()
     await node.start()
-    for channel, left in (("unread", count + 1), ("read", 1)):
+    for channel, left in (("unread", count + 2), ("read", 1)):
         async with WireClient(node.tcp_address) as client:
             await client.subscribe("t", channel, 10)
             received = await client.drain(left)

@@ -7,6 +7,7 @@ Nothing here waits, and nothing is looked at in vain: what is due is on the `Age
 that may have something for the upkeep are touched.
 """
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -137,7 +138,9 @@ class Broker:
         self.settings = settings
         self._limits = settings.limits
         self.topics: dict[str, Topic] = {}
-        self.write_error: OSError | None = None  # of the last write; None when it succeeded
+        # Of the last write that failed; None again when a probe finds room for as much as that.
+        self.write_error: OSError | None = None
+        self._needed_bytes = 0  # of what was refused since then, the most
         self.damages: list[Damage] = []
         self.commit_times = TimeCounts()  # of all topics
         self.failure_count = 0  # exceptions that nobody expects
@@ -827,15 +830,17 @@ class Broker:
     def _wrote(self, error: OSError | None) -> None:
         if error is not None and self.write_error is None:
             self._events.warn(f"the disk refused a write - {error}")
-        self._has_failed |= error is not None
-        self.write_error = error
+        if error is not None:
+            self._has_failed = True
+            self.write_error = error
 
     def _failed(self, what: str, exception: Exception) -> None:
         self.failure_count += 1
         self._events.failed(what, exception)
 
     def _wrote_to(self, topic: Topic, error: OSError | None) -> None:
-        if error is not None or self.write_error is not None:
+        if error is not None:
+            self._needed_bytes = max(self._needed_bytes, topic.refused_bytes)
             self._wrote(error)
         if topic.is_state_stale:
             self._stale[topic] = None
@@ -856,17 +861,22 @@ class Broker:
 
     def _probe_disk(self) -> None:
         """
-        Find out whether a disk that refused a write takes one again.
+        Find out whether a disk that refused a write takes one like that again.
 
-        Producers that are told NOK stay away, so none of theirs would show it.
+        Producers that are told NOK stay away, so none of theirs would show it; and where some
+        bytes still fit, so that small ones are taken, it is full all the same.
         """
         if self.write_error is None or self._is_probing:
             return
         self._is_probing = True
 
         probe = self._node_files.trash.new_path()
+        needed_bytes = self._needed_bytes + _PROBE_BYTES
 
         def write() -> None:
+            free_bytes = self._storage.free_bytes
+            if free_bytes is not None and free_bytes < needed_bytes:
+                raise OSError(errno.ENOSPC, "No space left on device")
             write_synced(self._storage, probe, bytes(_PROBE_BYTES))
             self._storage.remove(probe)
 
@@ -875,6 +885,9 @@ class Broker:
             if error is not None and not isinstance(error, OSError):
                 raise error
             self._wrote(error)
+            if error is None and self._needed_bytes + _PROBE_BYTES <= needed_bytes:
+                self.write_error = None
+                self._needed_bytes = 0
 
         self._storage.submit(write, written)
 

@@ -115,6 +115,7 @@ class Topic:
         "on_stalled",
         "passed",
         "refused",
+        "refused_bytes",
         "skips",
         "sync_every",
     )
@@ -151,6 +152,7 @@ class Topic:
         self.message_count = 0
         self.message_bytes = 0
         self.refused = dict.fromkeys(Refusal, 0)  # messages
+        self.refused_bytes = 0  # of the bodies that the disk refused last
         self.sync_every = 0  # messages; 0: no syncs but those of the class fsync
         self.on_error: Callable[[OSError | None], None] = _ignore  # of the last write
         self.on_stalled: Callable[[], None] = _do_nothing  # `resume` is to be tried again
@@ -277,6 +279,7 @@ class Topic:
                 try:
                     written = log.append(bodies, self._clock.wall(), due_ns)
                 except OSError as error:
+                    self.refused_bytes = sum(map(len, bodies))
                     self._refuse(acknowledges, error, count)
                     return
                 self.on_error(None)
@@ -306,6 +309,7 @@ class Topic:
                 self._appended(long.first, long.due_ns, [long.acknowledge], long.began_ns)
             except OSError as error:
                 self.being_written = None
+                self.refused_bytes = sum(map(len, long.bodies))
                 self._refuse([long.acknowledge], error, long.count)
         except Exception as error:
             self.being_written = None

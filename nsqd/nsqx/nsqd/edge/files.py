@@ -57,6 +57,12 @@ class FileStorage:
         full_path = self._prefix + path
         return _OsFile(os.open(full_path, flags, _FILE_MODE), full_path, self._reading)
 
+    @property
+    def free_bytes(self) -> int:
+        """See `Storage.free_bytes`."""
+        disk = os.statvfs(self.root)
+        return disk.f_bavail * disk.f_frsize
+
     def read_file(self, path: str) -> bytes:
         """See `Storage.read_file`."""
         with open(self._prefix + path, "rb", buffering=0) as file:

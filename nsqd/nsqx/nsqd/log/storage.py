@@ -66,6 +66,10 @@ class Storage(Protocol):
 
     weakness: str
 
+    @property
+    def free_bytes(self) -> int | None:
+        """How much can still be written; None if that is not known. Blocks."""
+
     def open(self, path: str, *, create: bool = False) -> File:
         """
         Open for reading and writing; with ``create`` a new, empty file if there is none.
