@@ -709,3 +709,55 @@ async def test_ids_that_are_not_hex_work_too(nsqd: ScriptedNsqd) -> None:
         peer.send(b"\0\0\0\x1f\0\0\0\x02" + b"\0" * 8 + b"\0\x01" + b"opaque-message-!" + b"x")
         (await anext(consumer)).finish()
         assert await peer.next() == UnknownId(b"FIN", b"opaque-message-!")
+
+
+# Taking some
+
+
+async def test_a_message_tells_where_it_came_from(nsqd: ScriptedNsqd) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address) as consumer:
+        peer = await accept(nsqd)
+        peer.deliver(b"1")
+        message = await anext(consumer)
+        assert (message.topic, message.channel, message.nsqd) == ("t", "c", nsqd.address)
+
+
+async def test_one_or_some_are_taken_within_a_time(nsqd: ScriptedNsqd) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=5) as consumer:
+        assert await consumer.get(0) is None
+        assert await consumer.fetch(3, 0.01) == []
+        peer = await accept(nsqd, rdy=5)
+        peer.deliver(b"1", b"2", b"3", b"4", b"5")
+        message = await consumer.get(5)
+        assert message is not None
+        assert message.body == b"1"
+        assert [each.body for each in await consumer.fetch(3)] == [b"2", b"3", b"4"]
+        assert [each.body for each in await consumer.fetch(9, 0.05)] == [b"5"]
+        waiting = asyncio.create_task(consumer.fetch(2))
+        await asyncio.sleep(0)
+        await consumer.close(0)
+        assert await waiting == []
+        assert await consumer.get() is None
+
+
+async def test_who_no_longer_waits_gives_back_what_came(nsqd: ScriptedNsqd) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=5) as consumer:
+        peer = await accept(nsqd, rdy=5)
+        waiting = asyncio.create_task(consumer.fetch(2))
+        peer.deliver(b"1")
+        while not consumer.stats.received:  # noqa: ASYNC110 - a counter tells nobody
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)
+        waiting.cancel()
+        assert await peer.next() == Requeue(1, 0)
+
+
+async def test_a_pause_and_what_follows(nsqd: ScriptedNsqd) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=5) as consumer:
+        peer = await accept(nsqd, rdy=5)
+        consumer.pause()
+        assert await peer.ready() == 0
+        assert consumer.is_paused
+        consumer.max_in_flight = 7
+        consumer.resume()
+        assert await peer.ready() == 7

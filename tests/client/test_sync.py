@@ -323,3 +323,16 @@ def test_who_comes_while_it_stops_does_not_wait_for_ever() -> None:
     assert late.late[0].cancelled()
     with pytest.raises(RuntimeError, match="does not run"):
         loop.run(asyncio.sleep(0))
+
+
+def test_some_are_fetched_and_deliveries_are_paused(nsq: Nsq) -> None:
+    nsq.publish_many("some", [b"1", b"2", b"3"])
+    with nsq.consume("some", "c") as messages:
+        messages.pause()
+        assert messages.fetch(1, timeout=0.01) == []
+        messages.resume()
+        got = messages.fetch(3, timeout=10)
+        assert [message.body for message in got] == [b"1", b"2", b"3"]
+        assert {(message.topic, message.channel) for message in got} == {("some", "c")}
+        assert all(message.nsqd and message.finish() for message in got)
+    assert messages.fetch(1) == []

@@ -12,7 +12,7 @@ from functools import partial
 
 from nsqx.client.backoff import Backoff, BackoffPolicy, Phase
 from nsqx.client.codecs import JSON, Codec
-from nsqx.client.message import Message
+from nsqx.client.message import Message, Origin
 from nsqx.client.ready_counts import ReadyCounts, Share
 from nsqx.client.reconnect import ReconnectDelays
 from nsqx.client.session import Confirmed, Event, Messages, Opened
@@ -60,6 +60,7 @@ class Subscription:
         self.share = Share(0, self.in_flight)
         self.is_subscribed = False
         self.codec: Codec = JSON  # of a `Source`; nobody decodes here
+        self.origin: Origin = Origin()
         self._consumer = consumer
 
     def confirm(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from nsqx.client.codecs import JSON, Codec
-from nsqx.client.message import Message
+from nsqx.client.message import Message, Origin
 from nsqx.client.reconnect import ReconnectDelays
 from nsqx.client.session import Confirmed, Event, Opened, Refused
 from nsqx.client.settings import Settings
@@ -197,6 +197,7 @@ class _NoSource:
     """A producer is sent no messages."""
 
     codec: Codec = JSON
+    origin: Origin = Origin()
 
     def finish(self, message: Message) -> bool:
         return False

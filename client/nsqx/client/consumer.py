@@ -171,6 +171,7 @@ class Consumer:
         if max_attempts is not None:
             check_count("max_attempts", max_attempts, 1)
         self._max_attempts = max_attempts
+        self.is_paused: bool = False
         if on_give_up is not None:
             check_handler(on_give_up)
         self._on_give_up = on_give_up
@@ -319,6 +320,35 @@ class Consumer:
                     return message
         return None
 
+    async def get(self, timeout: float | None = None) -> Message | None:
+        """Return the next message, or None if none comes within so many seconds or any more."""
+        messages = await self.fetch(1, timeout)
+        return messages[0] if messages else None
+
+    async def fetch(self, max: int, timeout: float | None = None) -> list[Message]:
+        """
+        Return so many messages, or those that came within ``timeout`` seconds.
+
+        An empty list: none came, or the consumer is closed. ``max_in_flight`` is the limit, too.
+        """
+        check_count("max", max, 1)
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        limit = max if max < self._max_in_flight else self._max_in_flight or 1
+        messages: list[Message] = []
+        try:
+            async with asyncio.timeout(timeout):
+                while len(messages) < limit:
+                    messages.append(await self._get())
+                    messages += self._inbox.take_batch(limit - len(messages))
+        except (TimeoutError, InboxClosedError):
+            pass  # then there are no more
+        except BaseException:
+            for message in messages:
+                message.give_back()
+            raise
+        return messages
+
     async def batches(
         self,
         max: int = 100,
@@ -420,6 +450,16 @@ class Consumer:
         self._max_in_flight = check_count("max_in_flight", count)
         for subscription in self._subscriptions.values():
             self._tell_limit(subscription)
+        self._limit()
+
+    def pause(self) -> None:
+        """Have nothing more delivered until ``resume``; what has come is handed out."""
+        self.is_paused = True
+        self._limit()
+
+    def resume(self) -> None:
+        """Go on after ``pause``."""
+        self.is_paused = False
         self._limit()
 
     @property
@@ -707,7 +747,7 @@ class Consumer:
         """Take over what backoff, ``max_in_flight`` and those who take messages allow."""
         phase = self._backoff.phase if self._backoff is not None else Phase.OPEN
         allowed = {Phase.OPEN: self._max_in_flight, Phase.WAITING: 0, Phase.TRYING: 1}[phase]
-        allowed = min(allowed, self._max_in_flight)
+        allowed = 0 if self.is_paused else min(allowed, self._max_in_flight)
         if self._is_held_back:
             allowed = min(allowed, self._wanted())
         if allowed != self._counts.allowance:

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol as Interface, TypeVar, overload
+from typing import Any, NamedTuple, Protocol as Interface, TypeVar, overload
 
 from nsqx.client.codecs import Codec, decode_body
 
-__all__ = ["MakeMessage", "Message", "Source"]
+__all__ = ["MakeMessage", "Message", "Origin", "Source"]
 
 # Builds a message from timestamp in ns, attempts, id and body.
 MakeMessage = Callable[[int, int, bytes, bytes], "Message"]
@@ -18,10 +18,19 @@ T = TypeVar("T")
 _NS_PER_SECOND = 1_000_000_000
 
 
+class Origin(NamedTuple):
+    """Where a message came from: names, and the address of the nsqd. Empty: not by a consumer."""
+
+    topic: str = ""
+    channel: str = ""
+    nsqd: str = ""
+
+
 class Source(Interface):
     """Where a message came from, which takes the answers to it."""
 
     codec: Codec
+    origin: "Origin"
 
     def finish(self, message: "Message") -> bool: ...
     def requeue(self, message: "Message", delay: float | None, backoff: bool) -> bool: ...
@@ -85,6 +94,19 @@ class Message:
     def touch(self) -> bool:
         """Ask for more time: another ``msg_timeout`` from now, up to a limit that nsqd sets."""
         return self._source.touch(self)
+
+    @property
+    def topic(self) -> str:
+        return self._source.origin.topic
+
+    @property
+    def channel(self) -> str:
+        return self._source.origin.channel
+
+    @property
+    def nsqd(self) -> str:
+        """``host:port`` of the nsqd that delivered it."""
+        return self._source.origin.nsqd
 
     @property
     def is_open(self) -> bool:

@@ -48,7 +48,7 @@ from nsqx.client.errors import (
     RequestFailed,
 )
 from nsqx.client.link import Link
-from nsqx.client.message import MakeMessage, Message
+from nsqx.client.message import MakeMessage, Message, Origin
 from nsqx.client.ranges import check_count, check_seconds, milliseconds
 from nsqx.client.rest import Rest
 from nsqx.client.session import Limits
@@ -794,6 +794,7 @@ class _Unasked:
     """The source of messages that a producer never subscribed to: takes no answers."""
 
     codec: Codec = BYTES
+    origin: Origin = Origin()
 
     def finish(self, message: Message) -> bool:
         return False

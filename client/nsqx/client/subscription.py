@@ -11,7 +11,7 @@ from nsqx.client.addresses import Address
 from nsqx.client.codecs import Codec
 from nsqx.client.connection import Connection
 from nsqx.client.errors import RequestFailed
-from nsqx.client.message import MakeMessage, Message
+from nsqx.client.message import MakeMessage, Message, Origin
 from nsqx.client.ranges import milliseconds
 from nsqx.client.ready_counts import Share
 from nsqx.protocol import commands
@@ -74,6 +74,7 @@ class Subscription:
     ) -> None:
         self.address = address
         self.codec: Codec = subscriber.codec
+        self.origin: Origin = Origin(subscriber.topic, subscriber.channel, str(address))
         self.in_flight: dict[bytes, Message] = {}  # by id, the next to expire first
         self.share: Share = Share(0, self.in_flight)
         self.is_subscribed: bool = False

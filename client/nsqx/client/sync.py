@@ -244,6 +244,21 @@ class Consumer:
             message = self._loop.run(self._take(timeout))
         return Message(self._loop, message) if message is not None else None
 
+    def fetch(self, max: int, timeout: float | None = None) -> "list[Message]":
+        """See ``nsqx.client.Consumer.fetch``."""
+        if self._is_closed:
+            return []
+        messages = self._loop.run(self._opened().fetch(max, timeout))
+        return [Message(self._loop, message) for message in messages]
+
+    def pause(self) -> None:
+        """See ``nsqx.client.Consumer.pause``."""
+        self._loop.call(self._opened().pause)
+
+    def resume(self) -> None:
+        """See ``nsqx.client.Consumer.resume``."""
+        self._loop.call(self._opened().resume)
+
     def batches(self, max: int = 100, wait: float = 0.05) -> "Iterator[list[Message]]":
         """See ``nsqx.client.Consumer.batches``."""
         while not self._is_closed and (batch := self._loop.run(self._take_batch(max, wait))):
@@ -303,6 +318,18 @@ class Message:
     @property
     def timestamp_ns(self) -> int:
         return self._message.timestamp_ns
+
+    @property
+    def topic(self) -> str:
+        return self._message.topic
+
+    @property
+    def channel(self) -> str:
+        return self._message.channel
+
+    @property
+    def nsqd(self) -> str:
+        return self._message.nsqd
 
     @property
     def age(self) -> float:

@@ -11,7 +11,7 @@ import pytest
 from nsqx.apps.look import tail
 from nsqx.apps.look.printer import format_body, format_with_topic
 from nsqx.client.codecs import JSON, Codec
-from nsqx.client.message import Message
+from nsqx.client.message import Message, Origin
 from tests.support.commands import nsqx, running_nsqx
 from tests.support.processes import Cluster, Nsqd, eventually, free_port
 
@@ -20,7 +20,7 @@ class Source:
     """A connection that takes no answers."""
 
     codec: Codec = JSON
-    next_deadline = 0.0
+    origin = Origin("t", "c", "127.0.0.1:4150")
 
     def finish(self, message: Message) -> bool:
         return False

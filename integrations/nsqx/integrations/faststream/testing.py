@@ -9,6 +9,7 @@ from faststream._internal.parser import DefaultCodec
 from faststream._internal.testing.broker import TestBroker, change_producer
 
 from nsqx.client import JSON, Codec, Message
+from nsqx.client.message import Origin
 from nsqx.integrations.faststream.broker import NsqBroker
 from nsqx.integrations.faststream.message import decode, parse
 from nsqx.integrations.faststream.publisher import NsqProducer, NsqPublishCommand, NsqPublisher
@@ -67,7 +68,13 @@ class _FakeProducer(NsqProducer):
         }
         for subscriber in one_of_each_channel.values():
             self._count += 1
-            message = Message(_FakeSource(), 0, 1, b"%016x" % self._count, body)
+            message = Message(
+                _FakeSource(subscriber.topic, subscriber.channel),
+                0,
+                1,
+                b"%016x" % self._count,
+                body,
+            )
             await subscriber.process_message(message)
 
 
@@ -75,6 +82,9 @@ class _FakeSource:
     """Takes all answers, and does nothing."""
 
     codec: Codec = JSON
+
+    def __init__(self, topic: str, channel: str) -> None:
+        self.origin = Origin(topic, channel)
 
     def finish(self, message: Message) -> bool:
         return True
