@@ -323,6 +323,8 @@ def simulate(plan: Plan, *, is_trace_kept: bool = False) -> Result:
     except Violation as found:
         violation = found
         cluster.trace.note("VIOLATION", str(found))
+    for node in cluster.nodes:
+        node.let_go()
     return Result(
         plan,
         violation,

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -58,6 +59,14 @@ class NodeDisk(SimulatedDisk):
             self.run_later(worker.switch)
             assert worker.parent is not None
             worker.parent.switch()
+
+    def let_go(self) -> None:
+        """End works that nobody goes on with: a suspended one holds all that there was."""
+        self.is_gone = True
+        workers, self._workers = self._workers, set()
+        for worker in workers:
+            with suppress(ProcessEnded):
+                worker.throw(ProcessEnded)
 
     def write(self, content: Content, data: bytes, offset: int) -> None:
         """

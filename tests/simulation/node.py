@@ -80,6 +80,7 @@ class Node:
         self.name = plan.name
         self.state = State.DOWN
         self.disk = NodeDisk()
+        self._disks: list[NodeDisk] = []  # of earlier processes
         self.clock = Clock(self._wall_ns, self._monotonic_ns)
         self.clock_offset_ns = 0  # of its wall clock
         self.clock_offset_max_ns = 0  # of all that it ever had
@@ -248,6 +249,11 @@ class Node:
         self._ended("power")
         self._network.lose_power(self.name)
 
+    def let_go(self) -> None:
+        """Nobody goes on with this node, nor with what its processes had begun."""
+        for disk in (*self._disks, self.disk):
+            disk.let_go()
+
     def _ended(self, how: str) -> None:
         """Leave the disk to the next process."""
         self.was_well = self.is_well
@@ -257,6 +263,7 @@ class Node:
         self.ended_ns = self._scheduler.now_ns
         self.disk.is_gone = True
         faults = self.disk
+        self._disks.append(self.disk)
         if how == "power":
             self.disk = self.disk.power_loss(self._chance)
         else:

@@ -4,12 +4,14 @@ Some seeds of the simulator, as a part of `make test`; `make simulate` runs as m
 A failure prints the line that replays it, and a shrunk trace.
 """
 
+import gc
 import os
 import subprocess
 import sys
 
 import pytest
 
+from tests.simulation.auditor import Auditor
 from tests.simulation.campaign import Selection, describe_failure, fresh_seed, replay_command
 from tests.simulation.cluster import simulate
 from tests.simulation.mutations import MUTATIONS, ROOT, Mutation
@@ -60,6 +62,18 @@ def test_same_seed_has_the_same_trace_in_every_process() -> None:
         ).stdout
 
     assert lines_of("1") == lines_of("2")
+
+
+def test_nothing_is_held_of_a_simulation_that_is_over() -> None:
+    """Of hundreds of seeds in one process each held ten megabytes: works that never went on."""
+
+    def auditors() -> int:
+        gc.collect()
+        return sum(isinstance(each, Auditor) for each in gc.get_objects())
+
+    before = auditors()
+    assert simulate(plan_of(11, 3.0)).violation is None
+    assert auditors() == before
 
 
 def test_the_story_of_a_failure_leaves_out_what_has_nothing_to_do_with_it() -> None:
