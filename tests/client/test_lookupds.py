@@ -12,7 +12,7 @@ from aiohttp import ClientSession, TCPConnector
 from nsqx.client import Consumer, Nsq
 from nsqx.client.addresses import lookup_url
 from nsqx.client.errors import LookupFailed
-from nsqx.client.lookup import lookup
+from nsqx.client.lookup import lookup, make_session
 from nsqx.client.lookupds import LookupdUrls
 from nsqx.protocol.commands import Publish
 from tests.support.dns import Dns, hanging_dns
@@ -195,3 +195,15 @@ async def test_certificates_are_checked_against_the_name() -> None:
         assert lookupd.hosts == ["directory:443"]
         with pytest.raises(LookupFailed, match="certificate"):
             await lookup(session, url)
+
+
+async def test_the_port_of_another_protocol_is_called_so() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"\x00\x00\x00\x0eE_BAD_PROTOCOL")  # nsqlookupd's TCP port
+        await writer.drain()
+
+    async with stream_server(serve) as address, make_session() as session:
+        with pytest.raises(LookupFailed) as failed:
+            await lookup(session, lookup_url(address, "t"))
+    assert failed.value.reason == "what answers there does not speak HTTP"

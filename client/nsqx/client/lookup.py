@@ -124,6 +124,8 @@ async def lookup(
         # aiohttp's own words speak of TLS also where there is none.
         cause = getattr(exc, "os_error", exc)
         reason = reason_of(cause) if isinstance(cause, OSError) else str(exc)
+        if isinstance(exc, aiohttp.ClientResponseError):  # nothing else raises it here
+            reason = "what answers there does not speak HTTP"
         raise LookupFailed(url, reason or type(exc).__name__) from exc
 
 

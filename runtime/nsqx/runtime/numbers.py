@@ -420,7 +420,7 @@ NODE: Sequence[Number] = (
         "is_healthy",
         Behaviour.FLAG,
         Unit.NONE,
-        "1 unless the last write to disk failed.",
+        "1 unless the disk refused a write, and would not take as much now.",
         stats=Stats.NEVER,
         metric="nsqd_healthy",
         label="Disk takes writes",

@@ -138,7 +138,7 @@ class Broker:
         self.settings = settings
         self._limits = settings.limits
         self.topics: dict[str, Topic] = {}
-        # Of the last write that failed; None again when a probe finds room for as much as that.
+        # Of the last write that failed; None again when it takes as much, or has room for it.
         self.write_error: OSError | None = None
         self._needed_bytes = 0  # of what was refused since then, the most
         self.damages: list[Damage] = []
@@ -834,6 +834,11 @@ class Broker:
             self._has_failed = True
             self.write_error = error
 
+    def _recovered(self) -> None:
+        """The disk takes as much again as it refused."""
+        self.write_error = None
+        self._needed_bytes = 0
+
     def _failed(self, what: str, exception: Exception) -> None:
         self.failure_count += 1
         self._events.failed(what, exception)
@@ -842,6 +847,8 @@ class Broker:
         if error is not None:
             self._needed_bytes = max(self._needed_bytes, topic.refused_bytes)
             self._wrote(error)
+        elif self.write_error is not None and topic.written_bytes >= self._needed_bytes:
+            self._recovered()
         if topic.is_state_stale:
             self._stale[topic] = None
             self._events.sooner()
@@ -886,8 +893,7 @@ class Broker:
                 raise error
             self._wrote(error)
             if error is None and self._needed_bytes + _PROBE_BYTES <= needed_bytes:
-                self.write_error = None
-                self._needed_bytes = 0
+                self._recovered()
 
         self._storage.submit(write, written)
 

@@ -118,6 +118,7 @@ class Topic:
         "refused_bytes",
         "skips",
         "sync_every",
+        "written_bytes",
     )
 
     def __init__(
@@ -152,7 +153,8 @@ class Topic:
         self.message_count = 0
         self.message_bytes = 0
         self.refused = dict.fromkeys(Refusal, 0)  # messages
-        self.refused_bytes = 0  # of the bodies that the disk refused last
+        # Of the bodies that the disk refused last, and of those that it took last.
+        self.refused_bytes = self.written_bytes = 0
         self.sync_every = 0  # messages; 0: no syncs but those of the class fsync
         self.on_error: Callable[[OSError | None], None] = _ignore  # of the last write
         self.on_stalled: Callable[[], None] = _do_nothing  # `resume` is to be tried again
@@ -282,9 +284,10 @@ class Topic:
                     self.refused_bytes = sum(map(len, bodies))
                     self._refuse(acknowledges, error, count)
                     return
+                self.written_bytes = written - HEADER_BYTES * count
                 self.on_error(None)
                 self.message_count += count
-                self.message_bytes += written - HEADER_BYTES * count
+                self.message_bytes += self.written_bytes
             self._appended(first, due_ns, acknowledges, now_ns)
         except Exception as error:  # a fault of ours; it must not cost those of other topics
             self._commit_failed(acknowledges, error, count)
@@ -303,9 +306,10 @@ class Topic:
                     next(long.steps)
             except StopIteration as end:
                 self.being_written = None
+                self.written_bytes = end.value - HEADER_BYTES * long.count
                 self.on_error(None)
                 self.message_count += long.count
-                self.message_bytes += end.value - HEADER_BYTES * long.count
+                self.message_bytes += self.written_bytes
                 self._appended(long.first, long.due_ns, [long.acknowledge], long.began_ns)
             except OSError as error:
                 self.being_written = None
@@ -341,6 +345,7 @@ class Topic:
         self._acknowledgements.add(acknowledges, PublishError("internal error"))
 
     def _refuse(self, acknowledges: list[Acknowledge], error: OSError, messages: int) -> None:
+        self.written_bytes = 0  # what it took before says nothing of now
         self.on_error(error)
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         self.refused[Refusal.DISK_FULL if is_full else Refusal.DISK_FAILED] += messages
