@@ -10,7 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,15 @@ def test_from_a_path_with_a_space(tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stdout[-5000:]
 
 
-def test_as_another_user(tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture
+def reachable_folder() -> Iterator[Path]:
+    """A folder that other users reach: each pytest that starts makes its own private again."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+def test_as_another_user(reachable_folder: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can become another user")
     as_nobody = f"exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups " + '"$@"'
@@ -98,13 +107,11 @@ def test_as_another_user(tmp_path_factory: pytest.TempPathFactory) -> None:
     interpreter = ["sh", "-c", as_nobody, "sh", sys.executable, "-c", again]
     if subprocess.run(interpreter, check=False, capture_output=True).returncode != 0:
         pytest.skip(f"another user can't run {sys.executable}")
-    folder = Path(tmp_path_factory.mktemp("checkout"))
+    folder = reachable_folder / "checkout"
+    folder.mkdir()
     environment = copy_of_the_checkout(folder)
     for path in (folder, *folder.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
-    for parent in folder.parents:
-        if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
     temporary = folder / "tmp"
     temporary.mkdir()
     os.chown(temporary, NOBODY, NOBODY)
