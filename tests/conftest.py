@@ -49,15 +49,10 @@ LONGEST = (
     "tests/system/test_discovery.py",
     "tests/test_time.py",
     "tests/nsqd/test_daemon_cli.py",
-    "tests/benchmarks/test_clients.py",
-    "tests/chaos/test_chaos.py",
     "tests/nsqd/test_full_disk.py",
-    "tests/docs/test_quickstart.py",
     "tests/docs/test_handbook_commands.py",
     "tests/strangers/test_strangers.py",
     "tests/testing/test_plugin.py",
-    "tests/benchmarks/test_home_page.py",
-    "tests/benchmarks/test_answers.py",
     "tests/system/test_set_clock.py",
     "tests/test_nothing_is_dead.py",
 )
@@ -116,12 +111,18 @@ REAL_TIME = (
 )
 # Wherever a test is: who asks for one of these has daemons that are processes.
 REAL_DAEMONS = {"cluster", "dashboard"}
-# Proofs that take longer than 20 s but stand beside what they prove.
+# Proofs that take longer than 20 s, one or all of a file, but stand beside what they prove.
 ACCEPTANCE = (
     "tests/acceptance",
+    "tests/benchmarks/test_answers.py",
+    "tests/benchmarks/test_clients.py",
+    "tests/benchmarks/test_home_page.py",
+    "tests/benchmarks/test_lookupd.py",
     "tests/browser/test_accessible_pages.py",
     "tests/browser/test_heap.py",
+    "tests/chaos",
     "tests/deploy/test_wheel.py",
+    "tests/docs/test_quickstart.py",
     "tests/system/test_directory_faults.py",
     "tests/system/test_real_input.py",
     "tests/system/test_three_hosts.py",
