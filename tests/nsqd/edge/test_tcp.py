@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -148,10 +149,8 @@ def test_who_has_shown_what_it_came_for_does_not_make_room() -> None:
     assert added(strangers, "new", 2)[-1].is_gone is False
 
 
-def test_one_turn_of_the_loop_reads_once_of_each_connection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """libuv would read up to 32 times, 8 MB of tiny messages: others wait for half a second."""
+def reads_by_turn(folder: Path, monkeypatch: pytest.MonkeyPatch, turn_ns: int) -> list[int]:
+    """How often a connection that sends 8 MB is read in each turn of the loop in which it is."""
     reads: Counter[int] = Counter()
     turn = 0
     receive = Connection.data_received
@@ -169,7 +168,9 @@ def test_one_turn_of_the_loop_reads_once_of_each_connection(
 
     async def publish_much() -> None:
         loop = asyncio.get_running_loop()
-        async with running_node(tmp_path) as node:
+        async with running_node(folder) as node:
+            server = node.nsqd.tcp_server
+            server.limits = replace(server.limits, turn_ns=turn_ns)
             with socket.create_connection(("127.0.0.1", node.nsqd.tcp_port)) as client:
                 client.setblocking(False)
                 next_turn(loop)
@@ -180,5 +181,20 @@ def test_one_turn_of_the_loop_reads_once_of_each_connection(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(publish_much())
+    return list(reads.values())
+
+
+def test_a_turn_of_the_loop_is_over_for_who_took_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libuv would read up to 32 times, 8 MB of tiny messages: others wait for half a second."""
+    reads = reads_by_turn(tmp_path, monkeypatch, turn_ns=0)
     assert len(reads) > 8
-    assert max(reads.values()) == 1
+    assert max(reads) == 1
+
+
+def test_what_costs_little_is_read_on_in_the_same_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each turn more costs large batches a fifth."""
+    assert max(reads_by_turn(tmp_path, monkeypatch, turn_ns=10**12)) > 1

@@ -57,10 +57,17 @@ _log = logs.get_logger("TCP")
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """How many clients there may be; more than these are refused. 0 is no limit."""
+    """
+    How many clients there may be; more than these are refused. 0 is no limit.
+
+    Attributes:
+        turn_ns: for so long one that sends much is read in a turn of the loop, and to the end of
+            the read that is under way.
+    """
 
     in_all: int = 0
     per_host: int = 0
+    turn_ns: int = 2_000_000
 
     def reason(self, in_all: int, of_host: int) -> str:
         """Return why one is too many, or ``""``."""
@@ -220,7 +227,7 @@ class Pause(Enum):
 
     FULL = "the socket takes no more of what is sent"
     HELD = "commands wait for something"
-    TURN = "it was read in this turn of the loop, and there is more"
+    TURN = "it has had its part of this turn of the loop, and there is more"
     UNFED = "what was read before is not handed up yet"
     ENDED = "the client has ended its direction: read again, it would end once more"
 
@@ -243,6 +250,7 @@ class Connection(asyncio.Protocol):
         self._unfed: deque[Iterator[bytes] | None] = deque()
         self._feeding: asyncio.Handle | None = None  # a call of `_feed` to come
         self._pauses: set[Pause] = set()  # it is read while this is empty
+        self._turn_ends_ns = 0  # while there are long reads
         self._host = ""
         self._transport: asyncio.Transport
         self.session: Session
@@ -340,14 +348,36 @@ class Connection(asyncio.Protocol):
         elif poll.may_begin:
             poll.begin(self)
         if len(data) >= LONG_READ_BYTES:
-            self._pause(Pause.TURN, True)
-            asyncio.get_running_loop().call_soon(self._pause, Pause.TURN, False)
-        if self._stage is _PLAIN:
+            self._long_read(data)
+        elif self._stage is _PLAIN:
             self.session.receive(data, time.monotonic_ns())
             if poll.is_on and len(poll.active) == 1:
                 # Nobody else's publishes could come in this turn: waiting for its end costs 4 us.
                 self._server.broker.flush()
-        elif self._stage is Stage.HANDSHAKE:
+        else:
+            self._rise(data)
+
+    def _long_read(self, data: bytes) -> None:
+        """Execute what is in a read that others follow at once, unless this turn is over for it."""
+        now_ns = time.monotonic_ns()
+        if not self._turn_ends_ns:
+            self._turn_ends_ns = now_ns + self._server.limits.turn_ns
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        if self._stage is _PLAIN:
+            self.session.receive(data, now_ns)
+        else:
+            self._rise(data)
+        if time.monotonic_ns() >= self._turn_ends_ns:
+            self._pause(Pause.TURN, True)
+
+    def _end_turn(self) -> None:
+        self._turn_ends_ns = 0
+        if Pause.TURN in self._pauses:
+            self._pause(Pause.TURN, False)
+
+    def _rise(self, data: bytes) -> None:
+        """Hand up what comes while a layer is put in, or through layers."""
+        if self._stage is Stage.HANDSHAKE:
             self._shake_hands(data)
         elif self._stage is Stage.LAYERED:
             self._unfed.append(self._pieces(data, 0))
