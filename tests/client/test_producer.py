@@ -140,6 +140,38 @@ async def test_who_could_not_store_a_message_rests_and_then_gets_one(nsqd: Scrip
         await asyncio.gather(*publishes)
 
 
+async def test_when_a_risky_message_is_stored_all_others_go_on(nsqd: ScriptedNsqd) -> None:
+    async with Producer(nsqd.address, refusal_delay=0) as producer:
+        await be_refused(nsqd, producer)
+        peer = await accept(nsqd)
+        risky = asyncio.create_task(producer.publish("risky", b"risky"))
+        side = await accept(nsqd)
+        await side.expect(Publish)
+        other = asyncio.create_task(producer.publish("t", b"other"))
+        peer.heartbeat()
+        await peer.expect(Nop)  # and not the other one: one at a time
+        side.ok()
+        await risky
+        assert (await peer.expect(Publish)).body == b"other"
+        peer.ok()
+        await other
+
+
+async def be_refused(nsqd: ScriptedNsqd, producer: Producer) -> None:
+    """Have nsqd refuse what it cannot store, and before, a topic: that is risky from then on."""
+    publish = asyncio.create_task(producer.publish("risky", b"1"))
+    peer = await accept(nsqd)
+    await peer.expect(Publish)
+    peer.error(b"E_UNAUTHORIZED AUTH failed")
+    with pytest.raises(PublishFailed):
+        await publish
+    publish = asyncio.create_task(producer.publish("t", b"1"))
+    peer = await accept(nsqd)
+    await peer.expect(Publish)
+    publish.cancel()
+    peer.error(b"E_PUB_FAILED PUB failed disk full")
+
+
 async def test_who_rests_gets_nothing_and_publishes_say_why(nsqd: ScriptedNsqd) -> None:
     async with Producer(nsqd.address, refusal_delay=60, refusal_delay_max=60) as producer:
         publish = asyncio.create_task(producer.publish("t", b"1", timeout=0.2))

@@ -217,9 +217,8 @@ class Nodes:
                     pass
                 else:
                     if self._names:
-                        await asyncio.sleep(
-                            self._eager_interval
-                        )  # failures may come by the thousand
+                        # Failures may come by the thousand.
+                        await asyncio.sleep(self._eager_interval)
 
     async def _ask_all(self, session: "ClientSession") -> None:
         """Use all nsqds that are named; those known before, too, unless every lookupd answers."""

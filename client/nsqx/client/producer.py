@@ -381,14 +381,15 @@ class Producer:
                 publish.settle(DeadlineExceeded("publishing", publish.timeout, cause))
             else:
                 self._try_elsewhere(publish)
-        self._wake_rested()
+        if any(outlet.rest.refusal is not None for outlet in self._outlets):
+            self._wake()
         self._sweep = loop.call_later(SWEEP_SECONDS, self._expire) if self._open else None
 
-    def _wake_rested(self) -> None:
-        if any(outlet.rest.refusal is not None for outlet in self._outlets):
-            self._pump()
-            for outlet in self._outlets:
-                outlet.wake_side()
+    def _wake(self) -> None:
+        """Look whether what waits for the rest of an nsqd can go on."""
+        self._pump()
+        for outlet in self._outlets:
+            outlet.wake_side()
 
     def _try_elsewhere(self, publish: "_Publish") -> None:
         """Half of the time of a publish is over: give it to a second nsqd as well."""
@@ -682,6 +683,7 @@ class _Outlet:
         self.outstanding_bytes -= len(publish.command)
         if self.rest.refusal is not None:
             self.rest.stored()
+            self._producer._wake()  # on the other connection there is nothing that would
 
     def _know(self, limits: Mapping[str, int]) -> None:
         self._known.update(limits)

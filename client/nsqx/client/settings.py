@@ -89,7 +89,7 @@ class Settings:
         for name in ("connect_timeout", "heartbeat_interval", "reply_timeout", "write_timeout"):
             check_seconds(name, getattr(self, name), above_zero=True)
         for name in ("reconnect_delay", "reconnect_delay_max"):
-            check_seconds(name, getattr(self, name))
+            check_seconds(name, getattr(self, name), above_zero=True)
         for name in ("read_timeout", "msg_timeout"):
             if getattr(self, name) is not None:
                 check_seconds(name, getattr(self, name))

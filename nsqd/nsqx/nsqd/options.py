@@ -71,6 +71,10 @@ def default_node_id() -> int:
 _Check = tuple[bool, str]  # whether it is right, and what is wrong otherwise
 
 
+def _any_port_of(address: str) -> str:
+    return f"{address.rpartition(':')[0]}:0"
+
+
 @dataclass
 class NsqdOptions(DaemonOptions):
     """What nsqd can be told. Durations are nanoseconds, sizes bytes unless the name says it."""
@@ -113,14 +117,16 @@ class NsqdOptions(DaemonOptions):
         "for producers; each node has its own, too",
     )
     own_tcp_address: str = flag(
-        "0.0.0.0:0",
+        "",
         group="network",
-        help="`address` of this node alone, for consumers, with --reuse-port; port 0 is any",
+        help="`address` of this node alone, for consumers, with --reuse-port; any port of the host "
+        "of --tcp-address if empty",
     )
     own_http_address: str = flag(
-        "0.0.0.0:0",
+        "",
         group="network",
-        help="`address` for HTTP of this node alone, with --reuse-port; port 0 is any",
+        help="`address` for HTTP of this node alone, with --reuse-port; any port of the host of "
+        "--http-address if empty",
     )
     broadcast_address: str = flag(
         factory=socket.gethostname,
@@ -364,9 +370,11 @@ class NsqdOptions(DaemonOptions):
             "HTTPS": (self.https_address, "--https-address"),
         }
         if self.reuse_port:
-            addresses["TCP"] = (self.own_tcp_address, "--own-tcp-address")
+            own = self.own_tcp_address or _any_port_of(self.tcp_address)
+            addresses["TCP"] = (own, "--own-tcp-address")
             if self.http_address:
-                addresses["HTTP"] = (self.own_http_address, "--own-http-address")
+                own = self.own_http_address or _any_port_of(self.http_address)
+                addresses["HTTP"] = (own, "--own-http-address")
         return addresses
 
     def shared_addresses(self) -> dict[str, tuple[str, str]]:
@@ -452,10 +460,11 @@ class NsqdOptions(DaemonOptions):
         """Of where the node is, and how it is called."""
         from nsqx.protocol.node_host import is_node_host
 
-        yield (
-            not self.reuse_port or bool(self.own_tcp_address and self.own_http_address),
-            "--own-tcp-address and --own-http-address must not be empty with --reuse-port",
-        )
+        for name in ("own_tcp_address", "own_http_address"):
+            yield (
+                self.reuse_port or not getattr(self, name),
+                f"--{name.replace('_', '-')} is for nodes that share ports: it needs --reuse-port",
+            )
         for text, purpose in self.shared_addresses().values():
             yield (
                 ":" in text and not text.endswith(":0"),

@@ -36,8 +36,7 @@ class Host:
             "reuse_port": True,
             "tcp_address": self.tcp,
             "http_address": self.http,
-            "own_tcp_address": "127.0.0.1:0",
-            "own_http_address": "127.0.0.1:0",
+            "own_tcp_address": "127.0.0.1:0",  # what it is if nothing is said
         }
 
     async def connect(self) -> list[asyncio.StreamWriter]:
@@ -148,7 +147,7 @@ async def test_a_port_that_others_do_not_share_is_refused(tmp_path: Path) -> Non
     [
         ({"tcp_address": "127.0.0.1:0"}, "--tcp-address=127.0.0.1:0 cannot be shared"),
         ({"http_address": "/run/nsqd.sock"}, "--http-address=/run/nsqd.sock cannot be shared"),
-        ({"own_tcp_address": ""}, "--own-tcp-address and --own-http-address must not be empty"),
+        ({"reuse_port": False}, "--own-tcp-address is for nodes that share ports"),
     ],
 )
 def test_what_cannot_be_shared_is_refused(host: Host, wrong: dict[str, str], said: str) -> None:

@@ -347,6 +347,7 @@ class Topic:
     def _refuse(self, acknowledges: list[Acknowledge], error: OSError, messages: int) -> None:
         self.written_bytes = 0  # what it took before says nothing of now
         self.on_error(error)
+        self.refused_bytes = 0  # errors that come without a message refuse none
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         self.refused[Refusal.DISK_FULL if is_full else Refusal.DISK_FAILED] += messages
         refusal = PublishError(error.strerror or str(error))

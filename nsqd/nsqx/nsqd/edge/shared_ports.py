@@ -84,20 +84,17 @@ class SharedPorts:
                 await self._open_all()
 
     async def _open_all(self) -> None:
-        for kind, factory in self._factories.items():
+        for kind, factory in list(self._factories.items()):
             if kind in self._acceptors:
                 continue
             try:
-                bound = self._bound.pop(kind, None) or self._bound_again(kind)
-                self._acceptors[kind] = await serve(factory, bound)
+                bound = self._bound.get(kind) or self._bind(kind)
             except StartupError as error:  # somebody else has it by now
                 _log.error("%s: the shared port stays closed - %s", kind, error)
-            else:
-                _log.info("%s: sharing %s", kind, socket_text(bound.getsockname()))
-
-    def _bound_again(self, kind: str) -> socket.socket:
-        self._bind(kind)
-        return self._bound.pop(kind)
+                continue
+            self._acceptors[kind] = await serve(factory, bound)
+            del self._bound[kind]
+            _log.info("%s: sharing %s", kind, socket_text(bound.getsockname()))
 
     async def _close_all(self) -> None:
         while self._acceptors:
