@@ -1,7 +1,9 @@
 import asyncio
+import errno
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -10,6 +12,7 @@ from nsqx.net.addresses import (
     TcpAddress,
     UnixAddress,
     bind,
+    bind_shared,
     host_text,
     listen_on,
     parse_address,
@@ -98,6 +101,32 @@ def test_all_interfaces_are_those_of_both_families(text: str) -> None:
         port = listener.getsockname()[1]
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
         socket.create_connection(("::1", port), timeout=5).close()
+
+
+def test_a_shared_wildcard_is_of_both_families_too() -> None:
+    with bind_shared(":0", "--tcp-address") as first:
+        port = first.getsockname()[1]
+        with bind_shared(f"0.0.0.0:{port}", "--tcp-address") as second:
+            with pytest.raises(ConnectionRefusedError):  # none of them listens yet
+                socket.create_connection(("127.0.0.1", port), timeout=5)
+            second.listen()
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            socket.create_connection(("::1", port), timeout=5).close()
+
+
+@pytest.mark.parametrize("listen", [listen_on, bind_shared])
+def test_all_interfaces_are_those_of_ipv4_where_ipv6_is_turned_off(
+    listen: Callable[[str, str], socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WithoutIpv6(socket.socket):
+        def bind(self, address: Any, /) -> None:
+            if self.family == socket.AF_INET6:
+                raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+            super().bind(address)
+
+    monkeypatch.setattr(socket, "socket", WithoutIpv6)
+    with listen(":0", "--tcp-address") as bound:
+        assert bound.family == socket.AF_INET
 
 
 def test_an_ipv4_peer_of_a_listener_of_both_families_keeps_its_name() -> None:

@@ -131,7 +131,11 @@ def bind(address: Address, purpose: str) -> socket.socket:
         StartupError: one sentence with the next step.
     """
     try:
-        listener = _bind_unix(address) if isinstance(address, UnixAddress) else _bind_tcp(address)
+        if isinstance(address, UnixAddress):
+            listener = _bind_unix(address)
+        else:
+            listener = _bind_tcp(address, is_shared=False)
+            listener.listen(LISTEN_BACKLOG)
     except OSError as exc:
         raise StartupError(explain(exc, address, purpose)) from exc
     listener.setblocking(False)
@@ -153,68 +157,50 @@ def bind_shared(text: str, purpose: str) -> socket.socket:
     except AddressError as exc:
         raise StartupError(f"listen ({text}) failed - {exc} ({purpose})") from exc
     try:
-        shared = _shared_socket(address)
+        shared = _bind_tcp(address, is_shared=True)
     except OSError as exc:
         raise StartupError(explain(exc, address, purpose)) from exc
     shared.setblocking(False)
     return shared
 
 
-def _shared_socket(address: TcpAddress) -> socket.socket:
-    if not hasattr(socket, "SO_REUSEPORT"):
-        raise OSError(errno.ENOPROTOOPT, "this system shares no ports")
-    is_dual = address.host in _WILDCARDS and socket.has_dualstack_ipv6()
-    if is_dual:
-        family, host = socket.AF_INET6, "::"
-    else:
+def _bind_tcp(address: TcpAddress, *, is_shared: bool) -> socket.socket:
+    """Bind, for a wildcard to all addresses of both families, as far as the host has them."""
+    if address.host not in _WILDCARDS:
         family, host = look_up(address, flags=socket.AI_PASSIVE)
-    shared = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if is_dual:
-            shared.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        _keep_alive(shared)
-        shared.bind((host, address.port))
-    except BaseException:
-        shared.close()
-        raise
-    return shared
-
-
-def _bind_tcp(address: TcpAddress) -> socket.socket:
-    listener = _bind_wildcard(address) if address.host in _WILDCARDS else _bind_one(address)
-    _keep_alive(listener)
-    return listener
-
-
-def _keep_alive(listener: socket.socket) -> None:
-    # Connections inherit it: a peer whose machine is gone is found within 150 s, as in Go.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):  # not on every system
-        if hasattr(socket, option):
-            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), KEEPALIVE_SECONDS)
-
-
-def _bind_wildcard(address: TcpAddress) -> socket.socket:
-    """Listen on all addresses of both families, as far as the host has them."""
+        return _bound(family, (host, address.port), is_shared=is_shared)
     if socket.has_dualstack_ipv6():
         try:
-            return socket.create_server(
-                ("", address.port),
-                family=socket.AF_INET6,
-                dualstack_ipv6=True,
-                backlog=LISTEN_BACKLOG,
-            )
+            return _bound(socket.AF_INET6, ("::", address.port), is_shared=is_shared, is_dual=True)
         except OSError as error:
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # IPv6 is turned off
                 raise
-    return socket.create_server(("0.0.0.0", address.port), backlog=LISTEN_BACKLOG)
+    return _bound(socket.AF_INET, ("0.0.0.0", address.port), is_shared=is_shared)
 
 
-def _bind_one(address: TcpAddress) -> socket.socket:
-    family, host = look_up(address, flags=socket.AI_PASSIVE)
-    return socket.create_server((host, address.port), family=family, backlog=LISTEN_BACKLOG)
+def _bound(
+    family: socket.AddressFamily, name: tuple[str, int], *, is_shared: bool, is_dual: bool = False
+) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # Connections of an earlier run that linger are no hindrance.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            if not hasattr(socket, "SO_REUSEPORT"):
+                raise OSError(errno.ENOPROTOOPT, "this system shares no ports")
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not is_dual)
+        # Connections inherit it: a peer whose machine is gone is found within 150 s, as in Go.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):  # not on every system
+            if hasattr(socket, option):
+                bound.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), KEEPALIVE_SECONDS)
+        bound.bind(name)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
 
 
 def look_up(address: TcpAddress, *, flags: int = 0) -> tuple[socket.AddressFamily, str]:

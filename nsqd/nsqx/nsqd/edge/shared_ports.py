@@ -33,7 +33,7 @@ class SharedPorts:
         Raises:
             StartupError: one sentence with the next step. Nothing is left open.
         """
-        self._addresses = addresses
+        self._addresses = dict(addresses)
         self._bound: dict[str, socket.socket] = {}
         self._factories: dict[str, _Factory] = {}
         self._acceptors: dict[str, asyncio.AbstractServer] = {}
@@ -74,6 +74,8 @@ class SharedPorts:
     def _bind(self, kind: str) -> socket.socket:
         address, purpose = self._addresses[kind]
         bound = self._bound[kind] = bind_shared(address, purpose)
+        # Bound again, after a drain, a name is not looked up once more: that would block.
+        self._addresses[kind] = (socket_text(bound.getsockname()), purpose)
         return bound
 
     async def _follow(self, *, is_draining: bool) -> None:
