@@ -8,7 +8,7 @@ import pytest
 from tests.support.auth_server import running_auth_server
 from tests.support.certificates import Authority
 from tests.support.commands import nsqx
-from tests.support.processes import Cluster, eventually
+from tests.support.processes import Cluster, Lookupd, eventually
 
 
 async def test_tls_and_auth(
@@ -56,13 +56,23 @@ async def test_tls_and_auth(
     assert (done.code, "2 waiting" in done.out) == (0, True)
 
 
-async def test_nsq_stat_asks_a_directory_by_https(cluster: Cluster, tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
+def tls_of(authority: Authority) -> list[str]:
+    """The flags of a daemon with a certificate of this authority."""
     server = authority.server()
-    tls = [f"--tls-cert={server.certificate}", f"--tls-key={server.key}"]
+    return [f"--tls-cert={server.certificate}", f"--tls-key={server.key}"]
+
+
+async def https_lookupd(cluster: Cluster, tls: list[str]) -> tuple[Lookupd, str]:
+    """A directory that answers by HTTPS, and its URL."""
     lookupd = await cluster.lookupd(*tls, "--https-address=127.0.0.1:0")
     line = await lookupd.wait_for_log(r"HTTPS: listening on (\S+)")
-    https = f"--lookupd-http-address=https://{line.rpartition(' ')[2]}"
+    return lookupd, f"https://{line.rpartition(' ')[2]}"
+
+
+async def test_nsq_stat_asks_a_directory_by_https(cluster: Cluster, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    lookupd, url = await https_lookupd(cluster, tls_of(authority))
+    https = f"--lookupd-http-address={url}"
     ca_file = f"--lookupd-tls-root-ca-file={authority.certificate}"
     wants = ["--lookupd-tls", ca_file]
     node = await cluster.nsqd(*wants, lookupds=[lookupd])
@@ -87,11 +97,8 @@ async def test_a_directory_with_a_certificate_of_its_own_is_asked_by_https(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path)
-    server = authority.server()
-    tls = [f"--tls-cert={server.certificate}", f"--tls-key={server.key}"]
-    lookupd = await cluster.lookupd(*tls, "--https-address=127.0.0.1:0")
-    line = await lookupd.wait_for_log(r"HTTPS: listening on (\S+)")
-    https = f"https://{line.rpartition(' ')[2]}"
+    tls = tls_of(authority)
+    lookupd, https = await https_lookupd(cluster, tls)
     node = await cluster.nsqd(
         *tls,
         "--lookupd-tls",

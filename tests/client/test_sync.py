@@ -329,6 +329,7 @@ def test_some_are_fetched_and_deliveries_are_paused(nsq: Nsq) -> None:
     nsq.publish_many("some", [b"1", b"2", b"3"])
     with nsq.consume("some", "c") as messages:
         messages.pause()
+        assert messages.is_paused
         assert messages.fetch(1, timeout=0.01) == []
         messages.resume()
         got = messages.fetch(3, timeout=10)

@@ -329,7 +329,8 @@ class Consumer:
         """
         Return so many messages, or those that came within ``timeout`` seconds.
 
-        An empty list: none came, or the consumer is closed. ``max_in_flight`` is the limit, too.
+        An empty list: none came, or the consumer is closed. ``max_in_flight`` is the limit, too:
+        that of the call, so give a ``timeout`` where others may lower it, pause, or fetch as well.
         """
         check_count("max", max, 1)
         if timeout is not None:

@@ -259,6 +259,11 @@ class Consumer:
         """See ``nsqx.client.Consumer.resume``."""
         self._loop.call(self._opened().resume)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether it was told to ``pause``."""
+        return self._opened().is_paused
+
     def batches(self, max: int = 100, wait: float = 0.05) -> "Iterator[list[Message]]":
         """See ``nsqx.client.Consumer.batches``."""
         while not self._is_closed and (batch := self._loop.run(self._take_batch(max, wait))):

@@ -129,6 +129,7 @@ def _constrained(kind: Any, body: bytes) -> Any:
 
 
 def takes_bytes(maker: Callable[[bytes], Any]) -> bool:
+    """Whether it is a type of bytes, which takes any body."""
     return isinstance(maker, type)
 
 

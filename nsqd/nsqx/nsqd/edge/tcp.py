@@ -326,10 +326,11 @@ class Connection(asyncio.Protocol):
 
     def schedule(self) -> None:
         """See `SessionSink.schedule`."""
+        if self not in self._server.connections:  # not yet, or no more
+            return
         has_own = self._stage is Stage.HANDSHAKE or self._stage is Stage.CLOSING
         due_ns = self._deadline_ns if has_own else self.session.due_ns
-        if self in self._server.connections:
-            self._server.deadlines.set(self, due_ns)
+        self._server.deadlines.set(self, due_ns)
 
     def _enter(self, stage: Stage, within_ns: int = 0) -> None:
         """Begin a stage, which is over when so much time has passed."""

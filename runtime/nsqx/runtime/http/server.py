@@ -365,8 +365,8 @@ class HttpServer:
         await server.shutdown(grace_s)
 
     async def _handle(self, http: web.BaseRequest) -> Answer:
+        started_ns = time.monotonic_ns()  # to wait for a turn is a part of how long it took
         await self._turns.enter()
-        started_ns = time.monotonic_ns()
         request = Request(http, self._limits.body_idle_s)
         answer = await self._answer(request)
         if not answer.prepared:
