@@ -1,7 +1,7 @@
 # What you can do here; `make` lists it. Needs Python 3.11 or newer, nothing else.
 
 PYTHON ?= python3
-WORKERS ?= 3
+WORKERS ?= 4
 ARGS ?=
 SEEDS ?= 100
 MINUTES ?= 10

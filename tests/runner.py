@@ -1,7 +1,7 @@
 """
 Runs the tests; what failed and depends on real time runs once more.
 
-    python -m tests.runner -n 3 [what pytest takes]
+    python -m tests.runner -n 4 [what pytest takes]
 
 A machine that others keep busy may make a real process, browser or host miss a deadline. Tests of
 such things are marked ``real_time`` (`tests.conftest` says which). When a run ends with exit code 1
