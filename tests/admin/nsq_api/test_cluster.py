@@ -37,7 +37,7 @@ def info(name: str, version: str = "1.3.0") -> dict[str, Any]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[DaemonHttp]:
-    async with DaemonHttp(request_s=1.0) as http:
+    async with DaemonHttp() as http:
         yield http
 
 

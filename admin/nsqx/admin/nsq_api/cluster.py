@@ -29,6 +29,7 @@ from nsqx.cluster.answers import (
     TopicsAnswer,
 )
 from nsqx.cluster.http import Answers, DaemonError, DaemonHttp
+from nsqx.cluster.turns import in_turns
 from nsqx.cluster.versions import version_key
 from nsqx.protocol.errors import NsqError
 
@@ -156,9 +157,9 @@ class Cluster:
         names = await self.topics(warnings)
         # Who did not say which topics there are is told once, not for each of them again.
         told = Warnings()
-        found = await asyncio.gather(*(self._has_producer(name, told) for name in names))
+        found = await in_turns(self._has_producer(name, told) for name in names)
         inactive = [name for name, has in zip(names, found, strict=True) if not has]
-        channels = await asyncio.gather(*(self._channels(name, told) for name in inactive))
+        channels = await in_turns(self._channels(name, told) for name in inactive)
         return dict(zip(inactive, channels, strict=True))
 
     # Nodes

@@ -8,10 +8,10 @@ client here, are told. What NSQ's own daemons do not say (``/metrics``) is left 
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from nsqx.apps.look.cluster_facts import ClusterFacts, LookupdFacts, NsqdFacts, Reach, Registration
 from nsqx.apps.look.probes import probe_nsqd, probe_registrar
@@ -24,15 +24,13 @@ from nsqx.cluster.node_metrics import parse_metrics
 from nsqx.cluster.observer import Observer
 from nsqx.cluster.problems import Problem, backlog_problems
 from nsqx.cluster.thresholds import Thresholds
+from nsqx.cluster.turns import in_turns
 from nsqx.net.host_port import AddressError, format_host_port, host_of, split_host_port
 
 __all__ = ["Examination"]
 
-AT_ONCE = 50  # how many daemons are asked at a time
 # Nodes come and go: lookupds that disagree are asked again, and what differs twice is told.
 SECOND_LOOK_S = 1.0
-
-Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -77,7 +75,6 @@ class Examination:
         self._hosts = hosts or {}
         self._second_look_s = second_look_s
         self._metrics: dict[str, bytes] = {}  # of nsqds, by address
-        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> ClusterFacts:
         """Ask all; takes a few timeouts at most."""
@@ -87,21 +84,14 @@ class Examination:
             directories.__contains__, seconds_max=timeout_s
         ) as self._http:
             facts = ClusterFacts()
-            facts.lookupds = await self._all(map(self._examine_lookupd, self._lookupds))
+            facts.lookupds = await in_turns(map(self._examine_lookupd, self._lookupds))
             facts.nsqds = await self._listed_nsqds(facts.lookupds)
-            facts.nsqds += await self._all(map(self._given_nsqd, self._unlisted(facts.nsqds)))
-            await self._all(map(self._examine_nsqd, facts.nsqds))
-            facts.registrars = await self._all(map(self._try_registrar, self._known(facts)))
+            facts.nsqds += await in_turns(map(self._given_nsqd, self._unlisted(facts.nsqds)))
+            await in_turns(map(self._examine_nsqd, facts.nsqds))
+            facts.registrars = await in_turns(map(self._try_registrar, self._known(facts)))
             await self._compare(facts.lookupds)
             facts.backlogs = await self._backlogs(facts.nsqds)
         return facts
-
-    async def _all(self, asking: Iterable[Awaitable[Result]]) -> list[Result]:
-        async def in_turn(one: Awaitable[Result]) -> Result:
-            async with self._turns:
-                return await one
-
-        return list(await asyncio.gather(*map(in_turn, asking)))
 
     # nsqlookupds
 
@@ -144,7 +134,7 @@ class Examination:
         self, lookupds: Sequence[LookupdFacts]
     ) -> dict[str, frozenset[Registration]]:
         names = [facts.name for facts in lookupds if facts.http.is_fine]
-        answers = await self._all(map(self._registrations, names))
+        answers = await in_turns(map(self._registrations, names))
         listed = {
             name: answer for name, answer in zip(names, answers, strict=True) if answer is not None
         }
