@@ -83,6 +83,20 @@ async def test_tells_nsqd_who_it_is(nsqd: ScriptedNsqd) -> None:
         }
 
 
+async def test_knows_where_its_nsqds_are_asked_over_http(
+    nsqd: ScriptedNsqd, other: ScriptedNsqd
+) -> None:
+    async with Consumer("t", "c", nsqd=[nsqd.address, other.address]) as consumer:
+        for each, extensions in ((nsqd, {"return": True, "http_port": 4151}), (other, {})):
+            peer = await each.accept()
+            await peer.identify(nsqx_extensions=extensions)
+            assert await peer.next() == Subscribe("t", "c")
+            peer.ok()
+            await peer.ready()
+        assert consumer.http_addresses == ["127.0.0.1:4151"]
+    assert consumer.http_addresses == []
+
+
 async def test_connects_from_where_it_is_told(nsqd: ScriptedNsqd) -> None:
     settings = Settings(local_address=("127.0.0.2", 0))
     async with Consumer("t", "c", nsqd=nsqd.address, settings=settings):

@@ -266,14 +266,16 @@ def test_what_a_client_says_about_itself_is_cut() -> None:
 
 def test_who_asks_is_told_what_nsq_does_not_have() -> None:
     request = IdentifyRequest(feature_negotiation=True, nsqx_extensions=True)
-    granted = negotiate(request, NegotiationOptions(max_msg_size=10, max_body_size=50))
+    options = NegotiationOptions(max_msg_size=10, max_body_size=50, http_port=4151)
+    granted = negotiate(request, options)
     assert granted.extensions
     assert json.loads(granted.answer)["nsqx_extensions"] == {
         "return": True,
         "max_msg_size": 10,
         "max_body_size": 50,
         "max_req_timeout": 3_600_000,
+        "http_port": 4151,
     }
-    silent = negotiate(IdentifyRequest(feature_negotiation=True), NegotiationOptions())
+    silent = negotiate(IdentifyRequest(feature_negotiation=True), options)
     assert not silent.extensions
     assert b"nsqx" not in silent.answer

@@ -476,6 +476,16 @@ class Consumer:
             for share in self._counts.shares
         )
 
+    @property
+    def http_addresses(self) -> list[str]:
+        """
+        ``host:port`` of the nsqds that it is connected to, where they are asked over HTTP.
+
+        Only nsqds of nsqx say their port.
+        """
+        found = (each.http_address for each in self._subscriptions.values())
+        return [address for address in found if address]
+
     async def _get(self) -> Message:
         """Take a message; before, let the event loop turn if it had no turn for long."""
         if asyncio.get_running_loop() is not self._loop:

@@ -88,6 +88,7 @@ class Negotiated:
     auth_required: bool = False
     takes_back: bool = False  # knows RETURN: a message goes back with its attempts as they were
     limits: "Limits | None" = None  # None: not said
+    http_port: int = 0  # 0: none, or not said
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,7 +426,11 @@ def _extensions(granted: dict[str, object]) -> dict[str, Any]:
         if granted.keys() >= {*names}
         else None
     )
-    return {"takes_back": granted.get("return") is True, "limits": limits}
+    return {
+        "takes_back": granted.get("return") is True,
+        "limits": limits,
+        "http_port": _count(granted, "http_port", 0),
+    }
 
 
 def _count(answer: dict[str, object], key: str, default: int) -> int:

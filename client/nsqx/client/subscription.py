@@ -14,6 +14,7 @@ from nsqx.client.errors import RequestFailed
 from nsqx.client.message import MakeMessage, Message, Origin
 from nsqx.client.ranges import milliseconds
 from nsqx.client.ready_counts import Share
+from nsqx.net.host_port import format_host_port
 from nsqx.protocol import commands
 from nsqx.protocol.errors import NsqError
 
@@ -90,6 +91,13 @@ class Subscription:
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         self._delivery_ended = False
+
+    @property
+    def http_address(self) -> str:
+        """Where nsqd, by the host that it was reached by, is asked over HTTP; "" if not known."""
+        if self._connection is None or not (port := self._connection.negotiated.http_port):
+            return ""
+        return format_host_port(self.address.host, port)
 
     # Commands
 

@@ -464,6 +464,7 @@ class Nsqd:
             max_msg_size=limits.max_msg_size,
             max_body_size=limits.max_body_size,
             max_req_timeout_ms=limits.max_req_timeout_ms,
+            http_port=max(0, self.broadcast_http_port),  # -1: a socket's path
         )
         return SessionSettings(
             limits,

@@ -142,6 +142,7 @@ class NegotiationOptions:
     max_msg_size: int = 1_048_576
     max_body_size: int = 5_242_880
     max_req_timeout_ms: int = 3_600_000
+    http_port: int = 0  # 0: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +307,7 @@ def _extensions(options: NegotiationOptions) -> dict[str, Any]:
         "max_msg_size": options.max_msg_size,  # bytes
         "max_body_size": options.max_body_size,  # bytes, of an MPUB
         "max_req_timeout": options.max_req_timeout_ms,  # also of a DPUB
+        "http_port": options.http_port,  # where /stats and all else is told; 0: nowhere
     }
 
 

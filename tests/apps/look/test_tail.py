@@ -190,7 +190,8 @@ async def test_a_topic_that_nobody_has_and_a_port_where_nobody_is(cluster: Clust
                 assert said in await process.stderr.readline()
 
 
-async def test_what_was_dropped_is_said(cluster: Cluster) -> None:
+@pytest.mark.parametrize("by", ["--lookupd", "--nsqd"])
+async def test_what_was_dropped_is_said(cluster: Cluster, by: str) -> None:
     lookupd = await cluster.lookupd()
     node = await cluster.nsqd("--mem-queue-size=5", lookupds=[lookupd])
     await node.post("/topic/create?topic=t")
@@ -199,7 +200,8 @@ async def test_what_was_dropped_is_said(cluster: Cluster) -> None:
         stats = await node.get_json("/stats?format=json&topic=t")
         return any(each["client_count"] for each in stats["topics"][0]["channels"])
 
-    async with running_nsqx("tail", "t", f"--lookupd={lookupd.http_address}") as process:
+    address = node.tcp_address if by == "--nsqd" else lookupd.http_address
+    async with running_nsqx("tail", "t", f"{by}={address}") as process:
         assert process.stderr is not None
         await eventually(is_tailed, "the tail is there")
         await publish(node, "t", *[b"x"] * 5000)

@@ -1,7 +1,7 @@
 """What no connection tells a consumer: that nobody has the topic, and what was dropped."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -42,8 +42,9 @@ class Lookout:
     An async context manager: it looks for as long as the block, and once more at the end.
 
     Args:
-        sources: whom to ask; None: nothing is known but connections, and nobody is asked.
+        sources: who says which nodes have a topic; None: nobody, there are only connections.
         channel: that of ours.
+        connected: HTTP addresses of the nodes that we are connected to, as far as they are known.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class Lookout:
         channel: str,
         security: Security,
         complaints: Complaints,
+        connected: Callable[[], Iterable[str]],
     ) -> None:
         self._sources = sources
         self._topics = topics
         self._channel = channel
         self._complaints = complaints
+        self._connected = connected
         self._http = security.http(self._is_lookupd, is_routine=True)
         self._dropped: dict[tuple[str, str], int] = {}  # by node and topic
         self._told_dropped = 0
@@ -67,8 +70,7 @@ class Lookout:
         return self._sources is not None and self._sources.is_lookupd(address)
 
     async def __aenter__(self) -> Self:
-        if self._sources is not None:
-            self._task = asyncio.create_task(self._look_on(self._sources), name="lookout")
+        self._task = asyncio.create_task(self._look_on(), name="lookout")
         return self
 
     async def __aexit__(
@@ -77,30 +79,23 @@ class Lookout:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._task is not None and self._sources is not None:
+        if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LAST_LOOK_SECONDS):
-                    await self._look(self._sources)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_LOOK_SECONDS):
+                await self._look()
         await self._http.close()
 
-    async def _look_on(self, sources: Sources) -> None:
+    async def _look_on(self) -> None:
         await asyncio.sleep(FIRST_LOOK_SECONDS)
         while True:
-            await self._look(sources)
+            await self._look()
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _look(self, sources: Sources) -> None:
+    async def _look(self) -> None:
         for topic in self._topics:
-            try:
-                nodes = await sources.with_topic(self._http, topic)
-            except DaemonError as exc:
-                self._complaints.fail(exc.short)
-                continue
-            if not nodes:
-                self._complaints.fail(f"no nsqd has the topic {topic} yet; waiting for one")
-            for node in nodes:
+            for node in dict.fromkeys([*self._connected(), *await self._listed(topic)]):
                 await self._count_dropped(node, topic)
         dropped = sum(self._dropped.values())
         if dropped > self._told_dropped:
@@ -109,6 +104,19 @@ class Lookout:
                 f"{dropped:,} messages in all were dropped by nsqd: they came faster than they were"
                 " printed; --channel=NAME, not #ephemeral, keeps all"
             )
+
+    async def _listed(self, topic: str) -> list[str]:
+        """Return the nodes that are said to have a topic; complain if nobody says so."""
+        if self._sources is None:
+            return []
+        try:
+            nodes = await self._sources.with_topic(self._http, topic)
+        except DaemonError as exc:
+            self._complaints.fail(exc.short)
+            return []
+        if not nodes:
+            self._complaints.fail(f"no nsqd has the topic {topic} yet; waiting for one")
+        return nodes
 
     async def _count_dropped(self, node: str, topic: str) -> None:
         query = {"format": "json", "topic": topic, "channel": self._channel}

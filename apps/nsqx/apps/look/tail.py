@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import click
@@ -39,9 +40,8 @@ Examples:
 
 Without --lookupd, --nsqd and --discover, the lookupd at {LOOKUPD} is asked. Without --channel, a
 channel of our own gets a copy of every message from now on, and goes when we do; of what comes
-faster than we print nsqd keeps --mem-queue-size messages and drops the rest, which is said, unless
---nsqd names nodes. A channel that is not #ephemeral keeps all; from one that others consume, we
-take messages away.
+faster than we print nsqd keeps --mem-queue-size messages and drops the rest, which is said. A
+channel that is not #ephemeral keeps all; from one that others consume, we take messages away.
 
 \b
 Exit codes: 0 after -n messages or a signal, 1 if an nsqd cannot be reached or nobody reads
@@ -116,8 +116,13 @@ def tail(
     printer = Printer(_choose_format(as_json, print_topic), count)
     complaints = Complaints("tail")
     sources = Sources(lookupds, (), finder) if lookupds or finder else None
-    lookout = Lookout(sources, [each.topic for each in consumers], own, security, complaints)
+    named = [each.topic for each in consumers]
+    lookout = Lookout(sources, named, own, security, complaints, partial(_nodes_of, consumers))
     sys.exit(_run(consumers, printer, complaints, finder, lookout))
+
+
+def _nodes_of(consumers: Iterable[Consumer]) -> list[str]:
+    return [address for consumer in consumers for address in consumer.http_addresses]
 
 
 def _choose_format(as_json: bool, print_topic: bool) -> Format:
