@@ -3,6 +3,9 @@ Completions for bash, zsh and fish, one file each for all programs. No I/O.
 
 Go-style options are completed in the form that was begun: ``-da`` to ``-data-path``, ``--da`` and a
 bare ``-`` to the form with two dashes (fish and zsh offer both for a bare one).
+
+Names of topics, channels and nodes are asked for when they are needed: ``nsqx complete`` gets the
+line as it was typed, and prints what fits. It is the ``nsqx`` beside the program that was typed.
 """
 
 import re
@@ -38,7 +41,8 @@ BASH = """\
 # Completion for bash. {head}
 # shellcheck shell=bash disable=SC2207 # no name of an option has a blank in it
 
-# The options of a program: --switch, --option:file, :folder, :one,of,these or : for anything.
+# The options of a program: --switch, --option:file, :folder, :name (of a topic, channel or node),
+# :one,of,these or : for anything.
 _nsqx_options() {{
     case $1 in
 {options}
@@ -63,8 +67,31 @@ _nsqx_value() {{
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -d -- "$2")
             ;;
+        name) _nsqx_ask ;;
         *) COMPREPLY=($(compgen -W "${{1//,/ }}" -- "$2")) ;;
     esac
+}}
+
+# What the cluster has, by the line as it was typed: bash makes several words of host:port.
+_nsqx_ask() {{
+    local words before nsqx=nsqx name
+    read -ra words <<< "${{COMP_LINE:0:COMP_POINT}}"
+    if [[ ${{COMP_LINE:0:COMP_POINT}} == *[[:space:]] ]]; then
+        words+=("")
+    fi
+    if [[ ${{words[0]}} == */* ]]; then
+        nsqx=${{words[0]%/*}}/nsqx
+        nsqx=${{nsqx/#"~/"/"$HOME/"}}
+    fi
+    # What is before the last : or = is no part of the word that bash will replace.
+    before=${{words[-1]}}
+    if [[ ${{COMP_WORDS[COMP_CWORD]}} != [=:] ]]; then
+        before=${{before%"${{COMP_WORDS[COMP_CWORD]}}"}}
+    fi
+    before=${{before#-*=}}
+    while IFS= read -r name; do
+        COMPREPLY+=("${{name#"$before"}}")
+    done < <(command "$nsqx" complete "${{words[@]}}" 2> /dev/null)
 }}
 
 # Options in the form that was begun: -da is -data-path where Go's rules hold.
@@ -108,7 +135,12 @@ _nsqx() {{
     done
     case $current in
         -*) _nsqx_names "$program" "$current" ;;
-        *) [[ {files} == *" $program "* ]] && _nsqx_value file "$current" ;;
+        *)
+            [[ {named} == *" $program "* ]] && _nsqx_ask
+            if [[ ${{#COMPREPLY[@]}} -eq 0 && {files} == *" $program "* ]]; then
+                _nsqx_value file "$current"
+            fi
+            ;;
     esac
 }}
 
@@ -123,12 +155,14 @@ def _bash(known: list[Program]) -> str:
         by_target.setdefault(program, []).append(name)
     aliases = (f"        {'|'.join(each)}) echo {to} ;;" for to, each in by_target.items())
     files = "".join(f" {program.name} " for program in known if program.takes_files)
+    named = "".join(f" {program.name} " for program in known if program.takes_names)
     return BASH.format(
         head=HEAD,
         options=options,
         aliases="\n".join(aliases),
         commands=" ".join(_commands(known)),
         files=f'"{files}"',
+        named=f'"{named}"',
         names=_names(known),
     )
 
@@ -155,6 +189,8 @@ def _bash_value(option: Option) -> str:
             return ":file"
         case Value.FOLDER:
             return ":folder"
+        case Value.NAME:
+            return ":name"
         case Value.ANY:
             return ":"
 
@@ -171,9 +207,17 @@ _nsqx_arguments() {{
     esac
 }}
 
+# What the cluster has.
+_nsqx_ask() {{
+    local nsqx=nsqx
+    [[ $typed[1] == */* ]] && nsqx=${{~typed[1]:h}}/nsqx
+    local -a names=(${{(f)"$(command $nsqx complete "${{typed[@]}}" 2> /dev/null)"}})
+    compadd -a names
+}}
+
 _nsqx() {{
     local program=$service
-    local -a commands
+    local -a commands typed=("${{(@Q)words[1,CURRENT]}}")
     if [[ $program == nsqx ]]; then
         if (( CURRENT == 2 )); then
             commands=(
@@ -214,8 +258,12 @@ def _zsh(known: list[Program]) -> str:
 
 def _zsh_case(program: Program) -> str:
     specs = [spec for option in program.options for spec in _zsh_specs(option, program.is_go)]
-    if program.takes_files:
+    if program.takes_files and program.takes_names:
+        specs += ["'1:name:_nsqx_ask'", "'*:file:_files'"]
+    elif program.takes_files:
         specs.append("'*:file:_files'")
+    elif program.takes_names:
+        specs.append("'*:name:_nsqx_ask'")
     lines = " \\\n".join(f"                {spec}" for spec in specs)
     pattern = _quoted(program.name) if " " in program.name else program.name
     return f"        {pattern})\n            _arguments \\\n{lines}\n            ;;"
@@ -245,6 +293,8 @@ def _zsh_action(option: Option) -> str:
             return f":{word}:_files"
         case Value.FOLDER:
             return f":{word}:_files -/"
+        case Value.NAME:
+            return f":{word}:_nsqx_ask"
         case Value.ANY:
             return f":{word}: "
 
@@ -262,6 +312,14 @@ FISH = """\
 function __nsqx_is
     set -l words (commandline -opc)
     test (count $words) -gt 1; and contains -- $words[2] $argv
+end
+
+# What the cluster has.
+function __nsqx_ask
+    set -l words (commandline -opc) (commandline -ct)
+    set -l nsqx nsqx
+    string match -q '*/*' -- $words[1]; and set nsqx (string replace -r '[^/]*$' nsqx -- $words[1])
+    command $nsqx complete $words 2>/dev/null
 end
 
 function __nsqx_is_bare
@@ -287,6 +345,8 @@ def _fish_lines(program: Program) -> Iterator[str]:
         scope = f"-c {command} -n " + (f"'__nsqx_is {name}'" if name else "__nsqx_is_bare")
         if program.takes_files:
             yield f"complete {scope} -F"
+        if program.takes_names:
+            yield f"complete {scope} -a '(__nsqx_ask)'"
         yield from (f"complete {scope} {_fish_option(option)}" for option in program.options)
         return
     names = " ".join(name for name, target in ALIASES.items() if target == program.name)
@@ -310,6 +370,8 @@ def _fish_option(option: Option, *, is_go: bool = False) -> str:
             words.append("-r -F")
         case Value.FOLDER:
             words.append("-x -a '(__fish_complete_directories)'")
+        case Value.NAME:
+            words.append("-x -a '(__nsqx_ask)'")
         case Value.ANY:
             words.append("-x")
         case Value.NONE:

@@ -14,6 +14,7 @@ import click
 
 from deploy.references import DAEMON_OPTIONS, TOOL_OPTIONS
 from nsqx.apps.cli import COMMANDS, DAEMONS, TOOLS, load, main
+from nsqx.apps.completion import kind_of_option, kind_of_parameter
 from nsqx.runtime.options.flags import Flag, Options, list_flags
 from nsqx.runtime.process.levels import WORDS
 
@@ -56,6 +57,7 @@ class Value(Enum):
     CHOICE = "one of its choices"
     FILE = "a file"
     FOLDER = "a folder"
+    NAME = "what the cluster has: nsqx complete says it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Program:
         paragraphs: of its help; one that begins with ``\\b`` keeps its lines.
         is_go: its options may be typed with one dash as well.
         takes_files: its arguments are completed as files.
+        takes_names: its arguments are completed by names that the cluster has, the first ones.
     """
 
     name: str
@@ -99,6 +102,7 @@ class Program:
     paragraphs: tuple[str, ...] = ()
     is_go: bool = False
     takes_files: bool = False
+    takes_names: bool = False
     commands: dict[str, str] = field(default_factory=dict)
 
 
@@ -144,7 +148,7 @@ def _go_option(program: str, known: Flag) -> Option:
     return Option(
         names=(f"--{known.name}",),
         help=text,
-        value=_go_value(known, choices),
+        value=_go_value(program, known, choices),
         word="" if known.kind.is_bool else quoted[1] if quoted else known.kind.type_word,
         choices=choices,
         default="" if known.default_text in ("", "false", '""') else known.default_text,
@@ -154,9 +158,11 @@ def _go_option(program: str, known: Flag) -> Option:
     )
 
 
-def _go_value(known: Flag, choices: tuple[str, ...]) -> Value:
+def _go_value(program: str, known: Flag, choices: tuple[str, ...]) -> Value:
     if known.kind.is_bool:
         return Value.NONE
+    if program in TOOL_OPTIONS and kind_of_option(known.name) is not None:
+        return Value.NAME
     if choices:
         return Value.CHOICE
     if _FOLDER.search(known.name):
@@ -193,6 +199,7 @@ def _click_program(name: str, command: click.Command, summary: str) -> Program:
             " ".join(_argument(each, context) for each in arguments),
             tuple(_paragraphs(command)),
             takes_files=any(isinstance(each.type, click.File) for each in arguments),
+            takes_names=any(kind_of_parameter(each) is not None for each in arguments),
         )
 
 
@@ -227,4 +234,6 @@ def _click_value(option: click.Option) -> tuple[Value, tuple[str, ...]]:
         return Value.CHOICE, tuple(map(str, option.type.choices))
     if isinstance(option.type, click.Path):
         return (Value.FILE if option.type.file_okay else Value.FOLDER), ()
+    if kind_of_parameter(option) is not None:
+        return Value.NAME, ()
     return Value.ANY, ()

@@ -1,7 +1,8 @@
 # Completion for bash. Generated from the code: python -m deploy.generate
 # shellcheck shell=bash disable=SC2207 # no name of an option has a blank in it
 
-# The options of a program: --switch, --option:file, :folder, :one,of,these or : for anything.
+# The options of a program: --switch, --option:file, :folder, :name (of a topic, channel or node),
+# :one,of,these or : for anything.
 _nsqx_options() {
     case $1 in
         nsqd) echo "
@@ -200,7 +201,7 @@ _nsqx_options() {
             --help
         " ;;
         "nsqx tail") echo "
-            --channel:
+            --channel:name
             --lookupd:
             --nsqd:
             --discover
@@ -330,19 +331,19 @@ _nsqx_options() {
             --help
         " ;;
         nsq_tail) echo "
-            --channel:
+            --channel:name
             --consumer-opt:
             --lookupd-http-address:
             --max-in-flight:
             --nsqd-tcp-address:
             --print-topic
-            --topic:
+            --topic:name
             --version
             -h
             --help
         " ;;
         nsq_to_file) echo "
-            --channel:
+            --channel:name
             --consumer-opt:
             --datetime-format:
             --filename-format:
@@ -361,7 +362,7 @@ _nsqx_options() {
             --rotate-size:
             --skip-empty-files
             --sync-interval:
-            --topic:
+            --topic:name
             --topic-pattern:
             --topic-refresh:
             --version
@@ -370,7 +371,7 @@ _nsqx_options() {
             --help
         " ;;
         nsq_to_http) echo "
-            --channel:
+            --channel:name
             --consumer-opt:
             --content-type:
             --get:
@@ -384,16 +385,16 @@ _nsqx_options() {
             --post:
             --sample:
             --status-every:
-            --topic:
+            --topic:name
             --version
             -h
             --help
         " ;;
         nsq_to_nsq) echo "
-            --channel:
+            --channel:name
             --consumer-opt:
             --destination-nsqd-tcp-address:
-            --destination-topic:
+            --destination-topic:name
             --lookupd-http-address:
             --max-in-flight:
             --mode:hostpool,epsilon-greedy
@@ -402,14 +403,14 @@ _nsqx_options() {
             --require-json-field:
             --require-json-value:
             --status-every:
-            --topic:
+            --topic:name
             --version
             --whitelist-json-field:
             -h
             --help
         " ;;
         nsq_stat) echo "
-            --channel:
+            --channel:name
             --count:
             --http-client-connect-timeout:
             --http-client-request-timeout:
@@ -420,7 +421,7 @@ _nsqx_options() {
             --interval:
             --lookupd-http-address:
             --nsqd-http-address:
-            --topic:
+            --topic:name
             --version
             -h
             --help
@@ -430,7 +431,7 @@ _nsqx_options() {
             --nsqd-tcp-address:
             --producer-opt:
             --rate:
-            --topic:
+            --topic:name
             -h
             --help
         " ;;
@@ -463,8 +464,31 @@ _nsqx_value() {
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -d -- "$2")
             ;;
+        name) _nsqx_ask ;;
         *) COMPREPLY=($(compgen -W "${1//,/ }" -- "$2")) ;;
     esac
+}
+
+# What the cluster has, by the line as it was typed: bash makes several words of host:port.
+_nsqx_ask() {
+    local words before nsqx=nsqx name
+    read -ra words <<< "${COMP_LINE:0:COMP_POINT}"
+    if [[ ${COMP_LINE:0:COMP_POINT} == *[[:space:]] ]]; then
+        words+=("")
+    fi
+    if [[ ${words[0]} == */* ]]; then
+        nsqx=${words[0]%/*}/nsqx
+        nsqx=${nsqx/#"~/"/"$HOME/"}
+    fi
+    # What is before the last : or = is no part of the word that bash will replace.
+    before=${words[-1]}
+    if [[ ${COMP_WORDS[COMP_CWORD]} != [=:] ]]; then
+        before=${before%"${COMP_WORDS[COMP_CWORD]}"}
+    fi
+    before=${before#-*=}
+    while IFS= read -r name; do
+        COMPREPLY+=("${name#"$before"}")
+    done < <(command "$nsqx" complete "${words[@]}" 2> /dev/null)
 }
 
 # Options in the form that was begun: -da is -data-path where Go's rules hold.
@@ -508,7 +532,12 @@ _nsqx() {
     done
     case $current in
         -*) _nsqx_names "$program" "$current" ;;
-        *) [[ " nsqx pub " == *" $program "* ]] && _nsqx_value file "$current" ;;
+        *)
+            [[ " nsqx pub  nsqx tail  nsqx top  nsqx peek  nsqx seek  nsqx drain  nsqx roll " == *" $program "* ]] && _nsqx_ask
+            if [[ ${#COMPREPLY[@]} -eq 0 && " nsqx pub " == *" $program "* ]]; then
+                _nsqx_value file "$current"
+            fi
+            ;;
     esac
 }
 

@@ -1,10 +1,12 @@
 """Completions, asked in the shells that use them."""
 
+import asyncio
 import os
 import pty
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from deploy.references import DAEMON_OPTIONS, TOOL_OPTIONS
 from nsqx.admin.options import AdminOptions
 from nsqx.nsqd.options import NsqdOptions
 from nsqx.runtime.options import flags
+from tests.support.processes import Cluster
 
 FOLDER = ROOT / "deploy" / "completions"
 SHELL_SECONDS = 30
@@ -31,15 +34,16 @@ def shell(name: str) -> str:
 
 
 def ask_bash(line: str, folder: Path) -> list[str]:
-    """What bash offers at the end of a line; words are split as readline does at ``=``."""
-    words = [part for word in line.split(" ") for part in re.split("(=)", word)]
-    if line.endswith("="):
+    """What bash offers at the end of a line; words are split as readline does at = and :."""
+    words = [part for word in line.split(" ") for part in re.split("([=:])", word)]
+    if line.endswith(("=", ":")):
         words.pop()
-    script = f'source "{FOLDER}/nsqx.bash"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+    script = "COMP_LINE=$1; COMP_POINT=${#COMP_LINE}; shift; "
+    script += f'source "{FOLDER}/nsqx.bash"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
     # compopt works in a completion only.
     script += 'compopt() { :; }; _nsqx; printf "%s\\n" "${COMPREPLY[@]}"'
     done = subprocess.run(
-        [shell("bash"), "-uc", script, "bash", *words],
+        [shell("bash"), "-uc", script, "bash", line, *words],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -102,8 +106,97 @@ class TestEveryShell:
         assert ask("nsqx peek --data", folder) == []
 
 
+STUB = """\
+#!/bin/sh
+[ "$1" = complete ] || { echo "RAN<$*>"; exit; }
+printf '<%s>' "$@" >> asked
+echo >> asked
+printf '%s\\n' orders 127.0.0.1:4151
+"""
+
+
 @pytest.fixture
-def zsh(folder: Path) -> Iterator[int]:
+def stub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An ``nsqx`` that writes down what it is asked, and knows a topic and a node."""
+    program = folder / "bin" / "nsqx"
+    program.parent.mkdir()
+    program.write_text(STUB)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return folder / "asked"
+
+
+@pytest.mark.parametrize("ask", [ask_bash, ask_fish], ids=["bash", "fish"])
+def test_names_are_asked_for_by_the_line_as_it_was_typed(
+    ask: Ask, folder: Path, stub: Path
+) -> None:
+    assert "orders" in ask("nsqx tail --nsqd 127.0.0.1:4150 or", folder)
+    assert "orders" in ask("bin/nsqx seek ", folder)
+    assert "orders" in ask("nsq_tail --channel=c --topic ", folder)
+    assert "orders" in ask("nsqx pub ", folder)
+    assert stub.read_text().splitlines() == [
+        "<complete><nsqx><tail><--nsqd><127.0.0.1:4150><or>",
+        "<complete><bin/nsqx><seek><>",
+        "<complete><nsq_tail><--channel=c><--topic><>",
+        "<complete><nsqx><pub><>",
+    ]
+
+
+def test_bash_is_given_what_it_will_put_behind_a_colon(folder: Path, stub: Path) -> None:
+    assert ask_bash("nsqx drain 127.0.0.1:41", folder)[1] == "4151"
+    assert ask_bash("nsqx drain 127.0.0.1:", folder)[1] == "4151"
+    assert ask_bash("nsqx drain 127", folder)[1] == "127.0.0.1:4151"
+    assert ask_bash("nsqx tail t --channel=", folder)[0] == "orders"
+    assert ask_bash("nsqx tail t --channel=o", folder)[0] == "orders"
+
+
+@pytest.fixture
+def bash(folder: Path) -> Iterator[int]:
+    """A terminal with bash and its readline, in which ``nsqx`` prints what it was given."""
+    program = shell("bash")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    terminal, inside = pty.openpty()
+    process = subprocess.Popen(
+        [program, "--norc", "--noprofile", "-i"],
+        cwd=folder,
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        env={**os.environ, "PATH": path, "PS1": "", "TERM": "dumb", "INPUTRC": "/dev/null"},
+        start_new_session=True,
+    )
+    os.close(inside)
+    setup = [
+        f'source "{FOLDER}/nsqx.bash"',
+        """bind 'set enable-bracketed-paste off'""",
+        """nsqx() { echo "RAN<$*>"; }""",
+        "nsqx ready",
+    ]
+    os.write(terminal, ("\n".join(setup) + "\n").encode())
+    assert read_run(terminal) == "ready"
+    yield terminal
+    process.kill()
+    process.wait()
+    os.close(terminal)
+
+
+@pytest.mark.timeout(SHELL_SECONDS * 2)
+async def test_a_real_bash_completes_the_names_of_a_real_node(bash: int, cluster: Cluster) -> None:
+    node = await cluster.nsqd()
+    await node.post("/topic/create?topic=orders")
+    await node.post("/channel/create?topic=orders&channel=billing")
+    by_tcp, by_http = f"--nsqd {node.tcp_address}", f"--nsqd={node.http_address}"
+    typed_and_run = {
+        f"nsqx tail {by_tcp} ord\t": f"tail {by_tcp} orders",
+        f"nsqx seek {by_http} orders b\tend": f"seek {by_http} orders billing end",
+    }
+    for typed, run in typed_and_run.items():
+        os.write(bash, typed.encode() + b"\n")
+        assert (await asyncio.to_thread(read_run, bash)).rstrip() == run, typed
+
+
+@pytest.fixture
+def zsh(folder: Path, stub: Path) -> Iterator[int]:
     """A terminal with zsh, in which the programs print what they were given."""
     program = shell("zsh")
     terminal, inside = pty.openpty()
@@ -145,6 +238,9 @@ def test_zsh(zsh: int) -> None:
         "nsqx nsqd -durability f\t": "nsqd -durability fsync",
         "nsqlookupd --config nsq\t": "--config nsqd.toml",
         "nsqx pub events nsq\t": "pub events nsqd.toml",
+        "bin/nsqx tail --nsqd=127.0.0.1:4150 ord\t": "tail --nsqd=127.0.0.1:4150 orders",
+        "nsq_tail --topic=ord\t": "--topic=orders",
+        "nsqx drain 127\t": "drain 127.0.0.1:4151",
     }
     for typed, run in typed_and_run.items():
         os.write(zsh, typed.encode() + b"\n")

@@ -56,6 +56,9 @@ DAEMONS = {
     "admin": Entry("nsqx.admin.__main__:main", "Run a dashboard (as nsqadmin)."),
 }
 
+# What shells run, and nobody types: not in the help.
+HELPERS = {"complete": Entry("nsqx.apps.completion:complete", "Print names for a shell to offer.")}
+
 
 class ForeignCommand(click.Command):
     """Hands the words after its name to the ``main(argv)`` of a daemon or a tool, unread."""
@@ -80,7 +83,7 @@ class LazyGroup(click.Group):
         return [*COMMANDS, *TOOLS, *DAEMONS]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        foreign = {**TOOLS, **DAEMONS}
+        foreign = {**TOOLS, **DAEMONS, **HELPERS}
         if name in foreign:
             return ForeignCommand(name, foreign[name])
         if name in COMMANDS:

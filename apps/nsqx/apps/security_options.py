@@ -11,7 +11,7 @@ How commands show who they are and believe whom they reach: ``--tls`` and its li
 import functools
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from nsqx.cluster.http import CONNECT_S, REQUEST_S, DaemonHttp
 from nsqx.net.tls import TlsFileError, client_context
 from nsqx.protocol.version import VERSION
 
-__all__ = ["PLAIN", "Security", "security_options"]
+__all__ = ["PLAIN", "Security", "security_of", "security_options"]
 
 SECRET_VARIABLE = "NSQX_AUTH_SECRET"
 
@@ -92,27 +92,31 @@ def security_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options to a command, which gets them as ``security``."""
 
     @functools.wraps(function)
-    def with_security(
-        tls: bool,
-        tls_ca_file: str,
-        tls_cert: str,
-        tls_key: str,
-        tls_insecure: bool,
-        auth_secret_file: Path | None,
-        **others: Any,
-    ) -> None:
-        # There is no flag for it: arguments of a process are seen by everybody on the machine.
-        auth_secret = os.environ.get(SECRET_VARIABLE, "")
-        if auth_secret_file is not None:
-            auth_secret = _read(auth_secret_file)
-        is_tls = tls or bool(tls_ca_file or tls_cert) or tls_insecure
-        security = Security(is_tls, tls_ca_file, tls_cert, tls_key, tls_insecure, auth_secret)
-        function(security=security, **others)
+    def with_security(**given: Any) -> None:
+        security = security_of({name: given.pop(name) for name in _NAMES})
+        function(security=security, **given)
 
     command: Callable[..., None] = with_security
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def security_of(given: Mapping[str, Any]) -> Security:
+    """
+    Return what the values of the options say, by the names of their parameters.
+
+    Raises:
+        click.BadParameter: the file with the secret can't be read.
+    """
+    # There is no flag for it: arguments of a process are seen by everybody on the machine.
+    auth_secret = os.environ.get(SECRET_VARIABLE, "")
+    if given["auth_secret_file"] is not None:
+        auth_secret = _read(given["auth_secret_file"])
+    ca_file, cert, key = (given[name] for name in ("tls_ca_file", "tls_cert", "tls_key"))
+    is_insecure = given["tls_insecure"]
+    is_tls = given["tls"] or bool(ca_file or cert) or is_insecure
+    return Security(is_tls, ca_file, cert, key, is_insecure, auth_secret)
 
 
 def _read(path: Path) -> str:
@@ -125,6 +129,8 @@ def _read(path: Path) -> str:
 def _file(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(name, default="", metavar="FILE", help=text)
 
+
+_NAMES = ("tls", "tls_ca_file", "tls_cert", "tls_key", "tls_insecure", "auth_secret_file")
 
 _OPTIONS: list[Callable[[Callable[..., None]], Callable[..., None]]] = [
     click.option("--tls", is_flag=True, help="Encrypt; the certificates of nsqds are verified."),

@@ -8,6 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Annotated
+
+import msgspec
 
 from nsqx.apps.look.cluster_facts import HANGS, Reach
 from nsqx.client.errors import ConnectFailed
@@ -20,7 +23,7 @@ from nsqx.protocol.errors import NsqxError
 from nsqx.protocol.frames import ErrorFrame, FrameParser, Message, Response
 from nsqx.protocol.version import VERSION
 
-__all__ = ["probe_nsqd", "probe_registrar"]
+__all__ = ["UnexpectedAnswerError", "ask_http_address", "probe_nsqd", "probe_registrar"]
 
 READ_BYTES = 65536
 
@@ -46,6 +49,40 @@ async def probe_nsqd(
     except ConnectFailed as exc:
         return Reach(reach.address, exc.reason)
     return Reach(reach.address, took_s=time.monotonic() - began)
+
+
+async def ask_http_address(host: str, port: int, timeout_s: float) -> str:
+    """
+    Return where an nsqd that is known by its TCP address is asked over HTTP.
+
+    Raises:
+        UnexpectedAnswerError: it does not say, as NSQ's does not.
+        OSError: it can't be reached, or not in time.
+    """
+    async with asyncio.timeout(timeout_s):
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            http_port = _http_port(await _hello(reader, writer, nsqx_extensions=True))
+        finally:
+            await _hang_up(writer)
+    if not http_port:
+        raise UnexpectedAnswerError("it has no HTTP port, or does not say so")
+    return format_host_port(host, http_port)
+
+
+def _http_port(answer: bytes) -> int:
+    try:
+        return msgspec.json.decode(answer, type=_Greeting).nsqx_extensions.http_port
+    except msgspec.DecodeError as exc:
+        raise UnexpectedAnswerError("it answers to IDENTIFY in another way than nsqd") from exc
+
+
+class _Extensions(msgspec.Struct):
+    http_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+
+
+class _Greeting(msgspec.Struct):
+    nsqx_extensions: _Extensions = msgspec.field(default_factory=_Extensions)
 
 
 async def probe_registrar(
@@ -76,9 +113,7 @@ async def _probe(
             try:
                 await talk(reader, writer)
             finally:
-                writer.close()
-                with suppress(OSError):
-                    await writer.wait_closed()
+                await _hang_up(writer)
     except (OSError, UnexpectedAnswerError, UnicodeError) as exc:  # a TimeoutError is an OSError
         problem = reason(exc, timeout_s)
         if is_connected and isinstance(exc, TimeoutError):
@@ -87,12 +122,26 @@ async def _probe(
     return Reach(format_host_port(host, port), took_s=time.monotonic() - began)
 
 
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
 async def _identify(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await _hello(reader, writer)
+
+
+async def _hello(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, **wanted: bool
+) -> bytes:
+    """Introduce ourselves; return what nsqd answers to IDENTIFY."""
     hello = {
         "client_id": "nsqx-doctor",
         "hostname": socket.gethostname(),
         "feature_negotiation": True,
         "user_agent": f"nsqx-doctor/{VERSION}",
+        **wanted,
     }
     writer.write(commands.MAGIC_V2 + commands.identify(json.dumps(hello).encode()))
     parser = FrameParser[Message]()
@@ -104,6 +153,7 @@ async def _identify(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
         raise UnexpectedAnswerError(f"it refuses clients: {answer.line.decode(errors='replace')}")
     if not isinstance(answer, Response) or not answer.data.startswith(b"{"):
         raise UnexpectedAnswerError("it does not answer to IDENTIFY")
+    return answer.data
 
 
 async def _ping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
