@@ -40,6 +40,7 @@ from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.durability import Durability
 from nsqx.nsqd.core.session import Session
 from nsqx.nsqd.core.topic import Topic
+from nsqx.nsqd.log.commit_files import Part
 from nsqx.nsqd.log.log import Log
 from nsqx.protocol.messages import frame_offsets, split_frame
 from tests.simulation.records import ChannelRecord, Entry, Flight, TopicRecord
@@ -164,6 +165,7 @@ class Auditor:
         _replace(topic.log, "append", self._watched_append(node, topic, record))
         if not topic.is_ephemeral:
             _replace(topic.log, "begin_sync", self._watched_sync(topic.log, record))
+            self._watch_commits(topic.log, record)
         return record
 
     def _watched_append(
@@ -214,6 +216,23 @@ class Auditor:
             return watched_sync
 
         return watched
+
+    def _watch_commits(self, log: Log, record: TopicRecord) -> None:
+        begin_commit, end_commit = log.begin_commit, log.end_commit
+        end = 0
+
+        def watched_begin() -> Part | None:
+            nonlocal end
+            end = log.end
+            return begin_commit()
+
+        def watched_end(*, is_done: bool) -> None:
+            end_commit(is_done=is_done)
+            if is_done:
+                record.synced_end = max(record.synced_end, end)
+
+        _replace(log, "begin_commit", watched_begin)
+        _replace(log, "end_commit", watched_end)
 
     def watch_channel(self, node: "Node", topic: Topic, channel: Channel) -> ChannelRecord:
         """See what becomes of a channel's messages from now on."""
@@ -770,7 +789,14 @@ class Auditor:
             and entry.sequence >= unsure
             and entry.acknowledged_ns
         )
-        most = sum(1 for entry in handed if entry.sequence not in channel_record.finished)
+        # Where a damaged record forgot that a message is deferred, the cursor counts it as new
+        # until it gets there and finds the damage.
+        most = sum(
+            1
+            for entry in handed
+            if entry.sequence not in channel_record.finished
+            or (entry.due_ns and entry.sequence in record.damaged)
+        )
         most += topic.passed - channel_record.start - len(handed)
         there = channel.depth + channel.in_flight_count + channel.deferred_count
         if record.is_due_unsure:  # a message may be deferred, and new as well

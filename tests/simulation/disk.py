@@ -84,7 +84,11 @@ class NodeDisk(SimulatedDisk):
         super().write(content, data, offset)
 
     def submit(
-        self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
+        self,
+        work: Callable[[], T],
+        done: Callable[[T | None, BaseException | None], None],
+        *,
+        is_urgent: bool = False,
     ) -> None:
         """See `Storage.submit`."""
 

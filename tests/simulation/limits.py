@@ -17,6 +17,8 @@ SMALL_LIMITS = CoreLimits(
     stores_per_step=3,
     gathered_bytes=8192,
     slice_bytes=2048,
+    loop_sync_ns=8_000_000,
+    commit_files_retry_ns=2_000_000_000,
     stragglers=12,
     straggler_bytes=8192,
     window=64,
@@ -27,5 +29,7 @@ SMALL_LIMITS = CoreLimits(
         memory_block_bytes=1024,
         memory_blocks=4,
         checkpoint_bytes=1500,
+        commit_file_bytes=4 * 4096,
+        pending_bytes=3000,
     ),
 )

@@ -53,7 +53,73 @@ def _disk(name: str, path: str, old: str, new: str = "pass") -> Mutation:
     return Mutation(name, path, old, new, _DISK_TESTS)
 
 
+_COMMIT_TESTS = "tests/nsqd/core/test_group_commit.py tests/nsqd/log/test_commit_files.py"
+
+
+def _commit(name: str, path: str, old: str, new: str = "pass") -> Mutation:
+    """Return a defect of group commits, which needs more than chance to show."""
+    return Mutation(name, path, old, new, _COMMIT_TESTS)
+
+
 MUTATIONS = (
+    Mutation(
+        "commit files are not replayed",
+        f"{LOG}/commit_files.py",
+        "for part in _parts_in_order(storage):",
+        "for part in ():",
+    ),
+    Mutation(
+        "a commit is not synced",
+        f"{LOG}/commit_files.py",
+        "active.file.write_synced(",
+        "active.file.write_at(",
+    ),
+    _commit(
+        "a commit file is written over too early",
+        f"{LOG}/commit_files.py",
+        "if not each.is_failed and not each.behind:",
+        "if not each.is_failed:",
+    ),
+    _commit(
+        "a sync that began before a commit frees its file",
+        f"{LOG}/commit_files.py",
+        "if each.behind.get(owner) == mark:",
+        "if owner in each.behind:",
+    ),
+    _commit(
+        "a replay writes into a segment of another header",
+        f"{LOG}/commit_files.py",
+        "if index.read_at(RECORD_BYTES, 0) != part.header.encode():",
+        "if False:",
+    ),
+    _commit(
+        "a log whose sync failed catches up",
+        f"{LOG}/commit_files.py",
+        "self._spoiled.add(owner)",
+    ),
+    _commit(
+        "a new segment is committed before its names are safe",
+        f"{LOG}/topic_log.py",
+        "self._forget_pending()  # nobody would find",
+        "pass  # nobody would find",
+    ),
+    _commit(
+        "a log is committed before what it begins with is safe",
+        f"{LOG}/topic_log.py",
+        "if part is None or active is None or not self._is_pending_safe:",
+        "if part is None or active is None:",
+    ),
+    _commit(
+        "what a sync under way waits for is answered twice",
+        f"{CORE}/topic.py",
+        "self._syncing.clear()",
+    ),
+    _commit(
+        "what was refused meanwhile is passed on at once",
+        f"{CORE}/topic.py",
+        "if batches and self._is_committing:",
+        "if False:",
+    ),
     Mutation(
         "a run of FINs is not journalled",
         f"{CORE}/backlog.py",

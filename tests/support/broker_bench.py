@@ -10,7 +10,9 @@ from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.consumer import Consumer
 from nsqx.nsqd.core.in_flight import NotInFlightError, NotOwnerError
+from nsqx.nsqd.core.limits import CoreLimits
 from nsqx.nsqd.core.topic import Topic
+from nsqx.nsqd.log.limits import LogLimits
 from nsqx.nsqd.log.topic_log import TopicLog
 from tests.support.simulated_disk import SimulatedDisk
 from tests.support.sinks import Received, RecordingSink
@@ -21,7 +23,10 @@ SECOND_NS = 10**9
 MSG_TIMEOUT_NS = 60 * SECOND_NS
 NOW_NS = 1_795_500_000 * SECOND_NS  # wall time when a bench begins
 UPTIME_NS = 5_000 * SECOND_NS  # monotonic time then
-SETTINGS = BrokerSettings(version="test", segment_bytes_max=10_000, memory_bytes_max=100_000)
+LIMITS = CoreLimits(log=LogLimits(commit_file_bytes=64 * 1024))
+SETTINGS = BrokerSettings(
+    version="test", segment_bytes_max=10_000, memory_bytes_max=100_000, limits=LIMITS
+)
 
 
 @dataclass

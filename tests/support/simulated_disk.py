@@ -390,7 +390,11 @@ class SimulatedDisk:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
 
     def submit(
-        self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
+        self,
+        work: Callable[[], T],
+        done: Callable[[T | None, BaseException | None], None],
+        *,
+        is_urgent: bool = False,
     ) -> None:
         """See `Storage.submit`; runs at `run_pending`."""
 
@@ -461,6 +465,11 @@ class SimulatedFile:
         """See `File.write_at`."""
         assert self._is_open
         self._disk.write(self._content, data, offset)
+
+    def write_synced(self, data: bytes, offset: int) -> None:
+        """See `File.write_synced`."""
+        self.write_at(data, offset)
+        self.sync()
 
     def read_at(self, size: int, offset: int, *, may_block: bool = True) -> bytes:
         """See `File.read_at`."""

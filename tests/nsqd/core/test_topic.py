@@ -9,7 +9,9 @@ import pytest
 from nsqx.nsqd.core.acknowledgements import PublishError
 from nsqx.nsqd.core.deferred import DUE_NS_MAX
 from nsqx.nsqd.core.durability import Durability
+from nsqx.nsqd.core.limits import CoreLimits
 from nsqx.nsqd.core.topic import Topic
+from nsqx.nsqd.log.limits import LogLimits
 from nsqx.nsqd.log.log import PIECE_MESSAGES
 from nsqx.nsqd.log.records import RECORD_BYTES
 from nsqx.protocol.messages import HEADER_BYTES
@@ -401,7 +403,9 @@ def test_an_ephemeral_topic_lets_go_of_what_was_finished() -> None:
 
 @pytest.fixture
 def fsync_bench() -> BrokerBench:
-    bench = BrokerBench.of(durability=Durability.FSYNC)
+    """Return one whose logs are synced in their place; `test_group_commit` has the other way."""
+    limits = CoreLimits(log=LogLimits(commit_file_bytes=0))
+    bench = BrokerBench.of(durability=Durability.FSYNC, limits=limits)
     bench.channel()
     bench.run()
     return bench
@@ -410,7 +414,7 @@ def fsync_bench() -> BrokerBench:
 def publish(bench: BrokerBench, answers: Answers, name: str) -> None:
     topic = bench.topic()
     topic.publish([name.encode()], 0, answers.to(name), bench.now_ns)
-    topic.commit(bench.now_ns)
+    bench.broker.commit(topic)
 
 
 def test_one_sync_serves_all_that_wait(fsync_bench: BrokerBench) -> None:

@@ -5,6 +5,7 @@ import errno
 import os
 import resource
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -46,6 +47,60 @@ async def test_reads_and_writes_are_positioned(storage: FileStorage) -> None:
     file.sync()
     file.close()
     assert storage.read_file("a") == b"hell"
+
+
+async def test_a_synced_write_is_one_call_where_there_is_one(
+    storage: FileStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = storage.open("a", create=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", _must_not_be_called)
+        file.write_synced(b"hello", 3)
+    assert file.read_at(100, 0) == b"\0\0\0hello"
+
+
+@pytest.mark.parametrize("written", [errno.EPERM, errno.EINVAL, 0, 2], ids=str)
+async def test_a_synced_write_that_is_refused_or_short_is_done_in_two(
+    storage: FileStorage, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    synced: list[int] = []
+
+    def pwritev(descriptor: int, buffers: list[bytes], offset: int, flags: int) -> int:
+        if written > 2:
+            raise OSError(written, os.strerror(written))
+        return written
+
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    file = storage.open("a", create=True)
+    file.write_synced(b"hello", 0)
+    assert (file.read_at(100, 0), len(synced)) == (b"hello", 1)
+
+
+async def test_a_synced_write_that_fails_says_where(
+    storage: FileStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pwritev(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    file = storage.open("a", create=True)
+    with pytest.raises(OSError, match=r"a'$"):
+        file.write_synced(b"hello", 0)
+
+
+async def test_what_is_urgent_waits_for_nothing_else(storage: FileStorage) -> None:
+    done = asyncio.Event()
+    let_go = threading.Event()
+    for _ in range(20):
+        storage.submit(let_go.wait, lambda *_: None)
+    storage.submit(lambda: None, lambda *_: done.set(), is_urgent=True)
+    await asyncio.wait_for(done.wait(), 10)
+    let_go.set()
+
+
+def _must_not_be_called(descriptor: int) -> None:
+    raise AssertionError
 
 
 async def test_a_missing_file_is_an_error_unless_it_may_be_created(storage: FileStorage) -> None:

@@ -49,7 +49,7 @@ def bench_with_data() -> BrokerBench:
     ("fields", "said"),
     [
         ({"format": 3}, "has format 3, and this nsqd knows 2"),
-        ({"needs": ["commits", "x"]}, "needs commits, x, which this nsqd does not know"),
+        ({"needs": ["births", "commits", "x"]}, "needs births, x, which this nsqd does not know"),
         ({"format": "new"}, "format.json is damaged"),
         ({"format": None}, "format.json is damaged"),
     ],

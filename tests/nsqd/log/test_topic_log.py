@@ -355,13 +355,13 @@ def test_after_a_failed_sync_a_new_segment_is_begun() -> None:
     disk.fail_syncs = errno.EIO
     with pytest.raises(OSError, match="EIO"):
         sync()
-    log.end_sync()
+    log.end_sync(is_done=False)
     log.abandon_segment()
     disk.fail_syncs = None
     log.append([b"b"], NOW_NS)
     assert log.segment_count == 2
     log.begin_sync()()
-    log.end_sync()
+    log.end_sync(is_done=True)
     assert deliverable(disk) == {0: b"a", 1: b"b"}
 
 
@@ -375,7 +375,7 @@ def test_a_failed_sync_of_an_empty_segment_begins_it_again() -> None:
     log.abandon_segment()
     log.append([b"b"], NOW_NS)
     sync()  # on the files it began with
-    log.end_sync()
+    log.end_sync(is_done=True)
     log.append([b"c"], NOW_NS)
     assert list(delivered(log)) == [0, 1, 2]
     assert list(deliverable(disk)) == [0, 1, 2]
@@ -384,7 +384,7 @@ def test_a_failed_sync_of_an_empty_segment_begins_it_again() -> None:
 def test_a_sync_covers_what_was_sealed_since_the_last() -> None:
     disk, log = written_log([[b"x" * 100]] * 5, segment_bytes_max=300)
     log.begin_sync()()
-    log.end_sync()
+    log.end_sync(is_done=True)
     log.append([b"x" * 100], NOW_NS)
     log.append([b"x" * 100], NOW_NS)
     assert list(deliverable(disk.power_loss(NothingSurvives()))) == [0, 1, 2, 3, 4]
@@ -395,12 +395,12 @@ def test_a_sync_that_failed_is_made_up_for_by_the_next() -> None:
     disk.fail_syncs = errno.EIO
     with pytest.raises(OSError, match="EIO"):
         log.begin_sync()()
-    log.end_sync()
+    log.end_sync(is_done=False)
     log.abandon_segment()
     disk.fail_syncs = None
     log.append([b"y"], NOW_NS)
     log.begin_sync()()
-    log.end_sync()
+    log.end_sync(is_done=True)
     after = open_log(disk.power_loss(NothingSurvives()), id_base=OTHER_BASE)
     assert delivered(after)[5] == b"y"
 

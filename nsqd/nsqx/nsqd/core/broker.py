@@ -21,6 +21,7 @@ from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.consumer import Consumer, Place
 from nsqx.nsqd.core.draining import Draining
 from nsqx.nsqd.core.durability import Durability
+from nsqx.nsqd.core.group_commit import GroupCommit
 from nsqx.nsqd.core.limits import CORE_LIMITS, CoreLimits
 from nsqx.nsqd.core.metadata import TopicEntry
 from nsqx.nsqd.core.node_files import NodeFiles, TopicNames
@@ -32,6 +33,7 @@ from nsqx.nsqd.core.topic_files import TopicFiles, topic_folder
 from nsqx.nsqd.core.topic_loader import TopicLoader
 from nsqx.nsqd.log.block import BlockMemory
 from nsqx.nsqd.log.channel_store import ChannelStore
+from nsqx.nsqd.log.commit_files import replay
 from nsqx.nsqd.log.log import Log, LogEvents, Retention
 from nsqx.nsqd.log.memory_log import MemoryLog
 from nsqx.nsqd.log.recovery import add_damage
@@ -185,6 +187,16 @@ class Broker:
             wrote=self._wrote,
             warn=events.warn,
         )
+        self._group = GroupCommit(
+            storage,
+            clock,
+            self._acknowledgements,
+            self._failed,
+            settings.limits,
+            generation=random_bits(62),
+            mark_folder=self._node_files.mark_commits,
+            warn=events.warn,
+        )
 
     @property
     def health(self) -> str:
@@ -214,10 +226,20 @@ class Broker:
         self._is_loading = True
         entries = self._node_files.load()
         self.draining.load()
+        self._replay_commits()
         for entry in entries:
             self._load_topic(entry)
         self._is_loading = False
         self._node_files.save()
+
+    def _replay_commits(self) -> None:
+        """Put in its place what was safe in commit files only, before any log is opened."""
+        written = replay(self._storage)
+        if written:
+            self._events.warn(
+                f"put {written} bytes of messages in their place that were safe in commit files"
+            )
+        self._node_files.mark_commits(False)
 
     def _load_topic(self, entry: TopicEntry) -> None:
         topic = self.get_topic(entry.name)
@@ -292,6 +314,7 @@ class Broker:
             for store in self._files[topic.name].stores.values():
                 store.close()
             topic.close()
+        self._group.close()
 
     # Draining
 
@@ -382,6 +405,7 @@ class Broker:
             self._storage,
             self._acknowledgements,
             self._failed,
+            self._group,
             durability=self.settings.durability,
             mem_queue_size=self.settings.mem_queue_size,
             clock=self.clock,
@@ -476,6 +500,7 @@ class Broker:
         for store in files.stores.values():
             store.abandon()
         self._node_files.forget(files)
+        self._group.forget(topic)
         topic.log.abandon()
         self._events.topic_deleted(topic)
         if not topic.is_ephemeral:
@@ -643,6 +668,7 @@ class Broker:
         A long batch goes on in the next turns, unless it ``is_whole``.
         """
         topic.commit(self.clock.monotonic(), is_whole=is_whole)
+        self._group.begin()
         self._acknowledgements.give()
 
     def flush(self) -> None:
@@ -653,6 +679,7 @@ class Broker:
             topic.commit(now_ns)
             if topic.being_written is not None:
                 self.mark(topic)
+        self._group.begin()
         self._acknowledgements.give()
         if self._unwritten:
             self._write_journals()

@@ -21,6 +21,8 @@ class CoreLimits:
         stragglers, straggler_bytes: what a channel may copy so that a segment of the log can go.
         window: messages between the oldest and the newest that InFlight keeps two bytes for each.
         slice_ns: deliveries within this time share one, the last one's.
+        loop_sync_ns: a lone publisher's sync is done on the event loop while syncs are shorter.
+        commit_files_retry_ns: after which commit files that had no room are made after all.
         looks: at messages that were answered meanwhile, which may lie about.
         log: those of the log.
     """
@@ -37,6 +39,8 @@ class CoreLimits:
     straggler_bytes: int = 8 * 1024 * 1024
     window: int = 64 * 1024
     slice_ns: int = 50_000_000
+    loop_sync_ns: int = 1_000_000
+    commit_files_retry_ns: int = 10_000_000_000
     looks: int = 1000
     log: LogLimits = LOG_LIMITS
 

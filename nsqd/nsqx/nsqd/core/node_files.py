@@ -9,6 +9,7 @@ since: the trash knows that. What is paused stands in the topics' state files, a
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TypeAlias
 
 from nsqx.nsqd.core.metadata import ChannelEntry, TopicEntry, decode_metadata, encode_metadata
@@ -19,7 +20,7 @@ from nsqx.nsqd.core.topic_files import (
     TopicFiles,
     topic_folder,
 )
-from nsqx.nsqd.log.formats import DataFormat
+from nsqx.nsqd.log.formats import COMMITS, DataFormat
 from nsqx.nsqd.log.replacement import (
     TEMPORARY_SUFFIX,
     folder_of,
@@ -68,7 +69,8 @@ class NodeFiles:
     ) -> None:
         """``names`` returns what is there now, without what is ephemeral."""
         self.node_id = ""  # from `load` on
-        self._unsaved_format: DataFormat | None = None
+        self._format: DataFormat | None = None  # from `load` on
+        self._is_format_saved = True
         self.trash = Trash(storage, self._could_not_delete)
         self._storage = storage
         self._version = version
@@ -107,9 +109,10 @@ class NodeFiles:
         buried = self.trash.open()
         if data_format is None:
             self._upgrade(entries)
-            data_format = DataFormat(f"{self._random_bits(128):032x}")
-            self._unsaved_format = data_format
+            data_format = self._format = DataFormat(f"{self._random_bits(128):032x}")
+            self._is_format_saved = False
             self._save_format()
+        self._format = data_format
         self.node_id = data_format.node_id
         return self._with_found(entries, buried)
 
@@ -119,15 +122,27 @@ class NodeFiles:
 
         Until then it is what an upgrade that was broken off leaves behind.
         """
-        if self._unsaved_format is not None:
+        if not self._is_format_saved:
+            assert self._format is not None
             try:
-                self._unsaved_format.write(self._storage)
+                self._format.write(self._storage)
             except OSError as error:
                 if error.errno not in NO_ROOM:
                     raise
                 self._wrote(error)
             else:
-                self._unsaved_format = None
+                self._is_format_saved = True
+
+    def mark_commits(self, has_files: bool) -> None:
+        """Note that there are commit files, or none. OSError if the disk refuses."""
+        assert self._format is not None
+        needs = self._format.needs - {COMMITS}
+        if has_files:
+            needs |= {COMMITS}
+        if needs != self._format.needs:
+            marked = replace(self._format, needs=needs)
+            marked.write(self._storage)
+            self._format, self._is_format_saved = marked, True
 
     def _upgrade(self, entries: Iterable[TopicEntry]) -> None:
         """

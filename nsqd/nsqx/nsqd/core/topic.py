@@ -7,13 +7,13 @@ messages are passed on and the producers answered (`Acknowledgements`). `passed`
 where the log belongs to the channels; it stands still while the topic is paused, held or has no
 channel, and then what lies beyond it waits at the topic.
 
-Under the durability class ``fsync`` a batch is answered and passed on when a sync that began after
-its append has returned; one sync serves all that wait, and appending goes on meanwhile.
+Under the durability class ``fsync`` a batch is answered and passed on when it is safe: what all
+topics appended in a turn is committed together (`GroupCommit`), or the log is synced in its place.
+One sync serves all that wait, and appending goes on meanwhile.
 """
 
 import errno
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
@@ -22,6 +22,7 @@ from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clock import Clock
 from nsqx.nsqd.core.deferred import DUE_NS_MAX
 from nsqx.nsqd.core.durability import Durability
+from nsqx.nsqd.core.group_commit import Batch, GroupCommit
 from nsqx.nsqd.core.limits import CORE_LIMITS, CoreLimits
 from nsqx.nsqd.core.time_counts import TimeCounts
 from nsqx.nsqd.log.block import Block
@@ -45,17 +46,6 @@ class Refusal(Enum):
     ENDING = "ending"  # the topic is being deleted, or the broker ends
     DRAINING = "draining"  # the node is being emptied
     FAULT = "fault"  # of ours
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What was appended and waits for a sync."""
-
-    first: int
-    end: int
-    due_ns: int
-    acknowledges: list[Acknowledge]
-    began_ns: int
 
 
 class _LongBatch:
@@ -86,14 +76,18 @@ class Topic:
         "_clock",
         "_due_ns",
         "_durable_end",
+        "_failed_end",
         "_gathered_bytes",
         "_gathered_bytes_max",
+        "_group",
         "_has_deferred_behind",
+        "_is_committing",
         "_is_syncing",
         "_mem_queue_size",
         "_released_first",
         "_report",
         "_storage",
+        "_syncing",
         "_unsynced",
         "being_written",
         "block_in_memory",
@@ -128,6 +122,7 @@ class Topic:
         storage: Storage,
         acknowledgements: Acknowledgements,
         report: Report,
+        group: GroupCommit,
         *,
         durability: Durability,
         mem_queue_size: int,
@@ -166,14 +161,18 @@ class Topic:
         self._storage = storage
         self._acknowledgements = acknowledgements
         self._report = report
+        self._group = group
         self._clock = clock
         self._mem_queue_size = mem_queue_size
         self._bodies: list[bytes] = []  # gathered for the next commit
         self._acknowledges: list[Acknowledge] = []
         self._gathered_bytes = 0
         self._due_ns = 0
-        self._unsynced: list[_Batch] = []
-        self._is_syncing = False
+        self._unsynced: list[Batch] = []
+        self._is_syncing = False  # in its place
+        self._syncing: list[Batch] = []  # which wait for that
+        self._is_committing = False  # together with other topics
+        self._failed_end = 0  # of what was refused meanwhile since a sync in its place failed
         self._has_deferred_behind = False  # beyond passed, maybe
         self._released_first = -1  # where the log began after the last `release`
 
@@ -328,8 +327,8 @@ class Topic:
             self.skips.add(first, end)
             self._has_deferred_behind = True
         if self.durability is _FSYNC:
-            self._unsynced.append(_Batch(first, end, due_ns, acknowledges, began_ns))
-            self._sync()
+            self._unsynced.append(Batch(first, end, due_ns, acknowledges, began_ns))
+            self._group.add(self)
             return
         self._pass_on(first, end, due_ns, began_ns)
         if self.sync_every and self.log.unsynced_messages >= self.sync_every:
@@ -357,8 +356,8 @@ class Topic:
 
     def sync_in_background(self) -> None:
         """Bound what a loss of power may take; nobody waits for it."""
-        if self.log.unsynced_messages and not self._is_syncing:
-            self._sync()
+        if self.log.unsynced_messages:
+            self.sync()
 
     @property
     def has_unsynced(self) -> bool:
@@ -369,16 +368,21 @@ class Topic:
         """Sync, and wait for it: the broker ends. OSError if the disk refuses."""
         if self.log.unsynced_messages or self._is_syncing:
             sync = self.log.begin_sync()
+            is_done = False
             try:
                 sync()
+                is_done = True
             finally:
-                self.log.end_sync()
+                self.log.end_sync(is_done=is_done)
 
-    def _sync(self) -> None:
+    def sync(self) -> None:
+        """Sync the log in its place, off the event loop; again later if that is being done."""
         if self._is_syncing:
             return
         self._is_syncing = True
-        batches, self._unsynced = self._unsynced, []
+        batches = self._syncing = self._unsynced
+        self._unsynced = []
+        marks = self._group.marks(self)
         try:
             work = self.log.begin_sync()
         except Exception as error:  # told as what the sync itself may raise
@@ -386,8 +390,10 @@ class Topic:
 
         def synced(_: None, error: BaseException | None) -> None:
             self._is_syncing = False
-            self.log.end_sync()
+            self._syncing = []
+            self.log.end_sync(is_done=error is None)
             if error is None:
+                self._group.caught_up(self, marks)
                 self._synced(batches)
             elif isinstance(error, OSError):
                 self._sync_failed(batches, error)
@@ -397,19 +403,47 @@ class Topic:
             else:
                 raise error
             if self._unsynced:
-                self._sync()
+                self._group.add(self)
+                self._group.begin()
             self._acknowledgements.give()
 
         self._storage.submit(work, synced)
 
-    def _synced(self, batches: list[_Batch]) -> None:
+    def begin_commit(self) -> list[Batch]:
+        """
+        Return the batches that are safe when what the log gave to be committed is.
+
+        Those among them that a sync under way would have made safe, too.
+        """
+        self._is_committing = True
+        batches = [*self._syncing, *self._unsynced]
+        self._syncing.clear()
+        self._unsynced.clear()
+        return batches
+
+    def end_commit(self, batches: list[Batch], error: OSError | None) -> None:
+        """They are safe; or else they have to be synced in their place."""
+        self._is_committing = False
+        failed_end, self._failed_end = self._failed_end, 0
+        self.log.end_commit(is_done=error is None)
+        if error is None:
+            self._synced(batches)
+        elif failed_end:  # their place can't be trusted
+            self._sync_failed(batches, error)
+        else:
+            self._unsynced[:0] = batches
+            self.sync()
+        if failed_end:
+            self._pass_on(failed_end, failed_end, 0, self._clock.monotonic())
+
+    def _synced(self, batches: list[Batch]) -> None:
         now_ns = self._clock.monotonic()
         for batch in batches:
             self._pass_on(batch.first, batch.end, batch.due_ns, now_ns)
             self._acknowledgements.add(batch.acknowledges)
             self.commit_times.add(now_ns - batch.began_ns)
 
-    def _sync_failed(self, batches: list[_Batch], error: OSError) -> None:
+    def _sync_failed(self, batches: list[Batch], error: OSError) -> None:
         """
         Refuse what was to be synced, and go on in a new segment.
 
@@ -418,6 +452,7 @@ class Topic:
         appended to it meanwhile.
         """
         self.log.abandon_segment()
+        self._group.spoil(self)
         batches += self._unsynced
         self._unsynced = []
         for batch in batches:
@@ -425,7 +460,9 @@ class Topic:
         for batch in batches:
             self._refuse(batch.acknowledges, error, batch.end - batch.first)
         self.on_error(error)
-        if batches:
+        if batches and self._is_committing:
+            self._failed_end = batches[-1].end
+        elif batches:
             end = batches[-1].end
             self._pass_on(end, end, 0, self._clock.monotonic())
 

@@ -17,6 +17,7 @@ __all__ = ["FileStorage"]
 T = TypeVar("T")
 
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
+_SYNCED = getattr(os, "RWF_DSYNC", 0)
 # Not in this file system, or refused by a filter of system calls.
 _UNSUPPORTED = (errno.EINVAL, errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EACCES)
 _FILE_MODE = 0o600
@@ -50,6 +51,7 @@ class FileStorage:
         self._prefix = f"{root}/"  # joining paths by pathlib costs 30 us, ours are plain
         self._loop = loop
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="storage")
+        self._urgent = ThreadPoolExecutor(1, thread_name_prefix="commit")
 
     def open(self, path: str, *, create: bool = False) -> File:
         """See `Storage.open`."""
@@ -136,7 +138,11 @@ class FileStorage:
                 self._said_later(self.weakness)
 
     def submit(
-        self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
+        self,
+        work: Callable[[], T],
+        done: Callable[[T | None, BaseException | None], None],
+        *,
+        is_urgent: bool = False,
     ) -> None:
         """See `Storage.submit`."""
 
@@ -146,8 +152,9 @@ class FileStorage:
             with contextlib.suppress(RuntimeError):  # the loop closed: nobody waits any more
                 self._loop.call_soon_threadsafe(done, result, error)
 
+        pool = self._urgent if is_urgent else self._pool
         with contextlib.suppress(RuntimeError):  # closed: nothing new is begun any more
-            self._pool.submit(work).add_done_callback(finished)
+            pool.submit(work).add_done_callback(finished)
 
     def _said_later(self, text: str) -> None:
         """Tell it on the event loop; this may be another thread."""
@@ -156,6 +163,7 @@ class FileStorage:
 
     def close(self) -> None:
         """Wait for what was submitted."""
+        self._urgent.shutdown(wait=True)
         self._pool.shutdown(wait=True)
 
 
@@ -190,6 +198,16 @@ class _OsFile:
         written = os.pwrite(self._descriptor, data, offset)
         if written != len(data):
             _write_all(self._descriptor, data[written:], offset + written)
+
+    def write_synced(self, data: bytes, offset: int) -> None:
+        try:
+            if _SYNCED and os.pwritev(self._descriptor, [data], offset, _SYNCED) == len(data):
+                return
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise OSError(error.errno, error.strerror, self._path) from error
+        self.write_at(data, offset)
+        self.sync()
 
     def read_at(self, size: int, offset: int, *, may_block: bool = True) -> bytes:
         if may_block or not _NO_WAIT:

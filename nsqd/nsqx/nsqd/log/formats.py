@@ -21,11 +21,19 @@ from nsqx.nsqd.log.replacement import replace_file
 from nsqx.nsqd.log.storage import Storage
 from nsqx.protocol.errors import NsqxError
 
-__all__ = ["FORMAT", "FORMAT_PATH", "DataFormat", "DataFormatError", "UnknownFormatError"]
+__all__ = [
+    "COMMITS",
+    "FORMAT",
+    "FORMAT_PATH",
+    "DataFormat",
+    "DataFormatError",
+    "UnknownFormatError",
+]
 
 FORMAT = 2
 FORMAT_PATH = "format.json"
-_KNOWN_NEEDS: frozenset[str] = frozenset()
+COMMITS = "commits"  # there may be commit files, which are to be replayed
+_KNOWN_NEEDS = frozenset((COMMITS,))
 
 
 class DataFormatError(NsqxError):
@@ -44,6 +52,7 @@ class DataFormat:
     """What ``format.json`` says."""
 
     node_id: str
+    needs: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, storage: Storage) -> "DataFormat | None":
@@ -78,10 +87,10 @@ class DataFormat:
                 f"the data folder needs {', '.join(unknown)}, which this nsqd does not know; it "
                 "was left as it is: start the nsqd that wrote it, or a newer one"
             )
-        return cls(node_id)
+        return cls(node_id, frozenset(needs))
 
     def write(self, storage: Storage) -> None:
         """Mark the folder as one of this format. OSError if the disk refuses."""
-        fields = {"format": FORMAT, "needs": [], "node_id": self.node_id}
+        fields = {"format": FORMAT, "needs": sorted(self.needs), "node_id": self.node_id}
         content = json.dumps(fields, separators=(",", ":")).encode() + b"\n"
         replace_file(storage, FORMAT_PATH, content)

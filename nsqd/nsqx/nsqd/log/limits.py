@@ -19,6 +19,9 @@ class LogLimits:
         requeues: that a journal gathers while the disk refuses; then those that were overtaken go.
         entries: of one kind in a record of a journal, be it hours until the disk takes it.
         checkpoint_bytes: of a journal; a longer one is replaced by a checkpoint.
+        commit_file_bytes: of each of the two files that have what many logs appended; 0: there are
+            none, and each log is synced in its place.
+        pending_bytes: of one log, to be committed there; what is more is synced in its place.
     """
 
     block_bytes: int = 256 * 1024
@@ -29,6 +32,8 @@ class LogLimits:
     requeues: int = 100_000
     entries: int = 1_000_000
     checkpoint_bytes: int = 4 * 1024 * 1024
+    commit_file_bytes: int = 16 * 1024 * 1024
+    pending_bytes: int = 256 * 1024
 
 
 LOG_LIMITS = LogLimits()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from nsqx.nsqd.log.block import Block
+from nsqx.nsqd.log.commit_files import Part
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.segment import Damage
 
@@ -176,8 +177,19 @@ class Log(Protocol):
         sync that failed.
         """
 
-    def end_sync(self) -> None:
-        """The sync is over."""
+    def end_sync(self, *, is_done: bool) -> None:
+        """The sync is over; if it was not done, nobody knows what of it is safe."""
+
+    def begin_commit(self) -> Part | None:
+        """
+        Return what is to be safe in another place, so that all appended so far is; or None.
+
+        None: there is no telling, and it has to be synced. Else `end_commit` is to be called; until
+        then nothing more is committed.
+        """
+
+    def end_commit(self, *, is_done: bool) -> None:
+        """The part is safe, or if it is not done all has to be synced."""
 
     def abandon_segment(self) -> None:
         """Trust what is being written no more: a sync failed."""

@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
 
 from nsqx.nsqd.log.block import Block
+from nsqx.nsqd.log.commit_files import Part
 from nsqx.nsqd.log.limits import LOG_LIMITS, LogLimits
 from nsqx.nsqd.log.log import GONE, Gap, LogEvents, LogView, Retention, take_pieces
 from nsqx.nsqd.log.ranges import Ranges
@@ -70,8 +71,15 @@ class MemoryLog:
         """See `Log.begin_sync`; nothing is safer than it is."""
         return _do_nothing
 
-    def end_sync(self) -> None:
+    def end_sync(self, *, is_done: bool) -> None:
         """See `Log.end_sync`."""
+
+    def begin_commit(self) -> Part | None:
+        """See `Log.begin_commit`."""
+        return None
+
+    def end_commit(self, *, is_done: bool) -> None:
+        """See `Log.end_commit`."""
 
     def abandon_segment(self) -> None:
         """See `Log.abandon_segment`."""

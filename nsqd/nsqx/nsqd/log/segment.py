@@ -165,13 +165,21 @@ class Segment:
             raise
         return segment
 
+    @property
+    def header(self) -> Header:
+        """Return what its index begins with."""
+        return Header(self.first, self.id_base, self.created_ns)
+
     # Writing
 
     def append(
         self, frames: bytes, count: int, timestamp_ns: int, due_ns: int, checksum: int
-    ) -> None:
+    ) -> bytes:
         """
         Write a batch.
+
+        Returns:
+            Its record, encoded.
 
         Raises:
             OSError: the disk refused. The segment is as it was.
@@ -180,10 +188,10 @@ class Segment:
         assert self._index is not None
         assert not self.sealed
         start, size = self.size, len(frames)
-        commit = (self.end, start, size, count, timestamp_ns, due_ns, checksum)
+        record = encode_commit((self.end, start, size, count, timestamp_ns, due_ns, checksum))
         try:
             self._data.write_at(frames, start)
-            self._index.write_at(encode_commit(commit), self.index_size)
+            self._index.write_at(record, self.index_size)
         except OSError:
             self.cut_surplus()
             raise
@@ -193,6 +201,7 @@ class Segment:
         self.last_ns = timestamp_ns
         if due_ns:
             self.has_deferred = True
+        return record
 
     def write_ahead(self, frames: bytes, offset: int) -> None:
         """

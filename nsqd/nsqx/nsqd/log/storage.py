@@ -34,6 +34,14 @@ class File(Protocol):
             OSError: nothing, part or all may have been written.
         """
 
+    def write_synced(self, data: bytes, offset: int) -> None:
+        """
+        Do what `write_at` and `sync` do, if it can be in one.
+
+        Raises:
+            OSError: nobody knows how much of it will be there after a loss of power.
+        """
+
     def read_at(self, size: int, offset: int, *, may_block: bool = True) -> bytes:
         """
         Read up to ``size`` bytes; fewer only at the end of the file.
@@ -114,10 +122,15 @@ class Storage(Protocol):
         """Return when the names in a folder survive a loss of power. Blocks."""
 
     def submit(
-        self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]
+        self,
+        work: Callable[[], T],
+        done: Callable[[T | None, BaseException | None], None],
+        *,
+        is_urgent: bool = False,
     ) -> None:
         """
         Run ``work`` where it may block, then ``done(result, None)`` or ``done(None, error)``.
 
+        What is urgent does not wait for what is not; one such work at a time.
         ``done`` runs like any other event of the core, never while another one runs.
         """

@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from nsqx.nsqd.log.block import Block, BlockCache, BlockMemory
+from nsqx.nsqd.log.commit_files import Part
 from nsqx.nsqd.log.deferral import NOT_DEFERRED, mark_of
 from nsqx.nsqd.log.disk_view import DiskView
 from nsqx.nsqd.log.limits import LOG_LIMITS, LogLimits
@@ -81,6 +82,10 @@ class TopicLog:
         self._inherited: list[Segment] = []  # from the processes before this one, until a sync
         self._syncing: list[_Sync] = []  # one; two if the broker ends meanwhile
         self._has_new_names = True
+        self._wants_commits = False
+        # What follows all that is safe in its place, or is to be when the sync under way is over.
+        self._pending: Part | None = None
+        self._is_pending_safe = False
 
         storage.make_folder(folder)
         recovered = recover_segments(storage, folder, limits)
@@ -160,7 +165,9 @@ class TopicLog:
         active = self._active
         if active is None or self._must_roll or active.size + size > self.segment_bytes_max:
             active = self._segment_for(size, now_ns)
-        active.append(frames, count, now_ns, due_ns, crc32c(frames))
+        record = active.append(frames, count, now_ns, due_ns, crc32c(frames))
+        if self._pending is not None:
+            self._gather(self._pending, frames, record)
         if tail is None:
             self._tail = Block(self.end, bytearray(frames), offsets, self._id_base)
             self._cache.add(self._tail, self.end)
@@ -205,6 +212,7 @@ class TopicLog:
         self.end = first
         self._segments.size += size
         self._tail = None
+        self._forget_pending()
         return size
 
     def begin_sync(self) -> Callable[[], None]:
@@ -217,7 +225,7 @@ class TopicLog:
         earlier = [each for sync in self._syncing for each in (*sync.segments, *sync.sealed)]
         sealed = [*self._inherited, *(each for each in earlier if each is not self._active)]
         folders = _with_parents(self._folder) if self._has_new_names or self._syncing else []
-        self._syncing.append(_Sync(segments, sealed))
+        self._syncing.append(_Sync(segments, sealed, begins_pending=self._begin_pending()))
         self._inherited = []
         self._unsynced = []
         files = [file for segment in segments for file in segment.begin_sync()]
@@ -233,22 +241,63 @@ class TopicLog:
 
         return sync
 
-    def end_sync(self) -> None:
+    def end_sync(self, *, is_done: bool) -> None:
         """The sync is over."""
         if self._syncing:  # the last: whoever ends waits for its own
-            for segment in self._syncing.pop().segments:
+            sync = self._syncing.pop()
+            for segment in sync.segments:
                 segment.end_sync()
+            if not is_done:
+                self._forget_pending()
+            elif sync.begins_pending and self._pending is sync.begins_pending:
+                self._is_pending_safe = True
+
+    def begin_commit(self) -> Part | None:
+        """See `Log.begin_commit`."""
+        self._wants_commits = True
+        part, active = self._pending, self._active
+        if part is None or active is None or not self._is_pending_safe:
+            return None
+        self._pending = Part(self._folder, active.header, active.size, active.index_size)
+        return part
+
+    def end_commit(self, *, is_done: bool) -> None:
+        """See `Log.end_commit`."""
+        if not is_done:
+            self._forget_pending()
+
+    def _begin_pending(self) -> Part | None:
+        """Gather what is appended from now on: a sync begins that makes safe what is before it."""
+        active = self._active
+        if not self._wants_commits or self._pending is not None or active is None:
+            return None
+        if self._must_roll or self._is_writing_ahead:
+            return None
+        self._is_pending_safe = False
+        self._pending = Part(self._folder, active.header, active.size, active.index_size)
+        return self._pending
+
+    def _gather(self, pending: Part, frames: bytes, record: bytes) -> None:
+        pending.add(frames, record)
+        if pending.size > self._limits.pending_bytes:
+            self._forget_pending()
+
+    def _forget_pending(self) -> None:
+        self._pending = None
+        self._is_pending_safe = False
 
     def abandon_segment(self) -> None:
         """Begin a new segment with the next append: a sync failed, so this one can't be trusted."""
         self._must_roll = True
         self._has_new_names = True
+        self._forget_pending()
 
     def close(self) -> None:
         """Seal the log: the next start trusts it without reading it. OSError if that failed."""
         if self._active is not None:
             self._active.seal()
             self._active = None
+        self._forget_pending()
         self._cache.clear()
         self._tail = None
         self._is_abandoned = True  # another process may have the folder soon
@@ -259,6 +308,7 @@ class TopicLog:
             segment.close()
         self._segments = Segments()
         self._active = None
+        self._forget_pending()
         self._cache.clear()
         # Files of the same names may be those of a new topic soon.
         self._to_remove.clear()
@@ -290,6 +340,7 @@ class TopicLog:
             self._unsynced.append(old)
         self._segments.append(new)
         self._has_new_names = True
+        self._forget_pending()  # nobody would find what is in a file whose name may be lost
         self._active = new
         self._must_roll = False
         return new
@@ -487,10 +538,15 @@ class TopicLog:
 
 @dataclass(frozen=True, slots=True)
 class _Sync:
-    """One that is under way: of segments by their open files, and of ``sealed`` ones by name."""
+    """
+    One that is under way: of segments by their open files, and of ``sealed`` ones by name.
+
+    ``begins_pending`` is what it makes safe the beginning of.
+    """
 
     segments: list[Segment]
     sealed: list[Segment]
+    begins_pending: Part | None
 
 
 def _with_parents(folder: str) -> list[str]:
