@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
+from deploy.references import DAEMON_OPTIONS
 from nsqx.admin.daemon import Admin
 from nsqx.admin.guard.credentials import token_line
 from nsqx.admin.options import AdminOptions
@@ -16,6 +18,7 @@ from nsqx.nsqd.http.api import HttpApi
 from nsqx.nsqd.http.rights import RIGHTS
 from nsqx.protocol import lookup
 from nsqx.protocol.command_parser import LEGAL
+from nsqx.runtime.options.flags import list_flags
 from tests.support.auth_server import running_auth_server
 from tests.support.fake_http import fake_http
 from tests.support.node import running_node
@@ -39,6 +42,31 @@ def table(title: str) -> dict[str, str]:
             assert name not in found, name
             found[name] = needs
     return found
+
+
+LISTENS = re.compile(r"(own_)?(tcp|http|https)_address")
+
+
+@pytest.mark.parametrize("program", DAEMON_OPTIONS)
+def test_every_port_is_told(program: str) -> None:
+    """By its address, or by the option that opens it."""
+    rows = re.findall(r"^\| ([^|]*) \|[^|]*\|[^|]*\|$", DOCUMENT, re.MULTILINE)
+    for flag in list_flags(DAEMON_OPTIONS[program]):
+        if listens := LISTENS.fullmatch(flag.name.replace("-", "_")):
+            kind = listens[2].upper()
+            named = flag.default_text.strip('"') or f"--{flag.name}"
+            (row,) = (each for each in rows if f"`{named}`" in each)
+            assert program in row
+            assert re.search(rf"\b{kind}\b", row), row
+        elif flag.name == "discover" or (program, flag.name) == ("nsqlookupd", "advertise"):
+            (row,) = (each for each in rows if each.startswith("mDNS"))
+            assert re.search(rf"{program}[^`]*`--{flag.name}`", row), row
+
+
+def test_every_option_that_it_names_is_there() -> None:
+    known = {f"--{flag.name}" for each in DAEMON_OPTIONS.values() for flag in list_flags(each)}
+    of_commands = {"--tls"}
+    assert set(re.findall(r"`(--[a-z-]+)", DOCUMENT)) <= known | of_commands
 
 
 def routes(title: str) -> dict[tuple[str, str], str]:
@@ -100,7 +128,7 @@ async def test_requests_to_nsqadmin(tmp_path: Path) -> None:
         Admin(AdminOptions(nsqd_http_address=[nsqd.address], **options)) as admin,  # type: ignore[arg-type]  # all are texts
         aiohttp.ClientSession(f"http://{admin.http_address}") as session,
     ):
-        served = {route for route in admin.routes if not route[1].startswith("/static/")}
+        served = {(method, _STATIC.sub("/static/{file}", path)) for method, path in admin.routes}
         assert served == set(told)
         for (method, path), needs in told.items():
             assert await least_role(session, method, path) == needs, (method, path)
@@ -121,6 +149,7 @@ async def least_role(session: aiohttp.ClientSession, method: str, path: str) -> 
     raise AssertionError(f"{method} {path} is refused to everybody")
 
 
+_STATIC = re.compile(r"/static/.*")
 BODIES = {
     "/api/v2/actions": {"action": "create_topic", "topic": "t"},
     "/api/v2/attention": {"id": "a", "mark": "clear"},
