@@ -46,6 +46,7 @@ CHANNELS = 4
 UNANSWERED_MAX = 256  # as nsqd
 CONNECTING_MAX = 100  # at a time: more do not fit in the listener's queue
 SETTLE_SECONDS = 0.3  # so that what is put off is counted, and nothing else
+SPARE_CONNECTIONS = 100
 NEW_NODES = 20  # that watchers are told of, one after another
 START_SECONDS_MAX = 20.0
 
@@ -65,6 +66,17 @@ class Size:
     @property
     def registrations(self) -> int:
         return self.nodes * self.topics_per_node * (1 + CHANNELS)
+
+    def limits(self) -> list[str]:
+        """Return options that let this many nodes be at one address, as they are here."""
+        registrations = self.registrations + self.topics_per_node
+        return [
+            f"--max-connections-per-address={self.nodes + SPARE_CONNECTIONS}",
+            f"--max-connections={self.nodes + SPARE_CONNECTIONS}",
+            f"--max-registrations-per-address={registrations}",
+            f"--max-registrations={max(registrations // self.nodes * 2, 20_000)}",
+            f"--max-entries={max(registrations, 1_000_000)}",
+        ]
 
     def of_node(self, node: int) -> list[str]:
         """Return the topics of a node."""
@@ -363,7 +375,7 @@ def _index(answer: bytes) -> int:
 async def measure(size: Size, options: argparse.Namespace) -> Figures:
     """Start an nsqlookupd and measure it."""
     with TemporaryDirectory(prefix="nsqx-benchmark-", dir=options.directory) as folder:
-        directory = Directory(Path(folder) / "log", options.option)
+        directory = Directory(Path(folder) / "log", [*size.limits(), *options.option])
         try:
             await directory.started()
             measurement = Measurement(directory, size, options.seconds)

@@ -17,7 +17,6 @@ Whoever watches a topic is told by its index: a number that is another one whene
 its lookup has changed, and never comes back. An unknown topic has index 0.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -83,6 +82,7 @@ class Producer:
     last_seen_ns: int
     topics: dict[str, None] = field(default_factory=dict)  # in the order registered
     channels: dict[str, set[str]] = field(default_factory=dict)  # by topic, never empty
+    host: str = ""  # that it connects from
     registrations: int = 0  # how many entries hold it
     # Its address in each network that it named, and parts of /nodes by the network chosen.
     addresses: Mapping[Network, Advertised] = field(default_factory=dict)
@@ -144,7 +144,7 @@ class Registry:
         self.registrations = 0  # pairs of an entry and a producer
         self.entries = 0  # of topics and channels
         self.index = first_index  # the last one given out
-        self._by_host: Counter[str] = Counter()  # registrations
+        self._by_host: dict[str, int] = {}  # registrations
         self._unused: dict[str, None] = {}  # topics that no producer has, the oldest first
         self.on_lookup_changed: Callable[[str], None] = _ignore  # gets the topic's name
         self.topics_answer: Answer | None = None
@@ -157,7 +157,7 @@ class Registry:
         """Take in an nsqd that identified itself. It has no topics yet."""
         advertised = () if isinstance(peer.advertised, msgspec.UnsetType) else peer.advertised
         addresses = {parse_network(each.network): each for each in advertised}
-        producer = Producer(id, peer, last_seen_ns=now_ns, addresses=addresses)
+        producer = Producer(id, peer, last_seen_ns=now_ns, host=host_of(id), addresses=addresses)
         self.networks.add(addresses)
         self.producers[producer] = None
         self.nodes_answers.clear()
@@ -202,7 +202,7 @@ class Registry:
         if producer.registrations + missing > limit:
             raise RegistryFullError(f"too many registrations, limit {limit}")
         limit = self.limits.registrations_per_address
-        if self._by_host[host_of(producer.id)] + missing > limit:
+        if self._by_host.get(producer.host, 0) + missing > limit:
             raise RegistryFullError(f"too many registrations of one address, limit {limit}")
         self._drop_unused(self.limits.entries - missing, topic_name)
         topic = self._create(topic_name, channel)
@@ -421,10 +421,11 @@ class Registry:
     def _count_registrations(self, producer: Producer, change: int) -> None:
         producer.registrations += change
         self.registrations += change
-        host = host_of(producer.id)
-        self._by_host[host] += change
-        if not self._by_host[host]:
-            del self._by_host[host]
+        of_host = self._by_host.get(producer.host, 0) + change
+        if of_host:
+            self._by_host[producer.host] = of_host
+        else:
+            self._by_host.pop(producer.host, None)
 
     def lookup_changed(self, topic: Topic) -> None:
         """A lookup of the topic answers something else now; also called when time did it."""
