@@ -10,7 +10,9 @@ import pytest
 import pytest_asyncio
 from yarl import URL
 
+from nsqx.lookupd.answers import Answers
 from nsqx.lookupd.daemon import Lookupd
+from nsqx.lookupd.http_api import PIECE_BYTES
 from nsqx.lookupd.options import LookupdOptions
 from nsqx.protocol.errors import StartupError
 from nsqx.protocol.lookup import PeerInfo
@@ -104,6 +106,31 @@ async def test_metrics_count_what_there_is_and_what_was_asked(api: Api) -> None:
 )
 async def test_profiling_paths_are_there(api: Api, path: str) -> None:
     await api.get("/debug/pprof" + path)
+
+
+async def test_a_long_debug_answer_comes_in_pieces_and_sorted() -> None:
+    options = LookupdOptions(tcp_address=ANY_PORT, http_address=ANY_PORT)
+    async with Lookupd(options) as lookupd, aiohttp.ClientSession() as http:
+        registry = lookupd.registry
+        producer = registry.add_producer("10.1.1.1:1", NODE, lookupd.clock())
+        for number in range(500):
+            for channel in ("a", "a-b"):
+                registry.register(producer, f"t{number}", channel)
+                registry.register(producer, f"t{number}-more", channel)
+        expected = set(json.loads(b"".join(Answers(registry).debug())))
+        pieces: list[bytes] = []
+        async with http.get(f"http://{lookupd.http_address}/debug") as response:
+            assert response.headers["Transfer-Encoding"] == "chunked"
+            assert response.headers["X-NSQ-Content-Type"] == "nsq; version=1.0"
+            async for piece in response.content.iter_any():
+                if not pieces:
+                    registry.delete_topic("t7")  # others go on meanwhile
+                pieces.append(piece)
+    keys = list(json.loads(b"".join(pieces)))
+    assert keys == sorted(keys)
+    assert expected - set(keys) <= {"channel:t7:a", "channel:t7:a-b", "topic:t7:"}
+    assert set(keys) <= expected
+    assert sum(map(len, pieces)) > 2 * PIECE_BYTES
 
 
 @pytest.mark.parametrize("query", ["topic=%zz", "topic=a;b", "topic=t&x=%"])

@@ -75,7 +75,7 @@ class Directory:
         }
 
     def debug(self) -> dict[str, list[dict[str, Any]]]:
-        entries: dict[str, list[dict[str, Any]]] = json.loads(self.answers.debug())
+        entries: dict[str, list[dict[str, Any]]] = json.loads(b"".join(self.answers.debug()))
         return entries
 
 
@@ -257,7 +257,7 @@ def test_a_node_of_ours_is_listed_with_both_versions(directory: Directory) -> No
     listed = json.loads(directory.answers.nodes(directory.now_ns))["producers"]
     assert [each.get("nsqx_version") for each in listed] == ["0.1.0", None]
     found = directory.answers.lookup("t", directory.now_ns)
-    for answer in (found, directory.answers.debug()):
+    for answer in (found, b"".join(directory.answers.debug())):
         assert b"nsqx_version" not in (answer or b"nsqx_version")  # as in NSQ
 
 

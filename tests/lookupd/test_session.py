@@ -131,7 +131,7 @@ def outcome(pieces: list[bytes]) -> tuple[bytes, bool, bytes]:
     registry = Registry(limits=RegistryLimits(registrations_per_producer=2))
     session = make_session(registry, LookupLimits(line_bytes=40, identify_bytes=200))
     output = b"".join(session.receive_data(piece, NOW_NS) for piece in pieces)
-    return output, session.is_over, Answers(registry).debug()
+    return output, session.is_over, b"".join(Answers(registry).debug())
 
 
 @given(st.lists(LINES | st.binary(max_size=12), max_size=8), CUTS)

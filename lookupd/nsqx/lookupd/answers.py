@@ -9,6 +9,7 @@ Who asks matters only if nsqds advertise addresses for networks: ``asker`` is an
 those that see the same addresses share a view and its answers.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -139,23 +140,38 @@ class Answers:
             answer = answers[view] = self._make_nodes(view, now_ns)
         return answer.body
 
-    def debug(self) -> bytes:
-        """Return all entries that have producers. Not kept: costs all that there is."""
+    def debug(self) -> Iterator[bytes]:
+        """
+        Yield all entries that have producers, as one JSON object in pieces, sorted as in NSQ.
+
+        Not kept: costs all that there is. What changes between two pieces is in one of them, or in
+        the other, or in none.
+        """
         # A producer reads the same in all of its entries, except where it is tombstoned.
         pieces = {
             producer: encode(_debug_answer(producer)) for producer in self._registry.producers
         }
-        entries = {"client::": list(pieces.values())}
-        for topic in self._registry.topics.values():
-            for channel, holders in topic.channels.items():
-                key = f"channel:{topic.name}:{channel}"
-                entries[key] = [pieces[producer] for producer in holders]
-            entries[f"topic:{topic.name}:"] = [
-                pieces[producer] if since_ns is None else encode(_debug_answer(producer, since_ns))
-                for producer, since_ns in topic.producers.items()
-            ]
-        shown = [(encode(key), b",".join(held)) for key, held in sorted(entries.items()) if held]
-        return b"{%b}" % b",".join([b"%b:[%b]" % each for each in shown])
+        # A colon follows the name in its key, and sorts behind a dash.
+        names = sorted(self._registry.topics, key=_with_colon)
+        opening = b"{"
+        for key, held in self._debug_entries(names, pieces):
+            if held:
+                yield b"%b%b:[%b]" % (opening, encode(key), b",".join(held))
+                opening = b","
+        yield b"{}" if opening == b"{" else b"}"
+
+    def _debug_entries(
+        self, names: Sequence[str], pieces: dict[Producer, bytes]
+    ) -> Iterator[tuple[str, list[bytes]]]:
+        topics = self._registry.topics
+        for topic in filter(None, map(topics.get, names)):
+            for channel in sorted(topic.channels):
+                if channel not in topic.channels:  # deleted meanwhile
+                    continue
+                yield f"channel:{topic.name}:{channel}", _held(topic.channels[channel], pieces)
+        yield "client::", list(pieces.values())
+        for topic in filter(None, map(topics.get, names)):
+            yield f"topic:{topic.name}:", _held(topic.producers, pieces)
 
     def _known(self, topic_name: str) -> Topic | None:
         topic = self._registry.topics.get(topic_name)
@@ -264,6 +280,21 @@ def _producer_fields(producer: Producer, network: Network | None) -> dict[str, A
         fields |= msgspec.structs.asdict(producer.addresses[network])
         del fields["network"]
     return fields
+
+
+def _with_colon(name: str) -> str:
+    return f"{name}:"
+
+
+def _held(
+    producers: Mapping[Producer, int | None], pieces: Mapping[Producer, bytes]
+) -> list[bytes]:
+    """Return what is shown of an entry's producers; who has just come is left out."""
+    return [
+        pieces[producer] if since_ns is None else encode(_debug_answer(producer, since_ns))
+        for producer, since_ns in producers.items()
+        if producer in pieces
+    ]
 
 
 def _debug_answer(producer: Producer, tombstoned_at_ns: int | None = None) -> _DebugAnswer:

@@ -4,6 +4,7 @@ The HTTP API of nsqlookupd (lookupd section 3). The routing rules are those of `
 Handlers check arguments in NSQ's order, ask the registry or change it, and wait for nothing.
 """
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterator
 
@@ -35,6 +36,7 @@ __all__ = ["UNLOGGED_PATHS", "HttpApi"]
 UNLOGGED_PATHS = frozenset({"/livez", "/readyz"})  # probes come every few seconds for ever
 
 INDEX_HEADER = "X-NSQX-Index"
+PIECE_BYTES = 256 * 1024  # of a long answer, made in one turn of the event loop
 WAIT_NS = 30 * 1_000_000_000
 WAIT_NS_MAX = 60 * 1_000_000_000
 
@@ -129,8 +131,20 @@ class HttpApi:
     async def _nodes(self, request: Request) -> web.Response:
         return _json(self._answers.nodes(self._clock(), request.ip))
 
-    async def _debug(self, request: Request) -> web.Response:
-        return _json(self._answers.debug())
+    async def _debug(self, request: Request) -> web.StreamResponse:
+        """Answer in one piece as far as that is little; more would hold up everybody."""
+        pieces = self._answers.debug()
+        body = _take(pieces)
+        if len(body) < PIECE_BYTES:
+            return _json(body)
+        response = web.StreamResponse(headers={"Content-Type": JSON_TYPE, **NSQ_HEADERS})
+        await response.prepare(request.http)
+        while body:
+            await response.write(body)
+            await asyncio.sleep(0)
+            body = _take(pieces)
+        await response.write_eof()
+        return response
 
     # Changes
 
@@ -268,6 +282,16 @@ def _topic_and_channel(request: Request) -> tuple[str, str]:
     if not is_valid_name(channel):
         raise ApiError(400, "INVALID_ARG_CHANNEL")
     return topic, channel
+
+
+def _take(pieces: Iterator[bytes]) -> bytes:
+    """Return the next pieces, as many as one turn may make; empty at the end."""
+    taken = bytearray()
+    for piece in pieces:
+        taken += piece
+        if len(taken) >= PIECE_BYTES:
+            break
+    return bytes(taken)
 
 
 def _json(body: bytes) -> web.Response:
