@@ -181,15 +181,14 @@ async def test_serving_a_listener(kind: str, tmp_path: Path) -> None:
 
     listener = listen_on("127.0.0.1:0" if kind == "tcp" else str(tmp_path / "x"), "--tcp-address")
     name = listener.getsockname()
-    server = await serve(Greeter, listener)
+    server = serve(Greeter, listener)
     if kind == "tcp":
         reader, writer = await asyncio.open_connection(*name)
     else:
         reader, writer = await asyncio.open_unix_connection(name)
     assert await reader.read() == b"hello"
     writer.close()
-    server.close()
-    await server.wait_closed()
+    await server.close()
 
 
 def test_ipv4_peer_of_a_dual_stack_listener_is_shown_as_ipv4() -> None:

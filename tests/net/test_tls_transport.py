@@ -117,11 +117,11 @@ async def listening(
     context = server_context(str(identity.certificate), str(identity.key))
     listener = listen_on("127.0.0.1:0", "--https-address")
     port = listener.getsockname()[1]
-    acceptor = await serve(lambda: TlsBelow(server, context, handshake_s), listener)
+    acceptor = serve(lambda: TlsBelow(server, context, handshake_s), listener)
     try:
         yield port, authority.client_context()
     finally:
-        acceptor.close()
+        await acceptor.close()
 
 
 @asynccontextmanager

@@ -107,13 +107,19 @@ class Guarded:
             await asyncio.gather(*self.working, return_exceptions=True)
             await self.clients.all_received()
 
-    async def attack(self, seconds: float, only: str = "") -> dict[str, int]:
-        """Let them loose, and return how much each daemon grew meanwhile, in KiB."""
+    async def attack(
+        self, seconds: float, only: str = "", *, is_idle: bool = False
+    ) -> dict[str, int]:
+        """
+        Let them loose, and return how much each daemon grew meanwhile, in KiB.
+
+        With ``is_idle`` they take no processor time from others, as if they had hosts of their own.
+        """
         before, most = self.resident_kib(), self.resident_kib()
         ports = [f"{name}={port}" for name, port in self.ports.items()]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.strangers", "--seconds", str(seconds)),
-            *("--only", only, *ports),
+            *("--only", only, *(["--idle"] if is_idle else []), *ports),
         )
         ended = asyncio.create_task(process.wait())
         while not ended.done():

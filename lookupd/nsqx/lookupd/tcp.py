@@ -18,7 +18,8 @@ from typing import cast
 
 from nsqx.lookupd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, STRANGERS_MAX
 from nsqx.lookupd.session import Session
-from nsqx.net.addresses import remove_socket_file, serve, socket_text, stop_serving
+from nsqx.net.acceptor import Acceptor
+from nsqx.net.addresses import remove_socket_file, serve, socket_text
 from nsqx.net.host_port import host_of
 from nsqx.runtime.process import logs
 
@@ -172,7 +173,7 @@ class TcpServer:
         self.strangers: dict[Connection, None] = {}  # not identified, the oldest first
         self._by_host: Counter[str] = Counter()
         self.is_stopping = False
-        self._acceptor: asyncio.AbstractServer | None = None
+        self._acceptor: Acceptor | None = None
         self._listener: socket.socket | None = None
 
     def add(self, connection: Connection, host: str) -> None:
@@ -210,7 +211,7 @@ class TcpServer:
         # Connections inherit it: of so many at once each hands over so much at a time.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         self.is_stopping = False
-        self._acceptor = await serve(lambda: Connection(self), listener, ssl_context)
+        self._acceptor = serve(lambda: Connection(self), listener, ssl_context)
 
     async def stop(self) -> None:
         """Stop accepting and drop all connections; an nsqd notices and comes back."""
@@ -218,7 +219,8 @@ class TcpServer:
         assert self._listener is not None
         self.is_stopping = True
         remove_socket_file(self._listener)
-        await stop_serving(self._acceptor)
+        await self._acceptor.close()
         for connection in list(self.connections):
             connection.transport.abort()
-        await self._acceptor.wait_closed()
+        while self.connections:  # noqa: ASYNC110 - each is told its end in the next turn
+            await asyncio.sleep(0)

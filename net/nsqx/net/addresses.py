@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLContext
 
+from nsqx.net.acceptor import Acceptor
 from nsqx.net.host_port import AddressError, format_host_port, split_host_port
 from nsqx.protocol.errors import StartupError
 
@@ -33,7 +34,6 @@ __all__ = [
     "remove_socket_file",
     "serve",
     "socket_text",
-    "stop_serving",
 ]
 
 # Go's default is the system's (4096 on Linux); asyncio's is 100, too few for a burst of consumers.
@@ -269,29 +269,11 @@ _REASONS = {
 }
 
 
-async def serve(
+def serve(
     factory: Callable[[], asyncio.BaseProtocol],
     listener: socket.socket,
     ssl_context: SSLContext | None = None,
-) -> asyncio.AbstractServer:
-    """Accept connections on a socket that ``bind`` returned; close the server to stop."""
-    loop = asyncio.get_running_loop()
-    if listener.family == socket.AF_UNIX:
-        return await loop.create_unix_server(
-            factory, sock=listener, ssl=ssl_context, backlog=LISTEN_BACKLOG
-        )
-    return await loop.create_server(factory, sock=listener, ssl=ssl_context, backlog=LISTEN_BACKLOG)
-
-
-async def stop_serving(server: asyncio.AbstractServer) -> None:
-    """
-    Accept no more connections, and close the listener. Protocols know of all that were accepted.
-
-    asyncio leaks a connection whose server is closed in the turn that accepted it.
-    """
-    loop = asyncio.get_running_loop()
-    if isinstance(loop, asyncio.SelectorEventLoop) and isinstance(server, asyncio.Server):
-        for listener in server.sockets:
-            loop.remove_reader(listener.fileno())
-        await asyncio.sleep(0)
-    server.close()
+) -> Acceptor:
+    """Accept connections on a socket that ``bind`` returned, until what is returned is closed."""
+    listener.listen(LISTEN_BACKLOG)
+    return Acceptor(factory, listener, ssl_context)

@@ -18,7 +18,6 @@ from nsqx.net.addresses import (
     remove_socket_file,
     serve,
     socket_text,
-    stop_serving,
 )
 from nsqx.net.host_port import format_host_port
 from nsqx.net.late_authorities import read_when_needed
@@ -254,7 +253,7 @@ class Nsqd:
             stack.push_async_callback(self.auth_servers.stop)
         # Closed before HTTP, and opened before it, too: clients first, as in NSQ.
         http = await stack.enter_async_context(AsyncExitStack())
-        server = await serve(self.tcp_server.make_connection, listeners["TCP"])
+        server = serve(self.tcp_server.make_connection, listeners["TCP"])
         stack.callback(self._close_clients)
         _log.info("TCP: listening on %s", self.tcp_address)
         if self._has_peers:
@@ -266,7 +265,7 @@ class Nsqd:
         self._start_clockwork(stack)
         # The first to be unwound, while the clockwork still runs.
         stack.push_async_callback(self._take_leave)
-        stack.push_async_callback(stop_serving, server)
+        stack.push_async_callback(server.close)
         stack.callback(remove_socket_file, listeners["TCP"])
         stack.push_async_callback(self.shared_ports.close)
         await self.share("TCP", self.tcp_server.make_connection)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from nsqx.net.reading_turn import Reader, ReadingTurn
 from nsqx.nsqd.core.session import Session
 from nsqx.nsqd.edge.tcp import Connection, Strangers
 from nsqx.protocol.commands import pub
@@ -198,3 +199,35 @@ def test_what_costs_little_is_read_on_in_the_same_turn(
 ) -> None:
     """Each turn more costs large batches a fifth."""
     assert max(reads_by_turn(tmp_path, monkeypatch, turn_ns=10**12)) > 1
+
+
+class CountingTurn(ReadingTurn):
+    """One without time for anybody; notes who was made to wait."""
+
+    def __init__(self) -> None:
+        super().__init__(turn_ns=-1)
+        self.waited: list[object] = []
+
+    def spend(self, reader: Reader, took_ns: int) -> None:
+        self.waited.append(reader)
+        super().spend(reader, took_ns)
+
+
+async def test_strangers_wait_for_their_turn_and_all_are_served(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node:
+        turn = node.nsqd.tcp_server.strangers_turn = CountingTurn()
+        clients = []
+        for _ in range(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", node.nsqd.tcp_port)
+            writer.write(b"  V2" + b"NOP\n" * 1000)
+            clients.append((reader, writer))
+        for reader, writer in clients:
+            writer.write(pub("t", b"x"))
+            assert (await reader.readexactly(10))[-2:] == b"OK"
+        assert len(set(turn.waited)) == 20
+        waited = len(turn.waited)
+        for reader, writer in clients:  # none of them is a stranger any more
+            writer.write(pub("t", b"x"))
+            assert (await reader.readexactly(10))[-2:] == b"OK"
+            writer.close()
+        assert len(turn.waited) == waited

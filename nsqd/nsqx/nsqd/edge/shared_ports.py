@@ -9,7 +9,8 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping
 
-from nsqx.net.addresses import bind_shared, serve, socket_text, stop_serving
+from nsqx.net.acceptor import Acceptor
+from nsqx.net.addresses import bind_shared, serve, socket_text
 from nsqx.protocol.errors import StartupError
 from nsqx.runtime.process import logs, tasks
 
@@ -36,7 +37,7 @@ class SharedPorts:
         self._addresses = dict(addresses)
         self._bound: dict[str, socket.socket] = {}
         self._factories: dict[str, _Factory] = {}
-        self._acceptors: dict[str, asyncio.AbstractServer] = {}
+        self._acceptors: dict[str, Acceptor] = {}
         self._one_at_a_time = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
         self._is_closed = False  # for good
@@ -94,11 +95,11 @@ class SharedPorts:
             except StartupError as error:  # somebody else has it by now
                 _log.error("%s: the shared port stays closed - %s", kind, error)
                 continue
-            self._acceptors[kind] = await serve(factory, bound)
+            self._acceptors[kind] = serve(factory, bound)
             del self._bound[kind]
             _log.info("%s: sharing %s", kind, socket_text(bound.getsockname()))
 
     async def _close_all(self) -> None:
         while self._acceptors:
             _, acceptor = self._acceptors.popitem()
-            await stop_serving(acceptor)
+            await acceptor.close()

@@ -21,6 +21,7 @@ from enum import Enum
 from typing import cast
 
 from nsqx.net.addresses import socket_text
+from nsqx.net.reading_turn import ReadingTurn
 from nsqx.nsqd.core.broker import Broker
 from nsqx.nsqd.core.session import Session, SessionSettings
 from nsqx.nsqd.core.timers import Timers
@@ -143,6 +144,7 @@ class TcpServer:
         self.connections: set[Connection] = set()
         self.by_host: Counter[str] = Counter()
         self.strangers = Strangers()
+        self.strangers_turn = ReadingTurn()
         self._scarce_said_ns: int | None = None
         self.deadlines: Timers[Connection] = Timers()
         self.busy_poll = BusyPoll(asyncio.get_running_loop(), busy_poll_ns)
@@ -228,6 +230,7 @@ class Pause(Enum):
     FULL = "the socket takes no more of what is sent"
     HELD = "commands wait for something"
     TURN = "it has had its part of this turn of the loop, and there is more"
+    STRANGERS = "those who have shown nothing have had theirs, and it is one of them"
     UNFED = "what was read before is not handed up yet"
     ENDED = "the client has ended its direction: read again, it would end once more"
 
@@ -252,6 +255,7 @@ class Connection(asyncio.Protocol):
         self._pauses: set[Pause] = set()  # it is read while this is empty
         self._turn_ends_ns = 0  # while there are long reads
         self._host = ""
+        self._is_new = True  # until it is seen to have shown what it came for
         self._transport: asyncio.Transport
         self.session: Session
 
@@ -259,6 +263,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
+        began_ns = time.monotonic_ns()
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=OUTPUT_BYTES_MAX)
         remote_address = socket_text(transport.get_extra_info("peername"))
@@ -274,6 +279,7 @@ class Connection(asyncio.Protocol):
         if reason:
             _log.warning("client(%s) refused - %s", remote_address, reason)
             self.session.fail(FatalProtocolError("E_INVALID", reason))
+        self._spend(began_ns)
 
     def make_room(self) -> None:
         """End it: it has shown nothing, and there are too many of its kind."""
@@ -348,7 +354,9 @@ class Connection(asyncio.Protocol):
             poll.has_traffic = True
         elif poll.may_begin:
             poll.begin(self)
-        if len(data) >= LONG_READ_BYTES:
+        if self._is_new:
+            self._first_read(data)
+        elif len(data) >= LONG_READ_BYTES:
             self._long_read(data)
         elif self._stage is _PLAIN:
             self.session.receive(data, time.monotonic_ns())
@@ -357,6 +365,32 @@ class Connection(asyncio.Protocol):
                 self._server.broker.flush()
         else:
             self._rise(data)
+
+    def _first_read(self, data: bytes) -> None:
+        """Execute what is in a read of one that may be a stranger."""
+        began_ns = time.monotonic_ns()
+        is_fed = self._stage is Stage.LAYERED
+        self._long_read(data)
+        if not is_fed:
+            self._spend(began_ns)
+
+    def _spend(self, began_ns: int) -> None:
+        """Have strangers' turn pay for what was done since then, if it is one by now."""
+        if self._transport.is_closing() or Pause.STRANGERS in self._pauses:
+            return
+        self._is_new = not self.session.is_admitted
+        if self._is_new:
+            self._server.strangers_turn.spend(self, time.monotonic_ns() - began_ns)
+
+    def wait_for_turn(self) -> None:
+        """See `Reader.wait_for_turn`."""
+        self._pause(Pause.STRANGERS, True)
+
+    def go_on(self) -> None:
+        """See `Reader.go_on`."""
+        self._pause(Pause.STRANGERS, False)
+        if self._unfed:
+            self._feed_soon()
 
     def _long_read(self, data: bytes) -> None:
         """Execute what is in a read that others follow at once, unless this turn is over for it."""
@@ -410,7 +444,7 @@ class Connection(asyncio.Protocol):
     def _feed(self) -> None:
         """Hand up what has come, as long as the session takes it; not all of it in one turn."""
         self._feeding = None
-        room = FEED_BYTES
+        room, began_ns = FEED_BYTES, time.monotonic_ns()
         try:
             while self._unfed and room > 0 and Pause.HELD not in self._pauses:
                 if self._transport.is_closing():
@@ -420,8 +454,10 @@ class Connection(asyncio.Protocol):
             self.session.end_reason = f"it broke off: {error}"
             self._transport.abort()
             return
+        if self._is_new:
+            self._spend(began_ns)
         self._pause(Pause.UNFED, bool(self._unfed))
-        if self._unfed and Pause.HELD not in self._pauses:
+        if self._unfed and Pause.HELD not in self._pauses and Pause.STRANGERS not in self._pauses:
             self._feed_soon()
 
     def _feed_one(self) -> int:

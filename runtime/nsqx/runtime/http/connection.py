@@ -7,10 +7,13 @@ One HTTP connection: aiohttp's, with what Go's server does and aiohttp's does no
 """
 
 import asyncio
+import time
+from typing import Any
 
 from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
+from nsqx.net.reading_turn import ReadingTurn
 from nsqx.runtime.http.crowd import SMALL_HEAD_BYTES, Crowd
 from nsqx.runtime.process import open_files
 
@@ -64,6 +67,7 @@ class QuietServer(web.Server):
 
     limits: HttpLimits
     crowd: "Crowd[HttpConnection]"
+    reading_turn: ReadingTurn
 
     def __call__(self) -> RequestHandler:
         """Return the protocol of a new connection."""
@@ -82,6 +86,8 @@ class HttpConnection(RequestHandler):
         "_last_body",
         "_limits",
         "_overdue_timer",
+        "_reading_turn",
+        "_waits_for_turn",
     )
 
     def __init__(self, manager: QuietServer, **arguments: object) -> None:
@@ -94,6 +100,8 @@ class HttpConnection(RequestHandler):
         self._overdue_timer: asyncio.TimerHandle | None = None
         self._ended_at: float | None = None
         self._last_body: StreamReader | None = None  # of the request that was parsed last
+        self._reading_turn = manager.reading_turn
+        self._waits_for_turn = False
 
     @property
     def has_ended(self) -> bool:
@@ -122,6 +130,31 @@ class HttpConnection(RequestHandler):
     # Heads
 
     def data_received(self, data: bytes) -> None:
+        began_ns = time.monotonic_ns()
+        self._read(data)
+        if not self._upgraded and self.transport is not None:
+            self._reading_turn.spend(self, time.monotonic_ns() - began_ns)
+
+    def wait_for_turn(self) -> None:
+        """See `Reader.wait_for_turn`."""
+        self._waits_for_turn = True
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def go_on(self) -> None:
+        """See `Reader.go_on`."""
+        self._waits_for_turn = False
+        is_paused = self._reading_paused or getattr(self, "_buffer_paused", False)  # aiohttp 3.14
+        if self.transport is not None and not is_paused:
+            self.transport.resume_reading()
+
+    def resume_reading(self, *arguments: Any, **options: Any) -> None:
+        """A body is read on: not before its turn."""
+        super().resume_reading(*arguments, **options)
+        if self._waits_for_turn and self.transport is not None:
+            self.transport.pause_reading()
+
+    def _read(self, data: bytes) -> None:
         if len(data) > SMALL_HEAD_BYTES and self.is_idle and not self._upgraded:
             # A head that is not complete by then is judged before the parser has more of it.
             self._feed(data[:SMALL_HEAD_BYTES])

@@ -35,7 +35,9 @@ from typing import Any
 
 from aiohttp import web
 
-from nsqx.net.addresses import host_text, remove_socket_file, serve, socket_text, stop_serving
+from nsqx.net.acceptor import Acceptor
+from nsqx.net.addresses import host_text, remove_socket_file, serve, socket_text
+from nsqx.net.reading_turn import ReadingTurn
 from nsqx.net.tls_transport import over_tls
 from nsqx.protocol.errors import NsqxError
 from nsqx.runtime.durations import format_duration
@@ -319,7 +321,7 @@ class HttpServer:
         self._limits = limits or HttpLimits(ended_s=ENDED_S if ends_with_client else None)
         self._turns = Turns()
         self._server: QuietServer | None = None
-        self._acceptor: asyncio.AbstractServer | None = None
+        self._acceptor: Acceptor | None = None
         self._listener: socket.socket | None = None
         self.address = ""  # real, such as 127.0.0.1:4151 or a path; empty before start
         self.port = 0  # real; 0 on a Unix socket
@@ -344,8 +346,9 @@ class HttpServer:
         )
         self._server.limits = self._limits
         self._server.crowd = Crowd(self._limits.connections)
+        self._server.reading_turn = ReadingTurn()
         factory = self._server if ssl_context is None else over_tls(self._server, ssl_context)
-        self._acceptor = await serve(factory, listener)
+        self._acceptor = serve(factory, listener)
 
     def make_connection(self) -> asyncio.BaseProtocol:
         """Return what serves a connection that came to another listener, while it is started."""
@@ -360,7 +363,7 @@ class HttpServer:
         if self._listener is not None:
             remove_socket_file(self._listener)
         if self._acceptor is not None:
-            await stop_serving(self._acceptor)
+            await self._acceptor.close()
         server.pre_shutdown()
         await server.shutdown(grace_s)
 
