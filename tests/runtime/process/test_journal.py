@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from nsqx.lookupd.options import LookupdOptions
 from nsqx.protocol.errors import StartupError
+from nsqx.runtime.options import flags
 from nsqx.runtime.process import journal, logs
 from nsqx.runtime.process.levels import Level
 from nsqx.runtime.process.startup import exit_with_failure
@@ -68,3 +70,14 @@ def test_a_failed_start_is_critical_and_json_if_the_log_is(
     assert (line["level"], line["event"]) == ("fatal", "it is broken")
     assert in_words.startswith("<2>[me] ")
     assert in_words.endswith(" FATAL: it is broken")
+
+
+def test_a_word_that_is_no_flag_is_critical_too(
+    stream: io.TextIOWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", stream)
+    with pytest.raises(SystemExit, match="2"):
+        flags.parse(LookupdOptions, ["--htp-address=x"], "nsqlookupd", environ={})
+    lines = lines_of(stream)
+    assert "flag provided but not defined" in lines[0]
+    assert {line[:3] for line in lines} == {"<2>"}

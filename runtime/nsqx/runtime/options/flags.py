@@ -54,7 +54,7 @@ from nsqx.runtime.options.kinds import (
     TlsRequired,
 )
 from nsqx.runtime.process.levels import Level
-from nsqx.runtime.process.startup import exit_with_failure
+from nsqx.runtime.process.startup import exit_with_failure, write_failure
 
 __all__ = [
     "BOOL",
@@ -305,7 +305,7 @@ def parse(
         sys.stderr.write(usage(options_class, program))
         raise SystemExit(0) from None
     except FlagError as exc:
-        sys.stderr.write(f"{exc}\n{_advice(known, exc.unknown, program)}\n")
+        write_failure(f"{exc}\n{_advice(known, exc.unknown, program)}\n")
         raise SystemExit(2) from None
     except StartupError as exc:
         log_format = _log_format(known, program, given, environ, from_file)

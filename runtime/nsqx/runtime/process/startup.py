@@ -14,7 +14,7 @@ from nsqx.runtime.process.levels import Level
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["exit_with_failure", "failure_line"]
+__all__ = ["exit_with_failure", "failure_line", "write_failure"]
 
 
 def failure_line(error: StartupError, prefix: str, now: "datetime", log_format: str = "nsq") -> str:
@@ -35,10 +35,15 @@ def exit_with_failure(error: StartupError, prefix: str, log_format: str = "nsq")
     from datetime import datetime  # it costs some milliseconds, and starts seldom fail
 
     line = failure_line(error, prefix, datetime.now(), log_format)
-    if _is_read_by_journal():
-        line = journal.prioritized(line.removesuffix("\n"), Level.FATAL) + "\n"
-    sys.stderr.write(line)
+    write_failure(line)
     return SystemExit(1)
+
+
+def write_failure(text: str) -> None:
+    """Write what ends a start to stderr; systemd's journal is told how grave it is."""
+    if _is_read_by_journal():
+        text = journal.prioritized(text.removesuffix("\n"), Level.FATAL) + "\n"
+    sys.stderr.write(text)
 
 
 def _is_read_by_journal() -> bool:
