@@ -59,6 +59,7 @@ def test_a_restart_goes_on_with_it(bench: BrokerBench) -> None:
     assert answers(again) == ["draining"]
     assert again.broker.draining.since_ns == bench.broker.draining.since_ns > 0
     again.broker.end_drain()
+    assert again.broker.draining.since_ns == 0
     assert not BrokerBench(disk=bench.disk).broker.draining.is_on
 
 
