@@ -36,6 +36,7 @@ __all__ = [
     "ANSWER_BYTES_MAX",
     "CONNECT_S",
     "REQUEST_S",
+    "TLS_FAILED",
     "Answers",
     "DaemonError",
     "DaemonHttp",
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 CONNECT_S, REQUEST_S = 2.0, 5.0
+TLS_FAILED = "TLS failed"  # a reason
 ANSWER_BYTES_MAX = 64 << 20  # /stats of some ten thousand channels
 KNOWN_MAX = 10_000  # daemons of which something is remembered
 ROUTINE_HEADER = "X-NSQX-Routine"  # such requests are no line in a daemon's log
@@ -538,7 +540,7 @@ def _in_words(error: Exception) -> str:
         case socket.gaierror():
             return "unknown host name"
         case ssl.SSLError():
-            return "TLS failed"
+            return TLS_FAILED
         case OSError() if cause.strerror:
             return cause.strerror.lower()
     if "HTTP/" in str(error) or "Bad status line" in str(error):

@@ -259,3 +259,13 @@ def test_a_node_that_drains(well: ClusterFacts) -> None:
         "drains: it takes no messages, and lookups for publishing do not show it",
     )
     assert "nsqx drain 10.0.1.1:4151 --undo" in advice
+
+
+def test_of_a_certificate_that_is_not_accepted_the_address_is_not_blamed(
+    well: ClusterFacts,
+) -> None:
+    well.nsqds[0].http.problem = "TLS failed"
+    finding = only(well)
+    assert finding.problem == "cannot be reached by HTTP at 10.0.1.1:4151: TLS failed"
+    assert "--tls-ca-file" in finding.advice
+    assert "--broadcast-address" not in finding.advice

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nsqx.apps.look.cluster_facts import HANGS, ClusterFacts, LookupdFacts, NsqdFacts, Registration
+from nsqx.cluster.http import TLS_FAILED
 from nsqx.cluster.problems import CRITICAL, Problem
 from nsqx.cluster.thresholds import Thresholds
 from nsqx.net.host_port import host_of, is_loopback
@@ -176,6 +177,11 @@ def _advice_on_reach(facts: NsqdFacts) -> str:
         return (
             "its host is up, and it is stopped or hangs: look at its log and what it waits for"
             " (disk, memory, a debugger); if it is stopped, kill -CONT, else restart it."
+        )
+    if TLS_FAILED in (facts.http.problem, facts.tcp.problem):
+        return (
+            "it runs, and one of the two does not accept the other's certificate: --tls-ca-file"
+            " names who has signed that of the nsqd, --tls-cert and --tls-key show ours."
         )
     if not facts.listed_by:
         return "start it, or correct the address."

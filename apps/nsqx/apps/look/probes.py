@@ -16,6 +16,7 @@ from nsqx.apps.look.cluster_facts import HANGS, Reach
 from nsqx.client.errors import ConnectFailed
 from nsqx.client.nsq import Nsq
 from nsqx.client.settings import Settings
+from nsqx.cluster.http import TLS_FAILED
 from nsqx.net.host_port import format_host_port
 from nsqx.net.tls import client_context
 from nsqx.protocol import commands, lookup
@@ -182,7 +183,7 @@ def reason(error: Exception, timeout_s: float) -> str:
         case socket.gaierror() | UnicodeError():
             return "unknown host name"
         case ssl.SSLError():
-            return "TLS failed"
+            return TLS_FAILED
         case OSError() if error.strerror:
             return error.strerror.lower()
     return str(error) or type(error).__name__
