@@ -20,7 +20,7 @@ INSTALLED := $(VENV)/.installed
 DEV_INSTALLED := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up setup check test acceptance lower-bounds lower-bounds-quick test-long deploy-files deploy-check docs simulate mutations chaos fuzz bench clean
+.PHONY: help up setup check test acceptance lower-bounds lower-bounds-quick test-long deploy-files deploy-check docs simulate mutations chaos fuzz bench bench-peers clean
 .NOTPARALLEL:
 
 help: ## list what you can do
@@ -99,6 +99,9 @@ bench: $(DEV_INSTALLED) ## measure this machine
 	$(BIN)/python -m benchmarks $(ARGS)
 	$(BIN)/python -m benchmarks.answers
 	$(BIN)/python -m benchmarks.idle
+
+bench-peers: $(DEV_INSTALLED) ## our nsqd by turns with other brokers that are installed: ARGS='--only publish-1x1'
+	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 clean: ## forget the virtual environment and the caches; ./data stays
 	rm -rf $(VENV) $(LOWER_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""The same work for other message brokers, by turns with ours. See ../README.md."""
