@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -23,7 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     programs = _programs(parser, options)
     peers = [peer for peer in PEERS if peer.key in programs]
-    cells = [cell for cell in CELLS if fnmatch(cell.name, options.only)]
+    cells = [
+        replace(cell, window=options.window) if cell.batch > 1 else cell
+        for cell in CELLS
+        if fnmatch(cell.name, options.only)
+    ]
     if not cells:
         parser.error(f"--only {options.only}: of {', '.join(cell.name for cell in CELLS)}, none")
     for peer in PEERS:
@@ -61,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--runs", type=_positive, default=3, help="turns of each cell (default 3)")
     add("--seconds", type=float, default=0.4, help="time of each publishing run (default 0.4)")
+    add(
+        "--window",
+        type=_positive,
+        default=1,
+        help="unconfirmed batches of a connection (default 1)",
+    )
     add("--scale", type=float, default=1.0, help="multiply the number of messages")
     add("--json", metavar="FILE", help="write every run there")
     add(

@@ -25,8 +25,8 @@ class Cell:
 
 
 CELLS = (
-    Cell("publish-200x8", 8, batch=200, window=2),
-    Cell("publish-10x8", 8, batch=10, window=4),
+    Cell("publish-200x8", 8, batch=200),
+    Cell("publish-10x8", 8, batch=10),
     Cell("publish-1x64", 64),
     Cell("publish-1x8", 8),
     Cell("publish-1x1", 1),

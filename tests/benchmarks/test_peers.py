@@ -241,6 +241,7 @@ def test_a_generator_without_time_is_doubtful_unless_the_broker_had_none_either(
         (["--peers", "kafka"], "kafka: there are go-nsqd, redis, nats, beanstalkd"),
         (["--classes", "raid"], "there are memory, os, fsync"),
         (["--only", "x"], "publish-200x8"),
+        (["--window", "0"], "at least 1"),
         (["--directory", "/nowhere"], "no such folder"),
     ],
 )
