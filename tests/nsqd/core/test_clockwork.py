@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
+from nsqx.nsqd.core.agenda import Agenda
 from nsqx.nsqd.core.channel import Channel
 from nsqx.nsqd.core.clockwork import STEP_NS, UPKEEP_NS, Clockwork
 from nsqx.nsqd.core.limits import CoreLimits
@@ -161,3 +162,22 @@ def test_a_disk_that_refuses_is_tried_again_with_pauses(what: str) -> None:
     assert not topics[0].is_state_stale
     stores = [bench.channel(topic=topic.name).backlog.store for topic in topics]
     assert not any(store is None or store.wants_checkpoint for store in stores)
+
+
+def test_who_is_gone_is_not_held_until_its_times_come() -> None:
+    agenda: Agenda[str] = Agenda(BrokerBench().broker.clock)
+    agenda.timers.set("gone", SECOND_NS)
+    agenda.due.set("gone", SECOND_NS)
+    agenda.change("gone")
+    agenda.forget("gone")
+    assert (len(agenda.timers), len(agenda.due), agenda.take_changed()) == (0, 0, [])
+    assert agenda.next_ns == NEVER_NS
+
+
+def test_what_is_due_by_the_wall_clock_is_looked_at_then() -> None:
+    clock = BrokerBench().broker.clock
+    agenda: Agenda[str] = Agenda(clock)
+    agenda.due.set("later", clock.wall() + SECOND_NS)
+    assert agenda.next_ns == clock.monotonic() + SECOND_NS
+    agenda.timers.set("sooner", clock.monotonic() + 1)
+    assert agenda.next_ns == clock.monotonic() + 1

@@ -9,7 +9,7 @@ from nsqx.nsqd.log.channel_store import ChannelStore, Position, Snapshot
 from nsqx.nsqd.log.limits import LOG_LIMITS
 from nsqx.nsqd.log.ranges import Ranges
 from nsqx.nsqd.log.replacement import replace_files
-from nsqx.nsqd.log.trash import Trash
+from nsqx.nsqd.log.trash import TRASH_FOLDER, Trash
 from tests.support.simulated_disk import SimulatedDisk
 
 FOLDER = "topics/orders.topic"
@@ -298,3 +298,18 @@ def test_stragglers_come_back(disk: SimulatedDisk) -> None:
     assert store.load_stragglers() == {1: b"frame", 2**40: b""}
     disk.flip_bit(f"{PATH}.stragglers", 6)
     assert store.load_stragglers() is None
+
+
+def test_what_an_earlier_process_did_not_get_to_remove_is_removed(disk: SimulatedDisk) -> None:
+    disk.write_file(PATH, b"removed")
+    earlier = Trash(disk, no_failure)
+    earlier.open()
+    earlier.take(PATH)
+    (left,) = disk.list(TRASH_FOLDER)
+    disk.run_pending()
+    disk.write_file(f"{TRASH_FOLDER}/{left}", b"removed")
+    later = Trash(disk, no_failure)
+    assert later.open() == set()
+    later.empty()
+    disk.run_pending()
+    assert disk.list(TRASH_FOLDER) == []

@@ -24,6 +24,7 @@ DUE_NS_MAX = (1 << 63) - 1
         (1024 * UNIT_NS, 0x8400, 1024 * UNIT_NS),
         (1_500_000_000, 0x8597, 1431 * UNIT_NS),
         (2047 * UNIT_NS + 1, 0x8800, 2048 * UNIT_NS),
+        (4095 * UNIT_NS, 0x8C00, 4096 * UNIT_NS),  # rounded up to the next power of two
         (DUE_NS_MAX, 0xFFFF, DUE_NS_MAX),
     ],
 )
