@@ -350,6 +350,50 @@ def test_both_fail_at_the_same_time(bench: Bench) -> None:
     assert bench.drained() == [b"warm", b"warm", b"c"]
 
 
+def test_a_commit_that_fails_after_its_place_was_lost_is_refused(bench: Bench) -> None:
+    """The next sync in its place would succeed, without the pages that the failed one dropped."""
+    bench.send(b"a")
+    bench.broker.flush()
+    bench.topic().sync_in_background()  # nobody waits for it
+    commit, in_place = bench.disk.pending
+    bench.disk.pending.clear()
+    bench.disk.fail_syncs = errno.EIO
+    in_place()
+    bench.disk.fail_syncs = None
+    bench.send(b"b")
+    bench.broker.flush()
+    bench.topic().sync_in_background()  # it would prove nothing of what was before
+    bench.run()
+    assert bench.client(ready=9).bodies() == [b"warm", b"warm"]
+    bench.disk.fail_syncs = errno.EIO
+    commit()
+    bench.disk.fail_syncs = None
+    bench.run()
+    assert bench.answers == ["a EIO", "b OK"]
+    assert bench.publish(b"c") == "OK"
+    bench.broker.tick()  # writes down what was refused
+    assert bench.after_power_loss() == [b"b", b"c"]
+
+
+def test_a_commit_that_fails_is_no_loss_when_its_place_was_synced_meanwhile(bench: Bench) -> None:
+    """What came after it was passed on then, and so was this."""
+    bench.send(b"a")
+    bench.broker.flush()
+    bench.send(b"b")
+    bench.broker.flush()
+    bench.topic().sync_in_background()
+    commit, in_place = bench.disk.pending
+    bench.disk.pending.clear()
+    in_place()
+    assert bench.answers == ["b OK"]
+    bench.disk.fail_syncs = errno.EIO
+    commit()
+    bench.disk.run_pending()
+    bench.disk.fail_syncs = None
+    assert bench.answers == ["b OK", "a OK"]
+    assert bench.after_power_loss() == [b"a", b"b"]
+
+
 def test_a_fault_of_ours_in_a_commit_is_told_and_made_good(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,12 +81,14 @@ class Topic:
         "_gathered_bytes_max",
         "_group",
         "_has_deferred_behind",
+        "_has_lost_place",
         "_is_committing",
         "_is_syncing",
         "_mem_queue_size",
         "_released_first",
         "_report",
         "_storage",
+        "_synced_end",
         "_syncing",
         "_unsynced",
         "being_written",
@@ -171,8 +173,10 @@ class Topic:
         self._unsynced: list[Batch] = []
         self._is_syncing = False  # in its place
         self._syncing: list[Batch] = []  # which wait for that
+        self._synced_end = 0  # up to here a sync in its place has made all safe
         self._is_committing = False  # together with other topics
-        self._failed_end = 0  # of what was refused meanwhile since a sync in its place failed
+        self._has_lost_place = False  # a sync in its place failed since that began
+        self._failed_end = 0  # of what was refused then
         self._has_deferred_behind = False  # beyond passed, maybe
         self._released_first = -1  # where the log began after the last `release`
 
@@ -376,13 +380,18 @@ class Topic:
                 self.log.end_sync(is_done=is_done)
 
     def sync(self) -> None:
-        """Sync the log in its place, off the event loop; again later if that is being done."""
-        if self._is_syncing:
+        """
+        Sync the log in its place, off the event loop; again later if that is being done.
+
+        Or if the last one failed and what it lost may be safe by the commit under way: that is to
+        be known before what follows it is passed on.
+        """
+        if self._is_syncing or self._has_lost_place:
             return
         self._is_syncing = True
         batches = self._syncing = self._unsynced
         self._unsynced = []
-        marks = self._group.marks(self)
+        marks, end = self._group.marks(self), self.log.end
         try:
             work = self.log.begin_sync()
         except Exception as error:  # told as what the sync itself may raise
@@ -393,6 +402,7 @@ class Topic:
             self._syncing = []
             self.log.end_sync(is_done=error is None)
             if error is None:
+                self._synced_end = end
                 self._group.caught_up(self, marks)
                 self._synced(batches)
             elif isinstance(error, OSError):
@@ -425,14 +435,18 @@ class Topic:
         """They are safe; or else they have to be synced in their place."""
         self._is_committing = False
         failed_end, self._failed_end = self._failed_end, 0
+        has_lost_place, self._has_lost_place = self._has_lost_place, False
         self.log.end_commit(is_done=error is None)
         if error is None:
             self._synced(batches)
-        elif failed_end:  # their place can't be trusted
-            self._sync_failed(batches, error)
         else:
-            self._unsynced[:0] = batches
-            self.sync()
+            self._synced([batch for batch in batches if batch.end <= self._synced_end])
+            batches = [batch for batch in batches if batch.end > self._synced_end]
+            if batches and has_lost_place:  # no sync would tell what became of them there
+                self._refuse_unsafe(batches, error)
+            elif batches:
+                self._unsynced[:0] = batches
+                self.sync()
         if failed_end:
             self._pass_on(failed_end, failed_end, 0, self._clock.monotonic())
 
@@ -453,8 +467,12 @@ class Topic:
         """
         self.log.abandon_segment()
         self._group.spoil(self)
+        self._has_lost_place = self._is_committing
         batches += self._unsynced
         self._unsynced = []
+        self._refuse_unsafe(batches, error)
+
+    def _refuse_unsafe(self, batches: list[Batch], error: OSError) -> None:
         for batch in batches:
             self._drop(batch.first, batch.end)
         for batch in batches:
