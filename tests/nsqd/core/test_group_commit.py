@@ -2,6 +2,7 @@
 
 import errno
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -442,6 +443,69 @@ def test_an_end_leaves_no_commit_files(bench: Bench) -> None:
     bench.broker.close()
     assert needs(bench.disk) == []
     assert bench.disk.paths(".commits") == []
+    assert bench.after_power_loss() == [b"kept"]
+
+
+def test_an_end_while_a_commit_is_under_way(bench: Bench) -> None:
+    """What it writes to stays open: its number would be that of another file."""
+    bench.send(b"a")
+    bench.broker.flush()
+    bench.broker.close()
+    bench.run()
+    assert bench.disk.paths(".commits") == []
+    assert needs(bench.disk) == []
+    assert bench.after_power_loss() == [b"a"]
+
+
+def test_an_end_while_the_files_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    bench.channel()
+    bench.send(b"a")
+    bench.broker.flush()
+
+    def end() -> None:
+        if len(bench.disk.paths(".commits")) == 2:
+            monkeypatch.undo()
+            bench.broker.close()
+
+    monkeypatch.setattr(bench.disk, "step", end)
+    bench.run()
+    assert not bench.has_files
+    assert needs(bench.disk) == []
+    assert bench.after_power_loss() == [b"a"]
+    bench.kill()
+    assert bench.disk.paths(".commits") == []
+
+
+def test_an_end_that_fails_while_the_files_are_made() -> None:
+    """They are not marked when it is over: the folder may be another process's by then."""
+    bench = Bench()
+    bench.channel()
+    bench.send(b"a")
+    bench.broker.flush()
+    bench.disk.fail_syncs = errno.EIO
+    with pytest.raises(OSError, match="EIO"):
+        bench.broker.close()
+    bench.disk.fail_syncs = None
+    bench.run()
+    assert not bench.has_files
+    assert needs(bench.disk) == []
+
+
+def test_an_end_while_a_sync_in_its_place_fails(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That one is told, and the one that the end waits for succeeds without what was dropped."""
+    assert bench.publish(b"kept") == "OK"
+    works: list[Callable[[], None]] = []
+    monkeypatch.setattr(bench.disk, "submit", lambda work, done, **_: works.append(work))
+    bench.topic().sync_in_background()
+    bench.disk.fail_syncs = errno.EIO
+    with pytest.raises(OSError, match="EIO"):
+        works[0]()
+    bench.disk.fail_syncs = None
+    bench.broker.close()
+    assert needs(bench.disk) == ["commits"]
     assert bench.after_power_loss() == [b"kept"]
 
 

@@ -299,6 +299,7 @@ class Broker:
         for topic in self.topics.values():
             self._flush_journals(topic)  # of use even if what follows fails
         self.is_closing = True
+        self._group.end()
         durable = [topic for topic in self.topics.values() if not topic.is_ephemeral]
         contents = self._node_files.close()
         for topic in self.topics.values():

@@ -186,7 +186,9 @@ class GroupCommit:
 
         def made(_: None, error: BaseException | None) -> None:
             self._is_making = False
-            if error is None and not self._is_closed:
+            if self._is_closed:  # and the folder may be another process's by now
+                self._files.discard(leaves_files=True)
+            elif error is None:
                 try:
                     self._mark_folder(True)
                 except OSError as refusal:
@@ -218,8 +220,11 @@ class GroupCommit:
         self._waiting.pop(member, None)
         self._files.forget(member)
 
+    def end(self) -> None:
+        """Make no files any more: the broker ends, and in order or not, `close` may follow."""
+        self._is_closed = True
+
     def close(self) -> None:
         """All logs are closed, and were synced in their place. OSError if the disk refuses."""
-        self._is_closed = True
         if self._files.close():
             self._mark_folder(False)

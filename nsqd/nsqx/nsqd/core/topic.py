@@ -82,6 +82,7 @@ class Topic:
         "_group",
         "_has_deferred_behind",
         "_has_lost_place",
+        "_has_synced",
         "_is_committing",
         "_is_syncing",
         "_mem_queue_size",
@@ -172,6 +173,7 @@ class Topic:
         self._due_ns = 0
         self._unsynced: list[Batch] = []
         self._is_syncing = False  # in its place
+        self._has_synced = True  # and that is done, as its thread says
         self._syncing: list[Batch] = []  # which wait for that
         self._synced_end = 0  # up to here a sync in its place has made all safe
         self._is_committing = False  # together with other topics
@@ -378,6 +380,9 @@ class Topic:
                 is_done = True
             finally:
                 self.log.end_sync(is_done=is_done)
+            if self._is_syncing and not self._has_synced:
+                # The system tells of a failure once, and may have told that one.
+                self._group.spoil(self)
 
     def sync(self) -> None:
         """
@@ -396,6 +401,12 @@ class Topic:
             work = self.log.begin_sync()
         except Exception as error:  # told as what the sync itself may raise
             work = partial(_raise, error)
+
+        self._has_synced = False
+
+        def sync() -> None:
+            work()
+            self._has_synced = True
 
         def synced(_: None, error: BaseException | None) -> None:
             self._is_syncing = False
@@ -417,7 +428,7 @@ class Topic:
                 self._group.begin()
             self._acknowledgements.give()
 
-        self._storage.submit(work, synced)
+        self._storage.submit(sync, synced)
 
     def begin_commit(self) -> list[Batch]:
         """

@@ -151,6 +151,8 @@ class CommitFiles(Generic[Owner]):
         self._generation = generation
         self._spoiled: set[Owner] = set()  # of which a sync in their place failed
         self._laggards: list[Owner] = []
+        self._is_under_way = False  # a commit
+        self._is_closed = False
         self.is_ready = False
 
     def make(self) -> None:
@@ -164,11 +166,12 @@ class CommitFiles(Generic[Owner]):
         free_bytes = storage.free_bytes
         if free_bytes is not None and free_bytes < _ROOMS * 2 * self._size:
             raise OSError(errno.ENOSPC, "what is left of the disk is for messages")
+        files: list[_CommitFile[Owner]] = []
         try:
             storage.make_folder(COMMITS_FOLDER)
             for number in range(2):
                 file = storage.open(_path(number), create=True)
-                self._files.append(_CommitFile(file))
+                files.append(_CommitFile(file))
                 zeros = bytes(min(_ZEROS_BYTES, self._size))
                 for offset in range(0, self._size, len(zeros)):
                     file.write_at(zeros[: self._size - offset], offset)
@@ -176,16 +179,23 @@ class CommitFiles(Generic[Owner]):
             storage.sync_folder(COMMITS_FOLDER)
             storage.sync_folder("")
         except OSError:
-            self.discard()
+            _close(files)
+            with contextlib.suppress(OSError):
+                remove(storage)
             raise
+        self._files = files  # not before: the broker may end meanwhile
 
-    def discard(self) -> None:
-        """Remove the files again, as far as the disk lets us, before they were used."""
-        for each in self._files:
-            each.file.close()
+    def discard(self, *, leaves_files: bool = False) -> None:
+        """
+        Remove the files again, as far as the disk lets us, before they were used.
+
+        Or leave them to the next start, if it is too late for that.
+        """
+        _close(self._files)
         self._files = []
-        with contextlib.suppress(OSError):
-            remove(self._storage)
+        if not leaves_files:
+            with contextlib.suppress(OSError):
+                remove(self._storage)
 
     def use(self) -> None:
         """The files were made, and whoever must know that they count does."""
@@ -210,6 +220,7 @@ class CommitFiles(Generic[Owner]):
         active.number += 1
         active.size += _padded(size)
         pieces = [part for _, part in parts]
+        self._is_under_way = True
 
         def commit() -> None:
             active.file.write_synced(_encode_record(generation, number, pieces), offset)
@@ -218,7 +229,12 @@ class CommitFiles(Generic[Owner]):
 
     def end(self, *, is_done: bool) -> None:
         """The commit is over. If it failed, its file can't be trusted with more."""
-        self._files[self._active].is_failed |= not is_done
+        self._is_under_way = False
+        if self._is_closed:
+            _close(self._files)
+            self._files = []
+        else:
+            self._files[self._active].is_failed |= not is_done
 
     def _file_for(self, size: int) -> _CommitFile[Owner] | None:
         active = self._files[self._active]
@@ -275,14 +291,19 @@ class CommitFiles(Generic[Owner]):
         Raises:
             OSError: they could not be removed; the next start does it.
         """
-        had_files, self.is_ready = bool(self._files), False
-        for each in self._files:
-            each.file.close()
-        self._files = []
+        had_files, self.is_ready, self._is_closed = bool(self._files), False, True
+        if not self._is_under_way:  # else the thread that writes there has the files until `end`
+            _close(self._files)
+            self._files = []
         if had_files and not self._spoiled:
             remove(self._storage)
             return True
         return False
+
+
+def _close(files: Sequence[_CommitFile[Owner]]) -> None:
+    for each in files:
+        each.file.close()
 
 
 def remove(storage: Storage) -> None:
