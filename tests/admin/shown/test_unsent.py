@@ -1,8 +1,18 @@
 """Viewers that do not read: how much is held for them, and who makes room."""
 
+import asyncio
 from contextlib import AbstractContextManager
 
+import aiohttp
+import pytest
+from aiohttp import web
+
+from nsqx.admin.daemon import Admin
+from nsqx.admin.options import AdminOptions
+from nsqx.admin.shown import unsent
 from nsqx.admin.shown.unsent import SMALL_BYTES, VERSIONS_MAX, Unsent
+from nsqx.admin.v2 import documents
+from tests.support.fake_http import fake_http
 
 
 class Viewers:
@@ -59,3 +69,42 @@ def test_small_frames_and_some_versions_of_a_large_document_are_let_pass() -> No
     assert viewers.gave_up == []
     viewers.stuck("more", version(10))
     assert viewers.gave_up == ["user0"]
+
+
+async def test_twelve_who_wait_for_one_version_as_events_hold_it_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Eight versions may wait however large they are; an event of one's own would be a version."""
+    together = asyncio.Barrier(12)
+    write, late = web.StreamResponse.write, 0
+
+    async def write_late(stream: web.StreamResponse, data: bytes) -> None:
+        nonlocal late
+        if data.startswith(b"data: ") and late < 12:
+            late += 1
+            await together.wait()
+        await write(stream, data)
+
+    async def first_event(session: aiohttp.ClientSession) -> bytes:
+        async with session.get("/api/v2/events?key=summary") as response:
+            return await response.content.readline()
+
+    monkeypatch.setattr(unsent, "SMALL_BYTES", 10)
+    monkeypatch.setattr(documents, "Unsent", lambda: Unsent(1))
+    monkeypatch.setattr(web.StreamResponse, "write", write_late)
+    about = {"broadcast_address": "127.0.0.1", "tcp_port": 1, "http_port": 2}
+    async with (
+        fake_http({"/stats": {"topics": []}, "/info": about}) as nsqd,
+        Admin(AdminOptions(http_address="127.0.0.1:0", nsqd_http_address=[nsqd.address])) as admin,
+        aiohttp.ClientSession(f"http://{admin.http_address}") as session,
+        asyncio.timeout(20),
+    ):
+        events = await asyncio.gather(*(first_event(session) for _ in range(12)))
+    assert all(event.startswith(b'data: {"k":"summary"') for event in events)
+
+
+def test_a_large_event_is_sent_in_pieces() -> None:
+    envelope = b"x" * (2 * documents.PIECE_BYTES + 1)
+    pieces = list(documents._event(envelope))
+    assert b"".join(pieces) == b"data: %b\n\n" % envelope
+    assert max(map(len, pieces)) == documents.PIECE_BYTES

@@ -25,6 +25,7 @@ from nsqx.runtime.http.server import Answer, Request
 __all__ = ["DocumentEndpoints"]
 
 KEYS_MAX = 64
+PIECE_BYTES = 64 * 1024  # of an event, which a connection holds beside what all of them share
 
 
 class DocumentEndpoints:
@@ -194,13 +195,29 @@ class DocumentEndpoints:
         await stream.prepare(request.http)
         try:
             async for envelope in envelopes(self._hub, key, self._limits.heartbeat_s):
-                event = b": heartbeat\n\n" if envelope is None else b"data: %b\n\n" % envelope
-                with self._unsent.sending(event, who, give_up):
+                # The envelope is what all viewers of a version share: an event made of it would
+                # count, and be held, once for each of them.
+                with self._unsent.sending(envelope or b"", who, give_up):
                     async with asyncio.timeout(self._limits.send_s_max):
-                        await stream.write(event)
+                        for piece in _event(envelope):
+                            await stream.write(piece)
         except (TimeoutError, ConnectionError):  # gone, or deaf
             give_up()
         return stream
+
+
+def _event(envelope: bytes | None) -> Iterator[bytes]:
+    """Yield a server-sent event in pieces; None is a heartbeat."""
+    if envelope is None:
+        yield b": heartbeat\n\n"
+        return
+    if len(envelope) <= PIECE_BYTES:
+        yield b"data: %b\n\n" % envelope
+        return
+    yield b"data: "
+    for start in range(0, len(envelope), PIECE_BYTES):
+        yield envelope[start : start + PIECE_BYTES]
+    yield b"\n\n"
 
 
 def _integer(text: str, name: str) -> int:
