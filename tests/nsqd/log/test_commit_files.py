@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from nsqx.nsqd.log import commit_files
 from nsqx.nsqd.log.commit_files import CommitFiles, Part, replay
 from nsqx.nsqd.log.records import RECORD_BYTES, Header
 from nsqx.nsqd.log.segment import data_path, index_path
-from tests.support.simulated_disk import NothingSurvives, SimulatedDisk
+from nsqx.nsqd.log.storage import File
+from tests.support.simulated_disk import NothingSurvives, SimulatedDisk, SimulatedFile
 
 FOLDER = "topics/orders.topic"
 HEADER = Header(0, 1000, 5)
@@ -248,6 +250,73 @@ def test_the_end_removes_what_nobody_needs(bench: Bench) -> None:
     assert bench.files.close()
     assert bench.disk.paths(".commits") == []
     assert not bench.files.close()
+
+
+def record_of(generation: int, frames: bytes) -> bytes:
+    """Return a whole record as somebody could send it in a message."""
+    part = Part(FOLDER, HEADER, 0, RECORD_BYTES)
+    part.add(frames, RECORD)
+    return commit_files._encode_record(generation, 0, [part])
+
+
+def test_a_message_that_looks_like_a_record_is_none(bench: Bench) -> None:
+    """Neither in a sound record, nor in one that was written over in part."""
+    forged = record_of(2**63, b"forged")
+    fixed = record_of(1, b"").rstrip(b"\0").index(RECORD)
+    body = bytes(4096 - fixed) + forged  # at a multiple of 4096 bytes
+    assert bench.commit(body)
+    assert bench.disk.content("commits/0.commits")[4096 : 4096 + 16] == forged[:16]
+    assert frames_after(bench.disk) == body
+    fill(bench)
+    bench.catch_up()
+    later_at = bench.written
+    assert bench.commit(b"later")  # in the place of the first half of that record
+    assert bench.disk.content("commits/0.commits")[4096 : 4096 + 16] == forged[:16]
+    disk = bench.disk.kill()
+    replay(disk)
+    written = bytes(disk.content(data_path(FOLDER, 0)))
+    assert written[later_at:] == b"later"
+    assert not written.startswith(b"forged")
+
+
+def test_of_a_segment_that_is_half_removed_no_file_stays_open(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.commit(b"old")
+    bench.disk.remove(index_path(FOLDER, 0))
+    opened: list[File] = []
+    disk = bench.disk.kill()
+    open_one = disk.open
+
+    def opens(path: str, *, create: bool = False) -> File:
+        opened.append(open_one(path, create=create))
+        return opened[-1]
+
+    monkeypatch.setattr(disk, "open", opens)
+    assert replay(disk) == 0
+    assert opened
+    assert not any(file._is_open for file in opened if isinstance(file, SimulatedFile))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_damaged_file_puts_nothing_else_into_a_log(bench: Bench, seed: int) -> None:
+    """Whatever bits of it are wrong: each part is put in its place as it was, or not at all."""
+    frames = fill(bench)
+    sound = bench.disk.power_loss(NothingSurvives())
+    chance = random.Random(seed)
+    for _ in range(60):
+        disk = sound.kill()
+        for path in disk.paths(".commits"):
+            block = chance.randrange(FILE_BYTES // 4096) * 4096
+            for _ in range(chance.randrange(3)):
+                disk.flip_bit(path, block + chance.randrange(170), chance.randrange(8))
+        replay(disk)
+        written = bytes(disk.content(data_path(FOLDER, 0)))
+        records = bytes(disk.content(index_path(FOLDER, 0)))[RECORD_BYTES:]
+        for at in range(0, len(written), 10):
+            assert written[at : at + 10] in (frames[at : at + 10], bytes(10))
+        for at in range(0, len(records), RECORD_BYTES):
+            assert records[at : at + RECORD_BYTES] in (RECORD, bytes(RECORD_BYTES))
 
 
 @pytest.mark.parametrize("seed", range(20))

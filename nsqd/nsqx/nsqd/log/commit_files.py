@@ -52,6 +52,7 @@ COMMITS_FOLDER = "commits"
 _SUFFIX = ".commits"
 _BLOCK_BYTES = 4096
 _ZEROS_BYTES = 1024 * 1024  # written at a time when a file is made
+_GENERATIONS = 2**32  # that the files of a process will never get through
 _ROOMS = 4  # there must be room for so much more than the files
 
 _HEAD = struct.Struct(">IIQI")
@@ -348,22 +349,39 @@ def _parts_in_order(storage: Storage) -> Iterator[Part]:
     files = []
     for number in range(2):
         with contextlib.suppress(FileNotFoundError):
-            data = storage.read_file(_path(number))
-            files.append((_generation_of(data), data))
-    for generation, data in sorted(file for file in files if file[0]):
-        for record in _records(data, generation):
-            yield from _decode_parts(record)
+            files.append(storage.read_file(_path(number)))
+    for generation, data in sorted(zip(_generations(files), files, strict=True)):
+        if generation:
+            for record in _records(data, generation):
+                yield from _decode_parts(record)
 
 
-def _generation_of(data: bytes) -> int:
-    """Return the newest of the sound records."""
-    newest = 0
-    for at in range(0, len(data) - _HEAD.size + 1, _BLOCK_BYTES):
+def _generations(files: Sequence[bytes]) -> list[int]:
+    """
+    Return the newest of each; 0 if a file has no sound record.
+
+    What producers send may look like a record, where one of theirs lies that is written over in
+    part by now. They can't know what the generations of these files are near to.
+    """
+    sound = [list(_sound_records(data)) for data in files]
+    all_of_them = [record for records in sound for record in records]
+    known = min(all_of_them, default=(0, 0))[1]  # one that a file begins with, if any is sound
+    near = range(max(1, known - _GENERATIONS), known + _GENERATIONS)
+    return [max((each for _, each in records if each in near), default=0) for records in sound]
+
+
+def _sound_records(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where each begins, and its generation."""
+    at = 0
+    while at + _HEAD.size <= len(data):
         crc, length, generation, _ = _HEAD.unpack_from(data, at)
         end = at + _HEAD.size + length
-        if generation > newest and end <= len(data) and crc32c(data[at + _CRC.size : end]) == crc:
-            newest = generation
-    return newest
+        is_sound = bool(generation) and end <= len(data)
+        if is_sound and crc32c(data[at + _CRC.size : end]) == crc:
+            yield at, generation
+            at += _padded(end - at)
+        else:
+            at += _BLOCK_BYTES
 
 
 def _records(data: bytes, generation: int) -> Iterator[bytes]:
@@ -384,12 +402,14 @@ def _write_in_place(storage: Storage, part: Part) -> tuple[str, str] | None:
     """Write a part; return the paths of the files, None if it is nobody's any more."""
     paths = data_path(part.folder, part.header.first), index_path(part.folder, part.header.first)
     with contextlib.ExitStack() as opened:
+        files = []
         try:
-            data, index = (storage.open(path) for path in paths)
-        except FileNotFoundError:
+            for path in paths:
+                files.append(storage.open(path))
+                opened.callback(files[-1].close)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        opened.callback(data.close)
-        opened.callback(index.close)
+        data, index = files
         if index.read_at(RECORD_BYTES, 0) != part.header.encode():
             return None
         data.write_at(part.frames[0], part.data_offset)
