@@ -509,6 +509,36 @@ def test_an_end_while_a_sync_in_its_place_fails(
     assert bench.after_power_loss() == [b"kept"]
 
 
+def test_a_start_on_a_full_disk(bench: Bench) -> None:
+    """Whoever makes room has to start; what the folder needs is corrected when there is some."""
+    assert bench.publish(b"kept") == "OK"
+    bench.disk = bench.disk.kill()
+    bench.disk.free_bytes = 30_000  # for what is in the commit files, and no more
+
+    def takes_all_room(path: str) -> None:
+        SimulatedDisk.remove(bench.disk, path)
+        if path.endswith(".commits"):
+            bench.disk.free_bytes = 0
+
+    bench.disk.remove = takes_all_room  # type: ignore[method-assign]
+    bench.start()
+    assert bench.drained() == [b"warm", b"warm", b"kept"]
+    assert needs(bench.disk) == ["commits"]
+    bench.disk.free_bytes = None
+    bench.upkeep()
+    assert needs(bench.disk) == []
+
+
+def test_no_room_for_the_files_is_told_once() -> None:
+    bench = Bench()
+    bench.channel()
+    bench.disk.free_bytes = 256 * 1024
+    for _ in range(5):
+        assert bench.publish(b"x") == "OK"
+        bench.advance(11 * SECOND_NS)
+    assert len([each for each in bench.events.warnings if "no room for commit files" in each]) == 1
+
+
 def test_a_broker_of_another_class_takes_up_what_was_committed(bench: Bench) -> None:
     bench.publish(b"kept")
     after = BrokerBench(disk=bench.disk.power_loss(NothingSurvives()))

@@ -90,6 +90,7 @@ class GroupCommit:
         self._is_making = False
         self._is_closed = False
         self._retry_ns = 0  # not before this are the files tried to be made again
+        self._refusal = ""  # of the last try, as it was told
         self._sync_ns = limits.loop_sync_ns  # what syncs took; not known yet
 
     def add(self, member: Member) -> None:
@@ -198,8 +199,10 @@ class GroupCommit:
                     self._files.use()
             if error is not None and not isinstance(error, OSError):
                 raise error
-            if error is not None:
-                self._warn(f"no room for commit files, logs are synced one by one - {error}")
+            told = "" if error is None else str(error)
+            if told and told != self._refusal:
+                self._warn(f"no room for commit files, logs are synced one by one - {told}")
+            self._refusal = told
 
         self._storage.submit(self._files.make, made)
 

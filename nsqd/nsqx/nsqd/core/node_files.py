@@ -134,15 +134,26 @@ class NodeFiles:
                 self._is_format_saved = True
 
     def mark_commits(self, has_files: bool) -> None:
-        """Note that there are commit files, or none. OSError if the disk refuses."""
+        """
+        Note that there are commit files, or none.
+
+        Raises:
+            OSError: the disk refused. If there are none, and there is no room to say so, that is
+                no error: it is noted when there is.
+        """
         assert self._format is not None
         needs = self._format.needs - {COMMITS}
         if has_files:
             needs |= {COMMITS}
-        if needs != self._format.needs:
-            marked = replace(self._format, needs=needs)
+        if needs == self._format.needs:
+            return
+        marked = replace(self._format, needs=needs)
+        if has_files:
             marked.write(self._storage)
             self._format, self._is_format_saved = marked, True
+        else:
+            self._format, self._is_format_saved = marked, False
+            self._save_format()
 
     def _upgrade(self, entries: Iterable[TopicEntry]) -> None:
         """
