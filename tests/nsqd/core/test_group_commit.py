@@ -223,6 +223,30 @@ def test_a_full_file_has_its_logs_catch_up_at_once(bench: Bench) -> None:
     assert bench.broker._group._files.begin([]) is not None  # there is room again
 
 
+def test_syncs_alone_end_the_gathering(bench: Bench) -> None:
+    bench.topic().durability = Durability.OS
+    for _ in range(2):
+        bench.publish(b"x")
+        bench.broker.sync()
+        bench.run()
+    assert bench.log()._pending is None
+    bench.topic().durability = Durability.FSYNC
+    assert bench.publish(b"y") == "OK"
+    assert bench.publish(b"z") == "OK"
+    assert bench.after_power_loss() == [b"x", b"x", b"y", b"z"]
+
+
+def test_a_publisher_that_comes_seldom_is_committed(bench: Bench) -> None:
+    """Less often than logs are synced in their place."""
+    for _ in range(3):
+        bench.broker.sync()
+        bench.run()
+        bench.send(b"x")
+        bench.broker.flush()
+        assert bench.log()._pending is not None
+        bench.run()
+
+
 # On the event loop
 
 

@@ -82,7 +82,7 @@ class TopicLog:
         self._inherited: list[Segment] = []  # from the processes before this one, until a sync
         self._syncing: list[_Sync] = []  # one; two if the broker ends meanwhile
         self._has_new_names = True
-        self._wants_commits = False
+        self._wants_commits = False  # since the last sync
         # What follows all that is safe in its place, or is to be when the sync under way is over.
         self._pending: Part | None = None
         self._is_pending_safe = False
@@ -269,7 +269,11 @@ class TopicLog:
     def _begin_pending(self) -> Part | None:
         """Gather what is appended from now on: a sync begins that makes safe what is before it."""
         active = self._active
-        if not self._wants_commits or self._pending is not None or active is None:
+        wants_commits, self._wants_commits = self._wants_commits, False
+        if not wants_commits:  # since the last sync: a topic that was changed to another class
+            self._forget_pending()
+            return None
+        if self._pending is not None or active is None:
             return None
         if self._must_roll or self._is_writing_ahead:
             return None
