@@ -79,13 +79,15 @@ class Lookout:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_LOOK_SECONDS):
-                await self._look()
-        await self._http.close()
+        try:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.gather(self._task, return_exceptions=True)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_LOOK_SECONDS):
+                    await self._look()
+        finally:  # a second signal cancels the last look
+            await self._http.close()
 
     async def _look_on(self) -> None:
         await asyncio.sleep(FIRST_LOOK_SECONDS)
