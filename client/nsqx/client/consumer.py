@@ -121,6 +121,52 @@ class Consumer:
             notices later, too, and takes an answer until then.
     """
 
+    # Beyond 30 attributes an object without slots is slower to read, and two of these are read per
+    # message. Users may still give it attributes of their own.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_at_hand",
+        "_backoff",
+        "_backoff_policy",
+        "_closed",
+        "_counts",
+        "_done",
+        "_drain_timeout",
+        "_drained",
+        "_expiry_grace",
+        "_given_up",
+        "_inbox",
+        "_is_closing",
+        "_is_held_back",
+        "_limits_told",
+        "_loop",
+        "_max_attempts",
+        "_max_in_flight",
+        "_on_give_up",
+        "_pace",
+        "_prefetch",
+        "_requeue_delay",
+        "_requeue_delay_max",
+        "_returned",
+        "_sources",
+        "_steer_is_due",
+        "_steer_timer",
+        "_subscriptions",
+        "_tasks",
+        "_waits_for_held_only",
+        "_was_opened",
+        "_watches_answers",
+        "_workers",
+        "channel",
+        "codec",
+        "is_paused",
+        "lookupd_poll_jitter",
+        "lookupd_poll_timeout",
+        "stats",
+        "topic",
+    )
+
     def __init__(
         self,
         topic: str,
