@@ -31,10 +31,14 @@ class Pace:
         left = self._until - now
         if left <= 0:
             return 0
-        each = max(now - self._looked_at, 0.0) / self._granted
-        fitting = GRANT_MAX if each * GRANT_MAX <= left else int(left / each)
-        self._granted, self._looked_at = max(fitting, 1), now
-        return self._granted
+        took = now - self._looked_at
+        self._looked_at = now
+        if took * GRANT_MAX <= left * self._granted:
+            granted = GRANT_MAX
+        else:
+            granted = int(left * self._granted / took) or 1
+        self._granted = granted
+        return granted
 
     def turned(self, now: float) -> None:
         """Note that the event loop had its turn, and that one message was taken after it."""
