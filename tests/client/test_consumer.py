@@ -766,6 +766,36 @@ async def test_who_no_longer_waits_gives_back_what_came(nsqd: ScriptedNsqd) -> N
         assert await peer.next() == Requeue(1, 0)
 
 
+@pytest.mark.parametrize("count", [2, 1, 0, None], ids=["as many", "fewer", "none", "a pause"])
+async def test_a_fetch_ends_when_no_more_can_come(nsqd: ScriptedNsqd, count: int | None) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=5) as consumer:
+        peer = await accept(nsqd, rdy=5)
+        waiting = [asyncio.create_task(consumer.fetch(4)) for _ in range(2)]
+        peer.deliver(b"1", b"2")
+        while not consumer.stats.received:  # noqa: ASYNC110 - a counter tells nobody
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)
+        for _ in range(2):  # the second time there is nothing to end
+            if count is None:
+                consumer.pause()
+            else:
+                consumer.max_in_flight = count
+        done, others = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=5)
+        assert [each.body for task in done for each in task.result()] == [b"1", b"2"]
+        assert len(others) == 1  # has nothing, and waits for what comes later
+
+
+async def test_a_fetch_during_a_pause_returns_what_is_here(nsqd: ScriptedNsqd) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=5) as consumer:
+        peer = await accept(nsqd, rdy=5)
+        peer.deliver(b"1", b"2")
+        while not consumer.stats.received:  # noqa: ASYNC110 - a counter tells nobody
+            await asyncio.sleep(0.005)
+        consumer.pause()
+        async with asyncio.timeout(5):
+            assert [each.body for each in await consumer.fetch(3)] == [b"1", b"2"]
+
+
 async def test_a_pause_and_what_follows(nsqd: ScriptedNsqd) -> None:
     async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=5) as consumer:
         peer = await accept(nsqd, rdy=5)

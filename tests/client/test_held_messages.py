@@ -318,3 +318,86 @@ async def test_jobs_longer_than_msg_timeout_run_once(
             await until(lambda: len(done) == JOBS, 60)
     assert set(runs.values()) == {1}
     assert set(done.values()) == {1}
+
+
+@pytest.mark.parametrize("change", ["fewer", "pause"])
+async def test_what_was_fetched_does_not_wait_for_what_will_not_come(
+    nsqd: ScriptedNsqd, change: str
+) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=5, drain_timeout=0) as consumer:
+        peer = await accept(nsqd, msg_timeout=60_000)
+        fetching = asyncio.create_task(consumer.fetch(5))
+        peer.deliver(b"1", b"2", b"3")
+        await until(lambda: consumer.stats.received == 3)
+        await asyncio.sleep(0)
+        if change == "fewer":
+            consumer.max_in_flight = 3
+        else:
+            consumer.pause()
+        async with asyncio.timeout(5):
+            assert [message.body for message in await fetching] == [b"1", b"2", b"3"]
+
+
+async def test_two_that_fetch_do_not_wait_for_each_other(nsqd: ScriptedNsqd) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=5, drain_timeout=0) as consumer:
+        peer = await accept(nsqd, msg_timeout=60_000)
+        fetching = asyncio.gather(consumer.fetch(4), consumer.fetch(2))
+        await asyncio.sleep(0)
+        peer.deliver(b"1", b"2", b"3", b"4", b"5")
+        async with asyncio.timeout(5):
+            assert [len(messages) for messages in await fetching] == [4, 1]
+
+
+async def test_who_fetches_beside_unanswered_ones_gets_what_there_is(nsqd: ScriptedNsqd) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=9, drain_timeout=0) as consumer:
+        peer = await accept(nsqd, msg_timeout=60_000, max_rdy_count=5)
+        peer.deliver(b"1", b"2", b"3", b"4", b"5")
+        async with asyncio.timeout(5):
+            unanswered = await consumer.fetch(2)
+            assert len(unanswered + await consumer.fetch(9)) == 5
+
+
+@pytest.mark.parametrize("by", ["fetch", "batches"])
+async def test_what_waits_for_others_is_handed_out_in_time(nsqd: ScriptedNsqd, by: str) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address, expiry_grace=0, drain_timeout=0) as consumer:
+        peer = await accept(nsqd, msg_timeout=300)
+        peer.deliver(b"1")
+        async with asyncio.timeout(5):
+            if by == "fetch":
+                (message,) = await consumer.fetch(2)
+            else:
+                (message,) = await anext(consumer.batches(max=2, wait=60))
+        assert message.is_open
+
+
+@pytest.mark.parametrize("by", ["fetch", "batches"])
+async def test_what_was_lost_while_others_were_waited_for_is_not_handed_out(
+    nsqd: ScriptedNsqd, by: str
+) -> None:
+    settings = Settings(reconnect_delay=0.001)
+    async with Consumer(
+        "t", "c", nsqd=nsqd.address, settings=settings, drain_timeout=0
+    ) as consumer:
+        peer = await accept(nsqd, msg_timeout=60_000)
+        taking = asyncio.ensure_future(
+            consumer.fetch(2) if by == "fetch" else anext(consumer.batches(max=2, wait=60))
+        )
+        peer.deliver(b"1")
+        await until(lambda: consumer.stats.received == 1)
+        await asyncio.sleep(0)
+        peer.disconnect()
+        peer = await accept(nsqd, msg_timeout=60_000)
+        peer.deliver(b"1", b"2", attempts=2)
+        async with asyncio.timeout(5):
+            taken = await taking
+        assert {message.attempts for message in taken} == {2}
+
+
+async def test_what_has_come_is_taken_without_waiting(nsqd: ScriptedNsqd) -> None:
+    async with Consumer("t", "c", nsqd=nsqd.address, drain_timeout=0) as consumer:
+        peer = await accept(nsqd, msg_timeout=60_000)
+        peer.deliver(b"1", b"2", b"3")
+        await until(lambda: consumer.stats.received == 3)
+        message = await consumer.get(0)
+        assert message is not None
+        assert len(await consumer.fetch(9, 0)) == 2

@@ -57,6 +57,7 @@ CANCEL_SECONDS = 1.0  # until a handler that was cut off has ended, or is left b
 RETURNED_MAX = 10_000  # ids of messages that are remembered, for an nsqd that counted an attempt
 DONE_MAX = 10_000  # likewise, of those that were finished too late for nsqd
 DONE_SECONDS = 900.0
+FILL_SHARE = 1 / 2  # of their time that is left: so long messages wait for others to come
 
 Handler = Callable[[Message], Awaitable[object] | None]
 
@@ -241,6 +242,7 @@ class Consumer:
         self._returned: dict[bytes, int] = {}  # deliveries that do not count, by id
         self._done: dict[bytes, float] = {}  # ids that nsqd took no FIN of: until when to know them
         self._given_up = Inbox()
+        self._filling: set[asyncio.Timeout] = set()  # of those who wait for more than they have
         self._subscriptions: dict[Share, Subscription] = {}  # those that are connected
         self._tasks: set[asyncio.Task[None]] = set()
         self._workers: set[asyncio.Task[BaseException | None]] = set()
@@ -375,25 +377,18 @@ class Consumer:
         """
         Return so many messages, or those that came within ``timeout`` seconds.
 
-        An empty list: none came, or the consumer is closed. ``max_in_flight`` is the limit, too:
-        that of the call, so give a ``timeout`` where others may lower it, pause, or fetch as well.
+        An empty list: none came, or the consumer is closed. Once some have come, they are not held
+        back for what cannot come: there are fewer if ``max_in_flight`` messages are unanswered, a
+        ``pause`` begins, or half of the time to answer them is over.
         """
         check_count("max", max, 1)
         if timeout is not None:
             check_seconds("timeout", timeout)
-        limit = max if max < self._max_in_flight else self._max_in_flight or 1
-        messages: list[Message] = []
-        try:
-            async with asyncio.timeout(timeout):
-                while len(messages) < limit:
-                    messages.append(await self._get())
-                    messages += self._inbox.take_batch(limit - len(messages))
-        except (TimeoutError, InboxClosedError):
-            pass  # then there are no more
-        except BaseException:
-            for message in messages:
-                message.give_back()
-            raise
+        loop = asyncio.get_running_loop()
+        until = None if timeout is None else loop.time() + timeout
+        while messages := await self._first(max, _left(until)):
+            if messages := await self._fill(messages, max, _left(until)):
+                break
         return messages
 
     async def batches(
@@ -402,21 +397,16 @@ class Consumer:
         wait: float = 0.05,
     ) -> AsyncGenerator[list[Message], None]:
         """
-        Yield lists of 1 to ``max`` messages, ``max_in_flight`` at most.
+        Yield lists of 1 to ``max`` messages.
 
-        A list is yielded when it is full, or ``wait`` seconds after its first message came.
+        A list is yielded when it is full, ``wait`` seconds after its first message came, or when
+        it would not become fuller, as with ``fetch``.
         """
         check_count("max", max, 1)
         check_seconds("wait", wait)
-        while True:
-            try:
-                batch = [await self._get()]
-                limit = max if max < self._max_in_flight else self._max_in_flight or 1
-                batch += self._inbox.take_batch(limit - 1)
-                await self._fill(batch, limit, wait)
-            except InboxClosedError:
-                return
-            yield batch
+        while batch := await self._first(max, None):
+            if batch := await self._fill(batch, max, wait):
+                yield batch
 
     async def run(
         self, handler: Handler, *, concurrency: int = 1, timeout: float | None = None
@@ -534,18 +524,25 @@ class Consumer:
 
     async def _get(self) -> Message:
         """Take a message; before, let the event loop turn if it had no turn for long."""
-        if asyncio.get_running_loop() is not self._loop:
-            is_open = "open in another event loop" if self._was_opened else "not open"
-            raise ClientClosed(f"the consumer is {is_open}")
+        self._check_open()
         if self._has_more():
             return self._at_hand.popleft()
         if self._inbox:
-            await asyncio.sleep(0)
-            for subscription in list(self._subscriptions.values()):
-                subscription.sweep_if_due()  # timers come after us
+            await self._turn()
         message = await self._inbox.get()
         self._pace.turned(_now())
         return message
+
+    def _check_open(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            is_open = "open in another event loop" if self._was_opened else "not open"
+            raise ClientClosed(f"the consumer is {is_open}")
+
+    async def _turn(self) -> None:
+        """Let the event loop turn, and with it go back what waited for too long."""
+        await asyncio.sleep(0)
+        for subscription in list(self._subscriptions.values()):
+            subscription.sweep_if_due()  # timers come after us
 
     def _has_more(self) -> bool:
         """Put messages at hand, if some have come and the present turn has time for them."""
@@ -555,19 +552,63 @@ class Consumer:
             return True
         return False
 
-    async def _fill(self, batch: list[Message], limit: int, wait: float) -> None:
+    async def _first(self, most: int, wait: float | None) -> list[Message]:
+        """Return messages that have come, or wait for one; none: it did not, or never will."""
+        self._check_open()
+        if self._inbox and not self._has_more():
+            await self._turn()
+            self._pace.turned(_now())
+        batch = self._inbox.take_batch(self._room_for(most))
+        if not batch:
+            with contextlib.suppress(TimeoutError, InboxClosedError):
+                async with asyncio.timeout(wait):
+                    batch = [await self._get()]
+        return batch
+
+    async def _fill(self, batch: list[Message], most: int, wait: float | None) -> list[Message]:
+        """Wait for more, as long as there may be more, and return those that are still ours."""
+        # All of them are as old as the first, or younger, and their time runs.
+        longest = (_left(batch[0].deadline) or 0.0) * FILL_SHARE
+        filling = asyncio.timeout(longest if wait is None else min(wait, longest))
         try:
-            async with asyncio.timeout(wait):
-                while len(batch) < limit:
+            async with filling:
+                self._filling.add(filling)
+                batch += self._inbox.take_batch(self._room_for(most) - len(batch))
+                while len(batch) < self._room_for(most) and not self._is_exhausted():
                     batch.append(await self._inbox.get())
-                    batch += self._inbox.take_batch(limit - len(batch))
+                    batch += self._inbox.take_batch(self._room_for(most) - len(batch))
         except TimeoutError:
             pass  # then it is not full
-        except BaseException:
-            # Closed or cancelled. Who closes has returned the untaken ones before.
+        except BaseException as exc:
             for message in batch:
                 message.give_back()
-            raise
+            if not isinstance(exc, InboxClosedError):
+                raise
+            return []  # who closes has returned the untaken ones before
+        finally:
+            self._filling.discard(filling)
+            self._end_filling()  # others may wait for what we have
+        return [message for message in batch if message.is_open]
+
+    def _room_for(self, most: int) -> int:
+        return min(most, self._max_in_flight or 1)
+
+    def _is_exhausted(self) -> bool:
+        """Whether nothing comes before something was answered, or ``resume`` called."""
+        if self._inbox:
+            return False
+        most = 0 if self.is_paused else self._max_in_flight
+        given = sum(share.max_rdy for share in self._subscriptions)
+        return sum(len(share.in_flight) for share in self._subscriptions) >= min(most, given)
+
+    def _end_filling(self) -> None:
+        """Have those go on who wait for more messages, if there will be no more."""
+        if self._filling and self._is_exhausted():
+            now = asyncio.get_running_loop().time()
+            for filling in self._filling:
+                if not filling.expired():
+                    filling.reschedule(now)
+            self._filling.clear()
 
     async def _work(self, handler: Handler, timeout: float | None) -> BaseException | None:
         """Handle one message after another. Returns what a handler raised to end the program."""
@@ -810,6 +851,7 @@ class Consumer:
         if allowed != self._counts.allowance:
             self._counts.allow(allowed)
         self._steer()
+        self._end_filling()
 
     def _wanted(self) -> int:
         """Return how many messages are in work, or would be if they were here."""
@@ -907,6 +949,11 @@ async def _cancelled(tasks: "set[asyncio.Task[Any]]") -> None:
         _log.error("%s: does not end, and is left behind", task.get_name())
         asyncio._unregister_task(task)
         task._log_destroy_pending = False  # type: ignore[attr-defined] # it was logged just now
+
+
+def _left(until: float | None) -> float | None:
+    """Return the seconds until then, by the event loop's clock; 0: it is over."""
+    return None if until is None else max(until - asyncio.get_running_loop().time(), 0.0)
 
 
 _now = time.monotonic  # that of the event loop may stand still during a turn
