@@ -768,7 +768,7 @@ async def test_who_no_longer_waits_gives_back_what_came(nsqd: ScriptedNsqd) -> N
 
 @pytest.mark.parametrize("count", [2, 1, 0, None], ids=["as many", "fewer", "none", "a pause"])
 async def test_a_fetch_ends_when_no_more_can_come(nsqd: ScriptedNsqd, count: int | None) -> None:
-    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=5) as consumer:
+    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=5, drain_timeout=0) as consumer:
         peer = await accept(nsqd, rdy=5)
         waiting = [asyncio.create_task(consumer.fetch(4)) for _ in range(2)]
         peer.deliver(b"1", b"2")
@@ -786,7 +786,7 @@ async def test_a_fetch_ends_when_no_more_can_come(nsqd: ScriptedNsqd, count: int
 
 
 async def test_a_fetch_during_a_pause_returns_what_is_here(nsqd: ScriptedNsqd) -> None:
-    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=5) as consumer:
+    async with Consumer("t", "c", nsqd=nsqd.address, max_in_flight=5, drain_timeout=0) as consumer:
         peer = await accept(nsqd, rdy=5)
         peer.deliver(b"1", b"2")
         while not consumer.stats.received:  # noqa: ASYNC110 - a counter tells nobody
