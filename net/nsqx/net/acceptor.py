@@ -75,9 +75,8 @@ class Acceptor:
 
     async def _begin(self, accepted: socket.socket) -> None:
         tls = self._ssl_context
-        with suppress(
-            OSError
-        ):  # it is gone already, or its handshake failed, which its end is told
+        # It is gone already, or its handshake failed, which its end is told.
+        with suppress(OSError):
             await self._loop.connect_accepted_socket(self._factory, accepted, ssl=tls)
 
     def _rest(self, error: OSError) -> None:
